@@ -1,0 +1,38 @@
+"""MedBench: an honest AutoML benchmark for medical image classification.
+
+What a plugin author needs is importable from here, and loaded only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Batch": "medbench.datasets.batch",
+    "LabelledBatch": "medbench.datasets.batch",
+    "Task": "medbench.datasets.task",
+    "Classifier": "medbench.models.contract",
+    "Context": "medbench.models.contract",
+    "ModelFamily": "medbench.models.contract",
+    "Progress": "medbench.models.contract",
+    "complete_probabilities": "medbench.models.contract",
+    "SearchSpace": "medbench.models.space",
+    "register_model": "medbench.registry",
+    "register_source": "medbench.registry",
+    "register_tuner": "medbench.registry",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'medbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

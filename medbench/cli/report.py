@@ -1,0 +1,27 @@
+"""Tables and figures of a run, written beside it and printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from medbench.store import RunResult, RunStore
+
+
+def report(store: RunStore, console: Console) -> RunResult:
+    """Write the leaderboard and figures of a run, print the leaderboard, and say where it is."""
+    from medbench.reports.figures import write_figures
+    from medbench.reports.leaderboard import print_leaderboard, write_leaderboard
+
+    run = store.read()
+    write_leaderboard(run, store.folder)
+    write_figures(run, store.folder)
+    print_leaderboard(run, console)
+    console.print(
+        f"Tables and figures: {store.folder}/leaderboard.md, .csv, .json and figures/",
+        soft_wrap=True,
+        markup=False,
+    )
+    return run

@@ -1,0 +1,1 @@
+"""Where images come from: the catalog, its sources, prepared arrays and splits."""

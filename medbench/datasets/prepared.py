@@ -1,0 +1,226 @@
+"""Prepared data sets: decoded once into a memory-mapped array beside a table of what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medbench.datasets.decode import Decoded, decode, is_coloured
+from medbench.datasets.listing import Listing
+from medbench.datasets.sources.base import Source
+from medbench.datasets.splits import joined_groups
+from medbench.datasets.task import Task
+from medbench.errors import DatasetError
+
+DECODE_VERSION = 1
+"""Raised whenever the same files would be prepared differently."""
+_CHANNEL_SAMPLE = 48
+"""Images looked at to decide whether a set is in colour."""
+_COLOURED_SHARE = 0.05
+"""From this share of coloured images on, colour is kept."""
+_LISTED = 20
+"""Unreadable images named in an error; more are counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedDataset:
+    """A data set that is ready to be split."""
+
+    name: str
+    source: Source
+    task: Task
+    images: NDArray[np.uint8]
+    """Memory map, uint8, shape (n_images, height, width, channels)."""
+    table: pd.DataFrame
+    """One row an image: origin, label, group (opaque number), split, width, height, mode, bytes,
+    pixel_hash."""
+    fingerprint: str
+    """Hash of pixels, labels, groups, official split, classes and preparation."""
+    unreadable: tuple[str, ...]
+    """Messages on the images that were left out on request."""
+
+
+def prepare(
+    name: str, source: Source, *, cache: Path, threads: int, skip_unreadable: bool = False
+) -> PreparedDataset:
+    """Decode a data set, or find it decoded.
+
+    Args:
+        name: Its name in the catalog.
+        source: Where its images come from.
+        cache: Folder of prepared data sets.
+        threads: Number of decoding threads.
+        skip_unreadable: Leave unreadable images out instead of failing.
+
+    Raises:
+        DatasetError: Files are missing or unreadable (all of them are listed).
+    """
+    listing = source.listing()
+    recipe = {
+        "decode": DECODE_VERSION,
+        "signature": listing.signature,
+        "rows": hashlib.sha256(listing.table.to_csv(index=False).encode()).hexdigest(),
+        "classes": listing.classes,
+        "size": source.image_size,
+        "channels": source.channels,
+    }
+    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:24]
+    folder = cache / f"{name}-{key}"
+    if not (folder / "prepared.json").exists():
+        _write(listing, source, folder, threads)
+    unreadable = tuple(json.loads((folder / "prepared.json").read_text())["unreadable"])
+    if unreadable and not skip_unreadable:
+        shown = "\n  ".join(unreadable[:_LISTED])
+        more = f"\n  and {len(unreadable) - _LISTED} more" if len(unreadable) > _LISTED else ""
+        raise DatasetError(
+            f"data set {name!r}: {len(unreadable)} of {len(listing.table)} images cannot be "
+            f"read:\n  {shown}{more}\nReplace or remove them, or give --skip-unreadable to go on "
+            "without them."
+        )
+    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    table = pd.read_parquet(folder / "table.parquet")
+    _check_classes_left(name, table, listing.classes)
+    return PreparedDataset(
+        name=name,
+        source=source,
+        task=Task(classes=listing.classes, image_shape=images.shape[1:]),
+        images=images,
+        table=table,
+        fingerprint=_fingerprint(table, listing.classes, images.shape),
+        unreadable=unreadable,
+    )
+
+
+def _write(listing: Listing, source: Source, folder: Path, threads: int) -> None:
+    """Decode everything into ``folder``, under a temporary name until it is whole."""
+    size, n = source.image_size, len(listing.table)
+    origins = listing.table["origin"].tolist()
+    channels = _channels(listing, source, origins)
+    temporary = folder.with_name(f".{uuid.uuid4().hex}")
+    temporary.mkdir(parents=True)
+    images = np.lib.format.open_memmap(
+        temporary / "images.npy", mode="w+", dtype=np.uint8, shape=(n, size, size, channels)
+    )
+
+    def one(index: int) -> Decoded | str:
+        try:
+            decoded = decode(
+                listing.read(index),
+                size=size,
+                channels=channels,
+                origin=origins[index],
+            )
+        except (DatasetError, OSError) as error:
+            return str(error)
+        images[index] = decoded.pixels
+        return decoded
+
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            results = list(pool.map(one, range(n)))
+        unreadable = [result for result in results if isinstance(result, str)]
+        read = [i for i, result in enumerate(results) if not isinstance(result, str)]
+        table = _table(listing, read, [r for r in results if not isinstance(r, str)])
+        if unreadable:
+            kept = images[read]
+            del images
+            np.save(temporary / "images.npy", kept)
+        else:
+            images.flush()
+        table.to_parquet(temporary / "table.parquet", index=False)
+        (temporary / "prepared.json").write_text(json.dumps({"unreadable": unreadable}))
+        try:
+            temporary.replace(folder)
+        except OSError:
+            if not (folder / "prepared.json").exists():  # not merely a run beside us being faster
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _table(listing: Listing, read: Sequence[int], decoded: Sequence[Decoded]) -> pd.DataFrame:
+    table = listing.table.iloc[list(read)].reset_index(drop=True)
+    hashes = [d.pixel_hash for d in decoded]
+    return table.assign(
+        group=joined_groups(table["group"].tolist(), hashes),
+        width=np.array([d.width for d in decoded], dtype=np.int64),
+        height=np.array([d.height for d in decoded], dtype=np.int64),
+        mode=[d.mode for d in decoded],
+        bytes=np.array([d.n_bytes for d in decoded], dtype=np.int64),
+        pixel_hash=hashes,
+    )
+
+
+def _channels(listing: Listing, source: Source, origins: Sequence[str]) -> Literal[1, 3]:
+    """3 where the set is in colour, else 1."""
+    if source.channels != "auto":
+        return 3 if source.channels == "colour" else 1
+    n = len(listing.table)
+    coloured = read = 0
+    for index in np.unique(np.linspace(0, n - 1, _CHANNEL_SAMPLE).astype(int)):
+        try:
+            decoded = decode(
+                listing.read(int(index)),
+                size=source.image_size,
+                channels=3,
+                origin=origins[index],
+            )
+        except (DatasetError, OSError):
+            continue  # reported with all others when everything is decoded
+        read += 1
+        coloured += is_coloured(decoded.pixels)
+    return 3 if read and coloured / read > _COLOURED_SHARE else 1
+
+
+def _check_classes_left(name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> None:
+    present = set(table["label"].tolist())
+    if empty := [c for i, c in enumerate(classes) if i not in present]:
+        raise DatasetError(
+            f"data set {name!r}: no readable image of class {', '.join(map(repr, empty))} is left."
+        )
+
+
+def _fingerprint(table: pd.DataFrame, classes: tuple[str, ...], shape: tuple[int, ...]) -> str:
+    digest = hashlib.sha256(f"{DECODE_VERSION} {shape} {classes}\n".encode())
+    for row in table[["pixel_hash", "label", "group", "split"]].itertuples(index=False):
+        digest.update(f"{row}\n".encode())
+    return digest.hexdigest()
+
+
+def describe(dataset: PreparedDataset) -> dict[str, object]:
+    """What the run records of a data set; no file names, no patient names, no absolute paths."""
+    source = dataset.source
+    counts = dataset.table["label"].value_counts()
+    return {
+        "title": source.title or dataset.name,
+        "source": source.source,
+        "synthetic": type(source).synthetic,
+        "classes": list(dataset.task.classes),
+        "class_counts": [int(counts.get(i, 0)) for i in range(len(dataset.task.classes))],
+        "n_images": len(dataset.table),
+        "n_groups": int(dataset.table["group"].nunique()),
+        "image_shape": list(dataset.task.image_shape),
+        "licence": source.licence,
+        "citation": source.citation,
+        "homepage": source.homepage,
+        "fingerprint": dataset.fingerprint,
+        "notes": [
+            *source.notes,
+            *(
+                [f"{len(dataset.unreadable)} unreadable images left out"]
+                if dataset.unreadable
+                else []
+            ),
+        ],
+    }

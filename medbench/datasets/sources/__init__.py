@@ -1,0 +1,1 @@
+"""Ways in, one file a format; each yields records that are then decoded once."""

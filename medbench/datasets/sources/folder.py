@@ -1,0 +1,127 @@
+"""A folder with one sub-folder of images per class."""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from medbench.datasets.listing import Content, Listing
+from medbench.datasets.sources.base import Source, check_classes, inside
+from medbench.errors import DatasetError
+
+
+class GroupTable(BaseModel):
+    """A CSV that says which images belong to one patient."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    table: str
+    """Path of the CSV."""
+    file: str = "file"
+    """Column with the image's path relative to the data set's folder."""
+    group: str = "group"
+    """Column with the patient, lesion or scan."""
+
+
+class FolderSource(Source):
+    """``path/CLASS/image``, at any depth below the class folder."""
+
+    source: str = "folder"
+    path: str
+    classes: tuple[str, ...] | None = None
+    """Class folders to use and their order (the last is the positive of two); default all."""
+    groups: GroupTable | None = None
+    exclude: tuple[str, ...] = ()
+    """Patterns of relative file names to leave out, for example ``masks/*``."""
+
+    def listing(self) -> Listing:
+        """Every file that is not hidden below a class folder, in the order of the names."""
+        root = self.locate(self.path)
+        if not root.is_dir():
+            raise DatasetError(f"{root}: not a folder. Use source: table or npz for a file.")
+        folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+        if self.classes is not None:
+            folders = [folder for folder in folders if folder.name in self.classes]
+        names: list[str] = []
+        labels: list[str] = []
+        for folder in folders:
+            files = [name for name in files_below(folder, root) if not self._excluded(name)]
+            if not files:
+                raise DatasetError(
+                    f"{folder}: this class folder has no images. "
+                    "Fill it, remove it, or list the classes to use in the field classes."
+                )
+            names += files
+            labels += [folder.name] * len(files)
+        classes = check_classes(labels, self.classes, named_in=str(root))
+        paths = [inside(root, name, named_in=str(root)) for name in names]
+        table = pd.DataFrame(
+            {
+                "origin": names,
+                "label": pd.Series([classes.index(label) for label in labels], dtype="int64"),
+                "group": self._groups(names),
+                "split": "",
+            }
+        )
+        return Listing(
+            classes=classes, table=table, read=FileReader(paths), signature=file_signature(paths)
+        )
+
+    def _excluded(self, name: str) -> bool:
+        return any(fnmatch.fnmatch(name, pattern) for pattern in self.exclude)
+
+    def _groups(self, names: Sequence[str]) -> list[str]:
+        if self.groups is None:
+            return [""] * len(names)
+        path = self.locate(self.groups.table)
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            for column in (self.groups.file, self.groups.group):
+                if column not in (reader.fieldnames or ()):
+                    raise DatasetError(
+                        f"{path}: has no column {column!r}. "
+                        f"Columns: {', '.join(reader.fieldnames or ())}."
+                    )
+            group_of = {row[self.groups.file]: row[self.groups.group] for row in reader}
+        if missing := [name for name in names if name not in group_of]:
+            raise DatasetError(
+                f"{path}: names no group for {len(missing)} images, first {missing[0]!r}. "
+                "Add a row for each, or exclude them."
+            )
+        return [group_of[name] for name in names]
+
+
+class FileReader:
+    """Reads the bytes of the n-th file."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = list(paths)
+
+    def __call__(self, index: int) -> Content:
+        """Bytes of file ``index``."""
+        return self._paths[index].read_bytes()
+
+
+def files_below(folder: Path, root: Path) -> list[str]:
+    """Names relative to ``root``, with '/', of all files below ``folder`` that are not hidden."""
+    return sorted(
+        path.relative_to(root).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and path.name not in ("Thumbs.db", "desktop.ini")
+    )
+
+
+def file_signature(paths: Sequence[Path]) -> str:
+    """A hash over names, sizes and times of files: changes whenever their content may have."""
+    digest = hashlib.sha256()
+    for path in paths:
+        status = path.stat()
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

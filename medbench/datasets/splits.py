@@ -1,0 +1,207 @@
+"""Splits: what a model may learn from and what is held out, by patient and stratified by class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medbench.errors import ProtocolError
+from medbench.seeds import derive_seed
+
+Indices = NDArray[np.int64]
+_ATTEMPTS = 20
+"""Seeds tried before the number of folds is lowered because a fold lacks a class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OuterSplit:
+    """One division of a data set into a development part and a held-out part."""
+
+    name: str
+    """``"official"``, or ``"r0f3"`` for repeat 0, fold 3."""
+    development: Indices
+    """Images that tuning and fitting may see."""
+    validation: Indices | None
+    """The official validation part, a subset of ``development``; None where there is none."""
+    held_out: Indices
+    """Images that are predicted once, after everything is fixed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPlan:
+    """All outer splits of a data set, the same for every model."""
+
+    splits: tuple[OuterSplit, ...]
+    description: str
+    """For example ``"official"`` or ``"5-fold x 1 by group"``."""
+    notes: tuple[str, ...]
+    """What a reader must know, for example that there are fewer folds than asked for."""
+
+
+def joined_groups(names: list[str], pixel_hashes: list[str]) -> Indices:
+    """Opaque group numbers: images of one patient, or with identical pixels, share one.
+
+    Args:
+        names: Patient, lesion or scan of each image; "" where unknown.
+        pixel_hashes: Hash of each image's decoded pixels.
+
+    Returns:
+        Connected components, int64, shape (n_images,), numbered in order of appearance.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(names)
+    by_name = pd.factorize(np.array([name or f"\0{i}" for i, name in enumerate(names)]))[0]
+    by_pixels = pd.factorize(np.array(pixel_hashes))[0]
+    nodes = n + by_name.max(initial=-1) + 1 + by_pixels.max(initial=-1) + 1
+    images = np.arange(n)
+    rows = np.concatenate([images, images])
+    columns = np.concatenate([n + by_name, n + by_name.max(initial=-1) + 1 + by_pixels])
+    graph = coo_array((np.ones(2 * n, dtype=np.int8), (rows, columns)), shape=(nodes, nodes))
+    component = connected_components(graph, directed=False)[1][:n]
+    return np.asarray(pd.factorize(component)[0], dtype=np.int64)
+
+
+def outer_splits(
+    labels: Indices,
+    groups: Indices,
+    official: NDArray[np.str_],
+    *,
+    folds: int,
+    repeats: int,
+    seed: int,
+    n_classes: int,
+) -> SplitPlan:
+    """The official split where there is one, else repeated stratified group k-fold.
+
+    Args:
+        labels: Class index of each image, shape (n_images,).
+        groups: Group number of each image, shape (n_images,).
+        official: "train", "val", "test" or "" for each image, shape (n_images,).
+        folds: Number of folds wanted.
+        repeats: How often the folds are drawn anew.
+        seed: Seed of the draw.
+        n_classes: Number of classes.
+
+    Raises:
+        ProtocolError: A class has fewer than two groups, or an official part lacks a class.
+    """
+    if (official != "").any():
+        return _official(labels, groups, official, n_classes)
+    usable, notes = _usable_folds(labels, groups, folds, n_classes)
+    splits: list[OuterSplit] = []
+    for repeat in range(repeats):
+        drawn = group_folds(labels, groups, folds=usable, seed=derive_seed("outer", seed, repeat))
+        if len(drawn) < usable:
+            notes.append(
+                f"{len(drawn)} folds instead of {usable} in repeat {repeat}: "
+                "with more, a fold would lack a class"
+            )
+        splits += [
+            OuterSplit(name=f"r{repeat}f{fold}", development=train, validation=None, held_out=test)
+            for fold, (train, test) in enumerate(drawn)
+        ]
+    description = f"{usable}-fold x {repeats} by group"
+    return SplitPlan(splits=tuple(splits), description=description, notes=tuple(notes))
+
+
+def _official(
+    labels: Indices, groups: Indices, official: NDArray[np.str_], n_classes: int
+) -> SplitPlan:
+    for part in ("train", "test"):
+        lacking = set(range(n_classes)) - set(labels[official == part].tolist())
+        if lacking:
+            raise ProtocolError(
+                f"the official {part} part has no image of class number "
+                f"{', '.join(map(str, sorted(lacking)))}. Mend the split, or leave its column out "
+                "to use folds."
+            )
+    if (official == "").any():
+        raise ProtocolError(
+            f"{(official == '').sum()} images are in no part of the official split. "
+            "Every image needs train, val or test, or none may have it."
+        )
+    held_out = np.flatnonzero(official == "test")
+    validation = np.flatnonzero(official == "val")
+    notes = []
+    if (
+        lacking := set(range(n_classes)) - set(labels[validation].tolist())
+        if len(validation)
+        else set()
+    ):
+        notes.append(
+            f"the official validation part lacks {len(lacking)} classes and is used for training"
+        )
+        validation = validation[:0]
+    parts = [set(groups[official == part].tolist()) for part in ("train", "val", "test")]
+    for a, b, name in ((0, 2, "train and test"), (1, 2, "val and test"), (0, 1, "train and val")):
+        if crossing := parts[a] & parts[b]:
+            notes.append(
+                f"{len(crossing)} groups (same patient or identical pixels) are in both {name} of "
+                "the official split, which is kept as it is"
+            )
+    split = OuterSplit(
+        name="official",
+        development=np.flatnonzero(official != "test"),
+        validation=validation if len(validation) else None,
+        held_out=held_out,
+    )
+    return SplitPlan(splits=(split,), description="official", notes=tuple(notes))
+
+
+def _usable_folds(
+    labels: Indices, groups: Indices, folds: int, n_classes: int
+) -> tuple[int, list[str]]:
+    fewest = min(len(np.unique(groups[labels == label])) for label in range(n_classes))
+    if fewest < 2:
+        raise ProtocolError(
+            "a class has images of fewer than two groups (patients), so it cannot be both learnt "
+            "and tested. Add patients, drop the class, or check the column of groups."
+        )
+    if fewest < folds:
+        return fewest, [
+            f"{fewest} folds instead of {folds}: the rarest class has images of only {fewest} "
+            "groups"
+        ]
+    return folds, []
+
+
+def group_folds(
+    labels: Indices, groups: Indices, *, folds: int, seed: int
+) -> list[tuple[Indices, Indices]]:
+    """Stratified folds that keep groups whole, each with every class on both sides.
+
+    Where no draw gives every fold every class, fewer folds are made (at least two).
+
+    Args:
+        labels: Class index of each image, shape (n_images,).
+        groups: Group number of each image, shape (n_images,).
+        folds: Number of folds wanted, at least 2.
+        seed: Seed of the draw.
+
+    Returns:
+        Pairs of (training, validation) indices.
+
+    Raises:
+        ProtocolError: Not even two folds with every class can be made.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    present = set(np.unique(labels).tolist())
+    fewest = min(len(np.unique(groups[labels == label])) for label in present)
+    for n_folds in range(min(folds, fewest), 1, -1):
+        for attempt in range(_ATTEMPTS):
+            splitter = StratifiedGroupKFold(
+                n_splits=n_folds, shuffle=True, random_state=derive_seed(seed, attempt)
+            )
+            drawn = list(splitter.split(labels, labels, groups))
+            if all(set(labels[part].tolist()) == present for pair in drawn for part in pair):
+                return [(np.sort(train), np.sort(test)) for train, test in drawn]
+    raise ProtocolError(
+        "no division keeps every group whole and every class on both sides: too few groups "
+        "(patients) of a class. Add patients or drop the class."
+    )

@@ -1,0 +1,53 @@
+"""Every error a user can meet; each message names the file, field or option and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MedBenchError(Exception):
+    """Base of all errors that are the input's fault; the command line prints only the message."""
+
+
+class ConfigurationError(MedBenchError):
+    """An option, a suite or ``datasets.yaml`` says something that cannot be done."""
+
+
+class UnknownNameError(ConfigurationError):
+    """A name that is not registered."""
+
+
+class PluginError(MedBenchError):
+    """A plugin file cannot be loaded or claims a name that is taken."""
+
+
+class DatasetError(MedBenchError):
+    """The images or the table of a data set cannot be used as they are."""
+
+
+class ProtocolError(MedBenchError):
+    """The evaluation protocol cannot be followed on this data."""
+
+
+class StoreError(MedBenchError):
+    """A run folder cannot be written, or was written by something else."""
+
+
+class ModelError(MedBenchError):
+    """A model family broke its contract."""
+
+
+def unknown_name(noun: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for a name nobody registered, with the close ones first.
+
+    Args:
+        noun: What was looked for, for example ``"model family"``.
+        name: The name received.
+        known: All valid names.
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+    listing = ", ".join(known) or "none"
+    return UnknownNameError(f"{name!r} is not a {noun}.{hint} Known: {listing}.")

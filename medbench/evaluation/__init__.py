@@ -1,0 +1,1 @@
+"""Metrics, operating points and intervals, computed from stored per-image probabilities."""

@@ -1,0 +1,237 @@
+"""The plan of a run: every cell that is wanted, with the key that decides what it will give."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medbench import registry
+from medbench.datasets.catalog import Catalog
+from medbench.datasets.prepared import PreparedDataset, prepare
+from medbench.datasets.splits import OuterSplit, SplitPlan, outer_splits
+from medbench.errors import DatasetError, ProtocolError
+from medbench.execution.environment import decisive_versions, keras_backend
+from medbench.execution.source_version import source_version
+from medbench.models.contract import ModelFamily
+from medbench.models.space import SearchSpace
+from medbench.models.weights import Weights, find_weights
+from medbench.seeds import derive_seed
+from medbench.store import CellId
+from medbench.tuning.budget import Budget
+
+_INSTALL = {
+    "keras": 'pip install "medbench[cpu]"',
+    "xgboost": 'pip install "medbench[cpu]"',
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a run folder is begun with and must not change afterwards."""
+
+    budget: Budget
+    folds: int = 5
+    repeats: int = 1
+    inner_folds: int = 3
+    seed: int = 0
+    tuner: str | None = None
+    """Tuner for every family; None takes each family's own default."""
+
+    def as_record(self) -> dict[str, Any]:
+        """For ``run.json``."""
+        return {**asdict(self), "budget": str(self.budget)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run works: folders and threads, which decide nothing about its results."""
+
+    cache: Path
+    threads: int
+    plugins: tuple[Path, ...] = ()
+    weights_dir: Path | None = None
+    skip_unreadable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedDataset:
+    """A prepared data set with its splits."""
+
+    data: PreparedDataset
+    plan: SplitPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedModel:
+    """A family on one data set: the tuner and weights it will use, or why it is left out."""
+
+    name: str
+    family: ModelFamily
+    tuner: str
+    weights: Weights | None
+    skip: str | None
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One cell of the plan."""
+
+    dataset: PlannedDataset
+    model: PlannedModel
+    split: OuterSplit
+    settings: Settings
+
+    @property
+    def id(self) -> CellId:
+        """Its name."""
+        return CellId(dataset=self.dataset.data.name, model=self.model.name, split=self.split.name)
+
+    @cached_property
+    def key_parts(self) -> dict[str, Any]:
+        """Everything that decides what the cell gives, by name, JSON-ready."""
+        space = SearchSpace()
+        data, model, settings = self.dataset.data, self.model, self.settings
+        model.family.search_space(space, data.task)
+        split = hashlib.sha256()
+        for part in (self.split.development, self.split.validation, self.split.held_out):
+            split.update(np.asarray([] if part is None else part, dtype=np.int64).tobytes())
+            split.update(b"|")
+        return {
+            "data": data.fingerprint,
+            "split": split.hexdigest()[:16],
+            "model": model.name,
+            "source": source_version(type(model.family), registry.tuners.get(model.tuner)),
+            "space": hashlib.sha256(repr(list(space)).encode()).hexdigest()[:16],
+            "tuner": model.tuner,
+            "budget": str(settings.budget),
+            "inner_folds": settings.inner_folds,
+            "seed": settings.seed,
+            "weights": model.weights.sha256 if model.weights else None,
+            "backend": keras_backend() if "keras" in model.family.requires else None,
+            "versions": decisive_versions(),
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of ``key_parts``."""
+        text = json.dumps(self.key_parts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def seed(self) -> int:
+        """Seed of everything random in the cell, but not of the inner folds."""
+        return derive_seed("cell", self.settings.seed, self.key)
+
+    @property
+    def split_seed(self) -> int:
+        """Seed of the inner folds: the same for every model."""
+        return derive_seed("split", self.settings.seed, self.id.dataset, self.split.name)
+
+
+def plan_datasets(
+    names: Sequence[str], catalog: Catalog, settings: Settings, place: Place
+) -> list[PlannedDataset]:
+    """Decode every data set (or find it decoded) and split it.
+
+    Raises:
+        DatasetError: A data set is missing or cannot be used.
+        ProtocolError: It cannot be split as the protocol asks; the data set is named.
+    """
+    planned = []
+    for name in names:
+        data = prepare(
+            name,
+            catalog.get(name),
+            cache=place.cache / "prepared",
+            threads=place.threads,
+            skip_unreadable=place.skip_unreadable,
+        )
+        table = data.table
+        try:
+            splits = outer_splits(
+                table["label"].to_numpy(np.int64),
+                table["group"].to_numpy(np.int64),
+                table["split"].to_numpy(str),
+                folds=settings.folds,
+                repeats=settings.repeats,
+                seed=settings.seed,
+                n_classes=len(data.task.classes),
+            )
+        except (DatasetError, ProtocolError) as error:
+            raise ProtocolError(f"data set {name!r}: {error}") from error
+        planned.append(PlannedDataset(data=data, plan=splits))
+    return planned
+
+
+def plan_cells(
+    datasets: Sequence[PlannedDataset],
+    models: Sequence[str],
+    settings: Settings,
+    place: Place,
+    say: Callable[[str], None],
+) -> list[PlannedCell]:
+    """Every data set x split x model, in the order in which they will run.
+
+    Args:
+        datasets: Prepared and split data sets.
+        models: Names of families.
+        settings: The run's.
+        place: Where it works.
+        say: Shows a line to the user (a download, missing weights).
+
+    Raises:
+        UnknownNameError: A family or tuner is not registered.
+    """
+    found: dict[str, Weights] = {}
+
+    def weights_of(family: ModelFamily) -> Weights | None:
+        if family.weights is None:
+            return None
+        if family.weights not in found:
+            found[family.weights] = find_weights(family.weights, place.weights_dir, say)
+        return found[family.weights]
+
+    cells = []
+    for dataset in datasets:
+        planned = []
+        for name in models:
+            family: ModelFamily = registry.models.get(name)()
+            skip = missing_requirement(family) or family.skip(dataset.data.task)
+            tuner = settings.tuner or family.default_tuner
+            registry.tuners.get(tuner)
+            if tuner == "hyperband" and family.max_steps is None and settings.tuner:
+                tuner = family.default_tuner  # nothing to halve: it has neither epochs nor rounds
+            planned.append(
+                PlannedModel(
+                    name=name,
+                    family=family,
+                    tuner=tuner,
+                    weights=None if skip else weights_of(family),
+                    skip=skip,
+                )
+            )
+        cells += [
+            PlannedCell(dataset, model, split, settings)
+            for split in dataset.plan.splits
+            for model in planned
+        ]
+    return cells
+
+
+def missing_requirement(family: ModelFamily) -> str | None:
+    """What must be installed before a family can run, with the command; None if nothing."""
+    for module in family.requires:
+        if importlib.util.find_spec(module) is None:
+            command = _INSTALL.get(module, f"pip install {module}")
+            return f"not installed: {module} ({command})"
+    if "keras" in family.requires and keras_backend() is None:
+        return f"not installed: a Keras backend ({_INSTALL['keras']})"
+    return None

@@ -1,0 +1,59 @@
+"""Suites: what to run, under which budget, written down in a short YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from medbench.datasets.catalog import YamlDocument, shipped
+from medbench.errors import ConfigurationError, unknown_name
+from medbench.tuning.budget import BUDGETS, Budget
+
+
+class Suite(BaseModel):
+    """One suite; the fields are the keys its file may have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    title: str = ""
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    budget: str = "quick"
+    folds: int = Field(default=5, ge=2)
+    repeats: int = Field(default=1, ge=1)
+    inner_folds: int = Field(default=3, ge=2)
+    seed: int = 0
+
+
+def load_suite(name: str) -> tuple[str, Suite]:
+    """A suite by name, or from a YAML file.
+
+    Returns:
+        Its short name and content.
+
+    Raises:
+        ConfigurationError: There is no such suite, or its file is wrong (with the line).
+    """
+    file = Path(name)
+    if file.suffix not in (".yaml", ".yml"):
+        known = {path.stem: path for path in sorted(shipped("suites").glob("*.yaml"))}
+        if name not in known:
+            raise unknown_name("suite", name, known)
+        file = known[name]
+    elif not file.is_file():
+        raise ConfigurationError(f"--suite {file}: there is no such file.")
+    document = YamlDocument(file)
+    suite: Suite = document.validate(Suite, document.mapping, (), f'suite "{file.stem}"', "suite")
+    named_budget(suite.budget)
+    return file.stem, suite
+
+
+def named_budget(name: str) -> Budget:
+    """A budget by name.
+
+    Raises:
+        UnknownNameError: There is none of that name.
+    """
+    if name not in BUDGETS:
+        raise unknown_name("budget", name, BUDGETS)
+    return BUDGETS[name]

@@ -1,0 +1,1 @@
+"""Image -> vector extractors, shared by the families, with their cache."""

@@ -1,0 +1,1 @@
+"""The contract of a model family, and the built-in families, one file each."""

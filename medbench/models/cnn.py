@@ -1,0 +1,245 @@
+"""A convolutional network fitted to the image size and trained from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.datasets.batch import Batch, LabelledBatch
+from medbench.datasets.task import Task
+from medbench.errors import ModelError
+from medbench.models.contract import Classifier, Context, ModelFamily, Progress
+from medbench.models.space import SearchSpace
+
+_LARGE_SIDE = 48
+"""From this side on (pixels) the first convolution halves the image: fine grain is noise there."""
+_HUGE_SIDE = 160
+"""From this side on a pooling after it halves once more."""
+_LAST_SIDE = 4
+"""Stages halve the image until its side would fall below this (pixels)."""
+_MAX_STAGES = 4
+_MAX_WIDTH = 256
+_PATIENCE = 10
+_MOMENTUM = 0.9
+"""Of batch normalisation: Keras' 0.99 lags behind for many epochs of a small data set."""
+_SGD_MOMENTUM = 0.9
+
+# Rotation (part of a full turn), translation and zoom (part of the side), contrast (part).
+# No flips: chest films and organs are not mirror images of themselves.
+_AUGMENTATION = {"light": (0.02, 0.05, 0.05, 0.1), "strong": (0.05, 0.1, 0.15, 0.25)}
+
+
+class Cnn(ModelFamily):
+    """Convolutional network with as many stages as the image size asks for.
+
+    Each stage halves the side and doubles the filters; its blocks are plain convolutions or
+    residual pairs, with batch normalisation, global average pooling and a softmax on top.
+    """
+
+    reference: ClassVar[str] = (
+        "He, Zhang, Ren & Sun (2016), Deep residual learning for image recognition, CVPR"
+    )
+    requires: ClassVar[tuple[str, ...]] = ("keras",)
+    default_tuner: ClassVar[str] = "keras-tuner"
+    max_steps: ClassVar[int | None] = 40
+
+    def search_space(self, space: SearchSpace, task: Task) -> None:
+        """Size, regularisation and optimiser; the default learns in seconds on a CPU."""
+        space.choice("blocks", ["plain", "residual"], default="residual")
+        space.integer("depth", 1, 3, default=1)
+        space.choice("width", [8, 16, 32], default=16)
+        space.real("dropout", 0.0, 0.5, default=0.2)
+        space.choice("augmentation", ["none", "light", "strong"], default="light")
+        space.choice("optimizer", ["adam", "sgd"])
+        space.real("learning_rate", 1e-4, 1e-2, default=2e-3, log=True, when={"optimizer": "adam"})
+        space.real("sgd_rate", 3e-3, 3e-1, default=3e-2, log=True, when={"optimizer": "sgd"})
+        space.choice("schedule", ["constant", "cosine"], default="cosine")
+        space.choice("batch_size", [16, 32, 64], default=32)
+
+    def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
+        """An untrained network; nothing is built before ``fit`` or ``load``."""
+        return CnnClassifier(params, task, context, max_steps=self.max_steps or 1)
+
+
+class CnnClassifier(Classifier):
+    """One configuration of ``Cnn``."""
+
+    def __init__(
+        self, params: Mapping[str, Any], task: Task, context: Context, *, max_steps: int
+    ) -> None:
+        self._params = params
+        self._task = task
+        self._context = context
+        self._max_steps = max_steps
+        self._model: Any = None
+
+    def fit(
+        self, train: LabelledBatch, validation: LabelledBatch | None, progress: Progress
+    ) -> None:
+        """Train with balanced classes; goes on from a loaded state if ``progress`` says so.
+
+        Raises:
+            ModelError: Training diverged.
+        """
+        from medbench.models import keras_support
+
+        keras_support.prepare(self._context.threads)
+        goes_on = self._model is not None and progress.first_step > 0
+        if not goes_on:
+            keras_support.start(self._context.seed, mixed_precision=True)
+            self._model = build_network(self._params, self._task)
+            keras_support.compile_model(self._model, _optimizer(self._params))
+        training = keras_support.Training(
+            max_steps=self._max_steps,
+            batch_size=self._params["batch_size"],
+            learning_rate=_learning_rate(self._params),
+            schedule=self._params["schedule"],
+            patience=_PATIENCE,
+            seed=self._context.seed,
+        )
+        kept = keras_support.train(
+            self._model,
+            _examples(train),
+            None if validation is None else _examples(validation),
+            training,
+            progress,
+            first_step=progress.first_step if goes_on else 0,
+            start_step=(self.best_step or progress.first_step) if goes_on else None,
+        )
+        self.best_step = kept
+
+    def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
+        """Probabilities of the task's classes, float64, shape (n_images, n_classes).
+
+        Raises:
+            ModelError: Neither ``fit`` nor ``load`` was called.
+        """
+        from medbench.models import keras_support
+
+        return keras_support.predict(
+            self._fitted(), lambda chosen: batch.images[chosen], len(batch)
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.keras``: uint8 images in, probabilities out; with the optimiser's state."""
+        from medbench.models import keras_support
+
+        keras_support.save_model(self._fitted(), folder, self.best_step)
+
+    def load(self, folder: Path) -> None:
+        """Take the network from a folder, ready to predict or to be trained further."""
+        from medbench.models import keras_support
+
+        keras_support.prepare(self._context.threads)
+        model, self.best_step = keras_support.load_model(
+            folder,
+            image_shape=self._task.image_shape,
+            n_classes=len(self._task.classes),
+            trainable=True,
+        )
+        # Compiled anew, for it may have been saved on another kind of machine.
+        keras_support.compile_model(model, model.optimizer)
+        self._model = model
+
+    def _fitted(self) -> Any:
+        if self._model is None:
+            raise ModelError("this network is neither fitted nor loaded: call fit or load first.")
+        return self._model
+
+
+def build_network(params: Mapping[str, Any], task: Task) -> Any:
+    """The untrained Keras model of a configuration: uint8 images in, probabilities out."""
+    from keras import Input, Model, layers
+
+    inputs = Input(task.image_shape, dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)
+    x = _augment(x, params["augmentation"])
+    side, width = min(task.image_shape[:2]), params["width"]
+    if side >= _LARGE_SIDE:
+        x = _convolution(x, width, size=5, stride=2)
+        side //= 2
+    if side >= _HUGE_SIDE // 2:
+        x = layers.MaxPooling2D(3, strides=2, padding="same")(x)
+        side //= 2
+    block = _residual_block if params["blocks"] == "residual" else _convolution
+    for stage in range(stage_count(side)):
+        for number in range(params["depth"]):
+            stride = 2 if stage > 0 and number == 0 else 1
+            x = block(x, min(width * 2**stage, _MAX_WIDTH), stride=stride)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dropout(params["dropout"])(x)
+    # float32 also under mixed precision: float16 is too coarse for probabilities.
+    outputs = layers.Dense(
+        len(task.classes), activation="softmax", dtype="float32", name="probabilities"
+    )(x)
+    return Model(inputs, outputs)
+
+
+def stage_count(side: int) -> int:
+    """Number of stages for an image of ``side`` pixels after the first convolution."""
+    return min(max(side // _LAST_SIDE, 1).bit_length(), _MAX_STAGES)
+
+
+def _augment(x: Any, strength: str) -> Any:
+    """Small changes that a patient's position and the exposure make anyway; in training only."""
+    from keras import layers
+
+    if strength == "none":
+        return x
+    rotation, translation, zoom, contrast = _AUGMENTATION[strength]
+    x = layers.RandomRotation(rotation, fill_mode="nearest")(x)
+    x = layers.RandomTranslation(translation, translation, fill_mode="nearest")(x)
+    x = layers.RandomZoom(zoom, fill_mode="nearest")(x)
+    return layers.RandomContrast(contrast, value_range=(-1.0, 1.0))(x)
+
+
+def _convolution(x: Any, width: int, *, size: int = 3, stride: int = 1, active: bool = True) -> Any:
+    """Convolution, batch normalisation and, unless the caller adds something first, ReLU."""
+    from keras import layers
+
+    x = layers.Conv2D(
+        width,
+        size,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+    )(x)
+    x = layers.BatchNormalization(momentum=_MOMENTUM)(x)
+    return layers.ReLU()(x) if active else x
+
+
+def _residual_block(x: Any, width: int, *, stride: int) -> Any:
+    """Two convolutions beside a shortcut, which is projected where the shape changes."""
+    from keras import layers
+
+    shortcut = x
+    if stride > 1 or x.shape[-1] != width:
+        shortcut = _convolution(x, width, size=1, stride=stride, active=False)
+    x = _convolution(x, width, stride=stride)
+    x = _convolution(x, width, active=False)
+    return layers.ReLU()(layers.Add()([x, shortcut]))
+
+
+def _optimizer(params: Mapping[str, Any]) -> Any:
+    from keras import optimizers
+
+    rate = _learning_rate(params)
+    if params["optimizer"] == "sgd":
+        return optimizers.SGD(rate, momentum=_SGD_MOMENTUM, nesterov=True)
+    return optimizers.Adam(rate)
+
+
+def _learning_rate(params: Mapping[str, Any]) -> float:
+    """Learning rate of the optimiser that was chosen; the two live on different scales."""
+    return float(params["sgd_rate" if params["optimizer"] == "sgd" else "learning_rate"])
+
+
+def _examples(batch: LabelledBatch) -> Any:
+    from medbench.models.keras_support import Examples
+
+    return Examples(inputs=lambda chosen: batch.images[chosen], labels=batch.labels)

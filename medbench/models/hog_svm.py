@@ -1,0 +1,203 @@
+"""Histograms of oriented gradients and a support vector machine: the classical baseline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.datasets.batch import Batch, LabelledBatch
+from medbench.datasets.task import Task
+from medbench.errors import ModelError
+from medbench.features.hog import Hog
+from medbench.models.contract import (
+    Classifier,
+    Context,
+    ModelFamily,
+    Progress,
+    complete_probabilities,
+)
+from medbench.models.persistence import load_sklearn, save_sklearn
+from medbench.models.space import SearchSpace
+
+_CALIBRATION_FOLDS = 3
+"""Each costs one more fit of the machine; a sigmoid has two numbers and needs no more."""
+_MODEL_FILE = "model.skops"
+_STATE_FILE = "state.json"
+
+
+class HogSvm(ModelFamily):
+    """Histogram of oriented gradients, support vector machine.
+
+    The few settings of the histograms are shared by all trials through the feature cache, so
+    a trial costs little more than the fit of the machine.
+    """
+
+    reference = (
+        "Dalal & Triggs (2005), Histograms of oriented gradients for human detection, CVPR; "
+        "Cortes & Vapnik (1995), Support-vector networks, Machine Learning 20"
+    )
+
+    def search_space(self, space: SearchSpace, task: Task) -> None:
+        """Declare the parameters; the defaults are 128 px, 16-px cells and an RBF machine, C=3."""
+        space.choice("side", (64, 128), default=128)
+        space.choice("cells", (4, 8, 16), default=8)
+        space.choice("orientations", (6, 9, 12), default=9)
+        space.choice("pca", (False, True))
+        space.integer("components", 8, 256, default=64, log=True, when={"pca": True})
+        space.choice("kernel", ("rbf", "linear"))
+        space.real("C", 1e-3, 1e3, default=3.0, log=True)
+        space.real("gamma", 0.05, 20.0, default=1.0, log=True, when={"kernel": "rbf"})
+        space.choice("class_weight", ("balanced", "none"))
+
+    def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
+        """An unfitted classifier of one configuration."""
+        return _HogSvmClassifier(params, task, context)
+
+
+class _HogSvmClassifier(Classifier):
+    """Scaling, components, machine, and a sigmoid fitted on predictions for unseen patients."""
+
+    def __init__(self, params: Mapping[str, Any], task: Task, context: Context) -> None:
+        self._params = dict(params)
+        self._n_classes = len(task.classes)
+        self._context = context
+        self._extractor = Hog(
+            side=params["side"], cells=params["cells"], orientations=params["orientations"]
+        )
+        self._present: list[int] = []
+        self._model: Any = None
+
+    def fit(
+        self, train: LabelledBatch, validation: LabelledBatch | None, progress: Progress
+    ) -> None:
+        """Fit the machine and its sigmoid on ``train``; ``validation`` is not used.
+
+        Probabilities follow Platt: sigmoids are fitted on margins of images whose patient the
+        machine had not seen. Where no division of the patients leaves every class in all
+        training sides (a class with one patient, say), the margins pass through a fixed
+        logistic function instead: the order of the images is the same, and only the
+        confidence, which the evaluation calibrates again, is not fitted.
+
+        Source: Platt (1999), "Probabilistic outputs for support vector machines".
+        """
+        present, labels = np.unique(train.labels, return_inverse=True)
+        self._present = present.tolist()
+        self._model = None
+        if len(present) == 1:
+            return
+        features = self._context.features.get(self._extractor, train)
+        splits = calibration_splits(labels, train.groups, seed=self._context.seed)
+        fit_sizes = [len(inner) for inner, _ in splits] or [len(labels)]
+        pipeline = self._pipeline(features.shape[1], min(fit_sizes))
+        if splits:
+            from sklearn.calibration import CalibratedClassifierCV
+
+            model = CalibratedClassifierCV(pipeline, method="sigmoid", ensemble=False, cv=splits)
+            self._model = model.fit(features, labels)
+            # The row numbers of the splits have served; they do not belong in a saved model.
+            self._model.set_params(cv=len(splits))
+        else:
+            self._model = pipeline.fit(features, labels)
+
+    def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
+        """Probabilities of the task's classes, float64, shape (n_images, n_classes)."""
+        if not self._present:
+            raise ModelError("hog-svm: fit or load the classifier before predicting.")
+        if self._model is None:
+            probabilities = np.ones((len(batch), 1))
+        else:
+            features = self._context.features.get(self._extractor, batch)
+            if hasattr(self._model, "predict_proba"):
+                probabilities = self._model.predict_proba(features)
+            else:
+                probabilities = _logistic(self._model.decision_function(features))
+        return complete_probabilities(probabilities, self._present, self._n_classes)
+
+    def save(self, folder: Path) -> None:
+        """Write the machine as a skops file, and the classes it knows as JSON."""
+        if not self._present:
+            raise ModelError("hog-svm: fit the classifier before saving it.")
+        (folder / _STATE_FILE).write_text(json.dumps({"present": self._present}))
+        if self._model is not None:
+            save_sklearn(self._model, folder / _MODEL_FILE)
+
+    def load(self, folder: Path) -> None:
+        """Read what ``save`` wrote."""
+        self._present = json.loads((folder / _STATE_FILE).read_text())["present"]
+        constant = len(self._present) == 1
+        self._model = None if constant else load_sklearn(folder / _MODEL_FILE)
+
+    def _pipeline(self, n_features: int, fit_size: int) -> Any:
+        """The unfitted steps, for ``fit_size`` images at least.
+
+        ``gamma`` is a multiple of one over the number of features. On standardised features
+        that is what scikit-learn calls "scale"; unlike it, it means the same with and without
+        components, since leaving small components out hardly changes a distance.
+        """
+        from sklearn.decomposition import PCA
+        from sklearn.pipeline import Pipeline
+        from sklearn.preprocessing import StandardScaler
+        from sklearn.svm import SVC
+
+        params = self._params
+        seed = self._context.seed
+        steps: list[tuple[str, Any]] = [("scale", StandardScaler())]
+        if params["pca"]:
+            components = min(params["components"], n_features, fit_size)
+            steps.append(
+                ("reduce", PCA(components, svd_solver="randomized", random_state=seed)),
+            )
+        machine = SVC(
+            C=params["C"],
+            kernel=params["kernel"],
+            gamma=params.get("gamma", 1.0) / n_features,
+            class_weight="balanced" if params["class_weight"] == "balanced" else None,
+            random_state=seed,
+        )
+        return Pipeline([*steps, ("classify", machine)])
+
+
+def calibration_splits(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], *, seed: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Divisions of the training part in which no patient is on both sides.
+
+    Three folds, or two where a class has only two patients. A division counts only if every
+    class is in all of its training sides.
+
+    Args:
+        labels: Class index of each image, 0 to k-1 and none missing, shape (n_images,).
+        groups: Patient of each image, shape (n_images,).
+        seed: Seed of the shuffling.
+
+    Returns:
+        Pairs of row indices (fitted on, predicted); together the second ones are all images.
+        Empty where there is no such division.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    n_classes = int(labels.max()) + 1
+    fewest = min(len(np.unique(groups[labels == label])) for label in range(n_classes))
+    for n_folds in range(min(_CALIBRATION_FOLDS, fewest), 1, -1):
+        folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+        splits = [
+            (inner, outer)
+            for inner, outer in folds.split(np.zeros(len(labels)), labels, groups)
+            if len(outer)
+        ]
+        if all(len(np.unique(labels[inner])) == n_classes for inner, _ in splits):
+            return splits
+    return []
+
+
+def _logistic(margins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows that sum to one, from margins of shape (n_images,) or (n_images, n_classes)."""
+    if margins.ndim == 1:
+        margins = np.column_stack([np.zeros_like(margins), margins])
+    exponents = np.exp(margins - margins.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True), dtype=np.float64)

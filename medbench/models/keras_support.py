@@ -1,0 +1,336 @@
+"""What the deep families share: a reproducible start, training by epochs, prediction, files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.errors import ModelError
+from medbench.evaluation.metrics import auroc
+from medbench.models.contract import Progress
+
+MODEL_FILE = "model.keras"
+_STATE_FILE = "state.json"
+_PREDICT_BATCH = 64
+_SMALLEST_PROBABILITY = 1e-12
+_SEED_STATE = "seed_generator_state"
+"""Name that Keras gives to the state variable of a layer's random numbers."""
+
+_prepared = False
+
+
+def prepare(threads: int) -> None:
+    """Set up the backend, once a process: threads, reproducible operations, modest GPU memory.
+
+    TensorFlow takes the number of threads only before its first operation; a later call with
+    another number changes nothing.
+    """
+    global _prepared
+    import keras
+
+    if _prepared:
+        return
+    _prepared = True
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError:
+        # Whoever imported us has used TensorFlow already: its settings hold.
+        return
+
+
+def has_gpu() -> bool:
+    """Whether Keras' backend sees a GPU."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    if backend == "jax":
+        import jax
+
+        return any(device.platform == "gpu" for device in jax.devices())
+    if backend == "torch":
+        import torch
+
+        return bool(torch.cuda.is_available())
+    return False
+
+
+def start(seed: int, *, mixed_precision: bool = False) -> None:
+    """Begin a new model: whatever was built before in this process leaves no trace in it.
+
+    Args:
+        seed: Seed of initial weights and of everything random in training.
+        mixed_precision: Compute in float16 where there is a GPU (weights stay float32).
+    """
+    import keras
+
+    keras.backend.clear_session()  # else every fit of a long search adds to the memory
+    keras.config.set_dtype_policy("mixed_float16" if mixed_precision and has_gpu() else "float32")
+    keras.utils.set_random_seed(seed % 2**32)
+
+
+def compile_model(model: Any, optimizer: Any) -> None:
+    """Make a classifier with a softmax output trainable by ``train``.
+
+    Just-in-time compilation is left to Keras on a GPU and under JAX; elsewhere compiling costs
+    more than it saves (on a CPU with TensorFlow, "auto" trained at 0.93 of the plain speed).
+    """
+    import keras
+
+    backend = keras.backend.backend()
+    compiled = backend == "jax" or (backend == "tensorflow" and has_gpu())
+    model.compile(
+        optimizer=optimizer,
+        loss="sparse_categorical_crossentropy",
+        jit_compile="auto" if compiled else False,
+    )
+    optimizer.build(model.trainable_variables)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a compiled model is trained."""
+
+    max_steps: int
+    """Epochs that the schedule is made for, and the limit where ``progress`` names none."""
+    batch_size: int
+    """Images a gradient step."""
+    learning_rate: float
+    """Learning rate of the first epoch."""
+    schedule: Literal["constant", "cosine"]
+    """Whether the learning rate stays, or falls to zero over ``max_steps``."""
+    patience: int
+    """Epochs without a better validation score after which training ends."""
+    seed: int
+    """Seed of the order of images, dropout and augmentation."""
+
+    def rate(self, step: int) -> float:
+        """Learning rate in epoch ``step``, counted from 1; a refit follows the same curve."""
+        if self.schedule == "constant":
+            return self.learning_rate
+        done = min((step - 1) / self.max_steps, 1.0)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Inputs of a model with their classes."""
+
+    inputs: Callable[[NDArray[np.int64]], NDArray[Any]]
+    """Inputs of the examples at some indices."""
+    labels: NDArray[np.int64]
+    """Class index of each example, shape (n_examples,)."""
+
+
+def train(
+    model: Any,
+    examples: Examples,
+    validation: Examples | None,
+    training: Training,
+    progress: Progress,
+    *,
+    first_step: int = 0,
+    start_step: int | None = None,
+) -> int:
+    """Train a compiled model epoch by epoch, and leave it in its best state.
+
+    The best state is the one with the highest validation AUROC, the lower log loss deciding
+    between equals (a small validation part reaches 1.0 early). Without validation exactly
+    ``progress.last_step`` epochs are run and the last state is kept. The order of images and
+    the random numbers of an epoch depend on seed and epoch only, so that a continued training
+    equals an undisturbed one.
+
+    Args:
+        model: A Keras model with a softmax output, compiled by ``compile_model``.
+        examples: What to learn from; classes weigh alike, however many examples they have.
+        validation: What to stop early by.
+        training: How to train.
+        progress: Where each epoch is reported; its exceptions are let through.
+        first_step: Epochs that the model already has behind it.
+        start_step: The epoch whose state the model is in, if that state is a candidate too.
+
+    Returns:
+        The epoch whose state was kept.
+
+    Raises:
+        ModelError: Training diverged before there was any state to keep.
+    """
+    last_step = training.max_steps if progress.last_step is None else progress.last_step
+    weights = balanced_weights(examples.labels)
+    kept = first_step if start_step is None else start_step
+    best: tuple[float, float] | None = None
+    state: list[NDArray[Any]] = []
+    if validation is not None and start_step is not None:
+        _, best = _validate(model, validation)
+        state = _snapshot(model)
+    for step in range(first_step + 1, last_step + 1):
+        finite = _run_epoch(model, examples, weights, training, step)
+        if not finite and (validation is None or not state):
+            raise ModelError(
+                f"training diverged in epoch {step} (the loss is not a finite number). "
+                f"Try a learning rate below {training.learning_rate:g}."
+            )
+        if not finite:
+            break
+        score = None
+        if validation is None:
+            kept = step
+        else:
+            score, rank = _validate(model, validation)
+            if best is None or rank > best:
+                best, kept, state = rank, step, _snapshot(model)
+        if not progress.report(step, score):
+            break
+        if validation is not None and step - max(kept, first_step) >= training.patience:
+            break
+    if state:
+        _restore(model, state)
+    return kept
+
+
+def balanced_weights(labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Weight of each example, such that classes weigh alike and the mean is 1, float32."""
+    counts = np.bincount(labels)
+    present = np.count_nonzero(counts)
+    return (len(labels) / (present * counts[labels])).astype(np.float32)
+
+
+def predict(
+    model: Any, inputs: Callable[[NDArray[np.int64]], NDArray[Any]], n: int
+) -> NDArray[np.float64]:
+    """Probabilities of ``n`` inputs, float64, shape (n, n_classes), rows sum to one."""
+    parts = [
+        forward(model, inputs(np.arange(begin, min(begin + _PREDICT_BATCH, n))))
+        for begin in range(0, n, _PREDICT_BATCH)
+    ]
+    probabilities = np.concatenate(parts).astype(np.float64)
+    normalised: NDArray[np.float64] = probabilities / probabilities.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def forward(model: Any, inputs: NDArray[Any]) -> NDArray[np.float32]:
+    """Outputs of a model in inference mode, float32, shape (n_inputs, ...).
+
+    The last, smaller chunk is filled up to a power of two: every new batch size would cost a
+    new tracing of the graph.
+    """
+    parts = []
+    for begin in range(0, len(inputs), _PREDICT_BATCH):
+        chunk = inputs[begin : begin + _PREDICT_BATCH]
+        size = min(1 << (len(chunk) - 1).bit_length(), _PREDICT_BATCH)
+        filled = chunk[np.minimum(np.arange(size), len(chunk) - 1)]
+        parts.append(np.asarray(model.predict_on_batch(filled), np.float32)[: len(chunk)])
+    return np.concatenate(parts)
+
+
+def save_model(model: Any, folder: Path, best_step: int | None) -> None:
+    """Write a model and the epoch its state is from into a folder."""
+    model.save(folder / MODEL_FILE)
+    (folder / _STATE_FILE).write_text(json.dumps({"best_step": best_step}))
+
+
+def load_model(
+    folder: Path, *, image_shape: tuple[int, int, int], n_classes: int, trainable: bool
+) -> tuple[Any, int | None]:
+    """Read what ``save_model`` wrote; safe mode, so that a file cannot bring its own code.
+
+    Args:
+        folder: The folder.
+        image_shape: Height, width and channels that the model must take.
+        n_classes: Number of classes that it must tell.
+        trainable: Take the state of the optimiser as well.
+
+    Raises:
+        ModelError: There is no model in the folder, or it is one for another task.
+    """
+    import keras
+
+    path = folder / MODEL_FILE
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no saved model. Was save() called on this folder?")
+    model = keras.saving.load_model(path, compile=trainable, safe_mode=True)
+    shapes = (tuple(model.input_shape[1:]), model.output_shape[-1])
+    if shapes != (tuple(image_shape), n_classes):
+        raise ModelError(
+            f"{path}: the saved model takes images of shape {shapes[0]} and tells {shapes[1]} "
+            f"classes; this task has {tuple(image_shape)} and {n_classes}."
+        )
+    best_step = json.loads((folder / _STATE_FILE).read_text())["best_step"]
+    return model, best_step
+
+
+def _run_epoch(
+    model: Any,
+    examples: Examples,
+    weights: NDArray[np.float32],
+    training: Training,
+    step: int,
+) -> bool:
+    """Go once through the examples in full batches; whether the loss stayed finite."""
+    n = len(examples.labels)
+    batch_size = min(training.batch_size, n)
+    random = np.random.default_rng([training.seed, step])
+    # The last batch is filled up with the first images of this order: batches of one size
+    # need one tracing, and weigh alike in the batch normalisation.
+    order = np.resize(random.permutation(n), math.ceil(n / batch_size) * batch_size)
+    _reseed(model, random)
+    model.optimizer.learning_rate = training.rate(step)
+    for chosen in order.reshape(-1, batch_size):
+        loss = model.train_on_batch(
+            examples.inputs(chosen), examples.labels[chosen], sample_weight=weights[chosen]
+        )
+        if not np.isfinite(loss):
+            return False
+    return True
+
+
+def _reseed(model: Any, random: np.random.Generator) -> None:
+    """Give every dropout and augmentation layer new random numbers; they are not saved."""
+    for variable in model.variables:
+        if variable.name == _SEED_STATE:
+            variable.assign(random.integers(0, 2**31, size=2))
+
+
+def _validate(model: Any, validation: Examples) -> tuple[float | None, tuple[float, float]]:
+    """Validation AUROC (None where undefined), and the rank of this state among others."""
+    labels = validation.labels
+    probabilities = predict(model, validation.inputs, len(labels))
+    if not np.isfinite(probabilities).all():
+        return None, (-math.inf, -math.inf)
+    chosen = np.maximum(probabilities[np.arange(len(labels)), labels], _SMALLEST_PROBABILITY)
+    log_loss = -float(np.average(np.log(chosen), weights=balanced_weights(labels)))
+    score = None
+    if len(np.unique(labels)) > 1:
+        score = auroc(labels, probabilities, probabilities.shape[1])
+    return score, (score or 0.0, -log_loss)
+
+
+def _snapshot(model: Any) -> list[NDArray[Any]]:
+    """All that training changes, in memory."""
+    return [np.array(variable) for variable in _variables(model)]
+
+
+def _restore(model: Any, state: list[NDArray[Any]]) -> None:
+    for variable, value in zip(_variables(model), state, strict=True):
+        variable.assign(value)
+
+
+def _variables(model: Any) -> list[Any]:
+    return [*model.variables, *model.optimizer.variables]

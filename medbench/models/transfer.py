@@ -1,0 +1,372 @@
+"""Transfer learning: a linear model on a pretrained backbone, then its top block fine-tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.datasets.batch import Batch, LabelledBatch
+from medbench.datasets.task import Task
+from medbench.errors import ModelError
+from medbench.features.embeddings import BACKBONES, POOLINGS, Embedding
+from medbench.models.contract import Classifier, Context, ModelFamily, Progress
+from medbench.models.space import SearchSpace
+
+_NO_SPREAD = 1e-4
+"""A feature whose spread is below this part of its size is rounding noise, and left out."""
+_ABSENT_LOGIT = -30.0
+"""Logit of a class that training did not show: a probability of about 1e-13."""
+_MAX_ITERATIONS = 1000
+_LEARNING_RATES = (3e-5, 1e-4)
+_BATCH_SIZE = 16
+_PATIENCE = 3
+_WEIGHT_DECAY = 1e-4
+_ACTIVATION_BYTES = 2 * 1024**3
+"""Up to here the activations below the top block are kept; beyond, computed again each epoch."""
+
+
+class TransferFamily(ModelFamily):
+    """A linear classifier on a frozen backbone, optionally with its top block fine-tuned.
+
+    Trials choose the depth of the cut, the pooling and the penalty, on embeddings that are
+    computed once a data set; the best one is then tried with its topmost block trained further.
+    A subclass names the backbone by ``weights``.
+    """
+
+    requires: ClassVar[tuple[str, ...]] = ("keras",)
+    max_steps: ClassVar[int | None] = 8
+
+    def search_space(self, space: SearchSpace, task: Task) -> None:
+        """Cut, pooling and penalty of the linear model; every trial takes milliseconds."""
+        cuts = [cut.layer for cut in BACKBONES[self._backbone()].cuts]
+        space.choice("cut", cuts, default=cuts[1])
+        space.choice("pooling", [*POOLINGS, "both"])
+        space.real("C", 1e-4, 10.0, default=1e-2, log=True)
+
+    def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
+        """An unfitted classifier; ``fine_tune`` is "none" unless ``refinements`` set it."""
+        found = context.weights
+        embedding = Embedding(
+            backbone=self._backbone(),
+            image_shape=task.image_shape,
+            weights_path=found.path if found else None,
+            weights_sha256=found.sha256 if found else None,
+        )
+        if params.get("fine_tune", "none") == "none":
+            return FrozenClassifier(params, task, context, embedding)
+        return FineTunedClassifier(params, task, context, embedding, max_steps=self.max_steps or 1)
+
+    def refinements(self, params: Mapping[str, Any], task: Task) -> Sequence[Mapping[str, Any]]:
+        """The same configuration with the top block trained at two learning rates."""
+        return [
+            {**params, "fine_tune": "top block", "learning_rate": rate} for rate in _LEARNING_RATES
+        ]
+
+    def _backbone(self) -> str:
+        """Name of the backbone, checked."""
+        if self.weights is None or self.weights not in BACKBONES:
+            raise ModelError(
+                f"{type(self).__name__}: weights is {self.weights!r}; it must be one of "
+                f"{', '.join(BACKBONES)}."
+            )
+        return self.weights
+
+
+class InceptionV3(TransferFamily):
+    """Inception v3, pretrained on ImageNet, as a feature extractor and fine-tuned."""
+
+    reference: ClassVar[str] = (
+        "Szegedy et al. (2016), Rethinking the Inception architecture for computer vision, CVPR; "
+        "Yosinski et al. (2014), How transferable are features in deep neural networks?, NeurIPS"
+    )
+    weights: ClassVar[str | None] = "inception_v3"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearHead:
+    """Standardisation and a linear model, as numbers that NumPy and Keras both can use."""
+
+    mean: NDArray[np.float64]
+    """Mean of each feature in training, shape (n_features,)."""
+    scale: NDArray[np.float64]
+    """Its standard deviation; 1 for features that are left out."""
+    kernel: NDArray[np.float64]
+    """Weights of standardised features, shape (n_features, n_classes)."""
+    bias: NDArray[np.float64]
+    """Shape (n_classes,)."""
+
+    def predict(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Probabilities, float64, shape (n, n_classes), of features (n, n_features)."""
+        logits = (features - self.mean) / self.scale @ self.kernel + self.bias
+        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
+        return probabilities
+
+
+def fit_head(
+    features: NDArray[np.floating[Any]], labels: NDArray[np.int64], n_classes: int, C: float
+) -> LinearHead:
+    """Standardise, then logistic regression with balanced classes and a quadratic penalty.
+
+    Args:
+        features: Shape (n_images, n_features).
+        labels: Class indices, shape (n_images,); any class may be missing.
+        n_classes: Number of classes of the task.
+        C: Inverse strength of the penalty.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    features = features.astype(np.float64)
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    varies = scale > _NO_SPREAD * np.sqrt(np.mean(features**2, axis=0))
+    scale = np.where(varies, scale, 1.0)
+    standard = np.where(varies, (features - mean) / scale, 0.0)
+    present = np.unique(labels)
+    kernel = np.zeros((features.shape[1], n_classes))
+    bias = np.full(n_classes, _ABSENT_LOGIT)
+    bias[present] = 0.0
+    if len(present) > 1:
+        model = LogisticRegression(C=C, class_weight="balanced", max_iter=_MAX_ITERATIONS)
+        model.fit(standard, labels)
+        weights, intercept = model.coef_, model.intercept_
+        if len(present) == 2:  # one logit z for the second class: as two, -z/2 and z/2
+            weights = np.concatenate([-weights, weights]) / 2
+            intercept = np.concatenate([-intercept, intercept]) / 2
+        kernel[:, present] = weights.T
+        bias[present] = intercept
+    return LinearHead(mean=mean, scale=scale, kernel=kernel, bias=bias)
+
+
+class _TransferClassifier(Classifier):
+    """What the frozen and the fine-tuned classifier share: the self-contained Keras model."""
+
+    def __init__(
+        self, params: Mapping[str, Any], task: Task, context: Context, embedding: Embedding
+    ) -> None:
+        self._params = params
+        self._task = task
+        self._context = context
+        self._embedding = embedding
+        self._model: Any = None
+
+    def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
+        """Probabilities of the task's classes, float64, shape (n_images, n_classes).
+
+        Raises:
+            ModelError: Neither ``fit`` nor ``load`` was called.
+        """
+        from medbench.models import keras_support
+
+        if self._model is None:
+            raise ModelError("this classifier is neither fitted nor loaded: call fit or load.")
+        return keras_support.predict(self._model, lambda chosen: batch.images[chosen], len(batch))
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.keras``, which needs nothing else: uint8 images in, probabilities out."""
+        from medbench.models import keras_support
+
+        if self._model is None:
+            raise ModelError("this classifier is neither fitted nor loaded: nothing to save.")
+        keras_support.save_model(self._model, folder, self.best_step)
+
+    def load(self, folder: Path) -> None:
+        """Take the model from a folder; it then predicts from pixels, not from the cache."""
+        from medbench.models import keras_support
+
+        keras_support.prepare(self._context.threads)
+        self._model, self.best_step = keras_support.load_model(
+            folder,
+            image_shape=self._task.image_shape,
+            n_classes=len(self._task.classes),
+            trainable=False,
+        )
+
+    def _features(self, batch: Batch) -> NDArray[np.float32]:
+        """The columns of the chosen cut and pooling, from the cache."""
+        rows = self._context.features.get(self._embedding, batch)
+        cut = self._params["cut"]
+        return np.concatenate(
+            [rows[:, self._embedding.columns(cut, pooling)] for pooling in self._poolings()],
+            axis=1,
+        )
+
+    def _poolings(self) -> tuple[str, ...]:
+        pooling = self._params["pooling"]
+        return POOLINGS if pooling == "both" else (pooling,)
+
+    def _fit_head(self, train: LabelledBatch) -> LinearHead:
+        from medbench.models import keras_support
+
+        keras_support.prepare(self._context.threads)
+        return fit_head(
+            self._features(train), train.labels, len(self._task.classes), self._params["C"]
+        )
+
+    def _head_model(self, head: LinearHead, activation_shape: tuple[int, ...]) -> Any:
+        """Pooling, standardisation and linear model as Keras layers on an activation map."""
+        from keras import Input, Model, layers
+
+        pools = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
+        inputs = Input(activation_shape)
+        vectors = [pools[pooling]()(inputs) for pooling in self._poolings()]
+        x = layers.Concatenate()(vectors) if len(vectors) > 1 else vectors[0]
+        # Batch normalisation that is never trained: the scaler with its numbers as weights.
+        # Its epsilon must vanish beside variances of 1e-15, which random backbones produce.
+        standardise = layers.BatchNormalization(
+            center=False, scale=False, epsilon=1e-30, trainable=False, name="standardise"
+        )
+        dense = layers.Dense(len(head.bias), activation="softmax", name="probabilities")
+        model = Model(inputs, dense(standardise(x, training=False)), name="head")
+        standardise.set_weights([head.mean, head.scale**2])
+        dense.set_weights([head.kernel, head.bias])
+        return model
+
+    def _part(self, first: str | None, last: str) -> Any:
+        """The backbone's layers after ``first`` (None: from the input) up to ``last``."""
+        from keras import Model
+
+        body = self._embedding.body()
+        inputs = body.input if first is None else body.get_layer(first).output
+        return Model(inputs, body.get_layer(last).output)
+
+    def _whole(self, *parts: Any) -> Any:
+        """From uint8 images through the preprocessing and the given models."""
+        from keras import Input, Model
+
+        inputs = Input(self._task.image_shape, dtype="uint8", name="image")
+        x = self._embedding.prepared(inputs)
+        for part in parts:
+            x = part(x)
+        model = Model(inputs, x)
+        model.compile(jit_compile=False)
+        return model
+
+
+class FrozenClassifier(_TransferClassifier):
+    """The backbone as it came; until saved it lives on cached embeddings and a matrix."""
+
+    _head: LinearHead | None = None
+
+    def fit(
+        self, train: LabelledBatch, validation: LabelledBatch | None, progress: Progress
+    ) -> None:
+        """Fit the linear model; it has no steps, so nothing is reported."""
+        self._head = self._fit_head(train)
+
+    def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
+        """Probabilities of the task's classes, float64, shape (n_images, n_classes)."""
+        if self._head is None:
+            return super().predict_proba(batch)
+        return self._head.predict(self._features(batch))
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.keras``, which needs nothing else: uint8 images in, probabilities out."""
+        from medbench.models import keras_support
+
+        if self._head is not None:
+            keras_support.start(self._context.seed)
+            frozen = self._part(None, self._params["cut"])
+            self._model = self._whole(frozen, self._head_model(self._head, frozen.output.shape[1:]))
+        super().save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Take the model from a folder; it then predicts from pixels, not from the cache."""
+        super().load(folder)
+        self._head = None
+
+
+class FineTunedClassifier(_TransferClassifier):
+    """The top block below the cut trained further, starting from the frozen classifier.
+
+    The frozen classifier is epoch 0 and a candidate like every other, so on the validation
+    images fine-tuning is never worse than no fine-tuning. A refit of 0 epochs is the frozen one.
+    """
+
+    def __init__(
+        self,
+        params: Mapping[str, Any],
+        task: Task,
+        context: Context,
+        embedding: Embedding,
+        *,
+        max_steps: int,
+    ) -> None:
+        super().__init__(params, task, context, embedding)
+        self._max_steps = max_steps
+
+    def fit(
+        self, train: LabelledBatch, validation: LabelledBatch | None, progress: Progress
+    ) -> None:
+        """Fit the frozen classifier, then train its top block and head together.
+
+        Always from the start, also after ``load``: epochs are few, and seeded.
+
+        Raises:
+            ModelError: Training diverged.
+        """
+        from keras import models, optimizers
+
+        from medbench.models import keras_support
+
+        head = self._fit_head(train)
+        cut = BACKBONES[self._embedding.backbone].cut(self._params["cut"])
+        keras_support.start(self._context.seed)
+        frozen = self._whole(self._part(None, cut.below))
+        block = _trainable_copy(self._part(cut.below, cut.layer))
+        top = models.Sequential([block, self._head_model(head, block.output.shape[1:])])
+        rate = self._params["learning_rate"]
+        keras_support.compile_model(
+            top, optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY, clipnorm=1.0)
+        )
+        training = keras_support.Training(
+            max_steps=self._max_steps,
+            batch_size=_BATCH_SIZE,
+            learning_rate=rate,
+            schedule="constant",
+            patience=_PATIENCE,
+            seed=self._context.seed,
+        )
+        self.best_step = keras_support.train(
+            top,
+            _below(frozen, train),
+            None if validation is None else _below(frozen, validation),
+            training,
+            progress,
+            start_step=0,
+        )
+        self._model = self._whole(self._part(None, cut.below), top)
+
+
+def _trainable_copy(block: Any) -> Any:
+    """A copy of part of the shared backbone, whose convolutions may change.
+
+    Batch normalisation stays as it was pretrained: its statistics of a few small batches would
+    be worse (Keras' own guide to fine-tuning says the same).
+    """
+    from keras import layers, models
+
+    copy = models.clone_model(block)
+    copy.set_weights(block.get_weights())
+    copy.trainable = True
+    for layer in copy.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = False
+    return copy
+
+
+def _below(frozen: Any, batch: LabelledBatch) -> Any:
+    """Activations below the top block: kept where they fit into memory, else made anew."""
+    from medbench.models.keras_support import Examples, forward
+
+    size = 4 * int(np.prod(frozen.output.shape[1:])) * len(batch)
+    if size > _ACTIVATION_BYTES:
+        return Examples(
+            inputs=lambda chosen: forward(frozen, batch.images[chosen]), labels=batch.labels
+        )
+    activations = forward(frozen, batch.images)
+    return Examples(inputs=lambda chosen: activations[chosen], labels=batch.labels)

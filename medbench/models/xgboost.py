@@ -1,0 +1,316 @@
+"""Gradient-boosted trees on image features; which features is part of the search."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.datasets.batch import Batch, LabelledBatch
+from medbench.datasets.task import Task
+from medbench.errors import ModelError
+from medbench.evaluation.metrics import auroc
+from medbench.features.cache import Extractor
+from medbench.features.hog import Hog
+from medbench.features.intensity import Intensity
+from medbench.features.pixels import Pixels
+from medbench.features.texture import Gabor, Glcm, Lbp
+from medbench.models.contract import (
+    Classifier,
+    Context,
+    ModelFamily,
+    Progress,
+    complete_probabilities,
+)
+from medbench.models.space import SearchSpace
+
+_MAX_ROUNDS = 500
+_PATIENCE = 40
+"""Rounds without a lower validation loss after which a fit ends."""
+_BOOSTER_FILE = "booster.ubj"
+_STATE_FILE = "state.json"
+_BOOSTER_PARAMETERS = (
+    "learning_rate",
+    "max_depth",
+    "min_child_weight",
+    "subsample",
+    "colsample_bytree",
+    "reg_lambda",
+    "reg_alpha",
+)
+_ALWAYS: Extractor = Intensity()
+_OPTIONAL: dict[str, Extractor] = {
+    "hog": Hog(cells=4),
+    "lbp": Lbp(),
+    "glcm": Glcm(),
+    "gabor": Gabor(),
+    "pixels": Pixels(),
+}
+"""Feature groups that a configuration may leave out; brightness is cheap and always there.
+
+Trees pick single values, so a coarse grid of gradients serves them as well as a fine one: on 253
+brain MR images 4 cells a side gave the AUROC of 8 in a third of the time.
+"""
+
+
+class XGBoost(ModelFamily):
+    """Gradient-boosted trees on gradients, texture, brightness and a thumbnail of the image."""
+
+    reference = "Chen & Guestrin (2016), XGBoost: a scalable tree boosting system, KDD"
+    requires = ("xgboost",)
+    max_steps = _MAX_ROUNDS
+
+    def search_space(self, space: SearchSpace, task: Task) -> None:
+        """Declare which feature groups are used, and the booster's parameters."""
+        for name in _OPTIONAL:
+            space.choice(name, (True, False))
+        space.real("learning_rate", 0.02, 0.3, default=0.08, log=True)
+        space.integer("max_depth", 2, 8, default=3)
+        space.real("min_child_weight", 0.3, 10.0, default=1.0, log=True)
+        space.real("subsample", 0.5, 1.0, default=0.8)
+        space.real("colsample_bytree", 0.05, 1.0, default=0.1, log=True)
+        space.real("reg_lambda", 0.1, 100.0, default=1.0, log=True)
+        space.real("reg_alpha", 1e-3, 10.0, default=1e-2, log=True)
+        space.choice("class_weight", ("balanced", "none"))
+
+    def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
+        """An unfitted classifier of one configuration."""
+        return XGBoostClassifier(params, task, context)
+
+
+class XGBoostClassifier(Classifier):
+    """A booster with the number of rounds at which its validation loss was lowest.
+
+    All rounds that were boosted are kept, so that a later fit can go on from the last one;
+    predictions use those up to ``best_step``.
+    """
+
+    device: str | None = None
+    """Where the booster really ran ("cpu", "cuda:0"); None before it was fitted."""
+
+    def __init__(self, params: Mapping[str, Any], task: Task, context: Context) -> None:
+        self._params = dict(params)
+        self._n_classes = len(task.classes)
+        self._context = context
+        self._extractors = [
+            _ALWAYS,
+            *(extractor for name, extractor in _OPTIONAL.items() if params[name]),
+        ]
+        self._present: list[int] = []
+        self._booster: Any = None
+        self._best_loss: float | None = None
+
+    def fit(
+        self, train: LabelledBatch, validation: LabelledBatch | None, progress: Progress
+    ) -> None:
+        """Boost until the validation loss stops falling, or for ``progress.last_step`` rounds.
+
+        Early stopping watches the log loss (with the class weights of the training part): it
+        moves with every round, where the AUROC of a small validation part stands still or
+        jumps. The AUROC is what is reported to ``progress``.
+        """
+        import xgboost
+
+        present = np.unique(train.labels).tolist()
+        if progress.first_step == 0 or present != self._present:
+            self._booster, self._best_loss, self.best_step = None, None, None
+        self._present = present
+        if len(present) == 1:
+            return
+        weights = _class_weights(
+            train.labels, self._n_classes, balanced=self._params["class_weight"] == "balanced"
+        )
+        evals: list[tuple[Any, str]] = []
+        score: Callable[[Any], float | None] = _no_score
+        if validation is not None:
+            # The loss of a class that was never seen is infinite whatever the booster does.
+            known = validation.take(np.flatnonzero(np.isin(validation.labels, present)))
+            evals = [(self._labelled_matrix(known, weights), "validation")] if len(known) else []
+            score = self._scorer(
+                validation,
+                # XGBoost keeps adding up its predictions for a matrix that it also evaluates.
+                evals[0][0] if len(known) == len(validation) else self._matrix(validation),
+            )
+        done = self._booster.num_boosted_rounds() if self._booster else 0
+        follow = _Follow(progress, score, best_step=self.best_step, best_loss=self._best_loss)
+        self._booster = xgboost.train(
+            self._settings(len(present), device="cuda" if has_cuda() else "cpu", done=done),
+            self._labelled_matrix(train, weights),
+            num_boost_round=max((progress.last_step or _MAX_ROUNDS) - done, 0),
+            evals=evals,
+            callbacks=[_as_callback(follow.after_round)],
+            xgb_model=self._booster,
+            verbose_eval=False,
+        )
+        self.best_step, self._best_loss = follow.best_step, follow.best_loss
+        # A build or machine without CUDA only warns and goes on without it, so ask the booster.
+        config = json.loads(self._booster.save_config())
+        self.device = config["learner"]["generic_param"]["device"]
+
+    def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
+        """Probabilities of the task's classes, float64, shape (n_images, n_classes)."""
+        if not self._present:
+            raise ModelError("xgboost: fit or load the classifier before predicting.")
+        if self._booster is None:
+            return complete_probabilities(np.ones((len(batch), 1)), self._present, self._n_classes)
+        return self._predict(self._booster, self._matrix(batch), self.best_step or 0)
+
+    def save(self, folder: Path) -> None:
+        """Write the booster in XGBoost's own binary JSON, and what else a later fit needs."""
+        if not self._present:
+            raise ModelError("xgboost: fit the classifier before saving it.")
+        state = {
+            "present": self._present,
+            "best_step": self.best_step,
+            "best_loss": self._best_loss,
+            "device": self.device,
+        }
+        (folder / _STATE_FILE).write_text(json.dumps(state))
+        if self._booster is not None:
+            self._booster.save_model(folder / _BOOSTER_FILE)
+
+    def load(self, folder: Path) -> None:
+        """Read what ``save`` wrote; predictions then run on this machine's own device."""
+        import xgboost
+
+        state = json.loads((folder / _STATE_FILE).read_text())
+        self._present = state["present"]
+        self.best_step = state["best_step"]
+        self._best_loss = state["best_loss"]
+        self.device = state["device"]
+        self._booster = None
+        if len(self._present) > 1:
+            device = "cuda" if has_cuda() else "cpu"
+            self._booster = xgboost.Booster(
+                {"nthread": self._context.threads, "device": device},
+                model_file=folder / _BOOSTER_FILE,
+            )
+
+    def _predict(self, booster: Any, matrix: Any, rounds: int) -> NDArray[np.float64]:
+        """Of the first ``rounds`` rounds, or of all of them where that is 0."""
+        raw = booster.predict(matrix, iteration_range=(0, rounds)).astype(np.float64)
+        if raw.ndim == 1:
+            raw = np.column_stack([1 - raw, raw])
+        raw /= raw.sum(axis=1, keepdims=True)
+        return complete_probabilities(raw, self._present, self._n_classes)
+
+    def _features(self, batch: Batch) -> NDArray[np.float32]:
+        features = self._context.features
+        return np.concatenate([features.get(each, batch) for each in self._extractors], axis=1)
+
+    def _scorer(self, validation: LabelledBatch, matrix: Any) -> Callable[[Any], float | None]:
+        """What gives the validation AUROC of all rounds so far; None where it is undefined."""
+        if len(np.unique(validation.labels)) < 2:
+            return _no_score
+        return lambda booster: auroc(
+            validation.labels, self._predict(booster, matrix, 0), self._n_classes
+        )
+
+    def _matrix(self, batch: Batch) -> Any:
+        import xgboost
+
+        return xgboost.DMatrix(self._features(batch), nthread=self._context.threads)
+
+    def _labelled_matrix(self, batch: LabelledBatch, weights: NDArray[np.float64]) -> Any:
+        import xgboost
+
+        return xgboost.DMatrix(
+            self._features(batch),
+            label=np.searchsorted(self._present, batch.labels),
+            weight=weights[batch.labels],
+            nthread=self._context.threads,
+        )
+
+    def _settings(self, n_present: int, *, device: str, done: int) -> dict[str, Any]:
+        """What XGBoost is told, in a fit that goes on after ``done`` rounds."""
+        objective: dict[str, Any] = {"objective": "binary:logistic", "eval_metric": "logloss"}
+        if n_present > 2:
+            objective = {
+                "objective": "multi:softprob",
+                "eval_metric": "mlogloss",
+                "num_class": n_present,
+            }
+        return {
+            **objective,
+            **{name: self._params[name] for name in _BOOSTER_PARAMETERS},
+            "tree_method": "hist",
+            # XGBoost counts rounds from 0 in every fit: the same seed would draw the images and
+            # features of the first rounds again.
+            "seed": self._context.seed + done,
+            "nthread": self._context.threads,
+            "device": device,
+        }
+
+
+class _Follow:
+    """Watches the rounds of one fit: reports each, and remembers the best."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        score: Callable[[Any], float | None],
+        *,
+        best_step: int | None,
+        best_loss: float | None,
+    ) -> None:
+        self._progress = progress
+        self._score = score
+        self.best_step = best_step
+        self.best_loss = best_loss
+
+    def after_round(self, booster: Any, losses: list[float]) -> bool:
+        """Whether to stop, after the round that gave the last of ``losses``."""
+        step = booster.num_boosted_rounds()
+        if losses and (self.best_loss is None or losses[-1] < self.best_loss):
+            self.best_step, self.best_loss = step, losses[-1]
+        go_on = self._progress.report(step, self._score(booster))
+        return not go_on or step - (self.best_step or step) >= _PATIENCE
+
+
+def _no_score(booster: Any) -> float | None:
+    """Without validation, or with one class in it, there is nothing to score."""
+    return None
+
+
+def _as_callback(after_round: Callable[[Any, list[float]], bool]) -> Any:
+    """An XGBoost callback that calls ``after_round`` and lets its exceptions through."""
+    from xgboost.callback import TrainingCallback
+
+    class AfterRound(TrainingCallback):  # type: ignore[misc]
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            losses: list[float] = next(iter(evals_log.get("validation", {"": []}).values()))
+            return after_round(model, losses)
+
+    return AfterRound()
+
+
+def _class_weights(
+    labels: NDArray[np.int64], n_classes: int, *, balanced: bool
+) -> NDArray[np.float64]:
+    """Weight of an image of each class, float64, shape (n_classes,); the mean image weighs 1."""
+    if not balanced:
+        return np.ones(n_classes)
+    counts = np.bincount(labels, minlength=n_classes)
+    return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+
+
+def has_cuda() -> bool:
+    """Whether XGBoost was built with CUDA and the driver shows this process a GPU."""
+    import xgboost
+
+    if not xgboost.build_info()["USE_CUDA"]:
+        return False
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return False
+    return count.value > 0

@@ -1,0 +1,1 @@
+"""What people read of a run: leaderboard and figures, derived from stored predictions only."""

@@ -1,0 +1,425 @@
+"""Figures of a run: scores, ROC curves, confusion and tuning, a folder a data set."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medbench.evaluation.intervals import FoldPredictions
+from medbench.evaluation.metrics import auroc, confusion, decide, scored_classes
+from medbench.reports.leaderboard import (
+    fold_predictions,
+    format_interval,
+    format_score,
+    leaderboard,
+    plain,
+)
+from medbench.store import CellResult, RunResult, writing
+
+_DPI = 150
+_LONGEST_NAME = 26
+"""Characters of a name that fit beside a figure; the rest is cut off."""
+_INCHES_A_CHARACTER = 0.08
+"""Width of a character of a tick's label."""
+_ROC_POINTS = 501
+_ANNOTATED_CLASSES = 10
+"""Above this many classes, numbers in the cells of a confusion matrix cannot be read."""
+_FONT = "DejaVu Sans"
+"""Comes with matplotlib, so that figures look alike everywhere."""
+_INK = "0.25"
+_FAINT = "0.5"
+_DASHES = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """One row of the leaderboard with what is drawn of it."""
+
+    name: str
+    """As it is shown: one line, cut where it is too long."""
+    row: Mapping[str, Any]
+    """Its row of the leaderboard."""
+    cells: tuple[CellResult, ...]
+    """Its finished cells."""
+    folds: tuple[FoldPredictions, ...]
+    """Their held-out predictions."""
+
+
+def write_figures(run: RunResult, folder: Path, table: pd.DataFrame | None = None) -> list[Path]:
+    """Draw ``figures/DATASET/{scores,roc,confusion,tuning}.png`` below a folder.
+
+    A data set without a finished cell has no figures; scores and ROC curves are left out where no
+    model can be scored, the tuning history where no trial is complete. Models stand in the order
+    of the leaderboard.
+
+    Args:
+        run: The run.
+        folder: Where ``figures`` is created.
+        table: The leaderboard of the run where it is at hand already.
+
+    Returns:
+        The files that were written, by data set.
+
+    Raises:
+        StoreError: A file cannot be written, or the run is incomplete.
+    """
+    import seaborn as sns
+
+    table = leaderboard(run) if table is None else table
+    style = {"font.family": [_FONT], "axes.titlesize": 10, "axes.labelsize": 10}
+    small = {"xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9}
+    written = []
+    with sns.axes_style("whitegrid", rc=style | small | {"grid.color": "0.9"}):
+        for dataset in table["dataset"].unique():
+            models = _models(run, str(dataset), table)
+            classes = [_shown(name) for name in run.datasets[str(dataset)]["classes"]]
+            for kind, draw in _FIGURES.items():
+                figure = draw(models, classes) if models else None
+                if figure is not None:
+                    path = folder / "figures" / _folder_name(str(dataset)) / f"{kind}.png"
+                    _save(figure, path)
+                    written.append(path)
+    return written
+
+
+def _models(run: RunResult, dataset: str, table: pd.DataFrame) -> list[_Model]:
+    """The models with a finished cell, in the order of the leaderboard."""
+    n_classes = len(run.datasets[dataset]["classes"])
+    models = []
+    for row in table[table["dataset"] == dataset].to_dict("records"):
+        cells = tuple(
+            cell
+            for cell in run.cells
+            if (cell.id.dataset, cell.id.model, cell.status) == (dataset, row["model"], "ok")
+        )
+        if cells:
+            models.append(
+                _Model(
+                    name=_shown(row["model"]),
+                    row={str(column): value for column, value in row.items()},
+                    cells=cells,
+                    folds=tuple(fold_predictions(cell, n_classes) for cell in cells),
+                )
+            )
+    return models
+
+
+# --- the four figures --------------------------------------------------------------------------
+
+
+def _draw_scores(models: Sequence[_Model], classes: Sequence[str]) -> Any:
+    """AUROC of each fold, their mean and its interval; None where nothing can be scored."""
+    import seaborn as sns
+
+    scored = [model for model in models if not math.isnan(model.row["auroc"])]
+    if not scored:
+        return None
+    blue, orange = sns.color_palette("colorblind")[0], sns.color_palette("colorblind")[1]
+    figure, (axes,) = _panels(1, 1, 6.6, 0.65 + 0.36 * len(scored))
+    several = max(len(model.folds) for model in scored) > 1
+    bounds = [model.row["auroc_low"] for model in scored]
+    lowest = [0.5, *(low for low in bounds if not math.isnan(low))]
+    for position, model in enumerate(scored):
+        row = model.row
+        each = [auroc(fold.labels, fold.probabilities, len(classes)) for fold in model.folds]
+        lowest += each
+        low, high = row["auroc_low"], row["auroc_high"]  # NaN draws no line
+        axes.plot([low, high], [position] * 2, color=blue, linewidth=3, solid_capstyle="butt")
+        axes.plot(row["auroc"], position, "D", color=blue, markersize=6, zorder=3)
+        text = format_interval(row["auroc"], low, high)
+        beside = axes.get_yaxis_transform()
+        axes.text(1.02, position, text, transform=beside, va="center", fontsize=9, color=_INK)
+        if several:
+            axes.plot(each, np.full(len(each), position + 0.24), "o", color=orange, markersize=3.5)
+    axes.axvline(0.5, color=_FAINT, linestyle="--", linewidth=1.5, zorder=1)
+    axes.set_xlim(min(lowest) - 0.03, 1.015)
+    axes.set_ylim(len(scored) - 0.4, -0.6)
+    axes.set_yticks(range(len(scored)), [_labelled(model) for model in scored])
+    axes.set_xlabel("AUROC on held-out images")
+    axes.grid(visible=False, axis="y")
+    kinds: list[tuple[str, dict[str, Any]]] = [
+        ("mean with 95% interval", {"color": blue, "marker": "D", "linewidth": 3}),
+        ("a fold", {"color": orange, "marker": "o", "markersize": 4, "linestyle": ""}),
+        ("chance", {"color": _FAINT, "linestyle": "--"}),
+    ]
+    if not several:
+        kinds = [("held-out part with 95% interval", kinds[0][1]), kinds[2]]
+    _legend_below(figure, kinds)
+    sns.despine(ax=axes, left=True)
+    return figure
+
+
+def _draw_roc(models: Sequence[_Model], classes: Sequence[str]) -> Any:
+    """Mean ROC curve of each model over thin curves of its folds; None where there is none."""
+    import seaborn as sns
+
+    scored = [model for model in models if not math.isnan(model.row["auroc"])]
+    if not scored:
+        return None
+    figure, (axes,) = _panels(1, 1, 7.0, 4.4, "compressed")
+    grid = np.linspace(0, 1, _ROC_POINTS)
+    chance = axes.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", linewidth=1.2)
+    lines, labels = [], []
+    for number, model in enumerate(scored):
+        color = sns.color_palette("colorblind")[number % 10]
+        curves = [_roc(fold, len(classes), grid) for fold in model.folds]
+        if len(curves) > 1:
+            for curve in curves:
+                axes.plot(*curve, color=color, linewidth=0.6, alpha=0.3)
+        mean = np.mean([sensitivity for _, sensitivity in curves], axis=0)
+        look = {"color": color, "linestyle": _DASHES[number % len(_DASHES)], "linewidth": 2}
+        lines += axes.plot(curves[0][0], mean, **look)
+        labels.append(f"{format_score(model.row['auroc'])}  {_labelled(model)}")
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity")
+    figure.legend(
+        [*lines, *chance],
+        [*labels, ".500  chance"],
+        title="AUROC" if len(classes) == 2 else "AUROC, each class against the rest",
+        loc="outside right center",
+        frameon=False,
+        alignment="left",
+    )
+    return figure
+
+
+def _roc(
+    fold: FoldPredictions, n_classes: int, grid: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A fold's ROC curve over a grid of false positive rates, macro averaged over classes."""
+    from sklearn.metrics import roc_curve
+
+    sensitivity = []
+    for k in scored_classes(fold.labels, n_classes):
+        false, true, _ = roc_curve(fold.labels == k, fold.probabilities[:, k])
+        sensitivity.append(np.interp(grid, false, true))
+    return np.append(0.0, grid), np.append(0.0, np.mean(sensitivity, axis=0))
+
+
+def _draw_confusion(models: Sequence[_Model], classes: Sequence[str]) -> Any:
+    """Confusion matrix of each model over all held-out images, rows normalised."""
+    import seaborn as sns
+
+    n = len(classes)
+    annotated = n <= _ANNOTATED_CLASSES
+    names = [_cut(name, 14) for name in classes]
+    side = min(max(2.0, 0.55 * n), 5.0)
+    label = _INCHES_A_CHARACTER * max(map(len, names))
+    upright = label > side / n
+    columns = _columns(len(models), 4 if n <= 3 else 3 if n <= 6 else 2)
+    height = side + 0.6 + (label if upright else 0)
+    figure, panels = _panels(len(models), columns, side + label / columns, height, "compressed")
+    for number, (model, axes) in enumerate(zip(models, panels, strict=True)):
+        counts = np.zeros((n, n), dtype=np.int64)
+        for cell, fold in zip(model.cells, model.folds, strict=True):
+            decided = decide(fold.probabilities, cell.record.get("threshold"))
+            counts += confusion(fold.labels, decided, n)
+        share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        text = np.array(
+            [
+                [f"{format_score(round(s, 2))[:-1]}\n{c:,}" for s, c in zip(*row, strict=True)]
+                for row in zip(share, counts, strict=True)
+            ]
+        )
+        sns.heatmap(
+            share,
+            ax=axes,
+            vmin=0,
+            vmax=1,
+            cmap="Blues",
+            cbar=False,
+            square=True,
+            annot=text if annotated else False,
+            fmt="",
+            annot_kws={"fontsize": 9 if n <= 5 else 7},
+            linewidths=0.5 if annotated else 0,
+            xticklabels=names,
+            yticklabels=names if number % columns == 0 else False,
+        )
+        title = _cut(model.name, int(side / _INCHES_A_CHARACTER))
+        axes.set_title(title + _labelled(model)[len(model.name) :].replace(" ", "\n", 1), size=9)
+        axes.tick_params(length=0, labelsize=8)
+        axes.tick_params(axis="x", rotation=90 if upright else 0)
+        axes.tick_params(axis="y", rotation=0)
+        if number + columns >= len(models):
+            axes.set_xlabel("decided class")
+        if number % columns == 0:
+            axes.set_ylabel("true class")
+    if not annotated:
+        bar = figure.colorbar(panels[0].collections[0], ax=panels, shrink=0.6)
+        bar.set_label("share of the true class")
+    return figure
+
+
+def _draw_tuning(models: Sequence[_Model], classes: Sequence[str]) -> Any:
+    """Best inner score so far against the number of trials; None where no trial is complete."""
+    import seaborn as sns
+    from matplotlib.ticker import MaxNLocator
+
+    histories = [
+        (model, [history for cell in model.cells if (history := _history(cell)) is not None])
+        for model in models
+    ]
+    histories = [(model, found) for model, found in histories if found]
+    if not histories:
+        return None
+    blue, orange = sns.color_palette("colorblind")[0], sns.color_palette("colorblind")[1]
+    most = max(len(best) for _, found in histories for best, _ in found)
+    count = len(histories)
+    columns = _columns(count, 4)
+    figure, panels = _panels(count, columns, 2.5 if count > 1 else 4.5, 2.1, sharey=True)
+    any_pruned = False
+    for number, (axes, (model, found)) in enumerate(zip(panels, histories, strict=True)):
+        longest = max(len(best) for best, _ in found)
+        kept = np.array([np.append(b, np.full(longest - len(b), b[-1])) for b, _ in found])
+        for best, pruned in found:
+            numbers = np.arange(1, len(best) + 1)
+            if len(found) > 1:
+                axes.step(numbers, best, where="post", color=blue, linewidth=0.7, alpha=0.45)
+            axes.plot(numbers[pruned], best[pruned], "x", color=orange, markersize=4, zorder=3)
+            any_pruned |= bool(pruned.any())
+        reached = np.isfinite(kept).all(axis=0)
+        numbers = np.arange(1, longest + 1)[reached]
+        marker = "o" if longest == 1 else ""
+        median = np.median(kept[:, reached], axis=0)
+        axes.step(numbers, median, where="post", color=blue, linewidth=2.2, marker=marker)
+        axes.set_title(_labelled(model))
+        axes.set_xlim(0.5, most + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        if number + columns >= count:
+            axes.set_xlabel("trial")
+    figure.supylabel("best inner AUROC so far", fontsize=10)
+    several = any(len(found) > 1 for _, found in histories)
+    kinds: list[tuple[str, dict[str, Any]]] = [
+        ("median of the folds" if several else "best so far", {"color": blue, "linewidth": 2.2})
+    ]
+    if several:
+        kinds.append(("a fold", {"color": blue, "linewidth": 0.7, "alpha": 0.45}))
+    if any_pruned:
+        kinds.append(("pruned trial", {"color": orange, "marker": "x", "linestyle": ""}))
+    _legend_below(figure, kinds)
+    return figure
+
+
+def _history(cell: CellResult) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
+    """Best score after each trial (NaN before the first) and which were pruned; None if empty."""
+    scores = [
+        trial["score"]
+        if trial["state"] == "complete" and trial.get("score") is not None
+        else -math.inf
+        for trial in cell.trials
+    ]
+    best = np.maximum.accumulate(np.array(scores, dtype=np.float64))
+    if not len(best) or best[-1] == -math.inf:
+        return None
+    pruned = np.array([trial["state"] == "pruned" for trial in cell.trials])
+    return np.where(np.isfinite(best), best, np.nan), pruned
+
+
+_FIGURES: Mapping[str, Callable[[Sequence[_Model], Sequence[str]], Any]] = {
+    "scores": _draw_scores,
+    "roc": _draw_roc,
+    "confusion": _draw_confusion,
+    "tuning": _draw_tuning,
+}
+
+
+# --- drawing -----------------------------------------------------------------------------------
+
+
+def _columns(count: int, most: int) -> int:
+    """Columns that spread ``count`` plots evenly over the rows that at most ``most`` need."""
+    return math.ceil(count / math.ceil(count / most))
+
+
+def _panels(
+    count: int,
+    columns: int,
+    width: float,
+    height: float,
+    layout: Literal["constrained", "compressed"] = "constrained",
+    *,
+    sharey: bool = False,
+) -> tuple[Any, list[Any]]:
+    """A figure of ``count`` plots in rows of ``columns``, each of a size in inches.
+
+    It is made outside pyplot, whose global state belongs to the caller.
+    """
+    from matplotlib.figure import Figure
+
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(columns * width + 0.6, rows * height + 0.7), layout=layout)
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel()
+    for unused in panels[count:]:
+        unused.remove()
+    return figure, list(panels[:count])
+
+
+def _legend_below(figure: Any, kinds: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], label=label, **look) for label, look in kinds]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(kinds), frameon=False)
+
+
+def _save(figure: Any, path: Path) -> None:
+    """Write a PNG under a temporary name, then rename it."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            # without the name of the software equal figures are equal files
+            figure.savefig(
+                temporary,
+                format="png",
+                dpi=_DPI,
+                bbox_inches="tight",
+                metadata={"Software": None},
+            )
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+# --- names -------------------------------------------------------------------------------------
+
+
+def _labelled(model: _Model) -> str:
+    """A model's name, with the finished folds where some are missing."""
+    if model.row["status"] == "partial":
+        return f"{model.name} ({model.row['folds']} folds)"
+    return model.name
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _shown(name: str) -> str:
+    """A name as it can be drawn: one line, in characters that the font has, without formulas."""
+    from matplotlib.font_manager import findfont, get_font
+
+    font = get_font(findfont(_FONT))
+    name = "".join(
+        c if font.get_char_index(ord(c)) else "\N{REPLACEMENT CHARACTER}" for c in plain(name)
+    )
+    name = _cut(name, _LONGEST_NAME).replace("$", r"\$")  # a pair of $ begins a formula
+    return f" {name}" if name.startswith("_") else name  # legends leave out names with _
+
+
+def _folder_name(name: str) -> str:
+    """A data set's name if it is a safe folder name, else a readable and distinct one."""
+    readable = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII).lstrip(".")[:80]
+    if readable == name:
+        return name
+    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -1,0 +1,1 @@
+"""One neutral search space, several tuners, one budget."""

@@ -1,0 +1,60 @@
+"""The budget of a cell's search: trials, seconds, or whichever comes first."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from medbench.errors import ConfigurationError
+from medbench.features.cache import FeatureCache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What one search may use; the same for every family and under every tuner.
+
+    It bounds the search. The refit on all development data and the prediction come on top and
+    stand in the table.
+    """
+
+    trials: int | None
+    """Most distinct configurations; None for no bound."""
+    seconds: float | None
+    """Most wall seconds, with the cold cost of cached features counted in; None for no bound."""
+
+    def __post_init__(self) -> None:
+        if self.trials is None and self.seconds is None:
+            raise ConfigurationError("a budget needs trials, seconds, or both.")
+        if self.trials is not None and self.trials < 1:
+            raise ConfigurationError(f"--trials must be at least 1, not {self.trials}.")
+        if self.seconds is not None and not self.seconds > 0:
+            raise ConfigurationError(f"--time must be above 0 seconds, not {self.seconds}.")
+
+    def __str__(self) -> str:
+        trials = f"{self.trials} trials" if self.trials is not None else ""
+        seconds = f"{self.seconds:g} s" if self.seconds is not None else ""
+        return " / ".join(part for part in (trials, seconds) if part)
+
+
+BUDGETS = {
+    "smoke": Budget(trials=3, seconds=20),
+    "quick": Budget(trials=20, seconds=120),
+    "standard": Budget(trials=60, seconds=600),
+    "thorough": Budget(trials=200, seconds=3600),
+}
+
+
+class Clock:
+    """Seconds that a search has used, over interruptions, as if no cache had been warm."""
+
+    def __init__(self, features: FeatureCache, *, spent_before: float = 0.0) -> None:
+        """``spent_before``: seconds of the search before it was interrupted."""
+        self._features = features
+        self._spent_before = spent_before
+        self._began = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds, plus what cached features cost whoever computed them."""
+        saved = self._features.cold_seconds - self._features.spent_seconds
+        return self._spent_before + time.perf_counter() - self._began + saved

@@ -1,0 +1,142 @@
+"""Inner validation: what one configuration scores on folds of the development part."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.datasets.batch import LabelledBatch
+from medbench.datasets.splits import Indices
+from medbench.datasets.task import Task
+from medbench.errors import ModelError
+from medbench.evaluation.metrics import auroc
+from medbench.features.cache import FeatureCache
+from medbench.models.contract import Classifier, Context, ModelFamily, Progress
+from medbench.models.weights import Weights
+from medbench.seeds import derive_seed
+from medbench.tuning.tuner import Suggestion
+
+_SUM_TOLERANCE = 1e-3
+"""How far a row of probabilities may be from one (float32 softmax of many classes)."""
+
+
+@dataclass
+class FoldResults:
+    """What the inner folds of one trial have given so far."""
+
+    oof: NDArray[np.float64]
+    """Out-of-fold probabilities, shape (n_development, n_classes), NaN where not predicted."""
+    scores: list[float] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+
+    @property
+    def score(self) -> float | None:
+        """Mean validation AUROC of the folds done."""
+        return float(np.mean(self.scores)) if self.scores else None
+
+    @property
+    def step(self) -> int | None:
+        """Median over the folds of the step that was kept, rounded up."""
+        return math.ceil(np.median(self.steps)) if self.steps else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """A family with all that it takes to build and fit its classifiers on one development part."""
+
+    family: ModelFamily
+    task: Task
+    development: LabelledBatch
+    folds: Sequence[tuple[Indices, Indices]]
+    """Training and validation indices of each inner fold; one pair for an official validation."""
+    refit_on: Indices
+    """Images of the final fit: all, or the training part of an official split."""
+    features: FeatureCache
+    weights: Weights | None
+    seed: int
+    threads: int
+    checkpoints: Path
+    """Where the fitted folds of trials wait that a later trial may train on."""
+
+    def build(self, suggestion: Suggestion, *axes: object) -> Classifier:
+        """An unfitted classifier whose seed depends on the named axes."""
+        context = Context(
+            seed=derive_seed(self.seed, *axes),
+            threads=self.threads,
+            features=self.features,
+            weights=self.weights,
+        )
+        return self.family.build(suggestion.params, self.task, context)
+
+    def evaluate(
+        self,
+        number: int,
+        suggestion: Suggestion,
+        progress: Callable[[int], Progress],
+        *,
+        keep: bool,
+        fold_done: Callable[[FoldResults], None],
+        results: FoldResults,
+    ) -> None:
+        """Fit and validate a configuration on every inner fold.
+
+        Args:
+            number: The trial's; seeds and checkpoints carry it.
+            suggestion: What to fit.
+            progress: Gives the progress object of each fold.
+            keep: Keep the fitted folds for trials that resume this one.
+            fold_done: Called after each fold; may end the trial by an exception.
+            results: Filled fold by fold, so that an ended trial leaves what it has.
+        """
+        for fold, (train, validation) in enumerate(self.folds):
+            classifier = self.build(suggestion, "trial", number, "fold", fold)
+            if suggestion.resume_from is not None:
+                classifier.load(self._checkpoint(suggestion.resume_from, fold))
+            held = self.development.take(validation)
+            classifier.fit(self.development.take(train), held, progress(fold))
+            probabilities = predict(classifier, held, len(self.task.classes))
+            results.oof[validation] = probabilities
+            results.scores.append(auroc(held.labels, probabilities, len(self.task.classes)))
+            if classifier.best_step is not None:
+                results.steps.append(classifier.best_step)
+            if keep:
+                folder = self._checkpoint(number, fold)
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                classifier.save(folder)
+            fold_done(results)
+
+    def empty_results(self) -> FoldResults:
+        """Results before the first fold."""
+        return FoldResults(oof=np.full((len(self.development), len(self.task.classes)), np.nan))
+
+    def _checkpoint(self, number: int, fold: int) -> Path:
+        return self.checkpoints / f"{number:04d}" / str(fold)
+
+
+def predict(classifier: Classifier, batch: Any, n_classes: int) -> NDArray[np.float64]:
+    """Probabilities that were checked.
+
+    Raises:
+        ModelError: They have another shape, are not finite or do not sum to one.
+    """
+    probabilities = np.asarray(classifier.predict_proba(batch), dtype=np.float64)
+    if probabilities.shape != (len(batch), n_classes):
+        raise ModelError(
+            f"predict_proba returned shape {probabilities.shape} for {len(batch)} images and "
+            f"{n_classes} classes; it must be ({len(batch)}, {n_classes})."
+        )
+    if not np.isfinite(probabilities).all():
+        raise ModelError("predict_proba returned values that are not finite.")
+    sums = probabilities.sum(axis=1, keepdims=True)
+    if (probabilities < 0).any() or (abs(sums - 1) > _SUM_TOLERANCE).any():
+        raise ModelError("predict_proba returned rows that are no probabilities summing to one.")
+    normalised: NDArray[np.float64] = probabilities / sums
+    return normalised

@@ -1,0 +1,91 @@
+"""What a tuner is: a function from the finished trials to the next configuration."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from medbench.models.space import SearchSpace
+
+State = Literal["complete", "pruned", "stopped", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suggestion:
+    """A configuration to try, and how far to train it."""
+
+    params: Mapping[str, Any]
+    first_step: int = 0
+    """Steps already done by the trial ``resume_from``."""
+    last_step: int | None = None
+    """Stop after this many steps in all; None leaves it to the family."""
+    resume_from: int | None = None
+    """Number of the trial whose fitted state is trained on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A finished trial, as it is stored and as tuners and pruners see it."""
+
+    number: int
+    params: Mapping[str, Any]
+    state: State
+    """``complete``: all inner folds done; ``pruned``: given up as poor; ``stopped``: cut by the
+    time budget; ``failed``: it raised an error."""
+    score: float | None
+    """Mean validation AUROC over the inner folds that were done; None where there is none."""
+    intermediate: Mapping[int, float]
+    """Score by rung (inner folds done, or steps where there is one validation part)."""
+    fold_scores: Sequence[float]
+    """Validation AUROC of each inner fold that was done."""
+    step: int | None
+    """Median over the folds of the step that was kept; None for families without steps."""
+    seconds: float
+    """Duration, with the cold cost of features."""
+    at_seconds: float
+    """Seconds the search had used when it ended."""
+    first_step: int = 0
+    last_step: int | None = None
+    resume_from: int | None = None
+    stage: Literal["search", "refinement"] = "search"
+    reason: str = ""
+    """Why it failed."""
+
+
+class Tuner(ABC):
+    """Proposes configurations.
+
+    Tuners keep no state that the finished trials do not determine, so that an interrupted
+    search goes on exactly as an undisturbed one, and nothing has to be pickled.
+    """
+
+    name: ClassVar[str] = ""
+    prunes_itself: ClassVar[bool] = False
+    """True where trials must not be pruned from outside because it halves by itself."""
+
+    def __init__(
+        self, space: SearchSpace, *, seed: int, trials: int | None, max_steps: int | None
+    ) -> None:
+        """Prepare a search.
+
+        Args:
+            space: What may be varied.
+            seed: Everything random depends on it and on the finished trials only.
+            trials: Number of trials the budget allows, None if unbounded.
+            max_steps: Most steps of a fit, None for families without steps.
+        """
+        self.space = space
+        self.seed = seed
+        self.trials = trials
+        self.max_steps = max_steps
+
+    @abstractmethod
+    def suggest(self, finished: Sequence[Trial], attempt: int) -> Suggestion | None:
+        """The next configuration, or None when the space is exhausted.
+
+        Args:
+            finished: Every finished trial so far, in order.
+            attempt: Counts up from 0 when earlier answers repeated a finished configuration.
+        """

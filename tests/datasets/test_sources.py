@@ -1,0 +1,212 @@
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medbench.datasets.sources.folder import FolderSource
+from medbench.datasets.sources.npz import NpzSource
+from medbench.datasets.sources.table import TableSource
+from medbench.errors import DatasetError
+
+# --- a folder per class ----------------------------------------------------------------------
+
+
+def test_a_folder_of_class_folders_lists_every_image_under_its_class(class_folders):
+    listing = FolderSource(path=str(class_folders(per_class=3))).listing()
+    assert listing.classes == ("a", "b")
+    assert listing.table["origin"].tolist()[0] == "a/00.png"
+    assert listing.table["label"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert isinstance(listing.read(0), bytes)
+
+
+def test_classes_choose_and_order_the_folders(class_folders):
+    root = class_folders(classes=("a", "b", "c"))
+    listing = FolderSource(path=str(root), classes=("c", "a")).listing()
+    assert listing.classes == ("c", "a")
+    assert set(listing.table["origin"].str[0]) == {"a", "c"}
+
+
+def test_an_empty_class_folder_is_named(class_folders):
+    root = class_folders()
+    (root / "empty").mkdir()
+    with pytest.raises(DatasetError, match="empty: this class folder has no images"):
+        FolderSource(path=str(root)).listing()
+
+
+def test_one_class_only_is_refused(class_folders):
+    with pytest.raises(DatasetError, match=r"only one class \(a\)"):
+        FolderSource(path=str(class_folders(classes=("a",)))).listing()
+
+
+def test_a_folder_without_class_folders_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="no class"):
+        FolderSource(path=str(tmp_path)).listing()
+
+
+def test_a_link_out_of_the_data_folder_is_refused(class_folders, tmp_path):
+    root = class_folders()
+    outside = tmp_path / "secret.png"
+    Image.new("L", (20, 20)).save(outside)
+    (root / "a" / "link.png").symlink_to(outside)
+    with pytest.raises(DatasetError, match="leads out of the data folder"):
+        FolderSource(path=str(root)).listing()
+
+
+def test_groups_come_from_a_table_and_a_missing_row_is_named(class_folders, tmp_path):
+    root = class_folders(per_class=2)
+    table = tmp_path / "groups.csv"
+    table.write_text("file,who\na/00.png,p1\na/01.png,p1\nb/00.png,p2\nb/01.png,p3\n")
+    entry = {"path": str(root), "groups": {"table": str(table), "group": "who"}}
+    assert FolderSource.model_validate(entry).listing().table["group"].tolist() == [
+        "p1",
+        "p1",
+        "p2",
+        "p3",
+    ]
+    table.write_text("file,who\na/00.png,p1\n")
+    with pytest.raises(DatasetError, match="names no group for 3 images, first 'a/01.png'"):
+        FolderSource.model_validate(entry).listing()
+    entry["groups"]["group"] = "patient"
+    with pytest.raises(DatasetError, match="no column 'patient'. Columns: file, who"):
+        FolderSource.model_validate(entry).listing()
+
+
+def test_a_missing_path_says_where_it_was_looked_for_and_what_to_do(tmp_path):
+    with pytest.raises(DatasetError, match=r"--data-dir or the environment variable MEDBENCH_DATA"):
+        FolderSource(path="nowhere").within(tmp_path).listing()
+
+
+# --- a table ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(class_folders):
+    root = class_folders(per_class=4)
+    path = root / "images.csv"
+
+    def write(rows=None, columns=("file", "label", "patient", "part", "view")):
+        if rows is None:
+            rows = [
+                (f"{label}/{i:02d}.png", label, f"p{i}", "test" if i == 3 else "train", "PA")
+                for label in "ab"
+                for i in range(4)
+            ]
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([columns, *rows])
+        return path
+
+    return write
+
+
+def test_a_table_gives_labels_groups_and_split(table):
+    source = TableSource(path=str(table()), group="patient", split="part")
+    listing = source.listing()
+    assert listing.classes == ("a", "b")
+    assert listing.table["group"].tolist()[:2] == ["p0", "p1"]
+    assert listing.table["split"].tolist().count("test") == 2
+
+
+def test_where_keeps_rows_by_column_value(table):
+    rows = [
+        (f"{c}/{i:02d}.png", c, "p", "train", "PA" if i else "AP") for c in "ab" for i in (0, 1)
+    ]
+    path = str(table(rows))
+    assert len(TableSource(path=path, where={"view": "PA"}).listing().table) == 2
+    assert len(TableSource(path=path, where={"view": ("PA", "AP")}).listing().table) == 4
+    with pytest.raises(DatasetError, match="no row has view in .*Values there: AP, PA"):
+        TableSource(path=path, where={"view": "LAT"}).listing()
+    with pytest.raises(DatasetError, match="no column 'veiw'"):
+        TableSource(path=path, where={"veiw": "PA"}).listing()
+
+
+def test_a_missing_label_column_lists_the_columns_there_are(table):
+    with pytest.raises(DatasetError, match="no column 'diagnosis'. Columns: file, label"):
+        TableSource(path=str(table()), label="diagnosis").listing()
+
+
+def test_a_file_of_the_table_that_does_not_exist_is_named(table):
+    path = table([("a/00.png", "a"), ("b/99.png", "b")], columns=("file", "label"))
+    with pytest.raises(DatasetError, match="1 of 2 files are not in .*'b/99.png'"):
+        TableSource(path=str(path)).listing()
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a/../../x.png"])
+def test_a_path_that_leaves_the_data_folder_is_refused(table, name):
+    path = table([("a/00.png", "a"), (name, "b")], columns=("file", "label"))
+    with pytest.raises(DatasetError, match="leads out of the data folder"):
+        TableSource(path=str(path)).listing()
+
+
+def test_a_row_without_label_and_a_strange_split_are_named(table):
+    path = table([("a/00.png", "a"), ("b/00.png", "")], columns=("file", "label"))
+    with pytest.raises(DatasetError, match="1 rows have no 'label', first for file 'b/00.png'"):
+        TableSource(path=str(path)).listing()
+    rows = [("a/00.png", "a", "train"), ("b/00.png", "b", "holdout")]
+    path = table(rows, columns=("file", "label", "part"))
+    with pytest.raises(DatasetError, match="'holdout'; it must say train, val or test"):
+        TableSource(path=str(path), split="part").listing()
+
+
+def test_classes_that_no_row_has_are_named(table):
+    with pytest.raises(DatasetError, match="no image of class 'c'"):
+        TableSource(path=str(table()), classes=("a", "b", "c")).listing()
+    with pytest.raises(DatasetError, match="labelled 'b', which the field classes does not list"):
+        TableSource(path=str(table()), classes=("a",)).listing()
+
+
+# --- npz -------------------------------------------------------------------------------------
+
+
+def arrays(**changes):
+    rng = np.random.default_rng(0)
+    content = {}
+    for part, n in (("train", 6), ("val", 2), ("test", 4)):
+        content[f"{part}_images"] = rng.integers(0, 255, (n, 28, 28), dtype=np.uint8)
+        content[f"{part}_labels"] = (np.arange(n) % 2)[:, None]
+    return {k: v for k, v in {**content, **changes}.items() if v is not None}
+
+
+def test_an_npz_keeps_its_official_split(tmp_path):
+    np.savez(tmp_path / "x.npz", **arrays())
+    listing = NpzSource(path=str(tmp_path / "x.npz")).listing()
+    assert listing.table["split"].tolist() == ["train"] * 6 + ["val"] * 2 + ["test"] * 4
+    assert listing.classes == ("0", "1")
+    assert listing.read(0).shape == (28, 28)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test_images": None, "test_labels": None}, "has no array test_images"),
+        ({"val_labels": None}, "has val_images but no val_labels"),
+        ({"train_labels": np.zeros((6, 14), int)}, "one label an image"),
+        ({"train_labels": np.zeros((5, 1), int)}, "6 train_images but 5"),
+        ({"train_labels": np.full((6, 1), -1)}, "whole numbers from 0"),
+        ({"train_labels": np.full((6, 1), 0.5)}, "whole numbers from 0"),
+        ({"train_images": np.zeros((6, 28, 28))}, "must be uint8"),
+    ],
+)
+def test_a_wrong_npz_names_the_array(tmp_path, changes, message):
+    np.savez(tmp_path / "x.npz", **arrays(**changes))
+    with pytest.raises(DatasetError, match=message):
+        NpzSource(path=str(tmp_path / "x.npz")).listing()
+
+
+def test_a_label_outside_the_classes_is_named(tmp_path):
+    labels = np.array([[0], [1], [2], [0], [1], [2]])
+    np.savez(tmp_path / "x.npz", **arrays(train_labels=labels))
+    with pytest.raises(DatasetError, match="label 2 is outside the 2 classes"):
+        NpzSource(path=str(tmp_path / "x.npz"), classes=("x", "y")).listing()
+
+
+def test_an_npz_of_python_objects_is_never_unpickled(tmp_path):
+    np.savez(tmp_path / "x.npz", train_images=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(DatasetError, match="cannot be read as an npz archive of plain arrays"):
+        NpzSource(path=str(tmp_path / "x.npz")).listing()
+
+
+def test_a_file_that_is_no_npz_is_named(tmp_path):
+    (tmp_path / "x.npz").write_text("hello")
+    with pytest.raises(DatasetError, match=r"x.npz: cannot be read"):
+        NpzSource(path=str(tmp_path / "x.npz")).listing()

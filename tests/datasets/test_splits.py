@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medbench.datasets.splits import group_folds, joined_groups, outer_splits
+from medbench.errors import ProtocolError
+
+
+@st.composite
+def grouped_labels(draw, n_classes=3):
+    """Labels and groups in which every class has at least two groups; groups may mix classes."""
+    sizes = draw(st.lists(st.integers(1, 5), min_size=2 * n_classes, max_size=40))
+    labels, groups = [], []
+    for group, size in enumerate(sizes):
+        home = group % n_classes
+        for _ in range(size):
+            mixed = draw(st.integers(0, 9)) == 0
+            labels.append(draw(st.integers(0, n_classes - 1)) if mixed else home)
+            groups.append(group)
+        labels[-1] = home
+    return np.array(labels), np.array(groups)
+
+
+@given(grouped_labels(), st.integers(2, 6), st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_two_images_of_one_patient_never_straddle_a_split(data, folds, seed):
+    labels, groups = data
+    try:
+        drawn = group_folds(labels, groups, folds=folds, seed=seed)
+    except ProtocolError:
+        return  # mixed groups can make it impossible; that it says so is another test's matter
+    held_out = np.concatenate([test for _, test in drawn])
+    assert sorted(held_out) == list(range(len(labels)))
+    for train, test in drawn:
+        assert not set(groups[train]) & set(groups[test])
+        assert set(labels[train]) == set(labels[test]) == set(labels)
+
+
+def test_the_same_seed_gives_the_same_folds_and_another_seed_others():
+    labels, groups = np.arange(60) % 2, np.arange(60) // 2 * 2 + np.arange(60) % 2
+    first = group_folds(labels, groups, folds=3, seed=1)
+    again = group_folds(labels, groups, folds=3, seed=1)
+    other = group_folds(labels, groups, folds=3, seed=2)
+    assert all((a[1] == b[1]).all() for a, b in zip(first, again, strict=True))
+    assert any(len(a[1]) != len(b[1]) or (a[1] != b[1]).any() for a, b in zip(first, other))
+
+
+def outer(labels, groups, official=None, folds=5):
+    official = np.full(len(labels), "", dtype="<U5") if official is None else np.array(official)
+    return outer_splits(
+        np.array(labels), np.array(groups), official, folds=folds, repeats=1, seed=0, n_classes=2
+    )
+
+
+def test_fewer_groups_than_folds_gives_fewer_folds_and_says_so():
+    plan = outer([0] * 9 + [1] * 9, [0, 0, 0, 1, 1, 1, 2, 2, 2, *range(3, 12)])
+    assert len(plan.splits) == 3
+    assert "3 folds instead of 5" in plan.notes[0]
+
+
+def test_a_class_with_one_group_cannot_be_split():
+    with pytest.raises(ProtocolError, match="fewer than two groups"):
+        outer([0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 2, 3])
+
+
+def test_an_official_split_is_kept_and_crossing_groups_are_reported():
+    official = ["train"] * 4 + ["val"] * 2 + ["test"] * 2
+    plan = outer([0, 1] * 4, [0, 1, 2, 3, 4, 5, 0, 7], official)
+    (split,) = plan.splits
+    assert split.name == "official"
+    assert split.development.tolist() == [0, 1, 2, 3, 4, 5]
+    assert split.validation.tolist() == [4, 5]
+    assert split.held_out.tolist() == [6, 7]
+    assert "1 groups" in plan.notes[0] and "train and test" in plan.notes[0]
+
+
+def test_an_official_test_part_that_lacks_a_class_is_refused():
+    with pytest.raises(ProtocolError, match="official test part has no image of class number 1"):
+        outer([0, 1, 0, 0], [0, 1, 2, 3], ["train", "train", "test", "test"])
+
+
+def test_an_image_without_a_part_is_refused():
+    with pytest.raises(ProtocolError, match="1 images are in no part"):
+        outer([0, 1, 0, 1, 0], range(5), ["train", "train", "test", "test", ""])
+
+
+def test_identical_pixels_and_equal_names_join_groups():
+    groups = joined_groups(["p1", "p1", "p2", "", ""], ["h1", "h2", "h2", "h3", "h4"])
+    assert groups.tolist() == [0, 0, 0, 1, 2]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["", "a", "b", "c"]), st.integers(0, 8)), min_size=1, max_size=30
+    )
+)
+def test_joined_groups_are_connected_components(rows):
+    names, hashes = [n for n, _ in rows], [str(h) for _, h in rows]
+    groups = joined_groups(names, hashes)
+    for i in range(len(rows)):
+        for j in range(len(rows)):
+            if hashes[i] == hashes[j] or (names[i] and names[i] == names[j]):
+                assert groups[i] == groups[j]
+    lone = [i for i, (n, h) in enumerate(rows) if not n and hashes.count(str(h)) == 1]
+    assert len({groups[i] for i in lone}) == len(lone)

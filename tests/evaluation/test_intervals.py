@@ -1,0 +1,163 @@
+"""Intervals: right point estimate, right replicates, right unit, right refusals."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from medbench.errors import ProtocolError
+from medbench.evaluation.intervals import FoldPredictions, WeightedAuroc, fold_auroc_interval
+
+
+def make_fold(n=60, n_classes=2, seed=0, groups=None, decimals=None, repeat=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % n_classes
+    logits = rng.normal(size=(n, n_classes)) + np.eye(n_classes)[labels]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    if decimals is not None:
+        probabilities = probabilities.round(decimals)
+    groups = np.arange(n) if groups is None else groups
+    return FoldPredictions(labels=labels, probabilities=probabilities, groups=groups, repeat=repeat)
+
+
+@settings(max_examples=50, deadline=None, database=None)
+@given(
+    n_classes=st.integers(2, 4),
+    n=st.integers(8, 60),
+    decimals=st.integers(0, 4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_weighted_auroc_equals_scikit_learn_with_sample_weights(n_classes, n, decimals, seed):
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(n_classes), rng.integers(0, n_classes, n)])
+    probabilities = rng.dirichlet(np.ones(n_classes), len(labels)).round(decimals)
+    weights = rng.integers(0, 4, (3, len(labels)))
+    weights[:, :n_classes] += 1
+    classes = [1] if n_classes == 2 else range(n_classes)
+    expected = [
+        np.mean([roc_auc_score(labels == k, probabilities[:, k], sample_weight=w) for k in classes])
+        for w in weights
+    ]
+    got = WeightedAuroc(labels, probabilities, n_classes)(weights)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_estimate_is_the_mean_of_the_folds_and_never_pooled(n_classes):
+    folds = [make_fold(30, n_classes, seed) for seed in range(3)]
+    # one fold's scores are shifted, which pooling would punish and averaging must not notice
+    shifted = FoldPredictions(
+        labels=folds[0].labels, probabilities=folds[0].probabilities + 5, groups=folds[0].groups
+    )
+    each = [
+        roc_auc_score(f.labels, f.probabilities[:, 1])
+        if n_classes == 2
+        else roc_auc_score(f.labels, f.probabilities, multi_class="ovr")
+        for f in folds
+    ]
+    got = fold_auroc_interval([shifted, *folds[1:]], n_classes, replicates=50)
+    assert got.estimate == pytest.approx(np.mean(each), abs=1e-12)
+    assert got.low < got.estimate < got.high
+
+
+def test_equal_input_and_seed_give_equal_bounds_and_another_seed_others():
+    folds = [make_fold(40, seed=1, decimals=1), make_fold(40, seed=2)]
+    first = fold_auroc_interval(folds, 2, replicates=200)
+    assert fold_auroc_interval(folds, 2, replicates=200) == first
+    assert fold_auroc_interval(folds, 2, replicates=200, seed=1) != first
+
+
+def test_bounds_agree_with_a_plain_bootstrap_over_groups():
+    rng = np.random.default_rng(3)
+    n = 90
+    groups = np.arange(n) // 3
+    labels = (groups % 2).astype(int)
+    p1 = rng.random(n) * 0.7 + 0.3 * labels * rng.random(30)[groups]
+    fold = FoldPredictions(
+        labels=labels, probabilities=np.column_stack([1 - p1, p1]), groups=groups
+    )
+    plain = []
+    for _ in range(700):
+        drawn = np.concatenate(
+            [rng.choice(np.unique(groups[labels == k]), size=15) for k in (0, 1)]
+        )
+        rows = np.concatenate([np.flatnonzero(groups == g) for g in drawn])
+        plain.append(roc_auc_score(labels[rows], p1[rows]))
+    got = fold_auroc_interval([fold], 2)
+    np.testing.assert_allclose([got.low, got.high], np.percentile(plain, [2.5, 97.5]), atol=0.025)
+
+
+def test_copies_of_an_image_in_one_group_do_not_narrow_the_interval():
+    once = make_fold(40, seed=4)
+    copied = FoldPredictions(
+        labels=np.repeat(once.labels, 5),
+        probabilities=np.repeat(once.probabilities, 5, axis=0),
+        groups=np.repeat(once.groups, 5),
+    )
+    as_patients = FoldPredictions(
+        labels=copied.labels, probabilities=copied.probabilities, groups=np.arange(200)
+    )
+    reference = fold_auroc_interval([once], 2)
+    same = fold_auroc_interval([copied], 2)
+    narrow = fold_auroc_interval([as_patients], 2)
+    assert (same.low, same.high) == pytest.approx((reference.low, reference.high))
+    assert narrow.high - narrow.low < 0.7 * (reference.high - reference.low)
+
+
+def test_repeats_of_the_same_patients_do_not_narrow_the_interval():
+    folds = [make_fold(60, seed=5, repeat=r) for r in range(4)]
+    single = fold_auroc_interval(folds[:1], 2)
+    repeated = fold_auroc_interval(folds, 2)
+    as_new = fold_auroc_interval([make_fold(60, seed=5) for _ in range(4)], 2)
+    width = single.high - single.low
+    assert repeated.high - repeated.low == pytest.approx(width, rel=0.15)
+    assert as_new.high - as_new.low < 0.7 * width
+
+
+def test_a_group_of_several_classes_is_drawn_as_a_whole():
+    # every group holds one image of each class, so no replicate can lose a class
+    fold = make_fold(40, seed=6, groups=np.repeat(np.arange(20), 2))
+    got = fold_auroc_interval([fold], 2, replicates=300)
+    assert got.low < got.estimate < got.high
+
+
+def test_a_fold_with_one_class_is_an_error():
+    one = FoldPredictions(
+        labels=np.zeros(5, int), probabilities=np.full((5, 2), 0.5), groups=np.arange(5)
+    )
+    with pytest.raises(ProtocolError, match="all 5 images are of class 0"):
+        fold_auroc_interval([make_fold(), one], 2)
+
+
+def test_a_class_with_a_single_patient_has_an_estimate_but_no_interval():
+    groups = np.arange(60)
+    groups[1::2] = 1000
+    got = fold_auroc_interval([make_fold(), make_fold(groups=groups)], 2)
+    assert 0.5 < got.estimate < 1
+    assert got.low is None
+    assert got.high is None
+    assert "fold 2 of 2 has fewer than two interchangeable groups of class 1" in got.reason
+
+
+def test_single_groups_of_every_kind_do_not_pass_for_certainty():
+    # class 0 in groups 0 and 2, class 1 in groups 1 and 2: two each, yet nothing can be exchanged
+    fold = FoldPredictions(
+        labels=np.array([0, 1, 0, 1]),
+        probabilities=np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]]),
+        groups=np.array([0, 1, 2, 2]),
+    )
+    assert fold_auroc_interval([fold], 2).low is None
+
+
+@pytest.mark.parametrize(
+    ("folds", "replicates", "message"),
+    [
+        ([], 10, "there are no folds"),
+        ([make_fold()], 0, "replicates is 0"),
+        ([make_fold(groups=np.arange(59))], 10, r"groups have shape \(59,\)"),
+    ],
+)
+def test_wrong_arguments_are_errors(folds, replicates, message):
+    with pytest.raises(ProtocolError, match=message):
+        fold_auroc_interval(folds, 2, replicates=replicates)

@@ -1,0 +1,99 @@
+"""Metrics agree with their definitions, and refuse what has no value."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from medbench.errors import ProtocolError
+from medbench.evaluation.metrics import auroc, balanced_accuracy, confusion, decide
+
+
+def two_columns(p1):
+    p1 = np.asarray(p1, dtype=float)
+    return np.column_stack([1 - p1, p1])
+
+
+def test_binary_auroc_is_the_share_of_pairs_in_the_right_order():
+    labels = np.array([0, 0, 1, 1])
+    # pairs (negative, positive): .1<.3 right, .1<.5 right, .3=.3 half, .3<.5 right
+    assert auroc(labels, two_columns([0.1, 0.3, 0.3, 0.5]), 2) == 3.5 / 4
+
+
+def test_a_constant_prediction_has_an_auroc_of_one_half():
+    labels = np.array([0, 1, 1, 2, 0])
+    assert auroc(labels, np.full((5, 3), 1 / 3), 3) == 0.5
+    assert auroc(np.array([0, 1, 1]), two_columns([0.2, 0.2, 0.2]), 2) == 0.5
+
+
+def test_multi_class_auroc_equals_macro_one_versus_rest_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 10)
+    probabilities = rng.dirichlet(np.ones(4), 40)
+    expected = roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
+    assert auroc(labels, probabilities, 4) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_class_without_images_is_left_out_of_the_macro_average():
+    rng = np.random.default_rng(1)
+    labels = np.array([0, 2, 0, 2, 2])
+    probabilities = rng.dirichlet(np.ones(3), 5)
+    each = [roc_auc_score(labels == k, probabilities[:, k]) for k in (0, 2)]
+    assert auroc(labels, probabilities, 3) == pytest.approx(np.mean(each))
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "n_classes", "message"),
+    [
+        ([1, 1, 1], two_columns([0.1, 0.2, 0.3]), 2, "undefined: all 3 images are of class 1"),
+        ([0, 1, 1], two_columns([0.1, np.nan, 0.3]), 2, "1 of 3 images are not finite"),
+        ([0, 1, 2], two_columns([0.1, 0.2, 0.3]), 2, "whole numbers from 0 to 1"),
+        ([0, -1, 1], two_columns([0.1, 0.2, 0.3]), 2, "whole numbers from 0 to 1"),
+        ([0.0, 0.5, 1.0], two_columns([0.1, 0.2, 0.3]), 2, "whole numbers"),
+        ([0, 1], two_columns([0.1, 0.2, 0.3]), 2, r"shape \(3, 2\); expected \(2, 2\)"),
+        ([0, 1], two_columns([0.1, 0.2]), 3, r"expected \(2, 3\)"),
+        ([], np.empty((0, 2)), 2, "not empty"),
+        ([0, 0], np.ones((2, 1)), 1, "at least 2 classes"),
+    ],
+)
+def test_what_has_no_auroc_is_an_error_that_says_why(labels, probabilities, n_classes, message):
+    with pytest.raises(ProtocolError, match=message):
+        auroc(np.array(labels), probabilities, n_classes)
+
+
+def test_a_score_at_the_threshold_is_positive():
+    assert decide(two_columns([0.29, 0.3, 0.31]), 0.3).tolist() == [0, 1, 1]
+
+
+def test_without_a_threshold_the_most_probable_class_is_decided():
+    probabilities = np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4]])
+    assert decide(probabilities, None).tolist() == [1, 0]
+
+
+def test_a_threshold_for_three_classes_is_an_error():
+    with pytest.raises(ProtocolError, match="applies to 2 classes, not to 3"):
+        decide(np.full((4, 3), 1 / 3), 0.5)
+
+
+def test_balanced_accuracy_weighs_a_rare_class_like_a_common_one():
+    labels = np.array([0] * 8 + [1] * 2)
+    p1 = np.array([0.1] * 6 + [0.9] * 2 + [0.9, 0.1])
+    assert balanced_accuracy(labels, two_columns(p1), 0.5) == pytest.approx((6 / 8 + 1 / 2) / 2)
+    assert balanced_accuracy(labels, two_columns(p1), 0.95) == pytest.approx(0.5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_balanced_accuracy_equals_scikit_learn_even_where_a_class_is_missing():
+    rng = np.random.default_rng(2)
+    probabilities = rng.dirichlet(np.ones(4), 60)
+    labels = rng.integers(0, 4, 60)
+    expected = balanced_accuracy_score(labels, probabilities.argmax(axis=1))
+    assert balanced_accuracy(labels, probabilities, None) == pytest.approx(expected)
+    kept = labels != 3
+    recalls = [(probabilities.argmax(axis=1)[labels == k] == k).mean() for k in range(3)]
+    got = balanced_accuracy(labels[kept], probabilities[kept], None)
+    assert got == pytest.approx(np.mean(recalls))
+
+
+def test_confusion_keeps_the_row_and_column_of_a_class_that_does_not_occur():
+    counts = confusion(np.array([0, 0, 2]), np.array([0, 2, 2]), 4)
+    assert counts.tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]

@@ -1,0 +1,161 @@
+"""Features are computed once per image, charged once, and come back in the order asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import medbench.features.cache as cache_module
+from medbench.datasets.batch import Batch
+from medbench.features.cache import Extractor, FeatureCache
+from medbench.features.hog import Hog
+
+SECONDS_PER_IMAGE = 2.0
+
+
+class Clock:
+    """A clock that only moves when images are extracted."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@dataclass
+class FirstPixel(Extractor):
+    """The first pixel and its square; counts the images it was given."""
+
+    clock: Clock = field(default_factory=Clock)
+    key: str = "first-pixel"
+    parallel: bool = False
+    calls: int = 0
+
+    def __call__(self, images):
+        self.calls += len(images)
+        self.clock.now += SECONDS_PER_IMAGE * len(images)
+        first = images[:, 0, 0, 0].astype(np.float32)
+        return np.column_stack([first, first**2])
+
+
+def batch_of(values: list[int]) -> Batch:
+    images = np.zeros((len(values), 4, 4, 1), np.uint8)
+    images[:, 0, 0, 0] = values
+    properties = pd.DataFrame({"width": 4, "height": 4, "mode": "L", "bytes": 16}, index=values)
+    return Batch(images=images, properties=properties)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(cache_module, "time", clock)
+    return clock
+
+
+def test_another_process_finds_what_one_has_computed(tmp_path, clock):
+    extractor = FirstPixel(clock=clock)
+    first = FeatureCache(tmp_path).get(extractor, batch_of([3, 1, 2]))
+    second = FeatureCache(tmp_path).get(extractor, batch_of([3, 1, 2]))
+    assert extractor.calls == 3
+    np.testing.assert_array_equal(first, second)
+
+
+def test_only_the_images_that_are_new_are_computed(tmp_path, clock):
+    extractor = FirstPixel(clock=clock)
+    FeatureCache(tmp_path).get(extractor, batch_of([1, 2, 3]))
+    rows = FeatureCache(tmp_path).get(extractor, batch_of([4, 2, 5]))
+    assert extractor.calls == 5
+    np.testing.assert_array_equal(rows[:, 0], [4, 2, 5])
+
+
+def test_a_warm_cache_is_charged_what_a_cold_one_would_have_cost(tmp_path, clock):
+    extractor = FirstPixel(clock=clock)
+    cold = FeatureCache(tmp_path)
+    cold.get(extractor, batch_of([1, 2, 3]))
+    warm = FeatureCache(tmp_path)
+    warm.get(extractor, batch_of([1, 2, 3]))
+    assert cold.cold_seconds == warm.cold_seconds == pytest.approx(3 * SECONDS_PER_IMAGE)
+    assert cold.spent_seconds == pytest.approx(3 * SECONDS_PER_IMAGE)
+    assert warm.spent_seconds == 0
+
+
+def test_the_cost_of_an_image_is_charged_once(tmp_path, clock):
+    extractor = FirstPixel(clock=clock)
+    FeatureCache(tmp_path).get(extractor, batch_of([1, 2, 3, 4]))
+    cache = FeatureCache(tmp_path)
+    cache.get(extractor, batch_of([1, 2]))
+    cache.get(extractor, batch_of([2, 1]))
+    assert cache.cold_seconds == pytest.approx(2 * SECONDS_PER_IMAGE)
+    cache.get(extractor, batch_of([2, 3]))
+    assert cache.cold_seconds == pytest.approx(3 * SECONDS_PER_IMAGE)
+
+
+def test_equal_images_are_computed_and_charged_once(clock):
+    extractor = FirstPixel(clock=clock)
+    cache = FeatureCache(None)
+    rows = cache.get(extractor, batch_of([7, 9, 7, 7]))
+    assert extractor.calls == 2
+    np.testing.assert_array_equal(rows[:, 0], [7, 9, 7, 7])
+    assert cache.cold_seconds == pytest.approx(2 * SECONDS_PER_IMAGE)
+
+
+def test_other_settings_do_not_share_rows(tmp_path, clock):
+    cache = FeatureCache(tmp_path)
+    one, other = FirstPixel(clock=clock), FirstPixel(clock=clock, key="first-pixel-2")
+    cache.get(one, batch_of([1, 2]))
+    cache.get(other, batch_of([1, 2]))
+    assert other.calls == 2
+
+
+def test_the_same_bytes_in_another_shape_are_another_image(clock):
+    flat = np.arange(32, dtype=np.uint8).reshape(2, 2, 8, 1)
+    properties = pd.DataFrame({"width": [8, 8], "height": 2, "mode": "L", "bytes": 16})
+    cache = FeatureCache(None)
+    extractor = FirstPixel(clock=clock)
+    cache.get(extractor, Batch(images=flat, properties=properties))
+    cache.get(extractor, Batch(images=flat.reshape(2, 8, 2, 1), properties=properties))
+    assert extractor.calls == 4
+
+
+@settings(max_examples=40, deadline=None, database=None)
+@given(
+    requests=st.lists(
+        st.lists(st.integers(0, 12), min_size=1, max_size=10), min_size=1, max_size=5
+    ),
+    on_disk=st.booleans(),
+)
+def test_rows_come_in_the_order_of_the_images(tmp_path_factory, requests, on_disk):
+    folder = tmp_path_factory.mktemp("cache") if on_disk else None
+    cache = FeatureCache(folder)
+    extractor = FirstPixel()
+    for number, values in enumerate(requests):
+        if on_disk and number % 2:
+            cache = FeatureCache(folder)
+        rows = cache.get(extractor, batch_of(values))
+        np.testing.assert_array_equal(rows[:, 0], values)
+        np.testing.assert_array_equal(rows[:, 1], np.square(values))
+    assert extractor.calls == len({value for values in requests for value in values})
+
+
+def test_a_chunk_that_is_still_being_written_is_not_read(tmp_path, clock):
+    extractor = FirstPixel(clock=clock)
+    FeatureCache(tmp_path).get(extractor, batch_of([1, 2]))
+    (chunk,) = next(tmp_path.iterdir()).iterdir()
+    chunk.rename(chunk.with_name(f".{chunk.name}"))
+    FeatureCache(tmp_path).get(extractor, batch_of([1, 2]))
+    assert extractor.calls == 4
+
+
+def test_several_processes_give_the_rows_of_one(monkeypatch):
+    monkeypatch.setattr(cache_module, "_PARALLEL_FROM_SECONDS", 0.0)
+    images = np.random.default_rng(0).integers(0, 256, (70, 16, 16, 1), dtype=np.uint8)
+    properties = pd.DataFrame({"width": 16, "height": 16, "mode": "L", "bytes": 256}, range(70))
+    batch = Batch(images=images, properties=properties)
+    rows = FeatureCache(None, threads=2).get(Hog(), batch)
+    np.testing.assert_array_equal(rows, Hog()(images))

@@ -1,0 +1,160 @@
+"""What all extractors promise, and what each one measures."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from medbench.features.cache import Extractor
+from medbench.features.grey import reduced_grey, resize, to_grey
+from medbench.features.hog import Hog
+from medbench.features.intensity import Intensity
+from medbench.features.pixels import Pixels
+from medbench.features.texture import Gabor, Glcm, Lbp
+
+EXTRACTORS = (Hog(), Lbp(), Glcm(), Gabor(), Intensity(), Pixels())
+SIZES = ((16, 16), (17, 23), (28, 28), (150, 61), (160, 200))
+
+
+def random_images(n: int, height: int, width: int, channels: int) -> np.ndarray:
+    generator = np.random.default_rng(n + height + width + channels)
+    return generator.integers(0, 256, (n, height, width, channels), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("extractor", EXTRACTORS, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
+@pytest.mark.parametrize("channels", (1, 3))
+def test_any_size_gives_finite_rows_that_do_not_depend_on_the_batch(extractor, size, channels):
+    images = random_images(3, *size, channels)
+    rows = extractor(images)
+    assert rows.dtype == np.float32
+    assert rows.ndim == 2
+    assert len(rows) == 3
+    assert np.isfinite(rows).all()
+    np.testing.assert_allclose(rows[[1]], extractor(images[[1]]), atol=1e-5)
+    assert not np.allclose(rows[0], rows[1])
+
+
+@pytest.mark.parametrize("extractor", EXTRACTORS, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("value", (0, 7, 255))
+def test_constant_images_are_finite_and_without_warnings(extractor, value):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows = extractor(np.full((2, 20, 20, 3), value, np.uint8))
+    assert np.isfinite(rows).all()
+    np.testing.assert_array_equal(rows[0], rows[1])
+
+
+def test_every_setting_is_in_the_key():
+    variants: list[Extractor] = [
+        *EXTRACTORS,
+        Hog(side=64),
+        Hog(cells=4),
+        Hog(orientations=6),
+        Lbp(side=64),
+        Lbp(radii=(1,)),
+        Lbp(grid=2),
+        Glcm(side=64),
+        Glcm(levels=16),
+        Glcm(distances=(1,)),
+        Gabor(side=32),
+        Gabor(orientations=2),
+        Gabor(grid=2),
+        Intensity(bins=16),
+        Pixels(side=8),
+    ]
+    keys = [variant.key for variant in variants]
+    assert len(set(keys)) == len(keys)
+    assert Hog().key == Hog(side=128).key
+
+
+def test_grey_of_equal_channels_is_that_channel():
+    channel = random_images(2, 9, 9, 1)
+    colour = np.repeat(channel, 3, axis=3)
+    np.testing.assert_allclose(to_grey(colour), to_grey(channel), atol=1e-3)
+
+
+def test_reduced_pixels_are_means_and_small_images_are_not_enlarged():
+    planes = to_grey(random_images(2, 32, 16, 1))
+    means = planes.reshape(2, 8, 4, 4, 4).mean(axis=(2, 4))
+    np.testing.assert_allclose(resize(planes, 8, 4), means, atol=1e-3)
+    assert reduced_grey(random_images(1, 200, 100, 1), 50).shape == (1, 50, 25)
+    assert reduced_grey(random_images(1, 20, 10, 1), 50).shape == (1, 20, 10)
+
+
+def test_hog_does_not_see_a_brighter_exposure():
+    images = random_images(2, 64, 64, 1) // 3
+    np.testing.assert_allclose(Hog()(images), Hog()(images + 100), atol=1e-5)
+
+
+def test_hog_of_an_upright_edge_points_across_it():
+    image = np.zeros((1, 64, 64, 1), np.uint8)
+    image[:, :, 36:] = 200
+    by_direction = Hog(orientations=4)(image).reshape(-1, 4).sum(axis=0)
+    turned = Hog(orientations=4)(image.transpose(0, 2, 1, 3)).reshape(-1, 4).sum(axis=0)
+    assert by_direction.argmax() != turned.argmax()
+    assert by_direction.max() > 0.99 * by_direction.sum()
+
+
+def test_hog_has_the_same_grid_for_images_of_different_size():
+    assert Hog()(random_images(1, 128, 128, 1)).shape == Hog()(random_images(1, 64, 64, 1)).shape
+
+
+def test_lbp_histograms_are_shares_of_pixels():
+    rows = Lbp(radii=(1,), grid=2)(random_images(2, 30, 30, 1))
+    assert rows.shape == (2, 10 + 4 * 10)
+    np.testing.assert_allclose(rows[:, :10].sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(rows[:, 10:].reshape(2, 4, 10).sum(axis=2), 1, atol=1e-5)
+
+
+def test_lbp_does_not_see_contrast():
+    images = random_images(2, 30, 30, 1) // 2
+    np.testing.assert_array_equal(Lbp()(images), Lbp()(images * 2))
+
+
+def test_glcm_tells_fine_from_coarse_checks():
+    rows, columns = np.indices((32, 32))
+    fine = ((rows + columns) % 2 * 255).astype(np.uint8)
+    coarse = ((rows // 8 + columns // 8) % 2 * 255).astype(np.uint8)
+    contrast = Glcm(distances=(1,))(np.stack([fine, coarse])[..., None])[:, 0]
+    assert contrast[0] > 3 * contrast[1] > 0
+
+
+def test_gabor_answers_to_the_direction_of_stripes():
+    phase = 2 * np.pi * 0.16 * np.arange(48)
+    upright = np.tile(127 + 100 * np.sin(phase), (48, 1)).astype(np.uint8)
+    images = np.stack([upright, upright.T])[..., None]
+    energies = Gabor(grid=1)(images).reshape(2, 3, 4, 3)[..., 0]
+    assert np.unravel_index(energies[0].argmax(), (3, 4)) == (1, 0)
+    assert np.unravel_index(energies[1].argmax(), (3, 4)) == (1, 2)
+
+
+def test_a_constant_image_has_no_gabor_energy():
+    assert Gabor()(np.full((1, 32, 32, 1), 90, np.uint8)).max() < 1e-9
+
+
+def test_intensity_agrees_with_scipy():
+    from scipy import stats
+
+    image = random_images(1, 40, 30, 1)
+    row = Intensity(bins=8)(image)[0]
+    values = image.ravel() / 255
+    expected = [values.mean(), values.std(), stats.skew(values), stats.kurtosis(values)]
+    np.testing.assert_allclose(row[8:12], expected, atol=1e-5)
+    percentiles = np.percentile(values, (1, 5, 25, 50, 75, 95, 99), method="inverted_cdf")
+    np.testing.assert_allclose(row[12:], percentiles, atol=1e-6)
+    np.testing.assert_allclose(row[:8], np.bincount(image.ravel() // 32) / image.size, atol=1e-6)
+
+
+def test_intensity_does_not_know_where_a_pixel_is():
+    image = random_images(1, 20, 20, 3)
+    shuffled = np.random.default_rng(0).permutation(image.reshape(-1, 3)).reshape(image.shape)
+    np.testing.assert_array_equal(Intensity()(image), Intensity()(shuffled))
+
+
+def test_pixels_keep_every_channel():
+    image = np.zeros((1, 20, 20, 3), np.uint8)
+    image[..., 1] = 255
+    np.testing.assert_allclose(Pixels(side=2)(image)[0], [0, 1, 0] * 4, atol=1e-6)

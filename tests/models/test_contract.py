@@ -1,0 +1,123 @@
+"""Every built-in family keeps the contract that plugin authors are held to."""
+
+from __future__ import annotations
+
+import pytest
+
+from medbench import registry
+from medbench.models.contract import Classifier, ModelFamily, complete_probabilities
+from medbench.testing import MODEL_CHECKS, check_learns, check_model
+
+# name -> what the checks are called with: overrides that make a fit quick, the image size.
+# A new built-in family is added here, and nowhere else.
+FAMILIES = {
+    "majority": {},
+    "hog-svm": {},
+    "xgboost": {
+        "params": {"learning_rate": 0.3, "max_depth": 2, "glcm": False, "gabor": False},
+    },
+}
+CONSTANT = {"majority"}
+"""Families that are not meant to learn anything."""
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        (name, check)
+        for name in FAMILIES
+        for check in MODEL_CHECKS
+        if check != "learns" or name not in CONSTANT
+    ],
+)
+def test_family_keeps_the_contract(name, check):
+    family_class = registry.models.get(name)
+    for module in family_class.requires:
+        pytest.importorskip(module)
+    MODEL_CHECKS[check](family_class, **FAMILIES[name])
+
+
+def test_a_constant_model_does_not_pass_for_one_that_learns():
+    majority = registry.models.get("majority")
+    with pytest.raises(AssertionError, match=r"AUROC of class 'none' is 0\.50"):
+        check_learns(majority)
+    check_model(majority, learns=False)
+
+
+class Flawed(ModelFamily):
+    """Majority with one flaw at a time."""
+
+    flaw = ""
+
+    def search_space(self, space, task):
+        if self.flaw == "infinite":
+            space.real("C", 1.0, float("inf"), default=2.0)
+
+    def build(self, params, task, context):
+        return FlawedClassifier(self.flaw, len(task.classes))
+
+
+class FlawedClassifier(Classifier):
+    fits = 0
+
+    def __init__(self, flaw, n_classes):
+        self.flaw = flaw
+        self.n_classes = n_classes
+        self.present = None
+        self.shift = 0.0
+
+    def fit(self, train, validation, progress):
+        FlawedClassifier.fits += 1
+        self.present = sorted(set(train.labels.tolist()))
+        self.shift = 0.1 * FlawedClassifier.fits if self.flaw == "random" else 0.0
+        self.best_step = 1
+        if self.flaw == "swallows":
+            try:
+                progress.report(1, 0.5)
+            except Exception:  # the flaw under test
+                return
+        elif self.flaw == "deaf":
+            for step in (1, 2, 3):
+                progress.report(step, 0.5)
+        elif self.flaw == "impossible score":
+            progress.report(1, 17.0)
+
+    def predict_proba(self, batch):
+        n = len(self.present) if self.flaw == "drops a class" else self.n_classes
+        if self.flaw == "looks around":
+            n_bright = float(batch.images.mean() / 1000)
+            return complete_probabilities([[n_bright, 1 - n_bright]] * len(batch), [0, 1], n)
+        scores = [1.0 + self.shift] + [1.0] * (n - 1)
+        total = 1.0 if self.flaw == "not normalised" else sum(scores)
+        return complete_probabilities([[s / total for s in scores]] * len(batch), range(n), n)
+
+    def save(self, folder):
+        if self.flaw != "saves nothing":
+            (folder / "state.txt").write_text(str(self.present))
+
+    def load(self, folder):
+        self.present = [0, 1]
+        self.shift = 0.05 if self.flaw == "forgets" else 0.0
+
+
+@pytest.mark.parametrize(
+    ("flaw", "check", "message"),
+    [
+        ("infinite", "space", "use finite numbers"),
+        ("not normalised", "probabilities", "no distributions"),
+        ("drops a class", "missing class", "one column a class"),
+        ("random", "determinism", "seed everything random"),
+        ("saves nothing", "save and load", "save wrote no file"),
+        ("forgets", "save and load", "save all of its fitted state"),
+        ("looks around", "batch sizes", "compute nothing over the images of a batch"),
+        ("deaf", "refit", "run exactly that many"),
+        ("deaf", "stop", "stop when the answer is False"),
+        ("swallows", "pruning", "do not catch it"),
+        ("impossible score", "probabilities", "report the validation AUROC"),
+    ],
+)
+def test_a_flawed_family_is_told_what_to_do(monkeypatch, flaw, check, message):
+    monkeypatch.setattr(Flawed, "flaw", flaw)
+    monkeypatch.setattr(Flawed, "max_steps", 5)
+    with pytest.raises(AssertionError, match=message):
+        MODEL_CHECKS[check](Flawed)

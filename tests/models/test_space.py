@@ -1,0 +1,74 @@
+"""The neutral search space: defaults, conditions, and mistakes that fail where they are made."""
+
+from __future__ import annotations
+
+import pytest
+
+from medbench.errors import ModelError
+from medbench.models.space import SearchSpace
+
+
+def test_defaults_are_the_first_option_and_the_middle_of_a_range():
+    space = SearchSpace()
+    space.choice("kernel", ("rbf", "linear"))
+    space.choice("scaled", (True, False), default=False)
+    space.integer("depth", 2, 8)
+    space.real("rate", 0.0, 1.0)
+    space.real("C", 1e-2, 1e2, log=True)
+    space.integer("components", 4, 64, log=True)
+    assert space.defaults() == {
+        "kernel": "rbf",
+        "scaled": False,
+        "depth": 5,
+        "rate": 0.5,
+        "C": pytest.approx(1.0),
+        "components": 16,
+    }
+    assert [parameter.name for parameter in space] == list(space.defaults())
+    assert len(space) == 6
+
+
+@pytest.mark.parametrize(("kernel", "active"), [("rbf", True), ("linear", False)])
+def test_a_conditional_parameter_exists_only_under_its_condition(kernel, active):
+    space = SearchSpace()
+    space.choice("kernel", ("rbf", "linear"), default=kernel)
+    space.real("gamma", 0.1, 10.0, when={"kernel": "rbf"})
+    assert ("gamma" in space.defaults()) is active
+
+
+def test_a_condition_on_an_absent_parameter_does_not_hold():
+    space = SearchSpace()
+    space.choice("pca", (False, True))
+    space.choice("whiten", (True, False), when={"pca": True})
+    space.real("power", 0.5, 1.0, when={"whiten": True})
+    assert space.defaults() == {"pca": False}
+
+
+def test_several_values_may_switch_a_parameter_on():
+    space = SearchSpace()
+    space.choice("kernel", ("linear", "rbf", "poly"), default="poly")
+    space.real("gamma", 0.1, 10.0, when={"kernel": ("rbf", "poly")})
+    assert "gamma" in space.defaults()
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (lambda s: s.real("C", 2.0, 1.0), "low 2.0 must be below high 1.0"),
+        (lambda s: s.integer("n", 3, 3), "low 3 must be below high 3"),
+        (lambda s: s.real("C", 0.0, 1.0, log=True), "begin above 0"),
+        (lambda s: s.integer("n", 1, 5, default=9), r"default 9 is outside \[1, 5\]"),
+        (lambda s: s.choice("kernel", ("a", "b"), default="c"), "'c' is not among"),
+        (lambda s: s.real("x", 0.0, 1.0, when={"y": 1}), "depends on 'y'"),
+    ],
+)
+def test_a_mistake_in_a_declaration_says_what_is_wrong(declare, message):
+    with pytest.raises(ModelError, match=message):
+        declare(SearchSpace())
+
+
+def test_a_name_cannot_be_declared_twice():
+    space = SearchSpace()
+    space.real("C", 0.1, 1.0)
+    with pytest.raises(ModelError, match="'C' is declared twice"):
+        space.choice("C", (1, 2))

@@ -1,0 +1,308 @@
+"""The leaderboard: what its rows say, what they do not claim, and names that mean harm."""
+
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from rich.console import Console
+from sklearn.metrics import roc_auc_score
+
+from medbench.errors import StoreError
+from medbench.reports.leaderboard import (
+    COLUMNS,
+    csv_text,
+    format_interval,
+    format_megabytes,
+    format_score,
+    format_seconds,
+    leaderboard,
+    markdown_text,
+    plain,
+    print_leaderboard,
+    write_leaderboard,
+)
+
+pytestmark = pytest.mark.filterwarnings("error")
+HOSTILE = ("<script>", "=cmd()", "a|b", "[red]x[/red]", "`x`\nnew \x1b[31mline", "-1+1", "@sum")
+
+
+@pytest.fixture
+def usual(factory):
+    """Two finished models, the constant one, and a partial, a failed and a skipped one."""
+    factory.dataset()
+    factory.model("majority", 0, inner_score=0.5)
+    factory.model("weak", 0.8, inner_score=0.7)
+    factory.model("strong", 2.0, note="no pretrained weights")
+    factory.model("partial", 3.0, folds=[0, 2])
+    factory.unfinished("partial", "failed", "out of memory", fold=1)
+    for fold in range(3):
+        factory.unfinished("broken", "failed", "ValueError: boom", fold=fold)
+        factory.unfinished("never", "skipped", "needs three channels", fold=fold)
+    return factory.run()
+
+
+def row_of(table, model):
+    return table[table["model"] == model].iloc[0]
+
+
+def printed(run, width=80):
+    out = io.StringIO()
+    print_leaderboard(run, Console(file=out, width=width))
+    return out.getvalue()
+
+
+def test_rows_are_sorted_by_auroc_with_unfinished_rows_last(usual):
+    table = leaderboard(usual)
+    assert list(table.columns) == list(COLUMNS)
+    assert list(table["model"]) == ["strong", "weak", "majority", "partial", "broken", "never"]
+    assert list(table["status"]) == ["ok", "ok", "ok", "partial", "failed", "skipped"]
+    assert not [name for name in table.columns if "rank" in name]
+
+
+def test_auroc_is_averaged_over_folds_and_has_its_interval_and_spread(usual):
+    each = [
+        roc_auc_score(cell.predictions["label"], cell.predictions["p1"])
+        for cell in usual.cells
+        if cell.id.model == "weak"
+    ]
+    row = row_of(leaderboard(usual), "weak")
+    assert row["auroc"] == pytest.approx(np.mean(each))
+    assert row["auroc_fold_sd"] == pytest.approx(np.std(each, ddof=1))
+    assert row["auroc_low"] < row["auroc"] < row["auroc_high"]
+    assert row["above_majority"] == pytest.approx(row["auroc"] - 0.5)
+
+
+def test_costs_are_summed_over_folds_and_sizes_averaged(usual):
+    row = row_of(leaderboard(usual), "strong")
+    assert row["seconds"] == pytest.approx(3 * 24.0)
+    assert row["size_mb"] == pytest.approx(3.1)
+    assert row["n_trials"] == 3 * 12
+    assert row["inner_score"] == pytest.approx(0.8)
+    assert row["folds"] == "3/3"
+    assert row["note"] == "no pretrained weights"
+
+
+def test_the_frozen_threshold_decides_and_not_one_half(factory):
+    factory.dataset(n_folds=1)
+    factory.model("cautious", 2.0, threshold=0.9)
+    got = row_of(leaderboard(factory.run()), "cautious")["balanced_accuracy"]
+    predictions = factory.cells[0].predictions
+    called = predictions["p1"] >= 0.9
+    recalls = [(called == k)[predictions["label"] == k].mean() for k in (0, 1)]
+    assert got == pytest.approx(np.mean(recalls))
+
+
+def test_a_partial_row_says_so_and_is_compared_with_nothing(usual):
+    row = row_of(leaderboard(usual), "partial")
+    assert row["folds"] == "2/3"
+    assert 0.5 < row["auroc"] <= 1
+    assert math.isnan(row["above_majority"])
+    assert "over 2 of 3 folds and compare with no other row" in row["note"]
+    assert "r0f1 failed: out of memory" in row["note"]
+
+
+def test_a_partial_majority_row_is_no_floor(factory):
+    factory.dataset()
+    factory.model("majority", 0, folds=[0])
+    factory.model("strong", 2.0)
+    table = leaderboard(factory.run())
+    assert table["above_majority"].isna().all()
+    assert "2 of 3 folds have not run" in row_of(table, "majority")["note"]
+
+
+def test_failed_and_skipped_rows_carry_their_reason_and_no_score(usual):
+    table = leaderboard(usual)
+    for model, reason in (("broken", "ValueError: boom"), ("never", "needs three channels")):
+        row = row_of(table, model)
+        assert row["note"] == reason
+        assert math.isnan(row["auroc"])
+        assert math.isnan(row["seconds"])
+        assert row["folds"] == "0/3"
+
+
+def test_multi_class_rows_are_scored_by_the_most_probable_class(factory):
+    factory.dataset(classes=("a", "b", "c"), n_folds=1)
+    factory.model("strong", 2.0)
+    row = row_of(leaderboard(factory.run()), "strong")
+    predictions = factory.cells[0].predictions
+    probabilities = predictions[["p0", "p1", "p2"]].to_numpy()
+    assert row["auroc"] == pytest.approx(
+        roc_auc_score(predictions["label"], probabilities, multi_class="ovr")
+    )
+    assert row["balanced_accuracy"] > 0.5
+    assert math.isnan(row["auroc_fold_sd"])
+
+
+def test_a_held_out_part_with_one_class_is_a_note_and_not_the_end(factory):
+    factory.dataset(n_folds=1)
+    factory.model("strong", 2.0)
+    factory.cells[0].predictions["label"] = 0
+    row = row_of(leaderboard(factory.run()), "strong")
+    assert row["status"] == "ok"
+    assert math.isnan(row["auroc"])
+    assert row["note"] == "not scored: AUROC is undefined: all 60 images are of class 0."
+
+
+def test_one_patient_a_class_gives_an_estimate_and_the_reason_for_no_interval(factory):
+    factory.dataset(n_folds=1)
+    factory.model("strong", 2.0)
+    factory.cells[0].predictions["group"] = factory.cells[0].predictions["label"]
+    row = row_of(leaderboard(factory.run()), "strong")
+    assert row["auroc"] > 0.5
+    assert math.isnan(row["auroc_low"])
+    assert "no interval: fold 1 of 1 has fewer than two interchangeable groups" in row["note"]
+
+
+def test_repeats_count_as_folds(factory):
+    factory.dataset(n_folds=2)
+    factory.model("strong", 2.0)
+    again = [
+        type(cell)(
+            id=type(cell.id)(dataset="phantoms", model="strong", split=f"r1f{fold}"),
+            status="ok",
+            reason="",
+            record=cell.record,
+            predictions=cell.predictions,
+        )
+        for fold, cell in enumerate(factory.cells)
+    ]
+    once = row_of(leaderboard(factory.run()), "strong")
+    factory.cells += again
+    twice = row_of(leaderboard(factory.run()), "strong")
+    assert twice["folds"] == "4/4"
+    assert twice["auroc"] == pytest.approx(once["auroc"])
+    # the same patients again: not more certain
+    assert twice["auroc_high"] - twice["auroc_low"] == pytest.approx(
+        once["auroc_high"] - once["auroc_low"], rel=0.2
+    )
+
+
+def test_cells_of_an_undescribed_data_set_are_an_error(usual):
+    del usual.datasets["phantoms"]
+    with pytest.raises(StoreError, match=r"'phantoms' but no dataset\.json"):
+        leaderboard(usual)
+
+
+def test_predictions_without_a_class_are_an_error(factory):
+    factory.dataset(n_folds=1)
+    factory.model("strong", 2.0)
+    del factory.cells[0].predictions["p1"]
+    with pytest.raises(StoreError, match="phantoms x strong x official"):
+        leaderboard(factory.run())
+
+
+def test_files_hold_the_same_rows(usual, tmp_path):
+    table = write_leaderboard(usual, tmp_path)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "leaderboard.csv").read_text())))
+    stored = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert [row["model"] for row in rows] == list(table["model"])
+    assert [row["model"] for row in stored["rows"]] == list(table["model"])
+    assert float(rows[0]["auroc"]) == table["auroc"][0] == stored["rows"][0]["auroc"]
+    assert stored["rows"][-1]["auroc"] is None
+    assert rows[-1]["auroc"] == ""
+    assert stored["datasets"]["phantoms"]["n_images"] == 1200
+
+
+def test_the_page_says_how_to_read_it_and_describes_the_data(usual, tmp_path):
+    usual.datasets["phantoms"]["notes"].append("fewer folds than asked")
+    write_leaderboard(usual, tmp_path)
+    page = (tmp_path / "leaderboard.md").read_text()
+    assert "Overlapping intervals do not show that models are equal" in page
+    assert (
+        "phantoms: 1,200 images of 400 groups; 2 classes (benign 600, malignant 600); "
+        "split: 3-fold x 1; synthetic images; fewer folds than asked; licence: CC BY 4.0."
+    ) in page
+    assert "| broken | failed | - |" in page
+
+
+def test_hostile_names_stay_names_in_every_file(factory, tmp_path):
+    factory.dataset("<script>", HOSTILE, n_folds=1, title="<b>`t`|</b>", notes=["[a](x)<i>"])
+    for name in HOSTILE:
+        factory.model(name, 1.0, "<script>", n=140, note=name)
+    write_leaderboard(factory.run(), tmp_path)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "leaderboard.csv").read_text())))
+    assert len(rows) == len(HOSTILE)
+    assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "+", "@"))]
+    assert {"'=cmd()", "'-1+1", "'@sum"} <= {row["model"] for row in rows}
+    page = (tmp_path / "leaderboard.md").read_text()
+    assert "<" not in page
+    assert ">" not in page
+    lines = [line for line in page.splitlines() if line.startswith("| ")]
+    assert len(lines) == 1 + len(HOSTILE)
+    for line in lines:
+        assert line.replace("\\|", "").count("|") == 12
+    assert "\x1b" not in page
+
+
+def test_the_terminal_table_fits_80_columns_and_shows_the_notes_below(usual):
+    text = printed(usual)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "AUROC [95% CI]" in text
+    assert "strong: no pretrained weights" in text
+    assert "broken: ValueError: boom" in text
+    assert "(2/3 folds)" in text
+    assert "\x1b" not in text  # not a terminal, so no colour
+
+
+def test_hostile_names_are_printed_as_they_are(factory):
+    factory.dataset("d[/]", HOSTILE, n_folds=1, title="[bold]t[/bold]")
+    for name in HOSTILE:
+        factory.model(name, 1.0, "d[/]", n=140, note="[/nothing]")
+    text = printed(factory.run())
+    assert "[red]x[/red]" in text
+    assert "[bold]t[/bold] (d[/])" in text
+    assert "[/nothing]" in text
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_long_model_names_do_not_push_numbers_out(factory):
+    factory.dataset(n_folds=1)
+    factory.model("sklearn:package.of.mine:AVeryLongClassNameIndeed", 1.0)
+    text = printed(factory.run())
+    assert max(map(len, text.splitlines())) <= 80
+    assert "3.1 MB" in text
+
+
+def test_a_run_without_cells_prints_a_sentence(factory, tmp_path):
+    factory.dataset()
+    assert "No cell of this run is finished yet." in printed(factory.run())
+    assert write_leaderboard(factory.run(), tmp_path).empty
+    assert (tmp_path / "leaderboard.csv").read_text() == ",".join(COLUMNS) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("got", "expected"),
+    [
+        (format_score(0.9124), ".912"),
+        (format_score(1.0), "1.000"),
+        (format_score(0.9996), "1.000"),
+        (format_score(-0.0124), "-.012"),
+        (format_score(-0.00001), ".000"),
+        (format_score(math.nan), "-"),
+        (format_interval(0.912, 0.881, 0.94), ".912 (.881 to .940)"),
+        (format_interval(0.912, math.nan, math.nan), ".912"),
+        (format_seconds(4.23), "4.2s"),
+        (format_seconds(42.2), "42s"),
+        (format_seconds(59.7), "1m 00s"),
+        (format_seconds(72), "1m 12s"),
+        (format_seconds(3599.6), "1h 00m"),
+        (format_seconds(2 * 3600 + 180), "2h 03m"),
+        (format_seconds(math.nan), "-"),
+        (format_megabytes(3.14), "3.1 MB"),
+        (format_megabytes(0.0121), "12.1 kB"),
+        (format_megabytes(0.00085), "850 B"),
+        (format_megabytes(1234), "1.2 GB"),
+        (format_megabytes(math.nan), "-"),
+        (csv_text("=1"), "'=1"),
+        (csv_text("\t=1"), "'=1"),
+        (csv_text("hog-svm"), "hog-svm"),
+        (markdown_text("a|b<c>\n`d`&[e](f)"), r"a\|b&lt;c&gt; \`d\`&amp;\[e\](f)"),
+        (plain("a\x1b[31m\u202eb\r\n c"), "a [31m b c"),
+    ],
+)
+def test_numbers_and_names_as_text(got, expected):
+    assert got == expected
