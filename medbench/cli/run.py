@@ -106,12 +106,19 @@ def _selection(
     """Name of the run, data sets, models and settings, from a suite and the options over it."""
     from medbench import registry
     from medbench.datasets.catalog import safe_name
+    from medbench.errors import ConfigurationError
     from medbench.execution.plan import Settings
     from medbench.execution.suite import Suite, load_suite
 
     chosen = list(options.datasets or [])
     if options.data is not None:
-        chosen.append(safe_name(options.data.resolve().name))
+        folder = safe_name(options.data.resolve().name)
+        if folder in chosen:
+            raise ConfigurationError(
+                f"--data {options.data} and --datasets {folder} would have the same name. "
+                "Run them one after the other, or rename the folder."
+            )
+        chosen.append(folder)
     chosen = list(dict.fromkeys(chosen))
     if options.suite or not chosen:
         name, suite = load_suite(options.suite or _DEFAULT_SUITE)

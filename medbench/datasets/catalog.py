@@ -237,7 +237,8 @@ class YamlDocument:
         try:
             return cls.model_validate(entry)
         except ValidationError as error:
-            problem = error.errors()[0]
+            # A misspelt key is also a missing one; the misspelling is what helps.
+            problem = min(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
             location = problem["loc"]
             place = self.place(*keys, *location)
             raise ConfigurationError(f"{place}: {what}: {_explain(problem, cls, kind)}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,19 +210,11 @@ def _networks(name: str, image_shape: tuple[int, int, int], weights_path: Path |
     try:
         if weights_path is None:
             keras.utils.set_random_seed(_RANDOM_SEED)
-        try:
-            body = getattr(keras.applications, backbone.application)(
-                include_top=False,
-                weights=None if weights_path is None else str(weights_path),
-                input_shape=(*input_size(name, image_shape), 3),
-            )
-        except (ValueError, OSError, KeyError) as error:
-            if weights_path is None:
-                raise
-            raise ModelError(
-                f"{weights_path}: these weights do not fit {backbone.application} without its "
-                f"top ({error}). Take them out of the folder of --weights-dir, or replace them."
-            ) from error
+        body = getattr(keras.applications, backbone.application)(
+            include_top=False, weights=None, input_shape=(*input_size(name, image_shape), 3)
+        )
+        if weights_path is not None:
+            _load(body, weights_path, backbone.application)
         body.trainable = False
         inputs = Input(image_shape, dtype="uint8", name="image")
         embedding = Embedding(
@@ -238,6 +231,33 @@ def _networks(name: str, image_shape: tuple[int, int, int], weights_path: Path |
     finally:
         keras.config.set_dtype_policy(policy)
     return _Networks(body=body, pooled=pooled)
+
+
+def _load(body: Any, path: Path, application: str) -> None:
+    """Load weights, and make sure that every convolution took some: Keras only warns."""
+    from keras import ops
+
+    remedy = "Take it out of the folder of --weights-dir, or replace it."
+    kernels = [layer.kernel for layer in body.layers if hasattr(layer, "kernel")]
+    random = [np.array(ops.convert_to_numpy(kernel)) for kernel in kernels]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            body.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise ModelError(
+            f"{path}: these weights do not fit {application} without its top "
+            f"({str(error).splitlines()[0]}). {remedy}"
+        ) from error
+    untouched = sum(
+        np.array_equal(old, ops.convert_to_numpy(new))
+        for old, new in zip(random, kernels, strict=True)
+    )
+    if untouched:
+        raise ModelError(
+            f"{path}: holds nothing for {untouched} of the {len(kernels)} convolutions of "
+            f"{application}, which would stay random. {remedy}"
+        )
 
 
 def _random_name() -> str:

@@ -99,6 +99,12 @@ class _HogSvmClassifier(Classifier):
 
             model = CalibratedClassifierCV(pipeline, method="sigmoid", ensemble=False, cv=splits)
             self._model = model.fit(features, labels)
+            calibrated = self._model.calibrated_classifiers_[0]
+            if any(sigmoid.a_ > 0 for sigmoid in calibrated.calibrators):
+                # Margins without signal can fit a falling sigmoid, which would turn the order
+                # of the images round.
+                self._model = calibrated.estimator
+                return
             # The row numbers of the splits have served; they do not belong in a saved model.
             self._model.set_params(cv=len(splits))
         else:

@@ -95,6 +95,11 @@ def compile_model(model: Any, optimizer: Any) -> None:
     import keras
 
     backend = keras.backend.backend()
+    if backend == "tensorflow":
+        # Keras adds up gradients over replicas. Here is one; and TensorFlow registers a gradient
+        # of that sum under a new name each time and never forgets it, nor the graph it holds:
+        # 14 MB a fit of a small network (see tensorflow/tensorflow#80895).
+        optimizer._all_reduce_sum_gradients = list
     compiled = backend == "jax" or (backend == "tensorflow" and has_gpu())
     model.compile(
         optimizer=optimizer,
@@ -174,7 +179,7 @@ def train(
     """
     last_step = training.max_steps if progress.last_step is None else progress.last_step
     weights = balanced_weights(examples.labels)
-    kept = first_step if start_step is None else start_step
+    kept = risen = first_step if start_step is None else start_step
     best: tuple[float, float] | None = None
     state: list[NDArray[Any]] = []
     if validation is not None and start_step is not None:
@@ -182,7 +187,7 @@ def train(
         state = _snapshot(model)
     for step in range(first_step + 1, last_step + 1):
         finite = _run_epoch(model, examples, weights, training, step)
-        if not finite and (validation is None or not state):
+        if not finite and not state:
             raise ModelError(
                 f"training diverged in epoch {step} (the loss is not a finite number). "
                 f"Try a learning rate below {training.learning_rate:g}."
@@ -195,10 +200,12 @@ def train(
         else:
             score, rank = _validate(model, validation)
             if best is None or rank > best:
+                # Only a higher AUROC prolongs training: the log loss creeps down for ever.
+                risen = step if best is None or score is None or rank[0] > best[0] else risen
                 best, kept, state = rank, step, _snapshot(model)
         if not progress.report(step, score):
             break
-        if validation is not None and step - max(kept, first_step) >= training.patience:
+        if validation is not None and step - max(risen, first_step) >= training.patience:
             break
     if state:
         _restore(model, state)
@@ -324,7 +331,9 @@ def _validate(model: Any, validation: Examples) -> tuple[float | None, tuple[flo
 
 def _snapshot(model: Any) -> list[NDArray[Any]]:
     """All that training changes, in memory."""
-    return [np.array(variable) for variable in _variables(model)]
+    from keras import ops
+
+    return [np.array(ops.convert_to_numpy(variable)) for variable in _variables(model)]
 
 
 def _restore(model: Any, state: list[NDArray[Any]]) -> None:

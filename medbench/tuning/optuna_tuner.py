@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,14 +31,15 @@ class OptunaTuner(Tuner):
         else:
             # Optuna 5 changed these defaults, so they are said here. Trials run one at a time,
             # so none is pending and the constant liar has nothing to lie about.
-            sampler = optuna.samplers.TPESampler(
-                seed=seed,
-                multivariate=True,
-                group=True,
-                constant_liar=False,
-                n_startup_trials=min(10, max(2, (self.trials or 40) // 4)),
-                warn_independent_sampling=False,
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                sampler = optuna.samplers.TPESampler(
+                    seed=seed,
+                    multivariate=True,
+                    group=True,
+                    constant_liar=False,
+                    n_startup_trials=min(10, max(2, (self.trials or 40) // 4)),
+                )
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for trial in finished:
             if trial.score is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,7 +37,11 @@ class Pruner:
         self._wilcoxon = inner_folds >= _WILCOXON_FROM_FOLDS
         pruner: Any
         if self._wilcoxon:
-            pruner = optuna.pruners.WilcoxonPruner(p_threshold=_WILCOXON_LEVEL, n_startup_steps=2)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                pruner = optuna.pruners.WilcoxonPruner(
+                    p_threshold=_WILCOXON_LEVEL, n_startup_steps=2
+                )
         else:
             pruner = optuna.pruners.SuccessiveHalvingPruner(
                 min_resource=1 if inner_folds > 1 else _FIRST_STEPS_RUNG,

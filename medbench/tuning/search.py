@@ -103,20 +103,24 @@ class Search:
         complete = any(trial.state == "complete" for trial in self.finished)
         if not complete and sum(t.state == "failed" for t in self.finished) >= _MAX_FAILURES:
             return None
-        tried = [trial for trial in self.finished if trial.resume_from is None]
-        kept_back = self._n_refinements if stage == "search" else 0
-        if self._budget.trials is not None and len(tried) >= max(
-            1, self._budget.trials - kept_back
-        ):
-            return None
         seconds = self._seconds(stage)
         if complete and seconds is not None and self._clock.seconds >= seconds:
             return None
         if stage == "refinement":
-            return self._refinement()
+            return None if self._trials_spent(stage) else self._refinement()
         if any(trial.stage == "refinement" for trial in self.finished):
             return None  # interrupted after the search was over
-        return self._new_suggestion()
+        suggestion = self._new_suggestion()
+        if suggestion is None or suggestion.resume_from is not None:
+            return suggestion  # training on with a tried configuration costs seconds only
+        return None if self._trials_spent(stage) else suggestion
+
+    def _trials_spent(self, stage: Stage) -> bool:
+        if self._budget.trials is None:
+            return False
+        tried = sum(trial.resume_from is None for trial in self.finished)
+        kept_back = self._n_refinements if stage == "search" else 0
+        return tried >= max(1, self._budget.trials - kept_back)
 
     def _seconds(self, stage: Stage) -> float | None:
         share = _SEARCH_SHARE if stage == "search" and self._n_refinements else 1.0

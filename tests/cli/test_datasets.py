@@ -1,0 +1,50 @@
+import pytest
+
+from medbench.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_folder_is_added_shown_and_found_again(class_folders, capsys, tmp_path):
+    root = class_folders()
+    assert main(["datasets", "add", "mine", str(root)]) == 0
+    shown = capsys.readouterr().out
+    assert "images: 16" in shown and "a: 8" in shown
+    assert "groups (patients): not known" in shown
+    assert main(["datasets", "list"]) == 0
+    assert "mine" in capsys.readouterr().out
+    assert main(["datasets", "info", "mine"]) == 0
+    assert "images: 16" in capsys.readouterr().out
+
+
+def test_an_entry_is_appended_and_what_was_there_stays(class_folders, capsys, tmp_path):
+    file = tmp_path / "datasets.yaml"
+    file.write_text("# my sets\nfirst: {source: phantoms}")
+    assert main(["datasets", "add", "second", str(class_folders())]) == 0
+    text = file.read_text()
+    assert text.startswith("# my sets\nfirst: {source: phantoms}\n")
+    assert "second:" in text
+
+
+def test_a_name_cannot_be_added_twice(class_folders, capsys):
+    root = str(class_folders())
+    main(["datasets", "add", "mine", root])
+    assert main(["datasets", "add", "mine", root]) == 2
+    assert "registered already" in capsys.readouterr().err
+
+
+def test_what_cannot_be_used_is_not_written(class_folders, capsys, tmp_path):
+    assert main(["datasets", "add", "mine", str(class_folders(classes=("a",)))]) == 2
+    assert "only one class" in capsys.readouterr().err
+    assert not (tmp_path / "datasets.yaml").exists()
+
+
+def test_models_can_be_listed_and_shown(capsys):
+    assert main(["models", "list"]) == 0
+    assert "hog-svm" in capsys.readouterr().out
+    assert main(["models", "info", "hog-svm"]) == 0
+    shown = capsys.readouterr().out
+    assert "Dalal" in shown and "kernel is rbf" in shown

@@ -1,0 +1,228 @@
+"""The convolutional network: reproducible, stoppable, and the same after save and load."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medbench.datasets.batch import LabelledBatch
+from medbench.datasets.task import Task
+from medbench.errors import ModelError
+from medbench.features.cache import FeatureCache
+from medbench.models.cnn import Cnn, build_network, stage_count
+from medbench.models.contract import Context, Progress
+from medbench.models.space import SearchSpace
+
+pytest.importorskip("keras")
+SIDE = 20
+FAST = {"depth": 1, "width": 8, "blocks": "plain", "augmentation": "light", "batch_size": 16}
+
+
+class Recorder(Progress):
+    def __init__(self, last_step=None, first_step=0, stop_after=None):
+        self.last_step = last_step
+        self.first_step = first_step
+        self.stop_after = stop_after
+        self.scores = []
+
+    def report(self, step, score=None):
+        self.scores.append((step, score))
+        return step != self.stop_after
+
+
+def synthetic(n=40, classes=2, channels=1, seed=0, labels=None):
+    """Synthetic: class 0 has a bright left half, class 1 a bright right half, and so on."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(n) % classes if labels is None else np.asarray(labels)
+    images = random.normal(90, 30, (n, SIDE, SIDE, channels))
+    part = SIDE // classes
+    for image, label in zip(images, labels, strict=True):
+        image[:, label * part : (label + 1) * part] += 60
+    return LabelledBatch(
+        images=images.clip(0, 255).astype(np.uint8),
+        properties=pd.DataFrame(index=range(n)),
+        labels=labels.astype(np.int64),
+        groups=np.arange(n) // 2,
+    )
+
+
+def task(classes=2, channels=1, side=SIDE):
+    return Task(classes=tuple("abc"[:classes]), image_shape=(side, side, channels))
+
+
+def params(**overrides):
+    space = SearchSpace()
+    Cnn().search_space(space, task())
+    return {**space.defaults(), **FAST, **overrides}
+
+
+def classifier(of=None, seed=1, **overrides):
+    context = Context(seed=seed, threads=1, features=FeatureCache(None))
+    return Cnn().build(params(**overrides), of or task(), context)
+
+
+def fitted(train, validation=None, last_step=2, of=None, **overrides):
+    model = classifier(of, **overrides)
+    model.fit(train, validation, Recorder(last_step))
+    return model
+
+
+@pytest.mark.parametrize("side", [16, 28, 64, 128, 224, 299])
+def test_the_last_activation_map_is_small_for_every_image_size(side):
+    model = build_network(params(), task(side=side))
+    pooled = next(layer for layer in model.layers if "global_average" in layer.name)
+    assert 4 <= pooled.input.shape[1] <= 10
+
+
+def test_more_pixels_never_mean_fewer_stages():
+    counts = [stage_count(side) for side in range(1, 100)]
+    assert counts == sorted(counts)
+    assert counts[0] == 1
+
+
+def test_a_seed_gives_the_same_bits_whatever_was_fitted_before():
+    train, validation = synthetic(), synthetic(16, seed=1)
+    first = fitted(train, validation).predict_proba(validation)
+    fitted(train, seed=2, blocks="residual", optimizer="sgd", sgd_rate=0.01, dropout=0.5)
+    np.random.default_rng().random()
+    again = fitted(train, validation).predict_proba(validation)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, fitted(train, seed=3).predict_proba(validation))
+
+
+def test_a_continued_training_equals_an_undisturbed_one(tmp_path):
+    train = synthetic()
+    whole = fitted(train, last_step=3).predict_proba(train)
+    fitted(train, last_step=1).save(tmp_path)
+    model = classifier()
+    model.load(tmp_path)
+    recorder = Recorder(last_step=3, first_step=1)
+    model.fit(train, None, recorder)
+    assert recorder.scores == [(2, None), (3, None)]
+    assert model.best_step == 3
+    np.testing.assert_array_equal(model.predict_proba(train), whole)
+
+
+def test_it_learns_and_keeps_the_best_epoch():
+    train, validation = synthetic(60), synthetic(30, seed=1)
+    model = classifier(augmentation="none")
+    recorder = Recorder(last_step=6)
+    model.fit(train, validation, recorder)
+    scores = dict(recorder.scores)
+    assert max(scores.values()) > 0.9
+    assert scores[model.best_step] == max(scores.values())
+
+
+def test_a_warm_start_never_loses_the_state_it_came_with(tmp_path):
+    train, validation = synthetic(60), synthetic(30, seed=1)
+    model = fitted(train, validation, last_step=3, augmentation="none")
+    kept, before = model.best_step, model.predict_proba(validation)
+    model.save(tmp_path)
+    later = classifier(augmentation="none", learning_rate=1e-2)
+    later.load(tmp_path)
+    # Labels that contradict what was learnt make every further epoch worse.
+    upside_down = dataclasses.replace(train, labels=1 - train.labels)
+    later.fit(upside_down, validation, Recorder(last_step=5, first_step=3))
+    assert later.best_step == kept
+    np.testing.assert_allclose(later.predict_proba(validation), before, atol=1e-6)
+
+
+def test_save_and_load_give_equal_predictions_in_colour_and_three_classes(tmp_path):
+    train = synthetic(36, classes=3, channels=3)
+    model = fitted(train, of=task(3, 3))
+    model.save(tmp_path)
+    loaded = classifier(task(3, 3))
+    loaded.load(tmp_path)
+    probabilities = loaded.predict_proba(train)
+    assert probabilities.dtype == np.float64
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_allclose(probabilities, model.predict_proba(train), atol=1e-6)
+    assert loaded.best_step == 2
+
+
+def test_predictions_do_not_depend_on_the_batch():
+    train = synthetic()
+    model = fitted(train)
+    one_by_one = [model.predict_proba(train.take(np.array([i])))[0] for i in range(3)]
+    np.testing.assert_allclose(one_by_one, model.predict_proba(train)[:3], atol=1e-6)
+
+
+def test_a_missing_class_and_fewer_images_than_a_batch_are_no_obstacle():
+    train = synthetic(5, labels=[0, 2, 0, 2, 0], classes=3)
+    model = fitted(train, synthetic(4, labels=[0, 0, 0, 0]), of=task(3), batch_size=64)
+    assert np.isfinite(model.predict_proba(train)).all()
+
+
+def test_a_validation_part_of_one_class_has_no_score():
+    recorder = Recorder(last_step=1)
+    classifier().fit(synthetic(), synthetic(4, labels=[1, 1, 1, 1]), recorder)
+    assert recorder.scores == [(1, None)]
+
+
+def test_it_stops_when_told_and_can_predict():
+    model, recorder = classifier(), Recorder(stop_after=1)
+    model.fit(synthetic(), synthetic(10, seed=1), recorder)
+    assert len(recorder.scores) == 1
+    assert model.predict_proba(synthetic(3)).shape == (3, 2)
+
+
+def test_an_exception_of_report_comes_out_of_fit():
+    class PrunedError(Exception):
+        pass
+
+    class Pruning(Progress):
+        def report(self, step, score=None):
+            raise PrunedError
+
+    with pytest.raises(PrunedError):
+        classifier().fit(synthetic(), None, Pruning())
+
+
+def test_a_diverged_training_says_what_to_try():
+    with pytest.raises(ModelError, match="Try a learning rate below"):
+        fitted(synthetic(), learning_rate=float("inf"))
+
+
+def test_a_model_of_another_task_is_refused(tmp_path):
+    fitted(synthetic(), last_step=1).save(tmp_path)
+    with pytest.raises(ModelError, match=r"3 .*classes|classes; this task"):
+        classifier(task(3)).load(tmp_path)
+    with pytest.raises(ModelError, match="no saved model"):
+        classifier().load(tmp_path / "nowhere")
+
+
+def test_predicting_before_fitting_is_refused():
+    with pytest.raises(ModelError, match="neither fitted nor loaded"):
+        classifier().predict_proba(synthetic(1))
+
+
+def test_the_schedule_of_a_refit_is_that_of_the_full_training():
+    from medbench.models.keras_support import Training
+
+    curve = Training(
+        max_steps=40, batch_size=1, learning_rate=0.1, schedule="cosine", patience=1, seed=0
+    )
+    assert curve.rate(1) == 0.1
+    assert curve.rate(21) == pytest.approx(0.05)
+    assert 0 < curve.rate(40) < 0.001
+
+
+def test_memory_does_not_grow_with_every_fit():
+    import gc
+
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("graphs that stay in memory are TensorFlow's")
+
+    def graphs():
+        gc.collect()
+        return sum(type(thing).__name__ == "FuncGraph" for thing in gc.get_objects())
+
+    fitted(synthetic(), last_step=1)
+    before = graphs()
+    for _ in range(2):
+        fitted(synthetic(), last_step=1)
+    assert graphs() <= before

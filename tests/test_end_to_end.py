@@ -1,0 +1,366 @@
+"""Whole runs as a user starts them, on phantoms and small synthetic folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import medbench
+from medbench.cli import main
+from medbench.store import RunStore
+
+PLUGIN = Path(__file__).parent / "plugins" / "nearest_centroid.py"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "medbench", *arguments]
+
+
+def predictions(run: Path) -> dict:
+    return {cell.id: cell.predictions for cell in RunStore(run).read().cells if cell.status == "ok"}
+
+
+def assert_equal_predictions(one: Path, other: Path) -> None:
+    first, second = predictions(one), predictions(other)
+    assert first.keys() == second.keys() and first
+    for cell, frame in first.items():
+        pd.testing.assert_frame_equal(frame, second[cell])
+
+
+def test_a_folder_of_images_becomes_a_leaderboard(class_folders, tmp_path, capsys):
+    root = class_folders(per_class=12, name="my films")
+    arguments = ["run", "--data", str(root), "--models", "majority", "hog-svm"]
+    assert main([*arguments, "--trials", "2", "--folds", "2"]) == 0
+    run = tmp_path / "results" / "my-films"
+    table = pd.read_csv(run / "leaderboard.csv")
+    wanted = ["dataset", "model", "status", "auroc", "auroc_low", "auroc_high", "seconds"]
+    assert set(wanted) <= set(table.columns)
+    assert table.set_index("model")["status"].to_dict() == {"hog-svm": "ok", "majority": "ok"}
+    assert table.set_index("model").loc["hog-svm", "auroc"] > 0.9
+    assert table.set_index("model").loc["majority", "auroc"] == 0.5
+    assert (run / "leaderboard.md").is_file() and (run / "leaderboard.json").is_file()
+    assert {p.name for p in (run / "figures" / "my-films").iterdir()} >= {"scores.png", "roc.png"}
+    shown = capsys.readouterr().out
+    assert "hog-svm" in shown and str(Path("results/my-films")) in shown
+
+
+def test_the_same_command_again_repeats_nothing_and_new_models_are_added(class_folders, capsys):
+    root = str(class_folders(per_class=12))
+    common = ["run", "--data", root, "--trials", "2", "--folds", "2", "--out", "out"]
+    assert main([*common, "--models", "majority"]) == 0
+    stamps = {p: p.stat().st_mtime_ns for p in Path("out/cells").rglob("predictions.parquet")}
+    assert main([*common, "--models", "majority"]) == 0
+    assert "2 of 2 cells are finished already" in capsys.readouterr().out
+    assert main([*common, "--models", "hog-svm"]) == 0
+    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+    assert set(pd.read_csv("out/leaderboard.csv")["model"]) == {"majority", "hog-svm"}
+
+
+def test_other_settings_or_other_data_are_refused_in_the_same_folder(class_folders, capsys):
+    root = class_folders(per_class=12)
+    common = ["run", "--data", str(root), "--models", "majority", "--out", "out"]
+    assert main([*common, "--trials", "2", "--folds", "2"]) == 0
+    assert main([*common, "--trials", "2", "--folds", "3"]) == 2
+    assert "folds: 2 there, 3 now" in capsys.readouterr().err
+    (root / "a" / "00.png").unlink()
+    assert main([*common, "--trials", "2", "--folds", "2"]) == 2
+    assert "other images, labels or groups" in capsys.readouterr().err
+
+
+def test_a_plugin_of_forty_lines_appears_in_the_table(class_folders):
+    assert len(PLUGIN.read_text().splitlines()) <= 40
+    root = str(class_folders(per_class=12))
+    arguments = ["run", "--data", root, "--plugin", str(PLUGIN), "--trials", "2", "--folds", "2"]
+    assert main([*arguments, "--models", "nearest-centroid", "majority", "--out", "out"]) == 0
+    table = pd.read_csv("out/leaderboard.csv").set_index("model")
+    assert table.loc["nearest-centroid", "status"] == "ok"
+    assert table.loc["nearest-centroid", "auroc"] > 0.8
+
+
+CRASHING = """
+import os, signal
+from medbench import Classifier, ModelFamily, register_model
+
+class Base(ModelFamily):
+    def search_space(self, space, task):
+        pass
+    def build(self, params, task, context):
+        return self.make()
+
+class Raises(Classifier):
+    def fit(self, train, validation, progress):
+        raise ValueError("I cannot learn this")
+    def predict_proba(self, batch): ...
+    def save(self, folder): ...
+    def load(self, folder): ...
+
+class Dies(Raises):
+    def fit(self, train, validation, progress):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@register_model("raises")
+class RaisesFamily(Base):
+    make = Raises
+
+@register_model("dies")
+class DiesFamily(Base):
+    make = Dies
+
+@register_model("shy")
+class ShyFamily(Base):
+    make = Raises
+    def skip(self, task):
+        return "needs three classes"
+
+@register_model("needy")
+class NeedyFamily(Base):
+    requires = ("no_such_package",)
+    make = Raises
+"""
+
+
+def test_a_failure_is_a_row_with_its_reason_and_the_run_goes_on(class_folders, capsys, tmp_path):
+    plugin = tmp_path / "crashing.py"
+    plugin.write_text(CRASHING)
+    arguments = ["run", "--data", str(class_folders(per_class=12)), "--plugin", str(plugin)]
+    arguments += ["--models", "raises", "dies", "shy", "needy", "majority"]
+    assert main([*arguments, "--trials", "1", "--folds", "2", "--out", "out"]) == 1
+    table = pd.read_csv("out/leaderboard.csv").set_index("model")
+    assert table["status"].to_dict() == {
+        "majority": "ok",
+        "raises": "failed",
+        "dies": "failed",
+        "shy": "skipped",
+        "needy": "skipped",
+    }
+    assert "ValueError: I cannot learn this" in table.loc["raises", "note"]
+    assert "SIGKILL" in table.loc["dies", "note"]
+    assert "needs three classes" in table.loc["shy", "note"]
+    assert "not installed: no_such_package" in table.loc["needy", "note"]
+    assert main([*arguments, "--trials", "1", "--folds", "2", "--out", "out"]) == 1
+    assert "2 of 10 cells are finished already" in capsys.readouterr().out  # failures are not done
+
+
+SPY = """
+import gc, os
+from pathlib import Path
+import numpy as np
+from medbench import Classifier, ModelFamily, register_model
+
+class Spy(Classifier):
+    def fit(self, train, validation, progress):
+        self.n = int(train.labels.max()) + 1
+        here = Path(os.environ["SPY_RUN"])
+        arrays = [p for p in here.rglob("*.npy") if p.name not in ("labels.npy", "groups.npy")]
+        images = [np.load(p) for p in arrays if p.name == "images.npy"]
+        seen = {i.tobytes() for batch in images for i in batch}
+        names = sorted(p.relative_to(here).as_posix() for p in here.rglob("*.npy"))
+        Path(os.environ["SPY_OUT"]).write_text(f"{len(seen)} {names}")
+    def predict_proba(self, batch):
+        return np.full((len(batch), 2), 0.5)
+    def save(self, folder): ...
+    def load(self, folder): ...
+
+@register_model("spy")
+class SpyFamily(ModelFamily):
+    def search_space(self, space, task): ...
+    def build(self, params, task, context):
+        return Spy()
+"""
+
+
+def test_a_fitting_process_finds_no_held_out_images_in_the_run_folder(
+    class_folders, tmp_path, monkeypatch
+):
+    plugin = tmp_path / "spy.py"
+    plugin.write_text(SPY)
+    monkeypatch.setenv("SPY_RUN", str(tmp_path / "out"))
+    monkeypatch.setenv("SPY_OUT", str(tmp_path / "seen.txt"))
+    arguments = ["run", "--data", str(class_folders(per_class=10)), "--plugin", str(plugin)]
+    arguments += ["--models", "majority", "spy", "--trials", "1", "--folds", "2", "--out", "out"]
+    assert main(arguments) == 0
+    count = int((tmp_path / "seen.txt").read_text().split()[0])
+    assert count == 10  # of 20 images: the development half, although majority ran before
+
+
+def run_until_trials(arguments: list[str], trials_file: Path, count: int) -> subprocess.Popen:
+    process = subprocess.Popen(
+        arguments, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if trials_file.exists() and trials_file.read_bytes().count(b"\n") >= count:
+            return process
+        assert process.poll() is None, "the run ended before it could be interrupted"
+        time.sleep(0.02)
+    raise AssertionError("no trial was finished in two minutes")
+
+
+def workers(run: Path) -> list[str]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                place = os.readlink(folder / "cwd")
+            except OSError:
+                continue
+            if "medbench.execution.worker" in line and place == str(run.parent):
+                found.append(folder.name)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_kill_9_in_the_middle_and_the_same_command_again_equals_an_undisturbed_run(tmp_path):
+    options = ["run", "--datasets", "phantoms-mr", "--models", "xgboost"]
+    options += ["--trials", "4", "--folds", "2"]
+    assert subprocess.run(command(*options, "--out", "whole"), check=False).returncode == 0
+    trials = Path("killed/cells/phantoms-mr/xgboost/r0f0/trials.jsonl")
+    process = run_until_trials(command(*options, "--out", "killed"), trials, 2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for _ in range(100):  # the cell's process notices that its parent is gone
+        if not workers(tmp_path / "killed"):
+            break
+        time.sleep(0.1)
+    assert workers(tmp_path / "killed") == []
+    kept = trials.read_bytes()
+    assert not (trials.parent / "cell.json").exists()
+    assert subprocess.run(command(*options, "--out", "killed"), check=False).returncode == 0
+    assert trials.read_bytes().startswith(kept)  # finished trials are not repeated
+    assert_equal_predictions(Path("whole"), Path("killed"))
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
+    options = ["run", "--datasets", "phantoms-mr", "--models", "xgboost", "--trials", "50"]
+    process = subprocess.Popen(
+        command(*options, "--out", "out"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    trials = Path("out/cells/phantoms-mr/xgboost/r0f0/trials.jsonl")
+    deadline = time.monotonic() + 120
+    while not trials.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Give the same command again to go on" in errors
+    assert "Traceback" not in errors
+    assert not Path("out/.scratch").exists()
+
+
+def test_two_runs_at_once_in_one_folder_are_refused(capsys):
+    store = RunStore(Path("out"))
+    with store.lock():
+        assert main(["run", "--models", "majority", "--out", "out"]) == 2
+    assert "another run is at work in out" in capsys.readouterr().err
+
+
+def test_an_official_split_is_predicted_once_and_tuned_on_its_validation_part(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part, n in (("train", 40), ("val", 12), ("test", 16)):
+        labels = np.arange(n) % 2
+        images = rng.integers(0, 120, (n, 28, 28), dtype=np.uint8)
+        images[labels == 1, 5:12, 5:12] = 230
+        arrays |= {f"{part}_images": images, f"{part}_labels": labels[:, None]}
+    np.savez(tmp_path / "set.npz", **arrays)
+    Path("datasets.yaml").write_text("mine: {source: npz, path: set.npz, image_size: 28}\n")
+    arguments = ["run", "--datasets", "mine", "--models", "hog-svm", "xgboost", "--out", "out"]
+    assert main([*arguments, "--trials", "2"]) == 0
+    cells = RunStore(Path("out")).read().cells
+    assert [cell.id.split for cell in cells] == ["official", "official"]
+    for cell in cells:
+        assert cell.predictions["image"].tolist() == list(range(52, 68))
+        assert cell.record["inner_folds"] == 1
+        oof = np.load(f"out/cells/mine/{cell.id.model}/official/oof/0000.npy")
+        assert np.isfinite(oof[40:]).all() and np.isnan(oof[:40]).all()
+
+
+def test_no_output_names_a_patient_a_file_or_an_absolute_path(class_folders, tmp_path):
+    root = class_folders(per_class=12)
+    table = root / "t.csv"
+    rows = [f"{c}/{i:02d}.png,{c},Jane Doe {i // 2}{c}" for c in "ab" for i in range(12)]
+    table.write_text("\n".join(["file,label,patient", *rows]))
+    Path("datasets.yaml").write_text(f"mine: {{source: table, path: {table}, group: patient}}\n")
+    arguments = ["run", "--datasets", "mine", "--models", "majority", "--out", "out"]
+    assert main([*arguments, "--trials", "1", "--folds", "2"]) == 0
+    for file in Path("out").rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            for secret in (b"Jane", b"00.png", str(tmp_path).encode()):
+                assert secret not in content, file
+    images = pd.read_parquet("out/datasets/mine/images.parquet")
+    assert images["group"].nunique() == 12
+
+
+def test_a_wheel_outside_the_checkout_has_its_data_sets_and_suites():
+    """Under tox this is the installed wheel; in a checkout it is skipped."""
+    package = Path(medbench.__file__).parent
+    if (package.parent / "pyproject.toml").exists():
+        pytest.skip("medbench is imported from a checkout here; tox tests the wheel")
+    assert (package / "shipped" / "datasets.yaml").is_file()
+    assert (package / "shipped" / "suites" / "demo.yaml").is_file()
+    listed = subprocess.run(command("datasets", "list"), capture_output=True, text=True)
+    assert "phantoms-mr" in listed.stdout
+
+
+def test_the_leaderboard_is_rebuilt_from_the_store(class_folders):
+    arguments = ["run", "--data", str(class_folders(per_class=12)), "--models", "majority"]
+    assert main([*arguments, "--trials", "1", "--folds", "2", "--out", "out"]) == 0
+    before = Path("out/leaderboard.json").read_text()
+    for file in ("leaderboard.json", "leaderboard.csv", "leaderboard.md"):
+        Path("out", file).unlink()
+    assert main(["leaderboard", "out"]) == 0
+    assert json.loads(Path("out/leaderboard.json").read_text()) == json.loads(before)
+
+
+@pytest.mark.slow
+def test_the_demo_runs_every_built_in_family():
+    assert main(["run"]) == 0
+    table = pd.read_csv("results/demo/leaderboard.csv").set_index("model")
+    families = {"majority", "hog-svm", "xgboost", "cnn", "inceptionv3"}
+    assert set(table.index) == families
+    assert (table["status"] == "ok").all()
+    assert table.loc["inceptionv3", "note"] == "no pretrained weights"  # sockets are disabled
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["cnn", "inceptionv3"])
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_kill_9_and_going_on_equals_an_undisturbed_run_for_deep_families(tmp_path, model):
+    options = ["run", "--datasets", "phantoms-mr", "--models", model, "--trials", "2"]
+    options += ["--folds", "2"]
+    assert subprocess.run(command(*options, "--out", "whole"), check=False).returncode == 0
+    trials = Path(f"killed/cells/phantoms-mr/{model}/r0f0/trials.jsonl")
+    process = run_until_trials(command(*options, "--out", "killed"), trials, 1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert subprocess.run(command(*options, "--out", "killed"), check=False).returncode == 0
+    assert_equal_predictions(Path("whole"), Path("killed"))
+
+
+@pytest.mark.real
+def test_the_brain_mri_set_runs_given_only_as_a_folder(real_data):
+    arguments = ["run", "--data", str(real_data / "brain-mri"), "--models", "hog-svm"]
+    assert main([*arguments, "--trials", "1", "--folds", "3", "--out", "out"]) == 0
+    row = pd.read_csv("out/leaderboard.csv").iloc[0]
+    assert row["dataset"] == "brain-mri"
+    assert 0.7 < row["auroc"] < 0.98

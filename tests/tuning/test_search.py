@@ -1,0 +1,277 @@
+"""The search driver, with families made for the purpose."""
+
+import json
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medbench.datasets.batch import PROPERTIES, LabelledBatch
+from medbench.datasets.splits import group_folds
+from medbench.datasets.task import Task
+from medbench.errors import ModelError
+from medbench.features.cache import FeatureCache
+from medbench.models.contract import Classifier, ModelFamily
+from medbench.models.space import SearchSpace
+from medbench.registry import tuners
+from medbench.tuning.budget import Budget, Clock
+from medbench.tuning.inner import Workshop
+from medbench.tuning.search import Search
+
+N = 60
+
+
+class Blend(Classifier):
+    """Scores by a blend of the true signal (first pixel) and noise; ``quality`` sets the blend."""
+
+    def __init__(self, params, context):
+        self.params, self.seed = params, context.seed
+        self.state = {"steps": 0}
+
+    def fit(self, train, validation, progress):
+        last = progress.last_step or 5
+        for step in range(progress.first_step + 1, last + 1):
+            self.state["steps"] = step
+            if self.params.get("sleep"):
+                time.sleep(self.params["sleep"])
+            if not progress.report(step, None if validation is None else self.params["quality"]):
+                break
+        self.best_step = self.state["steps"]
+        if self.params.get("crash"):
+            raise RuntimeError("boom")
+
+    def predict_proba(self, batch):
+        signal = batch.images[:, 0, 0, 0] / 255
+        noise = np.random.default_rng(self.seed).random(len(batch))
+        p = self.params["quality"] * signal + (1 - self.params["quality"]) * noise
+        return np.column_stack([1 - p, p])
+
+    def save(self, folder):
+        (folder / "state.json").write_text(json.dumps(self.state))
+
+    def load(self, folder):
+        self.state = json.loads((folder / "state.json").read_text())
+
+
+class BlendFamily(ModelFamily):
+    max_steps = 9
+    fixed: dict = {}
+    extra: tuple = ()
+
+    def search_space(self, space, task):
+        space.real("quality", 0.0, 1.0, default=0.3)
+
+    def build(self, params, task, context):
+        return Blend({**params, **self.fixed}, context)
+
+    def refinements(self, params, task):
+        return [{**params, **extra} for extra in self.extra]
+
+
+def development():
+    rng = np.random.default_rng(0)
+    labels = np.arange(N) % 2
+    images = rng.integers(0, 200, (N, 4, 4, 1)).astype(np.uint8)
+    images[:, 0, 0, 0] = np.clip(labels * 80 + rng.normal(80, 40, N), 0, 255)
+    properties = pd.DataFrame(0, index=range(N), columns=PROPERTIES)
+    return LabelledBatch(images=images, properties=properties, labels=labels, groups=np.arange(N))
+
+
+def run(
+    tmp_path,
+    *,
+    family=None,
+    tuner="optuna",
+    budget=None,
+    finished=(),
+    folds=3,
+    spent=0.0,
+    on_trial=lambda t: None,
+):
+    family = family or BlendFamily()
+    data = development()
+    task = Task(classes=("n", "p"), image_shape=(4, 4, 1))
+    features = FeatureCache(None)
+    pairs = group_folds(data.labels, data.groups, folds=max(folds, 2), seed=0)[:folds]
+    workshop = Workshop(
+        family=family,
+        task=task,
+        development=data,
+        folds=pairs,
+        refit_on=np.arange(N),
+        features=features,
+        weights=None,
+        seed=5,
+        threads=1,
+        checkpoints=tmp_path / "checkpoints",
+    )
+    space = SearchSpace()
+    family.search_space(space, task)
+    budget = budget or Budget(trials=6, seconds=None)
+    recorded = []
+
+    def record(trial, oof):
+        recorded.append((trial, oof.copy()))
+        on_trial(trial)
+
+    search = Search(
+        workshop,
+        tuners.get(tuner)(space, seed=3, trials=budget.trials, max_steps=family.max_steps),
+        budget,
+        Clock(features, spent_before=spent),
+        finished=finished,
+        record=record,
+        announce=lambda message: json.dumps(message, allow_nan=False),
+    )
+    return search.run(), search.finished, recorded
+
+
+def family(**attributes):
+    return type("Made", (BlendFamily,), attributes)()
+
+
+def facts(trials):
+    return [(t.number, t.params, t.state, t.score, t.fold_scores, t.step) for t in trials]
+
+
+def test_the_best_complete_trial_by_inner_score_is_chosen(tmp_path):
+    best, trials, _ = run(tmp_path)
+    assert len(trials) == 6
+    assert best.score == max(t.score for t in trials if t.state == "complete")
+
+
+def test_out_of_fold_predictions_cover_every_image_once(tmp_path):
+    _, _, recorded = run(tmp_path)
+    for trial, oof in recorded:
+        if trial.state == "complete":
+            assert np.isfinite(oof).all()
+            assert oof.sum(axis=1) == pytest.approx(np.ones(N))
+
+
+@pytest.mark.parametrize("tuner", ["optuna", "keras-tuner", "hyperband"])
+def test_an_interrupted_search_equals_an_undisturbed_one(tmp_path, tuner):
+    _, whole, _ = run(tmp_path / "whole", tuner=tuner)
+
+    class KilledError(BaseException):
+        pass
+
+    for cut in (1, 3):
+        kept = []
+
+        def kill(trial, kept=kept, cut=cut):
+            kept.append(trial)
+            if len(kept) == cut:
+                raise KilledError
+
+        folder = tmp_path / str(cut)
+        with pytest.raises(KilledError):
+            run(folder, tuner=tuner, on_trial=kill)
+        _, resumed, _ = run(folder, tuner=tuner, finished=kept)
+        assert facts(resumed) == facts(whole)
+
+
+def test_no_configuration_is_tried_twice_and_an_exhausted_space_ends_the_search(tmp_path):
+    class Tiny(BlendFamily):
+        def search_space(self, space, task):
+            space.choice("quality", (0.1, 0.5, 0.9))
+
+    for tuner in ("optuna", "keras-tuner"):
+        _, trials, _ = run(
+            tmp_path, family=Tiny(), tuner=tuner, budget=Budget(trials=50, seconds=None)
+        )
+        assert sorted(t.params["quality"] for t in trials) == [0.1, 0.5, 0.9]
+
+
+def test_a_family_without_parameters_has_one_trial(tmp_path):
+    class Fixed(BlendFamily):
+        fixed = {"quality": 0.5}
+
+        def search_space(self, space, task):
+            pass
+
+    for tuner in ("optuna", "keras-tuner"):
+        _, trials, _ = run(tmp_path, family=Fixed(), tuner=tuner)
+        assert len(trials) == 1
+
+
+def test_poor_trials_are_given_up_after_a_fold(tmp_path):
+    _, trials, _ = run(tmp_path, budget=Budget(trials=20, seconds=None))
+    pruned = [t for t in trials if t.state == "pruned"]
+    assert pruned
+    assert all(len(t.fold_scores) < 3 for t in pruned)
+    best = max(trials, key=lambda t: t.score if t.state == "complete" else 0)
+    assert best.state == "complete"
+
+
+def test_with_one_validation_part_poor_trials_are_given_up_over_steps(tmp_path):
+    _, trials, _ = run(tmp_path, folds=1, budget=Budget(trials=20, seconds=None))
+    pruned = [t for t in trials if t.state == "pruned"]
+    assert pruned
+    assert all(max(t.intermediate) < 5 for t in pruned)
+
+
+def test_with_five_folds_the_wilcoxon_test_prunes(tmp_path):
+    _, trials, _ = run(tmp_path, folds=5, budget=Budget(trials=20, seconds=None))
+    assert any(t.state == "pruned" for t in trials)
+    assert all(len(t.fold_scores) >= 2 for t in trials)
+
+
+def test_the_time_budget_ends_the_search_but_one_trial_is_always_complete(tmp_path):
+    slow = family(fixed={"sleep": 0.05})
+    began = time.perf_counter()
+    best, trials, _ = run(tmp_path, family=slow, budget=Budget(trials=None, seconds=0.3))
+    assert best.state == "complete"
+    assert time.perf_counter() - began < 3
+    assert all(t.state in ("complete", "stopped", "pruned") for t in trials)
+
+
+def test_time_spent_before_an_interruption_counts(tmp_path):
+    _, whole, _ = run(tmp_path, budget=Budget(trials=None, seconds=0.2))
+    _, again, _ = run(tmp_path, budget=Budget(trials=None, seconds=0.2), finished=whole, spent=0.2)
+    assert facts(again) == facts(whole)
+
+
+def test_refinements_come_last_and_keep_their_share_of_the_budget(tmp_path):
+    made = family(extra=({"tuned": 1}, {"tuned": 2}))
+    _, trials, _ = run(tmp_path, family=made)
+    assert [t.stage for t in trials] == ["search"] * 4 + ["refinement"] * 2
+    searched = max((t for t in trials[:4] if t.state == "complete"), key=lambda t: t.score)
+    assert trials[4].params == {**searched.params, "tuned": 1}
+
+
+def test_a_crashing_trial_is_recorded_and_the_search_goes_on(tmp_path):
+    class Sometimes(BlendFamily):
+        def build(self, params, task, context):
+            return Blend({**params, "crash": params["quality"] > 0.5}, context)
+
+    _, trials, _ = run(tmp_path, family=Sometimes(), budget=Budget(trials=10, seconds=None))
+    failed = [t for t in trials if t.state == "failed"]
+    assert failed and all(t.reason == "RuntimeError: boom" for t in failed)
+    assert any(t.state == "complete" for t in trials)
+
+
+def test_a_family_that_always_crashes_ends_with_its_reason(tmp_path):
+    with pytest.raises(ModelError, match="no trial was completed: RuntimeError: boom"):
+        run(tmp_path, family=family(fixed={"crash": True}))
+
+
+def test_hyperband_goes_on_from_checkpoints(tmp_path):
+    _, trials, _ = run(tmp_path, tuner="hyperband", budget=Budget(trials=9, seconds=None))
+    promoted = [t for t in trials if t.resume_from is not None]
+    assert promoted
+    assert all(t.step == t.last_step for t in promoted)
+    assert len({tuple(t.params.items()) for t in trials}) == 9  # promotions are no trials
+
+
+def test_probabilities_that_break_the_contract_fail_the_trial_by_name(tmp_path):
+    class Wrong(Blend):
+        def predict_proba(self, batch):
+            return super().predict_proba(batch) * 2
+
+    class WrongFamily(BlendFamily):
+        def build(self, params, task, context):
+            return Wrong(params, context)
+
+    with pytest.raises(ModelError, match="no probabilities summing to one"):
+        run(tmp_path, family=WrongFamily())
