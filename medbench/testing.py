@@ -89,8 +89,13 @@ def check_space(
     family_class().search_space(space, data.task)
     for parameter in space:
         _check_parameter(parameter)
-    unknown = sorted(set(params or {}) - {parameter.name for parameter in space})
-    _require(not unknown, f"params names {unknown}, which search_space does not declare.")
+    known = {parameter.name for parameter in space}
+    for refined in family_class().refinements(space.defaults(), data.task):
+        known |= set(refined)
+    unknown = sorted(set(params or {}) - known)
+    _require(
+        not unknown, f"params names {unknown}, which neither search_space nor refinements know."
+    )
     generator = np.random.default_rng(_SEED)
     configurations = [space.defaults()]
     configurations += [
@@ -211,14 +216,22 @@ def check_refit(
 ) -> None:
     """Without validation a fit runs exactly the steps that it is told to."""
     data = _applicable(family_class, image_size)[0]
-    classifier = _fitted(family_class, data, params)
-    limit = family_class.max_steps
-    if limit is not None:
-        best = classifier.best_step
+    classifier = _build(family_class, data.task, params)
+    watched = _Steps()
+    classifier.fit(data.train, data.validation, watched)
+    limit = family_class.max_steps if watched.steps else None
+    best = classifier.best_step
+    if limit is None:
         _require(
-            isinstance(best, int) and 1 <= best <= limit,
+            not watched.steps and best is None,
+            "this configuration reports steps or sets best_step, but not both, or its family "
+            "has no max_steps; do all three or none.",
+        )
+    else:
+        _require(
+            isinstance(best, int) and 0 <= best <= limit,
             f"best_step is {best!r} after a fit with validation; "
-            f"set it to the step whose state was kept, from 1 to max_steps ({limit}).",
+            f"set it to the step whose state was kept, from 0 to max_steps ({limit}).",
         )
     progress = _Steps()
     progress.last_step = None if limit is None else min(2, limit)
@@ -241,9 +254,9 @@ def check_stop(
     params: Mapping[str, Any] | None = None,
 ) -> None:
     """A fit whose report is answered with False ends at once and can predict."""
-    if family_class.max_steps is None:
-        return
     data = _applicable(family_class, image_size)[0]
+    if not _counts_steps(family_class, data, params):
+        return
     progress = _Steps(stop_after=1)
     classifier = _build(family_class, data.task, params)
     classifier.fit(data.train, data.validation, progress)
@@ -262,9 +275,9 @@ def check_pruning(
     params: Mapping[str, Any] | None = None,
 ) -> None:
     """The exception by which a tuner prunes a trial leaves ``fit`` unchanged."""
-    if family_class.max_steps is None:
-        return
     data = _applicable(family_class, image_size)[0]
+    if not _counts_steps(family_class, data, params):
+        return
     classifier = _build(family_class, data.task, params)
     passed = False
     try:
@@ -421,6 +434,15 @@ def _build(
     family = family_class()
     family.search_space(space, task)
     return family.build({**space.defaults(), **(params or {})}, task, _context(family_class))
+
+
+def _counts_steps(
+    family_class: type[ModelFamily], data: SyntheticData, params: Mapping[str, Any] | None
+) -> bool:
+    """Whether a configuration says that it has steps (a frozen backbone has none, for one)."""
+    if family_class.max_steps is None:
+        return False
+    return _fitted(family_class, data, params).best_step is not None
 
 
 def _fitted(

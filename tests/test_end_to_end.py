@@ -216,7 +216,7 @@ def workers(run: Path) -> list[str]:
         if folder.name.isdigit():
             try:
                 line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                place = os.readlink(folder / "cwd")
+                place = str((folder / "cwd").readlink())
             except OSError:
                 continue
             if "medbench.execution.worker" in line and place == str(run.parent):

@@ -44,7 +44,7 @@ def test_a_plugin_file_registers_a_model_once(tmp_path):
 def test_a_taken_or_malformed_name_is_refused(tmp_path, name):
     file = tmp_path / "mine.py"
     file.write_text(PLUGIN.format(name=name))
-    with pytest.raises(PluginError, match="registered twice|cannot be the name"):
+    with pytest.raises(PluginError, match=r"registered twice|cannot be the name"):
         load_plugin(file)
 
 

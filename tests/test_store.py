@@ -24,7 +24,7 @@ def test_a_run_is_begun_once_and_other_settings_are_refused_by_name(tmp_path):
 
 def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
     (tmp_path / "thesis.doc").write_text("x")
-    with pytest.raises(StoreError, match="not empty and holds no run.json"):
+    with pytest.raises(StoreError, match=r"not empty and holds no run.json"):
         RunStore(tmp_path).create_or_check(SETTINGS)
     with pytest.raises(StoreError, match="is a file"):
         RunStore(tmp_path / "thesis.doc").create_or_check(SETTINGS)
@@ -46,9 +46,9 @@ def test_no_run_and_a_damaged_run_are_named(tmp_path):
 
 
 def test_two_runs_cannot_work_in_one_folder(tmp_path):
-    with RunStore(tmp_path).lock():
-        with pytest.raises(StoreError, match="another run is at work"), RunStore(tmp_path).lock():
-            pass
+    first, second = RunStore(tmp_path), RunStore(tmp_path)
+    with first.lock(), pytest.raises(StoreError, match="another run is at work"), second.lock():
+        pass
     with RunStore(tmp_path).lock():
         pass
 
@@ -114,9 +114,9 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
 
 
 def test_the_operating_systems_refusal_names_the_place_and_the_remedy(tmp_path):
-    with pytest.raises(StoreError, match=r"cannot be written \(No space left.*--out"):
-        with writing(tmp_path):
-            raise OSError(28, os.strerror(28))
+    refusal = r"cannot be written \(No space left.*--out"
+    with pytest.raises(StoreError, match=refusal), writing(tmp_path):
+        raise OSError(28, os.strerror(28))
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
         write_json(tmp_path / "file" / "x.json", {})

@@ -152,7 +152,7 @@ class Cell:
         return {
             "seconds": seconds,
             "peak_memory_bytes": _peak_memory(),
-            "device": _device(),
+            "device": classifier.device or _keras_device(),
         }
 
     def _make_workshop(self) -> Workshop:
@@ -268,7 +268,7 @@ def _peak_memory() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _device() -> str:
+def _keras_device() -> str:
     """Where a deep family computed; ``cpu`` unless Keras was loaded and sees a GPU."""
     keras = sys.modules.get("keras")
     if keras is None:

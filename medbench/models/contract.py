@@ -58,7 +58,10 @@ class Classifier(ABC):
     """One configuration of a family, before and after it is fitted."""
 
     best_step: int | None = None
-    """After a fit with validation: the step whose state was kept, for a refit on all data."""
+    """After a fit with validation: the step whose state was kept, for a refit on all data.
+    None for a configuration without steps."""
+    device: str | None = None
+    """Where it computed, if it knows, for example ``"cuda:0"``."""
 
     @abstractmethod
     def fit(

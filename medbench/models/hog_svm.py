@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch, LabelledBatch
+from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
-from medbench.errors import ModelError
+from medbench.errors import ModelError, ProtocolError
 from medbench.features.hog import Hog
 from medbench.models.contract import (
     Classifier,
@@ -78,8 +79,8 @@ class _HogSvmClassifier(Classifier):
         """Fit the machine and its sigmoid on ``train``; ``validation`` is not used.
 
         Probabilities follow Platt: sigmoids are fitted on margins of images whose patient the
-        machine had not seen. Where no division of the patients leaves every class in all
-        training sides (a class with one patient, say), the margins pass through a fixed
+        machine had not seen. Where the patients cannot be divided so that every class is on
+        both sides (a class with one patient, say), the margins pass through a fixed
         logistic function instead: the order of the images is the same, and only the
         confidence, which the evaluation calibrates again, is not fitted.
 
@@ -171,34 +172,11 @@ class _HogSvmClassifier(Classifier):
 def calibration_splits(
     labels: NDArray[np.int64], groups: NDArray[np.int64], *, seed: int
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Divisions of the training part in which no patient is on both sides.
-
-    Three folds, or two where a class has only two patients. A division counts only if every
-    class is in all of its training sides.
-
-    Args:
-        labels: Class index of each image, 0 to k-1 and none missing, shape (n_images,).
-        groups: Patient of each image, shape (n_images,).
-        seed: Seed of the shuffling.
-
-    Returns:
-        Pairs of row indices (fitted on, predicted); together the second ones are all images.
-        Empty where there is no such division.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    n_classes = int(labels.max()) + 1
-    fewest = min(len(np.unique(groups[labels == label])) for label in range(n_classes))
-    for n_folds in range(min(_CALIBRATION_FOLDS, fewest), 1, -1):
-        folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-        splits = [
-            (inner, outer)
-            for inner, outer in folds.split(np.zeros(len(labels)), labels, groups)
-            if len(outer)
-        ]
-        if all(len(np.unique(labels[inner])) == n_classes for inner, _ in splits):
-            return splits
-    return []
+    """Grouped divisions of the training part; none where a class has too few patients."""
+    try:
+        return group_folds(labels, groups, folds=_CALIBRATION_FOLDS, seed=seed)
+    except ProtocolError:
+        return []
 
 
 def _logistic(margins: NDArray[np.float64]) -> NDArray[np.float64]:

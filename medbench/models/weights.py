@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from medbench.cache import cache_folder
 from medbench.errors import ConfigurationError, ModelError, unknown_name
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -102,7 +103,7 @@ def find_weights(name: str, weights_dir: Path | None, say: Callable[[str], None]
             f"{weights_dir}: no weights of {name} there (a file ending in .h5 whose name "
             f"contains {' and '.join(known.words)})."
         )
-    path = _weights_cache() / known.file_name
+    path = cache_folder() / "weights" / known.file_name
     if not (path.is_file() and _digest(path, "md5") == known.md5):
         reason = _download(known, path, say)
         if reason is not None:
@@ -171,15 +172,6 @@ def _download(known: KnownWeights, path: Path, say: Callable[[str], None]) -> st
     finally:
         logger.setLevel(level)
     return None
-
-
-def _weights_cache() -> Path:
-    """Folder of downloaded weights: in ``MEDBENCH_CACHE`` if set, else in the user's cache."""
-    import platformdirs
-
-    chosen = os.environ.get("MEDBENCH_CACHE")
-    root = Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("medbench"))
-    return root / "weights"
 
 
 def _digest(path: Path, algorithm: str) -> str:

@@ -65,10 +65,10 @@ def test_groups_come_from_a_table_and_a_missing_row_is_named(class_folders, tmp_
         "p3",
     ]
     table.write_text("file,who\na/00.png,p1\n")
-    with pytest.raises(DatasetError, match="names no group for 3 images, first 'a/01.png'"):
+    with pytest.raises(DatasetError, match=r"names no group for 3 images, first 'a/01.png'"):
         FolderSource.model_validate(entry).listing()
     entry["groups"]["group"] = "patient"
-    with pytest.raises(DatasetError, match="no column 'patient'. Columns: file, who"):
+    with pytest.raises(DatasetError, match=r"no column 'patient'. Columns: file, who"):
         FolderSource.model_validate(entry).listing()
 
 
@@ -114,20 +114,20 @@ def test_where_keeps_rows_by_column_value(table):
     path = str(table(rows))
     assert len(TableSource(path=path, where={"view": "PA"}).listing().table) == 2
     assert len(TableSource(path=path, where={"view": ("PA", "AP")}).listing().table) == 4
-    with pytest.raises(DatasetError, match="no row has view in .*Values there: AP, PA"):
+    with pytest.raises(DatasetError, match=r"no row has view in .*Values there: AP, PA"):
         TableSource(path=path, where={"view": "LAT"}).listing()
     with pytest.raises(DatasetError, match="no column 'veiw'"):
         TableSource(path=path, where={"veiw": "PA"}).listing()
 
 
 def test_a_missing_label_column_lists_the_columns_there_are(table):
-    with pytest.raises(DatasetError, match="no column 'diagnosis'. Columns: file, label"):
+    with pytest.raises(DatasetError, match=r"no column 'diagnosis'. Columns: file, label"):
         TableSource(path=str(table()), label="diagnosis").listing()
 
 
 def test_a_file_of_the_table_that_does_not_exist_is_named(table):
     path = table([("a/00.png", "a"), ("b/99.png", "b")], columns=("file", "label"))
-    with pytest.raises(DatasetError, match="1 of 2 files are not in .*'b/99.png'"):
+    with pytest.raises(DatasetError, match=r"1 of 2 files are not in .*'b/99.png'"):
         TableSource(path=str(path)).listing()
 
 
@@ -140,7 +140,7 @@ def test_a_path_that_leaves_the_data_folder_is_refused(table, name):
 
 def test_a_row_without_label_and_a_strange_split_are_named(table):
     path = table([("a/00.png", "a"), ("b/00.png", "")], columns=("file", "label"))
-    with pytest.raises(DatasetError, match="1 rows have no 'label', first for file 'b/00.png'"):
+    with pytest.raises(DatasetError, match=r"1 rows have no 'label', first for file 'b/00.png'"):
         TableSource(path=str(path)).listing()
     rows = [("a/00.png", "a", "train"), ("b/00.png", "b", "holdout")]
     path = table(rows, columns=("file", "label", "part"))

@@ -16,6 +16,21 @@ FAMILIES = {
     "xgboost": {
         "params": {"learning_rate": 0.3, "max_depth": 2, "glcm": False, "gabor": False},
     },
+    "cnn": {
+        "image_size": 20,
+        "params": {
+            "blocks": "plain",
+            "width": 8,
+            "augmentation": "none",
+            "batch_size": 16,
+            "learning_rate": 1e-2,
+        },
+    },
+    "inceptionv3": {"image_size": 75},
+}
+FINE_TUNED = {
+    "image_size": 75,
+    "params": {"fine_tune": "top block", "learning_rate": 1e-3},
 }
 CONSTANT = {"majority"}
 """Families that are not meant to learn anything."""
@@ -35,6 +50,13 @@ def test_family_keeps_the_contract(name, check):
     for module in family_class.requires:
         pytest.importorskip(module)
     MODEL_CHECKS[check](family_class, **FAMILIES[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", MODEL_CHECKS)
+def test_a_fine_tuned_backbone_keeps_the_contract(check):
+    pytest.importorskip("keras")
+    MODEL_CHECKS[check](registry.models.get("inceptionv3"), **FINE_TUNED)
 
 
 def test_a_constant_model_does_not_pass_for_one_that_learns():

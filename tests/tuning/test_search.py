@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -56,8 +57,8 @@ class Blend(Classifier):
 
 class BlendFamily(ModelFamily):
     max_steps = 9
-    fixed: dict = {}
-    extra: tuple = ()
+    fixed: ClassVar[dict] = {}
+    extra: ClassVar[tuple] = ()
 
     def search_space(self, space, task):
         space.real("quality", 0.0, 1.0, default=0.3)
@@ -185,7 +186,7 @@ def test_no_configuration_is_tried_twice_and_an_exhausted_space_ends_the_search(
 
 def test_a_family_without_parameters_has_one_trial(tmp_path):
     class Fixed(BlendFamily):
-        fixed = {"quality": 0.5}
+        fixed: ClassVar[dict] = {"quality": 0.5}
 
         def search_space(self, space, task):
             pass
