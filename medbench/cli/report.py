@@ -16,9 +16,9 @@ def report(store: RunStore, console: Console) -> RunResult:
     from medbench.reports.leaderboard import print_leaderboard, write_leaderboard
 
     run = store.read()
-    write_leaderboard(run, store.folder)
-    write_figures(run, store.folder)
-    print_leaderboard(run, console)
+    table = write_leaderboard(run, store.folder)
+    write_figures(run, store.folder, table)
+    print_leaderboard(run, console, table)
     console.print(
         f"Tables and figures: {store.folder}/leaderboard.md, .csv, .json and figures/",
         soft_wrap=True,

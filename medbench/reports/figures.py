@@ -17,13 +17,8 @@ from numpy.typing import NDArray
 
 from medbench.evaluation.intervals import FoldPredictions
 from medbench.evaluation.metrics import auroc, confusion, decide, scored_classes
-from medbench.reports.leaderboard import (
-    fold_predictions,
-    format_interval,
-    format_score,
-    leaderboard,
-    plain,
-)
+from medbench.reports.leaderboard import fold_predictions, leaderboard
+from medbench.reports.text import format_interval, format_score, plain
 from medbench.store import CellResult, RunResult, writing
 
 _DPI = 150

@@ -13,16 +13,18 @@ from sklearn.metrics import roc_auc_score
 from medbench.errors import StoreError
 from medbench.reports.leaderboard import (
     COLUMNS,
+    leaderboard,
+    print_leaderboard,
+    write_leaderboard,
+)
+from medbench.reports.text import (
     csv_text,
     format_interval,
     format_megabytes,
     format_score,
     format_seconds,
-    leaderboard,
     markdown_text,
     plain,
-    print_leaderboard,
-    write_leaderboard,
 )
 
 pytestmark = pytest.mark.filterwarnings("error")
