@@ -80,7 +80,7 @@ class RunResult:
     datasets: Mapping[str, Mapping[str, Any]]
     """``dataset.json`` by name: title, classes, n_images, n_groups, class_counts, split, ..."""
     cells: tuple[CellResult, ...]
-    """Finished cells (also failed and skipped ones), by data set, then in the order of models."""
+    """Finished cells (also failed and skipped ones), by data set, model and split."""
 
 
 class RunStore:
@@ -91,12 +91,12 @@ class RunStore:
 
     # --- the run -----------------------------------------------------------------------------
 
-    def create_or_check(self, configuration: Mapping[str, Any]) -> None:
-        """Begin a run folder, or make sure that an existing one was begun with the same settings.
+    def check(self, configuration: Mapping[str, Any]) -> None:
+        """Make sure that a run with these settings may begin or go on here.
 
         Raises:
-            StoreError: The folder cannot be written, holds something else, comes from another
-                format, or was begun with other settings (all of them are named).
+            StoreError: The folder holds something else, comes from another format, or was begun
+                with other settings (all of them are named).
         """
         if (self.folder / "run.json").exists():
             before = self._read_run()["configuration"]
@@ -113,11 +113,20 @@ class RunStore:
             return
         if self.folder.exists() and not self.folder.is_dir():
             raise StoreError(f"--out {self.folder}: is a file, not a folder.")
-        if self.folder.exists() and any(p.name != ".lock" for p in self.folder.iterdir()):
+        # Dot files are the lock and what a killed start may have left.
+        if self.folder.exists() and any(p.name[0] != "." for p in self.folder.iterdir()):
             raise StoreError(
                 f"--out {self.folder}: is not empty and holds no run.json. "
                 "Name a new or empty folder."
             )
+
+    def begin(self, configuration: Mapping[str, Any]) -> None:
+        """Record the settings of a run, which then hold for all that is added to it.
+
+        Raises:
+            StoreError: See ``check``; or the folder cannot be written.
+        """
+        self.check(configuration)
         write_json(
             self.folder / "run.json", {"format": FORMAT, "configuration": dict(configuration)}
         )
@@ -171,6 +180,10 @@ class RunStore:
         write_parquet(folder / "images.parquet", images)
         write_json(folder / "dataset.json", record)
 
+    def dataset_images(self, name: str) -> pd.DataFrame:
+        """``images.parquet`` of a data set: label, group and part in each split."""
+        return read_parquet(self.folder / "datasets" / name / "images.parquet")
+
     def dataset_record(self, name: str) -> dict[str, Any] | None:
         """``dataset.json``, or None where the run does not have that data set yet."""
         path = self.folder / "datasets" / name / "dataset.json"
@@ -209,11 +222,9 @@ class RunStore:
             path.parent.name: read_json(path)
             for path in sorted(self.folder.glob("datasets/*/dataset.json"))
         }
-        order = {name: i for i, name in enumerate(run["configuration"].get("models_order", ()))}
         cells = [
             self._read_cell(path) for path in sorted(self.folder.glob("cells/*/*/*/cell.json"))
         ]
-        cells.sort(key=lambda c: (c.id.dataset, order.get(c.id.model, len(order)), c.id))
         return RunResult(
             folder=self.folder,
             configuration=run["configuration"],

@@ -219,20 +219,14 @@ def check_refit(
     classifier = _build(family_class, data.task, params)
     watched = _Steps()
     classifier.fit(data.train, data.validation, watched)
-    limit = family_class.max_steps if watched.steps else None
+    limit = max(watched.steps, default=None)
     best = classifier.best_step
-    if limit is None:
-        _require(
-            not watched.steps and best is None,
-            "this configuration reports steps or sets best_step, but not both, or its family "
-            "has no max_steps; do all three or none.",
-        )
-    else:
-        _require(
-            isinstance(best, int) and 0 <= best <= limit,
-            f"best_step is {best!r} after a fit with validation; "
-            f"set it to the step whose state was kept, from 0 to max_steps ({limit}).",
-        )
+    _require(
+        (limit is None and best is None)
+        or (limit is not None and isinstance(best, int) and 0 <= best <= limit),
+        f"best_step is {best!r} after a fit with validation that reported "
+        f"{limit or 'no'} steps; set it to the step whose state was kept.",
+    )
     progress = _Steps()
     progress.last_step = None if limit is None else min(2, limit)
     refitted = _build(family_class, data.task, params)
@@ -440,8 +434,6 @@ def _counts_steps(
     family_class: type[ModelFamily], data: SyntheticData, params: Mapping[str, Any] | None
 ) -> bool:
     """Whether a configuration says that it has steps (a frozen backbone has none, for one)."""
-    if family_class.max_steps is None:
-        return False
     return _fitted(family_class, data, params).best_step is not None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 # Two processes of threads that spin against each other are slower than one thread each.
@@ -14,6 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medbench import registry
+
+_REGISTRIES = (registry.models, registry.sources, registry.tuners)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -23,6 +27,18 @@ def _own_places(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
     for name in ("MEDBENCH_DATA", "MEDBENCH_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_plugin_stays():
+    """A plugin that one test loads is unknown to the next."""
+    before = [(kind, dict(kind._registered)) for kind in _REGISTRIES]
+    yield
+    for kind, registered in before:
+        kind._registered.clear()
+        kind._registered.update(registered)
+    for module in [m for m in sys.modules if m.startswith("medbench_plugin_")]:
+        del sys.modules[module]
 
 
 @pytest.fixture

@@ -81,6 +81,28 @@ def test_other_settings_or_other_data_are_refused_in_the_same_folder(class_folde
     assert "other images, labels or groups" in capsys.readouterr().err
 
 
+def test_what_has_changed_is_run_again_and_nothing_is_lost_before(class_folders, tmp_path, capsys):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(PLUGIN.read_text())
+    common = ["run", "--data", str(class_folders(per_class=12)), "--plugin", str(plugin)]
+    common += ["--models", "nearest-centroid", "--trials", "1", "--folds", "2", "--out", "out"]
+    assert subprocess.run(command(*common), check=False).returncode == 0
+    plugin.write_text(PLUGIN.read_text() + "\n# changed\n")
+    again = subprocess.run(command(*common), check=False, capture_output=True, text=True)
+    assert again.returncode == 0
+    assert "nearest-centroid x r0f0: run again, because of other source" in again.stdout
+    assert len(RunStore(Path("out")).read().cells) == 2
+
+
+def test_a_start_that_fails_does_not_bind_the_folder(class_folders, capsys):
+    root = class_folders(per_class=12)
+    (root / "a" / "00.png").write_text("broken")
+    common = ["run", "--data", str(root), "--models", "majority", "--trials", "1", "--out", "out"]
+    assert main(common) == 2
+    assert "a/00.png" in capsys.readouterr().err
+    assert main([*common, "--folds", "2", "--skip-unreadable"]) == 0
+
+
 def test_a_plugin_of_forty_lines_appears_in_the_table(class_folders):
     assert len(PLUGIN.read_text().splitlines()) <= 40
     root = str(class_folders(per_class=12))
@@ -175,6 +197,20 @@ class Spy(Classifier):
     def save(self, folder): ...
     def load(self, folder): ...
 
+class Breaks(Spy):
+    def fit(self, train, validation, progress):
+        pass
+    def predict_proba(self, batch):
+        if not hasattr(batch, "labels"):
+            raise RuntimeError("cannot predict what is held out")
+        return np.full((len(batch), 2), 0.5)
+
+@register_model("breaks")
+class BreaksFamily(ModelFamily):
+    def search_space(self, space, task): ...
+    def build(self, params, task, context):
+        return Breaks()
+
 @register_model("spy")
 class SpyFamily(ModelFamily):
     def search_space(self, space, task): ...
@@ -191,10 +227,10 @@ def test_a_fitting_process_finds_no_held_out_images_in_the_run_folder(
     monkeypatch.setenv("SPY_RUN", str(tmp_path / "out"))
     monkeypatch.setenv("SPY_OUT", str(tmp_path / "seen.txt"))
     arguments = ["run", "--data", str(class_folders(per_class=10)), "--plugin", str(plugin)]
-    arguments += ["--models", "majority", "spy", "--trials", "1", "--folds", "2", "--out", "out"]
-    assert main(arguments) == 0
+    arguments += ["--models", "majority", "breaks", "spy"]
+    assert main([*arguments, "--trials", "1", "--folds", "2", "--out", "out"]) == 1
     count = int((tmp_path / "seen.txt").read_text().split()[0])
-    assert count == 10  # of 20 images: the development half, although majority ran before
+    assert count == 10  # of 20 images: the development half, although others ran before
 
 
 def run_until_trials(arguments: list[str], trials_file: Path, count: int) -> subprocess.Popen:

@@ -13,14 +13,6 @@ class Mine(ModelFamily):
 """
 
 
-@pytest.fixture(autouse=True)
-def _clean():
-    before = dict(models._registered)
-    yield
-    models._registered.clear()
-    models._registered.update(before)
-
-
 def test_built_in_names_come_first_and_are_loaded_on_use():
     assert models.names()[:5] == ["majority", "hog-svm", "xgboost", "cnn", "inceptionv3"]
     assert models.get("majority").name == "majority"

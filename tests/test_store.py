@@ -16,23 +16,23 @@ CELL = CellId(dataset="d", model="m", split="r0f0")
 
 def test_a_run_is_begun_once_and_other_settings_are_refused_by_name(tmp_path):
     store = RunStore(tmp_path / "run")
-    store.create_or_check(SETTINGS)
-    store.create_or_check(SETTINGS)
+    store.begin(SETTINGS)
+    store.begin(SETTINGS)
     with pytest.raises(StoreError, match=r"folds: 5 there, 3 now.*--out"):
-        store.create_or_check({**SETTINGS, "folds": 3})
+        store.begin({**SETTINGS, "folds": 3})
 
 
 def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
     (tmp_path / "thesis.doc").write_text("x")
     with pytest.raises(StoreError, match=r"not empty and holds no run.json"):
-        RunStore(tmp_path).create_or_check(SETTINGS)
+        RunStore(tmp_path).begin(SETTINGS)
     with pytest.raises(StoreError, match="is a file"):
-        RunStore(tmp_path / "thesis.doc").create_or_check(SETTINGS)
+        RunStore(tmp_path / "thesis.doc").begin(SETTINGS)
 
 
 def test_a_run_of_another_version_is_refused(tmp_path):
     write_json(tmp_path / "run.json", {"format": 99, "configuration": {}})
-    for use in (lambda s: s.create_or_check(SETTINGS), lambda s: s.read()):
+    for use in (lambda s: s.begin(SETTINGS), lambda s: s.read()):
         with pytest.raises(StoreError, match="written in format 99"):
             use(RunStore(tmp_path))
 
@@ -55,7 +55,7 @@ def test_two_runs_cannot_work_in_one_folder(tmp_path):
 
 def test_a_finished_cell_is_read_back_in_full_precision(tmp_path):
     store = RunStore(tmp_path)
-    store.create_or_check(SETTINGS)
+    store.begin(SETTINGS)
     predictions = pd.DataFrame(
         {"image": [3, 5], "group": [0, 1], "label": [0, 1], "p0": [0.1, 1 / 3], "p1": [0.9, 2 / 3]}
     )
@@ -73,7 +73,7 @@ def test_a_finished_cell_is_read_back_in_full_precision(tmp_path):
 
 def test_a_missing_prediction_file_is_named(tmp_path):
     store = RunStore(tmp_path)
-    store.create_or_check(SETTINGS)
+    store.begin(SETTINGS)
     store.finish_cell(CELL, {"status": "ok", "reason": ""})
     with pytest.raises(StoreError, match=r"predictions.parquet: cannot be read"):
         store.read()

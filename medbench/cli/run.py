@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     protocol.add_argument(
         "--folds", type=whole(2), metavar="K", help="outer folds where there is no official split"
     )
+    protocol.add_argument(
+        "--strict-split",
+        action="store_true",
+        help="leave training images out whose patient is also in the official test part",
+    )
     protocol.add_argument("--seed", type=whole(0), metavar="N", help="default: 0")
     protocol.add_argument(
         "--tuner", metavar="NAME", help="optuna, keras-tuner or hyperband, for every family"
@@ -85,10 +90,11 @@ def execute(options: argparse.Namespace) -> int:
     console = make_console()
     store = RunStore(options.out or Path("results") / name)
     with store.lock():
-        store.create_or_check(settings.as_record())
-        store.write_environment(describe_environment(place.threads))
+        store.check(settings.as_record())
         with make_watcher(console) as watcher:
             prepared = plan_datasets(datasets, catalog, settings, place)
+            store.begin(settings.as_record())
+            store.write_environment(describe_environment(place.threads))
             cells = plan_cells(prepared, models, settings, place, watcher.say)
             watcher.say(
                 f"{len(datasets)} data set{'s' * (len(datasets) > 1)} x {len(models)} models, "
@@ -132,6 +138,7 @@ def _selection(
         repeats=suite.repeats,
         inner_folds=suite.inner_folds,
         seed=suite.seed if options.seed is None else options.seed,
+        strict_split=options.strict_split,
         tuner=options.tuner,
     )
     return name, chosen or list(suite.datasets), list(dict.fromkeys(models)), settings

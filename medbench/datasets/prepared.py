@@ -77,9 +77,10 @@ def prepare(
     }
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:24]
     folder = cache / f"{name}-{key}"
-    if not (folder / "prepared.json").exists():
+    if _unreadable(folder) != ():  # not there, or to be tried again: it may have been mended
+        shutil.rmtree(folder, ignore_errors=True)
         _write(listing, source, folder, threads)
-    unreadable = tuple(json.loads((folder / "prepared.json").read_text())["unreadable"])
+    unreadable = _unreadable(folder) or ()
     if unreadable and not skip_unreadable:
         shown = "\n  ".join(unreadable[:_LISTED])
         more = f"\n  and {len(unreadable) - _LISTED} more" if len(unreadable) > _LISTED else ""
@@ -100,6 +101,12 @@ def prepare(
         fingerprint=_fingerprint(table, listing.classes, images.shape),
         unreadable=unreadable,
     )
+
+
+def _unreadable(folder: Path) -> tuple[str, ...] | None:
+    """What could not be read when a folder was prepared; None where there is no such folder."""
+    path = folder / "prepared.json"
+    return tuple(json.loads(path.read_text())["unreadable"]) if path.exists() else None
 
 
 def _write(listing: Listing, source: Source, folder: Path, threads: int) -> None:

@@ -75,6 +75,7 @@ def outer_splits(
     repeats: int,
     seed: int,
     n_classes: int,
+    strict: bool = False,
 ) -> SplitPlan:
     """The official split where there is one, else repeated stratified group k-fold.
 
@@ -86,12 +87,14 @@ def outer_splits(
         repeats: How often the folds are drawn anew.
         seed: Seed of the draw.
         n_classes: Number of classes.
+        strict: Leave images out of the training side of an official split whose group is also
+            on a later side.
 
     Raises:
         ProtocolError: A class has fewer than two groups, or an official part lacks a class.
     """
     if (official != "").any():
-        return _official(labels, groups, official, n_classes)
+        return _official(labels, groups, official, n_classes, strict)
     usable, notes = _usable_folds(labels, groups, folds, n_classes)
     splits: list[OuterSplit] = []
     for repeat in range(repeats):
@@ -110,8 +113,26 @@ def outer_splits(
 
 
 def _official(
-    labels: Indices, groups: Indices, official: NDArray[np.str_], n_classes: int
+    labels: Indices, groups: Indices, official: NDArray[np.str_], n_classes: int, strict: bool
 ) -> SplitPlan:
+    if (official == "").any():
+        raise ProtocolError(
+            f"{(official == '').sum()} images are in no part of the official split. "
+            "Every image needs train, val or test, or none may have it."
+        )
+    official = official.copy()
+    notes: list[str] = []
+    for earlier, later in (("train", "test"), ("val", "test"), ("train", "val")):
+        crossing = np.isin(groups, groups[official == later]) & (official == earlier)
+        if not crossing.any():
+            continue
+        n_groups = len(np.unique(groups[crossing]))
+        what = f"{n_groups} groups (same patient or identical pixels) are in both {earlier} and "
+        if strict:
+            official[crossing] = ""
+            notes.append(f"{what}{later}; their {crossing.sum()} {earlier} images are left out")
+        else:
+            notes.append(f"{what}{later} of the official split, which is kept as it is")
     for part in ("train", "test"):
         lacking = set(range(n_classes)) - set(labels[official == part].tolist())
         if lacking:
@@ -120,35 +141,18 @@ def _official(
                 f"{', '.join(map(str, sorted(lacking)))}. Mend the split, or leave its column out "
                 "to use folds."
             )
-    if (official == "").any():
-        raise ProtocolError(
-            f"{(official == '').sum()} images are in no part of the official split. "
-            "Every image needs train, val or test, or none may have it."
-        )
-    held_out = np.flatnonzero(official == "test")
     validation = np.flatnonzero(official == "val")
-    notes = []
-    if (
-        lacking := set(range(n_classes)) - set(labels[validation].tolist())
-        if len(validation)
-        else set()
-    ):
+    lacking = set(range(n_classes)) - set(labels[validation].tolist())
+    if len(validation) and lacking:
         notes.append(
             f"the official validation part lacks {len(lacking)} classes and is used for training"
         )
         validation = validation[:0]
-    parts = [set(groups[official == part].tolist()) for part in ("train", "val", "test")]
-    for a, b, name in ((0, 2, "train and test"), (1, 2, "val and test"), (0, 1, "train and val")):
-        if crossing := parts[a] & parts[b]:
-            notes.append(
-                f"{len(crossing)} groups (same patient or identical pixels) are in both {name} of "
-                "the official split, which is kept as it is"
-            )
     split = OuterSplit(
         name="official",
-        development=np.flatnonzero(official != "test"),
+        development=np.flatnonzero(np.isin(official, ("train", "val"))),
         validation=validation if len(validation) else None,
-        held_out=held_out,
+        held_out=np.flatnonzero(official == "test"),
     )
     return SplitPlan(splits=(split,), description="official", notes=tuple(notes))
 

@@ -78,11 +78,14 @@ class Cell:
         self._folder = Path(spec.folder)
         self._task = Task(classes=spec.classes, image_shape=spec.image_shape)
         self._log = TrialLog(self._folder)
-        finished = [_trial(record) for record in self._log.records()]
-        self._paid = frozenset(
-            name for record in self._log.records() for name in record.get("features", ())
+        records = self._log.records()
+        finished = [_trial(record) for record in records]
+        self._features_before = records[-1]["features_seconds"] if records else 0.0
+        self._features = FeatureCache(
+            Path(spec.features),
+            threads=spec.threads,
+            paid={name for record in records for name in record["features"]},
         )
-        self._features = FeatureCache(Path(spec.features), threads=spec.threads, paid=self._paid)
         self._finished = finished
         self._workshop = self._make_workshop()
         self._chosen: Suggestion | None = None
@@ -126,7 +129,7 @@ class Cell:
             "threshold": self._threshold(best.number),
             "seconds": {
                 "tuning": tuning_seconds,
-                "features": self._features.cold_seconds,
+                "features": self._features_seconds,
                 "refit": time.perf_counter() - began,
             },
             "size_bytes": sum(
@@ -215,9 +218,18 @@ class Cell:
         known = np.isfinite(oof).all(axis=1)
         return youden(self._workshop.development.labels[known], oof[known, 1])
 
+    @property
+    def _features_seconds(self) -> float:
+        """Cold cost of the features this cell has read, over interruptions."""
+        return self._features_before + self._features.cold_seconds
+
     def _record_trial(self, trial: Trial, oof: NDArray[np.float64]) -> None:
-        record = {**asdict(trial), "features": sorted(self._features.names)}
-        self._log.append(record, oof if trial.state == "complete" else None)
+        record = {
+            **asdict(trial),
+            "features": sorted(self._features.names),
+            "features_seconds": self._features_seconds,
+        }
+        self._log.append(record, oof if np.isfinite(oof).any() else None)
 
 
 def _trial(record: Mapping[str, Any]) -> Trial:

@@ -93,7 +93,8 @@ def package_versions(names: tuple[str, ...] = _RECORDED) -> dict[str, str]:
 
 def decisive_versions() -> dict[str, str]:
     """Versions that are part of a cell's key."""
-    return package_versions(_DECISIVE)
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"python": python, **package_versions(_DECISIVE)}
 
 
 def describe_environment(threads: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -68,7 +69,7 @@ def run_cells(
         _record_dataset(dataset, store)
     scratch = store.folder / ".scratch"
     shutil.rmtree(scratch, ignore_errors=True)
-    waiting = [cell for cell in cells if not _reusable(cell, store, watcher)]
+    waiting = [cell for cell in cells if not _reusable(cell, store)]
     watcher.planned(len(cells), len(cells) - len(waiting))
     try:
         made: Path | None = None
@@ -78,6 +79,7 @@ def run_cells(
                 shutil.rmtree(scratch, ignore_errors=True)
                 _write_development(cell, folder)
                 made = folder
+            _clear_stale(cell, store, watcher)
             watcher.started(cell.id)
             record = _run_cell(cell, store, place, folder, watcher)
             store.finish_cell(cell.id, record)
@@ -100,35 +102,42 @@ def _record_dataset(dataset: PlannedDataset, store: RunStore) -> None:
     record["notes"] = [*record["notes"], *dataset.plan.notes]  # type: ignore[misc]
     images = pd.DataFrame({"label": data.table["label"], "group": data.table["group"]})
     for split in dataset.plan.splits:
-        part = np.full(len(images), "development", dtype=object)
+        part = np.full(len(images), "left out", dtype=object)
+        part[split.development] = "development"
         if split.validation is not None:
             part[split.validation] = "validation"
         part[split.held_out] = "held-out"
         images[split.name] = part
+    if before is not None and not store.dataset_images(data.name).equals(images):
+        raise StoreError(
+            f"{store.folder}: data set {data.name!r} was split differently there (by another "
+            "version of MedBench or scikit-learn?). Name another folder with --out."
+        )
     store.write_dataset(data.name, record, images)
 
 
-def _reusable(cell: PlannedCell, store: RunStore, watcher: Watcher) -> bool:
-    """Whether a cell is finished under the same key; what belongs to another key is cleared."""
+def _reusable(cell: PlannedCell, store: RunStore) -> bool:
+    """Whether a cell is finished, and well, under the same key."""
+    record = store.cell_record(cell.id)
+    return record is not None and record["status"] == "ok" and record["key"] == cell.key
+
+
+def _clear_stale(cell: PlannedCell, store: RunStore, watcher: Watcher) -> None:
+    """Remove what a cell left that its next start cannot go on from."""
     folder = store.cell_folder(cell.id)
-    begun = folder / "key.json"
-    if not begun.exists():
-        return False
-    before = read_json(begun)
-    if before["key"] == cell.key:
-        record = store.cell_record(cell.id)
-        if record is None or record["status"] == "skipped":
-            return False
-        if record["status"] == "failed" and not any(
-            trial["state"] == "complete" for trial in TrialLog(folder).records()
-        ):
-            shutil.rmtree(folder)  # nothing worth keeping: try afresh
-        return bool(record["status"] == "ok")
-    parts = before["parts"]
-    changed = [name for name, value in cell.key_parts.items() if parts.get(name) != value]
-    watcher.say(f"{cell.id}: run again, because of other {', '.join(changed)}.")
-    shutil.rmtree(folder)
-    return False
+    if not (folder / "key.json").exists():
+        return
+    before = read_json(folder / "key.json")
+    if before["key"] != cell.key:
+        parts = before["parts"]
+        changed = [name for name, value in cell.key_parts.items() if parts.get(name) != value]
+        watcher.say(f"{cell.id}: run again, because of other {', '.join(changed)}")
+        shutil.rmtree(folder)
+        return
+    record = store.cell_record(cell.id)
+    failed = record is not None and record["status"] == "failed"
+    if failed and not any(t["state"] == "complete" for t in TrialLog(folder).records()):
+        shutil.rmtree(folder)  # nothing worth keeping: try afresh
 
 
 def _write_development(cell: PlannedCell, folder: Path) -> None:
@@ -174,8 +183,13 @@ def _run_cell(
     except _CellFailedError as failure:
         return {**record, "status": "failed", "reason": str(failure)}
     store.write_predictions(cell.id, predictions)
+    wanted = cell.settings.inner_folds
+    if cell.split.validation is None and fitted["inner_folds"] < wanted:
+        few = f"{fitted['inner_folds']} inner folds instead of {wanted}: too few groups of a class"
+        record["note"] = "; ".join(note for note in (record["note"], few) if note)
     seconds = {**fitted.pop("seconds"), "prediction": predicted.pop("seconds")}
-    seconds["total"] = time.perf_counter() - began
+    seconds["total"] = seconds["tuning"] + seconds["refit"] + seconds["prediction"]
+    seconds["wall_of_last_start"] = time.perf_counter() - began
     return {**record, **fitted, **predicted, "status": "ok", "reason": "", "seconds": seconds}
 
 
@@ -188,23 +202,22 @@ def _talk(
 ) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
     """Have a fresh process fit, then show it the held-out images, then join the labels here."""
     folder = store.cell_folder(cell.id)
-    log = folder / "cell.log"
     spec = _spec(cell, place, development, folder)
-    with _process(log, child_environment(place.threads)) as process:
-        messages = _messages(process, log)
-        _send(process, asdict(spec))
-        fitted = _await(messages, "fitted", lambda m: watcher.event(cell.id, m))
-        held_out = development.with_name("held-out")
-        shutil.rmtree(held_out, ignore_errors=True)
-        held_out.mkdir()
-        data, indices = cell.dataset.data, cell.split.held_out
-        np.save(held_out / "images.npy", data.images[indices])
-        _properties(data, indices).to_parquet(held_out / "properties.parquet", index=False)
-        fitted["held_out_opened"] = datetime.now(UTC).isoformat(timespec="seconds")
-        _send(process, {"held_out": str(held_out)})
-        predicted = _await(messages, "predicted", lambda m: watcher.event(cell.id, m))
-    probabilities = np.load(held_out / "probabilities.npy", allow_pickle=False)
-    shutil.rmtree(held_out)  # before the next family's process starts
+    held_out = development.with_name("held-out")
+    data, indices = cell.dataset.data, cell.split.held_out
+    try:
+        with _process(folder / "cell.log", child_environment(place.threads)) as (process, messages):
+            _send(process, asdict(spec))
+            fitted = _await(messages, "fitted", lambda m: watcher.event(cell.id, m))
+            held_out.mkdir()
+            np.save(held_out / "images.npy", data.images[indices])
+            _properties(data, indices).to_parquet(held_out / "properties.parquet", index=False)
+            fitted["held_out_opened"] = datetime.now(UTC).isoformat(timespec="seconds")
+            _send(process, {"held_out": str(held_out.resolve())})
+            predicted = _await(messages, "predicted", lambda m: watcher.event(cell.id, m))
+        probabilities = np.load(held_out / "probabilities.npy", allow_pickle=False)
+    finally:
+        shutil.rmtree(held_out, ignore_errors=True)  # before the next family's process starts
     table = data.table.loc[indices]
     predictions = pd.DataFrame(
         {
@@ -241,9 +254,12 @@ def _spec(cell: PlannedCell, place: Place, development: Path, folder: Path) -> C
 
 
 @contextlib.contextmanager
-def _process(log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A cell's process, which never outlives the block nor this process."""
+def _process(
+    log: Path, environment: Mapping[str, str]
+) -> Iterator[tuple[subprocess.Popen[str], Iterator[dict[str, Any]]]]:
+    """A cell's process and its messages; it never outlives the block nor this process."""
     with log.open("ab") as errors:
+        logged_before = errors.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "medbench.execution.worker"],
             stdin=subprocess.PIPE,
@@ -254,17 +270,25 @@ def _process(log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.P
             start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends it
         )
     try:
-        yield process
+        yield process, _messages(process, log, logged_before)
     finally:
         assert process.stdin is not None and process.stdout is not None
         with contextlib.suppress(OSError):
             process.stdin.close()  # the worker ends when it sees this
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _kill_all(process)
+        process.wait()
         process.stdout.close()
+
+
+def _kill_all(process: subprocess.Popen[str]) -> None:
+    """End a cell's process and whatever it started (it leads a session of its own)."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    elif process.poll() is None:
+        process.kill()
 
 
 def _send(process: subprocess.Popen[str], message: Mapping[str, Any]) -> None:
@@ -274,15 +298,20 @@ def _send(process: subprocess.Popen[str], message: Mapping[str, Any]) -> None:
         process.stdin.flush()
 
 
-def _messages(process: subprocess.Popen[str], log: Path) -> Iterator[dict[str, Any]]:
+def _messages(
+    process: subprocess.Popen[str], log: Path, logged_before: int
+) -> Iterator[dict[str, Any]]:
+    """What the process says, until it ends; then its end as an error."""
     assert process.stdout is not None
     for line in process.stdout:
         yield json.loads(line)
     code = process.wait()
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    logged = log.read_bytes()[logged_before:].decode(errors="replace")
+    lines = [line for line in logged.splitlines() if line.strip()]
     last = f"; last line of its log: {lines[-1][:200]}" if lines else ""
     if code < 0:
-        name = signal.Signals(-code).name
+        name = signal.strsignal(-code) or f"signal {-code}"
+        name = next((s.name for s in signal.Signals if s == -code), name)
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         raise _CellFailedError(f"its process was ended by {name}{hint}{last}")
     raise _CellFailedError(f"its process ended with status {code}{last}")

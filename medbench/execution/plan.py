@@ -42,6 +42,8 @@ class Settings:
     repeats: int = 1
     inner_folds: int = 3
     seed: int = 0
+    strict_split: bool = False
+    """Leave training images out whose group is also on a later side of an official split."""
     tuner: str | None = None
     """Tuner for every family; None takes each family's own default."""
 
@@ -52,7 +54,11 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a run works: folders and threads, which decide nothing about its results."""
+    """Where a run works: folders and threads.
+
+    They are not part of a cell's key. Threads may change the last bits of what TensorFlow
+    computes; their number is recorded with each cell.
+    """
 
     cache: Path
     threads: int
@@ -164,6 +170,7 @@ def plan_datasets(
                 repeats=settings.repeats,
                 seed=settings.seed,
                 n_classes=len(data.task.classes),
+                strict=settings.strict_split,
             )
         except (DatasetError, ProtocolError) as error:
             raise ProtocolError(f"data set {name!r}: {error}") from error
@@ -206,9 +213,11 @@ def plan_cells(
             family: ModelFamily = registry.models.get(name)()
             skip = missing_requirement(family) or family.skip(dataset.data.task)
             tuner = settings.tuner or family.default_tuner
-            registry.tuners.get(tuner)
-            if tuner == "hyperband" and family.max_steps is None and settings.tuner:
-                tuner = family.default_tuner  # nothing to halve: it has neither epochs nor rounds
+            if registry.tuners.get(tuner).prunes_itself and family.max_steps is None:
+                say(
+                    f"{name}: has no steps for {tuner} to halve, so {family.default_tuner} tunes it"
+                )
+                tuner = family.default_tuner
             planned.append(
                 PlannedModel(
                     name=name,

@@ -11,6 +11,10 @@ from typing import Any
 
 _SHARED = ("medbench.execution.cell", "medbench.datasets.decode", "medbench.datasets.splits")
 """Where the rest of what decides a prediction begins."""
+_IRRELEVANT = frozenset(
+    f"medbench.{name}" for name in ("cache", "errors", "registry", "store", "models.weights")
+)
+"""Modules that store, name and find things, but decide no prediction."""
 
 
 def source_version(family: type, tuner: type) -> str:
@@ -22,7 +26,7 @@ def source_version(family: type, tuner: type) -> str:
     seen: dict[str, bytes] = {}
     while pending:
         name = pending.pop()
-        if name in seen:
+        if name in seen or name in _IRRELEVANT:
             continue
         path = _file_of(name)
         if path is None:

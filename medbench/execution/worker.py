@@ -7,9 +7,11 @@ When standard input closes, the parent is gone and the process ends at once.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
@@ -22,6 +24,7 @@ def main() -> int:
     """Serve one cell; 0 unless it failed."""
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    faulthandler.enable()  # a crash in native code leaves the Python line in the log
     inbox: queue.Queue[Any] = queue.Queue()
     threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
 
@@ -47,7 +50,10 @@ def main() -> int:
 def _listen(inbox: queue.Queue[Any]) -> None:
     for line in sys.stdin:
         inbox.put(json.loads(line))
-    os._exit(1)  # the parent is gone: nobody waits for this cell any more
+    # The parent is gone: nobody waits for this cell any more, nor for what it started.
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 def _ours(error: Exception) -> bool:

@@ -20,6 +20,10 @@ _PARALLEL_FROM_SECONDS = 4.0
 """Below this, starting worker processes costs more than it saves."""
 
 
+_MEMORY_BYTES = 512 * 1024**2
+"""Rows kept in memory; beyond, those not used for longest are read again when they are wanted."""
+
+
 class Extractor(Protocol):
     """Turns images into vectors; equal ``key`` and equal pixels give equal vectors."""
 
@@ -52,10 +56,10 @@ class FeatureCache:
             threads: Number of processes that may extract.
             paid: Names of features that were charged before an interruption.
         """
-        self._paid = frozenset(paid)
         self._folder = folder
         self._threads = threads
-        self._memory: dict[str, tuple[dict[bytes, int], NDArray[np.float32], float]] = {}
+        self._paid = frozenset(paid)
+        self._memory: dict[str, _Rows] = {}
         self._charged: dict[str, set[bytes]] = {}
         self.cold_seconds = 0.0
         """Seconds that the rows handed out so far cost to compute, each row counted once."""
@@ -64,34 +68,40 @@ class FeatureCache:
 
     def get(self, extractor: Extractor, batch: Batch) -> NDArray[np.float32]:
         """Features of every image of a batch, float32, shape (n_images, n_features)."""
-        shape = "x".join(str(side) for side in batch.images.shape[1:])
-        name = f"{extractor.key}-{shape}"
-        index, rows, seconds = self._load(name)
+        name = f"{extractor.key}-{'x'.join(str(side) for side in batch.images.shape[1:])}"
         keys = [bytes(key) for key in batch.keys]
-        missing = sorted({key for key in keys if key not in index})
-        if missing:
+        rows = self._memory.pop(name, None) or _Rows()
+        if missing := rows.missing(keys):
+            self._read(name, missing, rows)
+        if missing := rows.missing(keys):
             first = {key: position for position, key in reversed(list(enumerate(keys)))}
-            positions = np.array([first[key] for key in missing])
             began = time.perf_counter()
-            new = self._compute(extractor, batch.images[positions])
+            values = self._compute(extractor, batch.images[[first[key] for key in missing]])
             spent = time.perf_counter() - began
             self.spent_seconds += spent
-            self._write(name, missing, new, spent)
-            rows = np.concatenate([rows, new]) if len(index) else new
-            index = {**index, **{key: len(index) + i for i, key in enumerate(missing)}}
-            seconds += spent
-            self._memory[name] = (index, rows, seconds)
-        charged = self._charged.setdefault(name, set())
-        fresh = set(keys) - charged
-        charged |= fresh
+            rows.add(missing, values, np.full(len(missing), spent / len(missing)))
+            self._write(name, missing, values, spent)
+        self._keep(name, rows)
+        positions = [rows.index[key] for key in keys]
+        fresh = set(keys) - self._charged.setdefault(name, set())
+        self._charged[name] |= fresh
         if name not in self._paid:
-            self.cold_seconds += seconds / max(len(index), 1) * len(fresh)
-        return rows[[index[key] for key in keys]]
+            self.cold_seconds += sum(rows.seconds[rows.index[key]] for key in fresh)
+        return rows.values[positions]
 
     @property
     def names(self) -> set[str]:
         """Names of the features that were handed out or paid for before."""
         return {*self._charged, *self._paid}
+
+    def _keep(self, name: str, rows: _Rows) -> None:
+        """Keep the rows in memory, and forget those not used for longest where it is too much."""
+        self._memory[name] = rows
+        while len(self._memory) > 1 and self._bytes() > _MEMORY_BYTES and self._folder is not None:
+            del self._memory[next(iter(self._memory))]
+
+    def _bytes(self) -> int:
+        return sum(rows.values.nbytes for rows in self._memory.values())
 
     def _compute(self, extractor: Extractor, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the extractor, over several processes where that pays."""
@@ -104,35 +114,28 @@ class FeatureCache:
         if expected < _PARALLEL_FROM_SECONDS:
             return np.concatenate([head, extractor(rest)])
         from joblib import Parallel, delayed
+        from joblib.externals.loky import get_reusable_executor
 
         chunks = np.array_split(rest, 4 * self._threads)
         parts = Parallel(n_jobs=self._threads)(delayed(extractor)(chunk) for chunk in chunks)
+        get_reusable_executor().shutdown(wait=True)  # else they idle beside all later work
         return np.concatenate([head, *parts])
 
-    def _load(self, name: str) -> tuple[dict[bytes, int], NDArray[np.float32], float]:
-        if name in self._memory:
-            return self._memory[name]
-        index: dict[bytes, int] = {}
-        parts: list[NDArray[np.float32]] = []
-        seconds = 0.0
-        for chunk in sorted(self._chunks(name)):
-            keys = np.load(chunk / "keys.npy", allow_pickle=False)
-            rows = np.load(chunk / "rows.npy", allow_pickle=False)
-            new = [i for i, key in enumerate(keys) if bytes(key) not in index]
-            index.update({bytes(keys[i]): len(index) + n for n, i in enumerate(new)})
-            parts.append(rows[new])
-            cost = json.loads((chunk / "cost.json").read_text())
-            seconds += cost["seconds"] / len(keys) * len(new)
-        if parts:
-            self._memory[name] = (index, np.concatenate(parts), seconds)
-            return self._memory[name]
-        return index, np.empty((0, 0), np.float32), 0.0
-
-    def _chunks(self, name: str) -> list[Path]:
+    def _read(self, name: str, wanted: list[bytes], rows: _Rows) -> None:
+        """Add those of the wanted rows that are on disk."""
         if self._folder is None:
-            return []
-        folder = self._folder / _safe(name)
-        return [p for p in folder.glob("*") if not p.name.startswith(".")]
+            return
+        left = set(wanted)
+        for chunk in sorted((self._folder / _safe(name)).glob("[!.]*")):
+            keys = [bytes(key) for key in np.load(chunk / "keys.npy", allow_pickle=False)]
+            positions = [i for i, key in enumerate(keys) if key in left]
+            if not positions:
+                continue
+            values = np.load(chunk / "rows.npy", mmap_mode="r", allow_pickle=False)[positions]
+            seconds = json.loads((chunk / "cost.json").read_text())["seconds"] / len(keys)
+            found = [keys[i] for i in positions]
+            rows.add(found, values, np.full(len(found), seconds))
+            left -= set(found)
 
     def _write(
         self, name: str, keys: list[bytes], rows: NDArray[np.float32], seconds: float
@@ -146,6 +149,29 @@ class FeatureCache:
         np.save(temporary / "rows.npy", rows)
         (temporary / "cost.json").write_text(json.dumps({"seconds": seconds}))
         temporary.rename(folder / temporary.name[1:])
+
+
+class _Rows:
+    """Rows of one feature in memory."""
+
+    def __init__(self) -> None:
+        self.index: dict[bytes, int] = {}
+        self.values: NDArray[np.float32] = np.empty((0, 0), np.float32)
+        self.seconds: NDArray[np.float64] = np.empty(0)
+        """What each row cost to compute."""
+
+    def missing(self, keys: list[bytes]) -> list[bytes]:
+        """Those of the keys that have no row, each once, sorted."""
+        return sorted({key for key in keys if key not in self.index})
+
+    def add(
+        self, keys: list[bytes], values: NDArray[np.float32], seconds: NDArray[np.float64]
+    ) -> None:
+        """Add rows whose keys are new."""
+        begin = len(self.index)
+        self.index.update({key: begin + i for i, key in enumerate(keys)})
+        self.values = np.concatenate([self.values, values]) if len(self.values) else values
+        self.seconds = np.concatenate([self.seconds, seconds])
 
 
 def _safe(name: str) -> str:

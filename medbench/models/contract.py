@@ -107,7 +107,7 @@ class ModelFamily(ABC):
     weights: ClassVar[str | None] = None
     """Name of the pretrained weights it starts from (see ``medbench.models.weights``)."""
     max_steps: ClassVar[int | None] = None
-    """Most steps (epochs, rounds) of one fit; None where a fit has no steps."""
+    """Most steps (epochs, rounds) of a fit of a searched configuration; None where it has none."""
 
     @abstractmethod
     def search_space(self, space: SearchSpace, task: Task) -> None:

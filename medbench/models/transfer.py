@@ -23,6 +23,7 @@ _ABSENT_LOGIT = -30.0
 """Logit of a class that training did not show: a probability of about 1e-13."""
 _MAX_ITERATIONS = 1000
 _LEARNING_RATES = (3e-5, 1e-4)
+_FINE_TUNING_EPOCHS = 8
 _BATCH_SIZE = 16
 _PATIENCE = 3
 _WEIGHT_DECAY = 1e-4
@@ -39,7 +40,6 @@ class TransferFamily(ModelFamily):
     """
 
     requires: ClassVar[tuple[str, ...]] = ("keras",)
-    max_steps: ClassVar[int | None] = 8
 
     def search_space(self, space: SearchSpace, task: Task) -> None:
         """Cut, pooling and penalty of the linear model; every trial takes milliseconds."""
@@ -59,7 +59,7 @@ class TransferFamily(ModelFamily):
         )
         if params.get("fine_tune", "none") == "none":
             return FrozenClassifier(params, task, context, embedding)
-        return FineTunedClassifier(params, task, context, embedding, max_steps=self.max_steps or 1)
+        return FineTunedClassifier(params, task, context, embedding, max_steps=_FINE_TUNING_EPOCHS)
 
     def refinements(self, params: Mapping[str, Any], task: Task) -> Sequence[Mapping[str, Any]]:
         """The same configuration with the top block trained at two learning rates."""

@@ -232,6 +232,17 @@ def _notes(cells: Sequence[CellResult], status: str, expected: int) -> list[str]
 # --- files -------------------------------------------------------------------------------------
 
 
+def describe_settings(configuration: Mapping[str, Any]) -> str:
+    """One line on what every model was given: budget, inner folds, seed."""
+    tuner = configuration.get("tuner")
+    tuned = f"tuned by {tuner}" if tuner else "each tuned by its family's default tuner"
+    return (
+        f"Budget of each model on each split: {configuration.get('budget', 'not recorded')}, "
+        f"{tuned}, on {configuration.get('inner_folds', '?')} inner folds (or the official "
+        f"validation part); seed {configuration.get('seed', '?')}."
+    )
+
+
 def describe_dataset(record: Mapping[str, Any]) -> str:
     """One line on a data set: size, classes, split, origin, notes and licence; not escaped."""
     kinds = zip(record["classes"], record["class_counts"], strict=True)
@@ -267,13 +278,15 @@ def write_leaderboard(run: RunResult, folder: Path) -> pd.DataFrame:
     described = {name: dict(_dataset(run, name)) for name in table["dataset"].unique()}
     safe = table.assign(**{k: table[k].map(csv_text) for k in ("dataset", "model", "note")})
     write_text(folder / "leaderboard.csv", safe.to_csv(index=False, lineterminator="\n"))
-    write_json(folder / "leaderboard.json", {"datasets": described, "rows": rows})
+    content = {"settings": dict(run.configuration), "datasets": described, "rows": rows}
+    write_json(folder / "leaderboard.json", content)
     write_text(folder / "leaderboard.md", "\n".join(_markdown(run, table)) + "\n")
     return table
 
 
 def _markdown(run: RunResult, table: pd.DataFrame) -> Iterator[str]:
     yield "# Leaderboard"
+    yield f"\n{markdown_text(describe_settings(run.configuration))}"
     for name, rows in _by_dataset(table):
         record = _dataset(run, name)
         yield f"\n## {markdown_text(record['title'])}\n"

@@ -13,14 +13,16 @@ from medbench.features.cache import FeatureCache
 class Budget:
     """What one search may use; the same for every family and under every tuner.
 
-    It bounds the search. The refit on all development data and the prediction come on top and
-    stand in the table.
+    It bounds the search; the refit on all development data and the prediction come on top and
+    stand in the table. Seconds are looked at after every step and every inner fold: a fit that
+    reports no steps runs to its end, and the first trial is always completed.
     """
 
     trials: int | None
     """Most distinct configurations; None for no bound."""
     seconds: float | None
-    """Most wall seconds, with the cold cost of cached features counted in; None for no bound."""
+    """Wall seconds after which no trial begins or goes on, with the cold cost of cached features
+    counted in; None for no bound."""
 
     def __post_init__(self) -> None:
         if self.trials is None and self.seconds is None:

@@ -70,6 +70,7 @@ class HyperbandTuner(Tuner):
             hyperband_iterations=100,
         )
         oracle.verbose = 0
+        self._fit_brackets(oracle)
         numbers: dict[str, int] = {}
         for trial in finished:
             if trial.stage == "refinement":
@@ -97,6 +98,21 @@ class HyperbandTuner(Tuner):
             last_step=int(values[_OWN + "epochs"]),
             resume_from=numbers[resume] if resume is not None else None,
         )
+
+    def _fit_brackets(self, oracle: Any) -> None:
+        """Begin with the most aggressive bracket whose first round the budget can fill.
+
+        Keras Tuner's own first bracket asks for dozens of configurations before it promotes
+        one; a smaller budget would end with none trained for more than a few steps.
+        """
+        largest = oracle._get_num_brackets() - 1
+        if self.trials is not None:
+            while largest > 0 and oracle._get_size(largest, 0) > self.trials:
+                largest -= 1
+        oracle._get_num_brackets = lambda: largest + 1
+        oracle._current_bracket = largest
+        oracle._brackets = []
+        oracle._start_new_bracket()
 
 
 def _common(space: SearchSpace) -> dict[str, Any]:

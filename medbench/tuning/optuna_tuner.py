@@ -48,7 +48,7 @@ class OptunaTuner(Tuner):
         params: dict[str, Any] = {}
         for parameter in self.space:
             if parameter.active(params):
-                params[parameter.name] = asked._suggest(parameter.name, distribution(parameter))
+                params[parameter.name] = _suggest(asked, parameter)
         return Suggestion(params=params)
 
     def _frozen(self, trial: Trial) -> Any:
@@ -59,6 +59,17 @@ class OptunaTuner(Tuner):
             distributions={p.name: distribution(p) for p in self.space if p.name in trial.params},
             value=trial.score,
         )
+
+
+def _suggest(asked: Any, parameter: Parameter) -> Any:
+    match parameter:
+        case Choice(name=name, options=options):
+            return asked.suggest_categorical(name, options)
+        case Integer(name=name, low=low, high=high, log=log):
+            return asked.suggest_int(name, low, high, log=log)
+        case Real(name=name, low=low, high=high, log=log):
+            return asked.suggest_float(name, low, high, log=log)
+    raise TypeError(f"{type(parameter).__name__} is not a kind of parameter Optuna knows.")
 
 
 def distribution(parameter: Parameter) -> Any:

@@ -170,11 +170,14 @@ class Search:
             state, reason = "failed", str(error)
         except Exception as error:  # a family's own code: recorded with the trial
             state, reason = "failed", f"{type(error).__name__}: {error}"
+        score = results.score
+        if score is None and watch.intermediate:  # given up within its only validation part
+            score = watch.intermediate[max(watch.intermediate)]
         trial = Trial(
             number=number,
             params=suggestion.params,
             state=state,
-            score=results.score if state != "failed" else None,
+            score=score if state != "failed" else None,
             intermediate=watch.intermediate,
             fold_scores=tuple(results.scores),
             step=results.step,

@@ -104,3 +104,16 @@ def test_joined_groups_are_connected_components(rows):
                 assert groups[i] == groups[j]
     lone = [i for i, (n, h) in enumerate(rows) if not n and hashes.count(str(h)) == 1]
     assert len({groups[i] for i in lone}) == len(lone)
+
+
+def test_a_strict_split_leaves_crossing_images_out_of_the_training_side():
+    official = np.array(["train"] * 4 + ["val"] * 2 + ["test"] * 2)
+    groups = np.array([0, 1, 2, 4, 4, 5, 0, 7])
+    plan = outer_splits(
+        np.array([0, 1] * 4), groups, official, folds=5, repeats=1, seed=0, n_classes=2, strict=True
+    )
+    (split,) = plan.splits
+    assert split.held_out.tolist() == [6, 7]
+    assert split.development.tolist() == [1, 2, 4, 5]  # 0 is also in test, 3 also in val
+    assert split.validation.tolist() == [4, 5]
+    assert len(plan.notes) == 2 and "left out" in plan.notes[0]

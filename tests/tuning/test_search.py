@@ -210,6 +210,7 @@ def test_with_one_validation_part_poor_trials_are_given_up_over_steps(tmp_path):
     pruned = [t for t in trials if t.state == "pruned"]
     assert pruned
     assert all(max(t.intermediate) < 5 for t in pruned)
+    assert all(t.score is not None for t in pruned)  # the tuner learns from them too
 
 
 def test_with_five_folds_the_wilcoxon_test_prunes(tmp_path):

@@ -123,6 +123,19 @@ def test_hyperband_goes_on_with_trials_it_named_and_honours_epochs():
     assert not any(name.startswith("tuner/") for t in finished for name in t.params)
 
 
+@pytest.mark.parametrize(("steps", "trials"), [(40, 20), (500, 20), (40, 3), (500, 60)])
+def test_hyperband_trains_its_best_to_the_end_within_the_budget(steps, trials):
+    finished = []
+    while True:
+        tuner = tuners.get("hyperband")(make_space(), seed=1, trials=trials, max_steps=steps)
+        suggestion = tuner.suggest(finished, 0)
+        new = suggestion.resume_from is None
+        if new and sum(t.resume_from is None for t in finished) == trials:
+            break
+        finished.append(trial(len(finished), suggestion, score(suggestion.params)))
+    assert max(t.last_step for t in finished) == steps
+
+
 def test_hyperband_needs_a_family_with_steps():
     tuner = tuners.get("hyperband")(make_space(), seed=1, trials=5, max_steps=None)
     with pytest.raises(ModelError, match="counts steps"):
