@@ -25,8 +25,10 @@ class Registry:
     names costs nothing and TensorFlow is never imported for a model that does not need it.
     """
 
-    def __init__(self, noun: str, builtin: Mapping[str, str]) -> None:
+    def __init__(self, noun: str, base: str, builtin: Mapping[str, str]) -> None:
+        """``base``: ``"module:Class"`` that everything registered must be a subclass of."""
         self.noun = noun
+        self._base = base
         self._builtin = dict(builtin)
         self._registered: dict[str, type] = {}
 
@@ -56,6 +58,14 @@ class Registry:
                     f"{self.noun} {name!r} is registered twice (second time by "
                     f"{cls.__module__}.{cls.__qualname__}). Give one of them another name."
                 )
+            base = _load(self._base)
+            if not (isinstance(cls, type) and issubclass(cls, base)):
+                raise PluginError(f"{self.noun} {name!r}: {cls!r} is no subclass of {self._base}.")
+            if lacking := sorted(getattr(cls, "__abstractmethods__", ())):
+                raise PluginError(
+                    f"{self.noun} {name!r}: {cls.__qualname__} does not define "
+                    f"{', '.join(lacking)}."
+                )
             cls.name = name  # type: ignore[attr-defined]
             self._registered[name] = cls
             return cls
@@ -71,15 +81,20 @@ class Registry:
         if name in self._registered:
             return self._registered[name]
         if name in self._builtin:
-            module, attribute = self._builtin[name].split(":")
-            cls = getattr(importlib.import_module(module), attribute)
+            cls = _load(self._builtin[name])
             cls.name = name
             return cls
         raise unknown_name(self.noun, name, self.names())
 
 
+def _load(target: str) -> Any:
+    module, attribute = target.split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 models = Registry(
     "model family",
+    "medbench.models.contract:ModelFamily",
     {
         "majority": "medbench.models.majority:Majority",
         "hog-svm": "medbench.models.hog_svm:HogSvm",
@@ -90,6 +105,7 @@ models = Registry(
 )
 sources = Registry(
     "data source",
+    "medbench.datasets.sources.base:Source",
     {
         "folder": "medbench.datasets.sources.folder:FolderSource",
         "table": "medbench.datasets.sources.table:TableSource",
@@ -99,6 +115,7 @@ sources = Registry(
 )
 tuners = Registry(
     "tuner",
+    "medbench.tuning.tuner:Tuner",
     {
         "optuna": "medbench.tuning.optuna_tuner:OptunaTuner",
         "keras-tuner": "medbench.tuning.keras_tuner:BayesianTuner",
@@ -136,6 +153,9 @@ def load_plugin(path: Path) -> None:
     except PluginError:
         del sys.modules[module_name]
         raise
-    except Exception as error:  # whatever the author's code raises is reported under its name
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # whatever the author's code raises is reported under its name
         del sys.modules[module_name]
         raise PluginError(f"--plugin {path}: {type(error).__name__}: {error}") from error

@@ -155,6 +155,8 @@ class RunStore:
         """
         from filelock import FileLock, Timeout
 
+        if self.folder.exists() and not self.folder.is_dir():
+            raise StoreError(f"--out {self.folder}: is a file, not a folder.")
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".lock", timeout=0)
@@ -187,7 +189,10 @@ class RunStore:
     def dataset_record(self, name: str) -> dict[str, Any] | None:
         """``dataset.json``, or None where the run does not have that data set yet."""
         path = self.folder / "datasets" / name / "dataset.json"
-        return read_json(path) if path.exists() else None
+        record: dict[str, Any] | None = read_json(path) if path.exists() else None
+        if record is not None and not {"fingerprint", "classes", "n_folds"} <= set(record):
+            raise StoreError(f"{path}: damaged, it lacks entries. Begin a new folder with --out.")
+        return record
 
     # --- cells -------------------------------------------------------------------------------
 
@@ -233,8 +238,19 @@ class RunStore:
             cells=tuple(cells),
         )
 
+    def read_cell(self, cell: CellId) -> CellResult | None:
+        """A finished cell, or None.
+
+        Raises:
+            StoreError: A piece of it is damaged.
+        """
+        path = self.cell_folder(cell) / "cell.json"
+        return self._read_cell(path) if path.exists() else None
+
     def _read_cell(self, path: Path) -> CellResult:
         record = read_json(path)
+        if not isinstance(record, dict) or record.get("status") not in ("ok", "failed", "skipped"):
+            raise StoreError(f"{path}: damaged, it has no status. Run the same command again.")
         folder = path.parent
         dataset, model, split = folder.parts[-3:]
         predictions = None
@@ -344,7 +360,10 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read ({error}).") from error
+        raise StoreError(
+            f"{path}: cannot be read ({error}). If it is damaged, remove its folder and give the "
+            "run's command again."
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

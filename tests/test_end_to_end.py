@@ -94,6 +94,18 @@ def test_what_has_changed_is_run_again_and_nothing_is_lost_before(class_folders,
     assert len(RunStore(Path("out")).read().cells) == 2
 
 
+def test_a_damaged_cell_is_run_again(class_folders):
+    common = ["run", "--data", str(class_folders(per_class=12)), "--models", "majority"]
+    common += ["--trials", "1", "--folds", "2", "--out", "out"]
+    assert main(common) == 0
+    before = predictions(Path("out"))
+    (Path("out/cells/set/majority/r0f0/predictions.parquet")).write_bytes(b"PAR1 torn")
+    (Path("out/cells/set/majority/r0f1/cell.json")).write_text("{}")
+    assert main(common) == 0
+    after = predictions(Path("out"))
+    assert all(after[cell].equals(frame) for cell, frame in before.items())
+
+
 def test_a_start_that_fails_does_not_bind_the_folder(class_folders, capsys):
     root = class_folders(per_class=12)
     (root / "a" / "00.png").write_text("broken")

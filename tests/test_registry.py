@@ -50,6 +50,25 @@ def test_a_plugin_that_raises_is_named_with_its_error(tmp_path):
 
 
 def test_registries_do_not_share_names():
-    one, two = Registry("thing", {}), Registry("thing", {})
-    one.register("a")(type("A", (), {}))
+    one, two = (Registry("thing", "builtins:dict", {}) for _ in range(2))
+    one.register("a")(type("A", (dict,), {}))
+    assert one.names() == ["a"]
     assert two.names() == []
+
+
+def test_a_class_of_another_kind_or_an_unfinished_one_is_refused(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("from medbench import register_model\nregister_model('mine')(dict)\n")
+    with pytest.raises(PluginError, match="is no subclass of"):
+        load_plugin(file)
+    file = tmp_path / "abstract.py"
+    file.write_text(PLUGIN.format(name="mine").replace("def build", "def built"))
+    with pytest.raises(PluginError, match="Mine does not define build"):
+        load_plugin(file)
+
+
+def test_a_plugin_that_ends_the_process_is_named(tmp_path):
+    file = tmp_path / "leaving.py"
+    file.write_text("import sys\nsys.exit('bye')\n")
+    with pytest.raises(PluginError, match=r"leaving.py: SystemExit: bye"):
+        load_plugin(file)

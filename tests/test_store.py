@@ -120,3 +120,13 @@ def test_the_operating_systems_refusal_names_the_place_and_the_remedy(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
         write_json(tmp_path / "file" / "x.json", {})
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "", "{"])
+def test_a_damaged_record_of_a_cell_is_named(tmp_path, content):
+    store = RunStore(tmp_path)
+    store.begin(SETTINGS)
+    store.finish_cell(CELL, {"status": "failed", "reason": "x"})
+    (store.cell_folder(CELL) / "cell.json").write_text(content)
+    with pytest.raises(StoreError, match=r"cell.json"):
+        store.read()

@@ -34,9 +34,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted. Give the same command again to go on.", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader (head, less) has gone: nothing left to say
+    except OSError as error:
+        return _operating_system(error)
+
+
+def _operating_system(error: OSError) -> int:
+    """What the operating system refused, in one line; silence where the reader has gone."""
+    if isinstance(error, BrokenPipeError):  # head or less have seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    place = f"{error.filename}: " if error.filename else ""
+    print(
+        f"medbench: error: {place}{error.strerror or error}. Free space or permissions there; "
+        "--out names another run folder, MEDBENCH_CACHE another cache.",
+        file=sys.stderr,
+    )
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:

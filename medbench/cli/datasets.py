@@ -85,10 +85,10 @@ def add_dataset(options: argparse.Namespace) -> int:
 
     from medbench import registry
     from medbench.cli.progress import make_console
-    from medbench.datasets.catalog import check_name, load_catalog
-    from medbench.datasets.detect import detect
+    from medbench.datasets.catalog import check_name
+    from medbench.datasets.detect import detect, unused_split
     from medbench.errors import ConfigurationError
-    from medbench.store import writing
+    from medbench.store import write_text
 
     file = options.datasets_file or Path("datasets.yaml")
     options.datasets_file = file if file.exists() else None
@@ -102,15 +102,32 @@ def add_dataset(options: argparse.Namespace) -> int:
     console = make_console()
     console.print(f"{options.path} is a {entry['source']} data set:", markup=False)
     _show_listing(source, console)
+    if split := unused_split(entry):
+        console.print(
+            f"column {split!r} is not used as the official split: not every row says train, val "
+            "or test",
+            markup=False,
+        )
     text = yaml.safe_dump({options.name: entry}, sort_keys=False, allow_unicode=True)
-    with writing(file):
-        before = file.read_text(encoding="utf-8") if file.exists() else ""
-        gap = "" if not before or before.endswith("\n\n") else "\n"
-        with file.open("a", encoding="utf-8") as target:
-            target.write(gap + ("\n" if before and not before.endswith("\n") else "") + text)
-    load_catalog(datasets_file=file)
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    whole = f"{before.rstrip()}\n\n{text}" if before.strip() else text
+    try:
+        appended = yaml.safe_load(whole)[options.name] == entry
+    except yaml.YAMLError:
+        appended = False
+    if not appended:
+        raise ConfigurationError(
+            f"{file}: an entry cannot be added below what stands there. Paste this into it:\n\n"
+            f"{text}"
+        )
+    write_text(file, whole)
     console.print(f"Written to {file}:\n\n{text}", markup=False, soft_wrap=True)
-    console.print(f"Run it: python -m medbench run --datasets {options.name}", markup=False)
+    more = "" if file == Path("datasets.yaml") else f" --datasets-file {file}"
+    console.print(
+        f"Run it: python -m medbench run --datasets {options.name}{more}",
+        markup=False,
+        soft_wrap=True,
+    )
     return 0
 
 
@@ -137,16 +154,20 @@ def _is_here(source: Source) -> bool:
 
 
 def _show_listing(source: Source, console: Console) -> None:
+    from medbench.reports.text import plain
+
     listing = source.listing()
     counts = listing.table["label"].value_counts()
     console.print(f"images: {len(listing.table)}")
     for index, name in enumerate(listing.classes[:_MOST_CLASSES_SHOWN]):
-        console.print(f"  {name}: {counts.get(index, 0)}", markup=False)
+        console.print(f"  {plain(name)}: {counts.get(index, 0)}", markup=False)
     if len(listing.classes) > _MOST_CLASSES_SHOWN:
         console.print(f"  and {len(listing.classes) - _MOST_CLASSES_SHOWN} more classes")
     named = listing.table["group"] != ""
     if named.any():
         console.print(f"groups (patients): {listing.table.loc[named, 'group'].nunique()}")
+        if not named.all():
+            console.print(f"  {(~named).sum()} images name none and stand for themselves")
     else:
         console.print("groups (patients): not known; only identical images are kept together")
     if (listing.table["split"] != "").any():

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def list_models(options: argparse.Namespace) -> int:
     """Name and first line of every family; what is missing is said."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     from medbench import registry
@@ -35,7 +36,8 @@ def list_models(options: argparse.Namespace) -> int:
     table = Table("model", "what it is", "", box=box.SIMPLE)
     for name in registry.models.names():
         family = registry.models.get(name)
-        table.add_row(name, summary(family), missing_requirement(family()) or "")
+        missing = missing_requirement(family()) or ""
+        table.add_row(name, escape(summary(family)), escape(missing))
     make_console().print(table)
     return 0
 

@@ -11,14 +11,18 @@ if TYPE_CHECKING:
 
 
 def report(store: RunStore, console: Console) -> RunResult:
-    """Write the leaderboard and figures of a run, print the leaderboard, and say where it is."""
+    """Write the leaderboard and figures of a run, print the leaderboard, and say where it is.
+
+    It is printed first: what cannot be written can still be read.
+    """
     from medbench.reports.figures import write_figures
-    from medbench.reports.leaderboard import print_leaderboard, write_leaderboard
+    from medbench.reports.leaderboard import leaderboard, print_leaderboard, write_leaderboard
 
     run = store.read()
-    table = write_leaderboard(run, store.folder)
-    write_figures(run, store.folder, table)
+    table = leaderboard(run)
     print_leaderboard(run, console, table)
+    write_leaderboard(run, store.folder, table)
+    write_figures(run, store.folder, table)
     console.print(
         f"Tables and figures: {store.folder}/leaderboard.md, .csv, .json and figures/",
         soft_wrap=True,

@@ -96,6 +96,11 @@ def folder_data_set(folder: Path) -> tuple[str, Source]:
     Raises:
         ConfigurationError: There is no such folder.
     """
+    if folder.is_file():
+        raise ConfigurationError(
+            f"--data {folder}: is a file. Register it first: "
+            f"python -m medbench datasets add NAME {folder}"
+        )
     if not folder.is_dir():
         raise ConfigurationError(
             f"--data {folder}: there is no such folder. Name a folder that has one sub-folder of "
@@ -142,8 +147,10 @@ def read_datasets(file: Path) -> dict[str, Source]:
     sources: dict[str, Source] = {}
     for name, entry in document.mapping.items():
         where = document.place(name)
+        if not isinstance(name, str):
+            raise ConfigurationError(f'{where}: {name!r} is no name. Write it in quotes: "{name}".')
         try:
-            check_name(str(name))
+            check_name(name)
         except ConfigurationError as error:
             raise ConfigurationError(f"{where}: {error}") from None
         if not isinstance(entry, dict) or "source" not in entry:
@@ -178,6 +185,10 @@ class YamlDocument:
             content = yaml.safe_load(text)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{file}: cannot be read ({error}).") from error
+        except RecursionError:
+            raise ConfigurationError(
+                f"{file}: entries are nested too deeply or contain themselves. Write them plainly."
+            ) from None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f", line {mark.line + 1}" if mark else ""
@@ -188,7 +199,12 @@ class YamlDocument:
         if not isinstance(content, dict):
             raise ConfigurationError(f"{file}: must be a mapping of names to entries.")
         self.mapping: dict[str, Any] = content
-        self._refuse_repeated_keys(self._node)
+        try:
+            self._refuse_repeated_keys(self._node)
+        except RecursionError:
+            raise ConfigurationError(
+                f"{file}: entries contain themselves. Write them plainly."
+            ) from None
 
     def _refuse_repeated_keys(self, node: yaml.Node | None) -> None:
         if isinstance(node, yaml.MappingNode):

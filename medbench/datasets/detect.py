@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from medbench.datasets.csv_files import SPLIT_WORDS, is_file, read_csv
 from medbench.datasets.sources.npz import load_npz
-from medbench.datasets.sources.table import read_csv
 from medbench.errors import DatasetError
 
 _FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_path", "path", "filepath", "img")
@@ -19,7 +19,7 @@ _GROUP_COLUMNS = (
     "lesion_id", "study_id", "case_id",
 )  # fmt: skip
 _SPLIT_COLUMNS = ("split", "fold", "set", "subset", "partition")
-_SPLIT_VALUES = {"train", "training", "val", "valid", "validation", "test", "testing"}
+_ROWS_LOOKED_AT = 20
 _MOST_CLASSES = 100
 
 
@@ -83,9 +83,16 @@ def _detect_table(
     if group is not None:
         entry["group"] = group
     split = _named(rows, _SPLIT_COLUMNS)
-    if split is not None and set(rows[split].str.strip().str.lower()) <= _SPLIT_VALUES:
+    if split is not None and set(rows[split].str.lower()) <= set(SPLIT_WORDS):
         entry["split"] = split
     return entry
+
+
+def unused_split(entry: dict[str, Any]) -> str | None:
+    """A column that is called like an official split but cannot be taken for one."""
+    if entry["source"] != "table" or "split" in entry:
+        return None
+    return _named(read_csv(Path(entry["path"])), _SPLIT_COLUMNS)
 
 
 def _named(rows: pd.DataFrame, names: Sequence[str]) -> str | None:
@@ -98,8 +105,8 @@ def _file_column(path: Path, rows: pd.DataFrame) -> str:
     """The column whose values are files beside the table."""
     usual = _named(rows, _FILE_COLUMNS)
     for column in [usual, *rows.columns] if usual else list(rows.columns):
-        value = rows[column].iloc[0]
-        if value and (path.parent / value).is_file():
+        values = [value for value in rows[column].head(_ROWS_LOOKED_AT) if value]
+        if any(is_file(path.parent / value) for value in values):
             return str(column)
     raise DatasetError(
         f"{path}: no column names files that lie in {path.parent}. Put the table beside the "

@@ -116,6 +116,16 @@ def _write(listing: Listing, source: Source, folder: Path, threads: int) -> None
     channels = _channels(listing, source, origins)
     temporary = folder.with_name(f".{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
+    # Take the space now: a memory map of a file with holes dies of a full disk without a word.
+    free = shutil.disk_usage(temporary).free
+    needed = n * size * size * channels
+    if needed > free:
+        temporary.rmdir()
+        raise DatasetError(
+            f"{folder.parent}: the prepared images need {needed / 1e6:,.0f} MB and "
+            f"{free / 1e6:,.0f} MB are free. Free space there, or name another folder with the "
+            "environment variable MEDBENCH_CACHE."
+        )
     images = np.lib.format.open_memmap(
         temporary / "images.npy", mode="w+", dtype=np.uint8, shape=(n, size, size, channels)
     )
@@ -128,8 +138,10 @@ def _write(listing: Listing, source: Source, folder: Path, threads: int) -> None
                 channels=channels,
                 origin=origins[index],
             )
-        except (DatasetError, OSError) as error:
+        except DatasetError as error:
             return str(error)
+        except OSError as error:
+            return f"{origins[index]}: cannot be read ({error.strerror or error})."
         images[index] = decoded.pixels
         return decoded
 

@@ -118,8 +118,11 @@ def _record_dataset(dataset: PlannedDataset, store: RunStore) -> None:
 
 def _reusable(cell: PlannedCell, store: RunStore) -> bool:
     """Whether a cell is finished, and well, under the same key."""
-    record = store.cell_record(cell.id)
-    return record is not None and record["status"] == "ok" and record["key"] == cell.key
+    try:
+        cells = store.read_cell(cell.id)
+    except StoreError:  # a damaged one is run again
+        return False
+    return cells is not None and cells.status == "ok" and cells.record.get("key") == cell.key
 
 
 def _clear_stale(cell: PlannedCell, store: RunStore, watcher: Watcher) -> None:
@@ -127,9 +130,15 @@ def _clear_stale(cell: PlannedCell, store: RunStore, watcher: Watcher) -> None:
     folder = store.cell_folder(cell.id)
     if not (folder / "key.json").exists():
         return
-    before = read_json(folder / "key.json")
-    if before["key"] != cell.key:
-        parts = before["parts"]
+    try:
+        before = read_json(folder / "key.json")
+        key, parts = before["key"], before["parts"]
+        store.read_cell(cell.id)
+    except (StoreError, KeyError, TypeError):
+        watcher.say(f"{cell.id}: run again, because its record is damaged")
+        shutil.rmtree(folder)
+        return
+    if key != cell.key:
         changed = [name for name, value in cell.key_parts.items() if parts.get(name) != value]
         watcher.say(f"{cell.id}: run again, because of other {', '.join(changed)}")
         shutil.rmtree(folder)
@@ -304,7 +313,11 @@ def _messages(
     """What the process says, until it ends; then its end as an error."""
     assert process.stdout is not None
     for line in process.stdout:
-        yield json.loads(line)
+        try:
+            message = json.loads(line)
+        except ValueError:
+            raise _CellFailedError("something else wrote into its messages") from None
+        yield message
     code = process.wait()
     logged = log.read_bytes()[logged_before:].decode(errors="replace")
     lines = [line for line in logged.splitlines() if line.strip()]

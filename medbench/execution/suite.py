@@ -16,8 +16,8 @@ class Suite(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     title: str = ""
-    datasets: tuple[str, ...]
-    models: tuple[str, ...]
+    datasets: tuple[str, ...] = Field(min_length=1)
+    models: tuple[str, ...] = Field(min_length=1)
     budget: str = "quick"
     folds: int = Field(default=5, ge=2)
     repeats: int = Field(default=1, ge=1)

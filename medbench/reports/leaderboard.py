@@ -66,6 +66,8 @@ HOW_TO_READ = (
 
 _NAMED_CLASSES = 12
 """Above this many classes their names do not fit into a line."""
+_FULL_WIDTH = 78
+"""Terminals narrower than this (columns) get the models and their AUROC only."""
 _STATUS_ORDER = {"ok": 0, "partial": 1, "failed": 2, "skipped": 3}
 _REPEAT = re.compile(r"r(\d+)f\d+")
 
@@ -258,7 +260,9 @@ def describe_dataset(record: Mapping[str, Any]) -> str:
     return "; ".join(parts) + "."
 
 
-def write_leaderboard(run: RunResult, folder: Path) -> pd.DataFrame:
+def write_leaderboard(
+    run: RunResult, folder: Path, table: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Write ``leaderboard.csv``, ``leaderboard.json`` and ``leaderboard.md`` into a folder.
 
     In the CSV a name or note that a spreadsheet would take for a formula begins with ``'``.
@@ -269,7 +273,7 @@ def write_leaderboard(run: RunResult, folder: Path) -> pd.DataFrame:
     Raises:
         StoreError: The folder cannot be written, or the run is incomplete.
     """
-    table = leaderboard(run)
+    table = leaderboard(run) if table is None else table
     rows = [
         {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
         for _, rows in _by_dataset(table)
@@ -357,16 +361,20 @@ def _print_dataset(
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("model", overflow="fold", min_width=8)
     grid.add_column(Text("AUROC [95% CI]"), no_wrap=True)
-    for title in ("bal. acc.", "inner", "time", "size"):
+    more = ("bal. acc.", "inner", "time", "size") if console.width >= _FULL_WIDTH else ()
+    for title in more:
         grid.add_column(title, justify="right", no_wrap=True)
     for row in rows:
-        grid.add_row(
-            Text(plain(row["model"])),
-            Text(_auroc_text(row), style="" if row["status"] == "ok" else "yellow"),
+        numbers = (
             format_score(row["balanced_accuracy"]),
             format_score(row["inner_score"]),
             format_seconds(row["seconds"]),
             format_megabytes(row["size_mb"]),
+        )
+        grid.add_row(
+            Text(plain(row["model"])),
+            Text(_auroc_text(row), style="" if row["status"] == "ok" else "yellow"),
+            *numbers[: len(more)],
         )
     console.print(grid)
     for row in rows:

@@ -48,3 +48,30 @@ def test_models_can_be_listed_and_shown(capsys):
     assert main(["models", "info", "hog-svm"]) == 0
     shown = capsys.readouterr().out
     assert "Dalal" in shown and "kernel is rbf" in shown
+
+
+def test_a_file_that_cannot_be_appended_to_stays_and_the_entry_is_shown(
+    class_folders, capsys, tmp_path
+):
+    file = tmp_path / "datasets.yaml"
+    file.write_text("{a: {source: phantoms}}")
+    assert main(["datasets", "add", "mine", str(class_folders())]) == 2
+    assert "Paste this into it" in capsys.readouterr().err
+    assert file.read_text() == "{a: {source: phantoms}}"
+
+
+def test_the_next_command_that_is_printed_works(class_folders, capsys):
+    root = str(class_folders(per_class=12))
+    assert main(["datasets", "add", "mine", root, "--datasets-file", "my.yaml"]) == 0
+    shown = capsys.readouterr().out
+    line = next(line for line in shown.splitlines() if line.startswith("Run it: "))
+    arguments = line.removeprefix("Run it: python -m medbench ").split()
+    assert arguments[-2:] == ["--datasets-file", "my.yaml"]
+    small = ["--models", "majority", "--folds", "2", "--out", "out"]
+    assert main([*arguments, *small]) == 0
+
+
+def test_a_file_given_as_data_says_how_to_register_it(capsys, tmp_path):
+    (tmp_path / "t.csv").write_text("file,label\n")
+    assert main(["run", "--data", "t.csv"]) == 2
+    assert "datasets add NAME t.csv" in capsys.readouterr().err

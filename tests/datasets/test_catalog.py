@@ -76,3 +76,17 @@ def test_a_missing_data_folder_names_the_option_or_the_variable(tmp_path, monkey
     monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path / "no"))
     with pytest.raises(ConfigurationError, match="MEDBENCH_DATA"):
         load_catalog()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("2024: {source: phantoms}", 'Write it in quotes: "2024"'),
+        ("a: &x {source: phantoms, notes: *x}", "contain themselves"),
+        ("a: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+    ],
+)
+def test_strange_yaml_is_an_error_not_a_crash(tmp_path, text, message):
+    with pytest.raises(ConfigurationError, match=r"datasets\.yaml") as error:
+        read_datasets(write(tmp_path, text))
+    assert message in str(error.value)

@@ -210,3 +210,83 @@ def test_a_file_that_is_no_npz_is_named(tmp_path):
     (tmp_path / "x.npz").write_text("hello")
     with pytest.raises(DatasetError, match=r"x.npz: cannot be read"):
         NpzSource(path=str(tmp_path / "x.npz")).listing()
+
+
+def test_folders_called_train_and_test_are_no_classes(class_folders):
+    root = class_folders(classes=("train", "test"))
+    with pytest.raises(DatasetError, match="parts of a split, not classes"):
+        FolderSource(path=str(root)).listing()
+
+
+def test_links_to_folders_and_to_nowhere_are_refused_not_passed_over(class_folders, tmp_path):
+    root = class_folders()
+    (root / "a" / "more").symlink_to(tmp_path)
+    with pytest.raises(DatasetError, match="this link leads to a folder"):
+        FolderSource(path=str(root)).listing()
+    (root / "a" / "more").unlink()
+    (root / "a" / "gone.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DatasetError, match="this link leads nowhere"):
+        FolderSource(path=str(root)).listing()
+
+
+def test_blanks_around_labels_and_in_patients_make_no_difference(table):
+    rows = [("a/00.png", "a ", "P 1"), ("a/01.png", " a", "P  1 "), ("b/00.png", "b", "nan")]
+    source = TableSource(path=str(table(rows, columns=("file", "label ", " patient"))))
+    source = source.model_copy(update={"group": "patient"})
+    listing = source.listing()
+    assert listing.classes == ("a", "b")
+    assert listing.table["group"].tolist() == ["P 1", "P 1", ""]
+
+
+def test_one_file_under_two_names_is_refused(table):
+    rows = [("a/00.png", "a"), ("./a/00.png", "b"), ("b/00.png", "b")]
+    with pytest.raises(DatasetError, match="is named in two rows"):
+        TableSource(path=str(table(rows, columns=("file", "label")))).listing()
+
+
+def test_a_group_table_with_two_rows_for_a_file_is_refused(class_folders, tmp_path):
+    root = class_folders(per_class=1)
+    table = tmp_path / "groups.csv"
+    table.write_text("file,group\na/00.png,p1\na/00.png,p2\nb/00.png,p3\n")
+    entry = {"path": str(root), "groups": {"table": str(table)}}
+    with pytest.raises(DatasetError, match=r"'a/00.png' is named in two rows"):
+        FolderSource.model_validate(entry).listing()
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_an_error_not_a_crash(table, name):
+    path = table([("a/00.png", "a"), (name, "b")], columns=("file", "label"))
+    with pytest.raises(DatasetError):
+        TableSource(path=str(path)).listing()
+
+
+def test_a_table_with_semicolons_says_so(tmp_path):
+    (tmp_path / "t.csv").write_text("file;label\na.png;a\n")
+    with pytest.raises(DatasetError, match="Save it with commas"):
+        TableSource(path=str(tmp_path / "t.csv")).listing()
+
+
+def test_a_huge_label_or_a_gap_in_the_labels_is_named_at_once(tmp_path):
+    for label, message in ((10**9, "whole numbers"), (5, "no image has label 2")):
+        labels = np.array([[0], [1], [label], [0], [1], [0]])
+        np.savez(tmp_path / "x.npz", **arrays(train_labels=labels))
+        with pytest.raises(DatasetError, match=message):
+            NpzSource(path=str(tmp_path / "x.npz")).listing()
+
+
+@pytest.mark.parametrize("damage", ["empty", "flipped", "single"])
+def test_a_damaged_npz_never_advises_to_unpickle(tmp_path, damage):
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, **arrays())
+    if damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "flipped":
+        content = bytearray(path.read_bytes())
+        content[200:400] = bytes(200)
+        path.write_bytes(bytes(content))
+    else:
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    with pytest.raises(DatasetError, match="cannot be read as an npz archive") as error:
+        NpzSource(path=str(path)).listing()
+    assert "unsafe" not in str(error.value)

@@ -308,3 +308,14 @@ def test_a_run_without_cells_prints_a_sentence(factory, tmp_path):
 )
 def test_numbers_and_names_as_text(got, expected):
     assert got == expected
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_narrow_terminal_still_shows_models_and_intervals(factory, width):
+    factory.dataset(n_folds=1)
+    factory.model("hog-svm", 1.0)
+    stream = io.StringIO()
+    console = Console(file=stream, width=width)
+    print_leaderboard(factory.run(), console)
+    row = next(line for line in stream.getvalue().splitlines() if "hog-svm" in line)
+    assert " to " in row and row.rstrip().endswith(")")

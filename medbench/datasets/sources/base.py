@@ -54,7 +54,10 @@ class Source(BaseModel, ABC):
         Raises:
             DatasetError: None has it; the message says where it was looked for and the remedy.
         """
-        wanted = Path(path).expanduser()
+        try:
+            wanted = Path(path).expanduser()
+        except RuntimeError:  # ~somebody who is not a user here
+            wanted = Path(path)
         places = [wanted] if wanted.is_absolute() else [root / wanted for root in self._roots]
         for place in places:
             if place.exists():
@@ -73,7 +76,12 @@ def inside(root: Path, name: str, *, named_in: str) -> Path:
     Raises:
         DatasetError: The name leads out of the folder, also through a symbolic link.
     """
-    path = (root / name).resolve()
+    try:
+        path = (root / name).resolve()
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{named_in}: {name[:60]!r} cannot be the name of a file ({error})."
+        ) from None
     if not path.is_relative_to(root.resolve()):
         raise DatasetError(
             f"{named_in}: {name!r} leads out of the data folder {root}. "

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from medbench.datasets.csv_files import SPLIT_WORDS, group_name, read_csv
 from medbench.datasets.listing import Content, Listing
 from medbench.datasets.sources.base import Source, check_classes, inside
 from medbench.errors import DatasetError
@@ -44,7 +45,13 @@ class FolderSource(Source):
         root = self.locate(self.path)
         if not root.is_dir():
             raise DatasetError(f"{root}: not a folder. Use source: table or npz for a file.")
-        folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+        folders = sorted(p for p in root.iterdir() if p.is_dir() and not _ignored(p.name))
+        if folders and all(folder.name.lower() in SPLIT_WORDS for folder in folders):
+            raise DatasetError(
+                f"{root}: its folders are called {', '.join(f.name for f in folders)}, which are "
+                "parts of a split, not classes. Name one of them, or write a table (CSV) with the "
+                "columns file, label and split for datasets add."
+            )
         if self.classes is not None:
             folders = [folder for folder in folders if folder.name in self.classes]
         names: list[str] = []
@@ -79,15 +86,17 @@ class FolderSource(Source):
         if self.groups is None:
             return [""] * len(names)
         path = self.locate(self.groups.table)
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            for column in (self.groups.file, self.groups.group):
-                if column not in (reader.fieldnames or ()):
-                    raise DatasetError(
-                        f"{path}: has no column {column!r}. "
-                        f"Columns: {', '.join(reader.fieldnames or ())}."
-                    )
-            group_of = {row[self.groups.file]: row[self.groups.group] for row in reader}
+        rows = read_csv(path)
+        for column in (self.groups.file, self.groups.group):
+            if column not in rows.columns:
+                raise DatasetError(
+                    f"{path}: has no column {column!r}. Columns: {', '.join(rows.columns)}."
+                )
+        files = rows[self.groups.file]
+        if files.duplicated().any():
+            twice = files[files.duplicated()].iloc[0]
+            raise DatasetError(f"{path}: file {twice!r} is named in two rows. Keep one of them.")
+        group_of = dict(zip(files, map(group_name, rows[self.groups.group]), strict=True))
         if missing := [name for name in names if name not in group_of]:
             raise DatasetError(
                 f"{path}: names no group for {len(missing)} images, first {missing[0]!r}. "
@@ -108,14 +117,40 @@ class FileReader:
 
 
 def files_below(folder: Path, root: Path) -> list[str]:
-    """Names relative to ``root``, with '/', of all files below ``folder`` that are not hidden."""
-    return sorted(
-        path.relative_to(root).as_posix()
-        for path in folder.rglob("*")
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and path.name not in ("Thumbs.db", "desktop.ini")
-    )
+    """Names relative to ``root``, with '/', of all files below ``folder`` that are not hidden.
+
+    Raises:
+        DatasetError: A folder cannot be read, or a link leads to a folder or nowhere; nothing
+            is passed over in silence.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DatasetError(
+            f"{error.filename}: this folder cannot be read ({error.strerror}). "
+            "Mend its permissions or take it away."
+        )
+
+    names: list[str] = []
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not _ignored(name)]
+        for name in [*folders, *files]:
+            path = Path(place) / name
+            if path.is_symlink() and not path.is_file():
+                raise DatasetError(
+                    f"{path}: this link leads {'to a folder' if path.is_dir() else 'nowhere'}. "
+                    "Put what it stands for in its place, or remove it."
+                )
+        names += [
+            (Path(place) / name).relative_to(root).as_posix()
+            for name in files
+            if not _ignored(name)
+        ]
+    return sorted(names)
+
+
+def _ignored(name: str) -> bool:
+    """Hidden, or left by an operating system."""
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 def file_signature(paths: Sequence[Path]) -> str:

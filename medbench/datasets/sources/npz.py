@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,17 @@ from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import Source
 from medbench.datasets.sources.folder import file_signature
 from medbench.errors import DatasetError
+
+_LARGEST_LABEL = 1_000_000
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class NpzSource(Source):
@@ -79,13 +91,22 @@ class NpzSource(Source):
             raise DatasetError(
                 f"{path}: {len(pixels)} {part}_images but {len(labels)} {part}_labels."
             )
-        if not np.issubdtype(labels.dtype, np.integer) or (len(labels) and labels.min() < 0):
+        whole = np.issubdtype(labels.dtype, np.integer)
+        if not whole or (len(labels) and not 0 <= labels.min() <= labels.max() <= _LARGEST_LABEL):
             raise DatasetError(f"{path}: {part}_labels must be whole numbers from 0 on.")
+        if not len(labels) and part != "val":
+            raise DatasetError(f"{path}: {part}_images is empty.")
         return pixels, labels.astype(np.int64)  # type: ignore[return-value]
 
     def _classes(self, path: Path, labels: NDArray[np.int64]) -> tuple[str, ...]:
         present = np.unique(labels)
-        n_classes = len(self.classes) if self.classes else int(labels.max()) + 1
+        if self.classes is None and len(present) != labels.max() + 1:
+            lacking = next(i for i in range(labels.max()) if i not in set(present.tolist()))
+            raise DatasetError(
+                f"{path}: labels go up to {labels.max()}, but no image has label {lacking}. "
+                "Number the classes from 0 on without gaps."
+            )
+        n_classes = len(self.classes) if self.classes else len(present)
         if labels.max() >= n_classes:
             raise DatasetError(
                 f"{path}: label {labels.max()} is outside the {n_classes} classes that the field "
@@ -102,10 +123,16 @@ def load_npz(path: Path) -> dict[str, NDArray[np.generic]]:
     Raises:
         DatasetError: It is damaged, or holds Python objects.
     """
+    remedy = "cannot be read as an npz archive of plain arrays"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DatasetError(f"{path}: {remedy}; it is a single array (.npy).")
+        with archive:
             return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+    except _DAMAGED as error:
+        # NumPy's own words advise to unpickle what it does not know; they are not passed on.
         raise DatasetError(
-            f"{path}: cannot be read as an npz archive of plain arrays ({error}). Get it again."
+            f"{path}: {remedy} ({type(error).__name__}): it is damaged, something else, or holds "
+            "Python objects. Get it again."
         ) from error

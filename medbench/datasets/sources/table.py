@@ -7,20 +7,13 @@ from pathlib import Path
 import pandas as pd
 from pydantic import Field
 
+from medbench.datasets.csv_files import SPLIT_WORDS, group_name, is_file, read_csv
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import Source, check_classes, inside
 from medbench.datasets.sources.folder import FileReader, file_signature
 from medbench.errors import DatasetError
 
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+_MISSING_LABEL = ("", "nan")
 
 
 class TableSource(Source):
@@ -45,7 +38,7 @@ class TableSource(Source):
         path = self.locate(self.path)
         root = self.locate(self.images) if self.images is not None else path.parent
         rows = self._filtered(read_csv(path), path)
-        if blank := [i for i, label in enumerate(rows[self.label]) if not label.strip()]:
+        if blank := [i for i, v in enumerate(rows[self.label]) if v.lower() in _MISSING_LABEL]:
             raise DatasetError(
                 f"{path}: {len(blank)} rows have no {self.label!r}, first for file "
                 f"{rows[self.file].iloc[blank[0]]!r}. Fill it in or leave the rows out with where."
@@ -57,7 +50,7 @@ class TableSource(Source):
             {
                 "origin": rows[self.file].tolist(),
                 "label": pd.Series([classes.index(label) for label in labels], dtype="int64"),
-                "group": rows[self.group].tolist() if self.group else "",
+                "group": [group_name(v) for v in rows[self.group]] if self.group else "",
                 "split": self._splits(rows, path),
             }
         )
@@ -86,7 +79,7 @@ class TableSource(Source):
 
     def _files(self, root: Path, names: list[str], path: Path) -> list[Path]:
         paths = [inside(root, name, named_in=str(path)) for name in names]
-        missing = [n for n, file in zip(names, paths, strict=True) if not file.is_file()]
+        missing = [n for n, file in zip(names, paths, strict=True) if not is_file(file)]
         if missing:
             listed = ", ".join(repr(name) for name in missing[:5])
             raise DatasetError(
@@ -94,35 +87,18 @@ class TableSource(Source):
                 f"{', ...' if len(missing) > 5 else ''}. Put them there, name their folder in the "
                 "field images, or leave the rows out."
             )
-        if len(set(names)) != len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+        if len(set(paths)) != len(paths):
+            twice = pd.Series(names)[pd.Series(paths).duplicated()].iloc[0]
             raise DatasetError(f"{path}: file {twice!r} is named in two rows. Keep one of them.")
         return paths
 
     def _splits(self, rows: pd.DataFrame, path: Path) -> list[str]:
         if self.split is None:
             return [""] * len(rows)
-        values = [value.strip().lower() for value in rows[self.split]]
-        if wrong := sorted({value for value in values if value not in _SPLITS}):
+        values = [value.lower() for value in rows[self.split]]
+        if wrong := sorted({value for value in values if value not in SPLIT_WORDS}):
             raise DatasetError(
                 f"{path}: column {self.split!r} holds {', '.join(map(repr, wrong[:5]))}; "
                 "it must say train, val or test in every row."
             )
-        return [_SPLITS[value] for value in values]
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """All columns as text, nothing guessed.
-
-    Raises:
-        DatasetError: It is not a CSV or has no rows.
-    """
-    try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
-        raise DatasetError(
-            f"{path}: cannot be read as a CSV ({error}). Save it as UTF-8, with a header line."
-        ) from error
-    if rows.empty:
-        raise DatasetError(f"{path}: has no rows.")
-    return rows
+        return [SPLIT_WORDS[value] for value in values]
