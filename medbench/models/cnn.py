@@ -23,6 +23,9 @@ _LAST_SIDE = 4
 """Stages halve the image until its side would fall below this (pixels)."""
 _MAX_STAGES = 4
 _MAX_WIDTH = 256
+_WIDTHS = (16, 32)
+"""Multiples of 16: with 8 filters in residual blocks of 128-px images TensorFlow 2.21's oneDNN
+kernels for AVX-512 overwrite the heap, and the process crashes (not with oneDNN off)."""
 _PATIENCE = 10
 _MOMENTUM = 0.9
 """Of batch normalisation: Keras' 0.99 lags behind for many epochs of a small data set."""
@@ -51,7 +54,7 @@ class Cnn(ModelFamily):
         """Size, regularisation and optimiser; the default learns in seconds on a CPU."""
         space.choice("blocks", ["plain", "residual"], default="residual")
         space.integer("depth", 1, 3, default=1)
-        space.choice("width", [8, 16, 32], default=16)
+        space.choice("width", _WIDTHS, default=16)
         space.real("dropout", 0.0, 0.5, default=0.2)
         space.choice("augmentation", ["none", "light", "strong"], default="light")
         space.choice("optimizer", ["adam", "sgd"])

@@ -18,7 +18,7 @@ from medbench.models.space import SearchSpace
 
 pytest.importorskip("keras")
 SIDE = 20
-FAST = {"depth": 1, "width": 8, "blocks": "plain", "augmentation": "light", "batch_size": 16}
+FAST = {"depth": 1, "width": 16, "blocks": "plain", "augmentation": "light", "batch_size": 16}
 
 
 class Recorder(Progress):

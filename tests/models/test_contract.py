@@ -20,7 +20,7 @@ FAMILIES = {
         "image_size": 20,
         "params": {
             "blocks": "plain",
-            "width": 8,
+            "width": 16,
             "augmentation": "none",
             "batch_size": 16,
             "learning_rate": 1e-2,
