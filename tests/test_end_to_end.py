@@ -301,6 +301,8 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A job that a shell put into the background was told to ignore SIGINT, and so were we.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     trials = Path("out/cells/phantoms-mr/xgboost/r0f0/trials.jsonl")
     deadline = time.monotonic() + 120
