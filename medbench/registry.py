@@ -1,4 +1,4 @@
-"""Names -> model families, sources and tuners: built in (loaded on first use) or plugged in."""
+"""Names -> model families, sources and tuners: built in, installed, or from a plugin file."""
 
 from __future__ import annotations
 
@@ -7,38 +7,94 @@ import importlib
 import importlib.util
 import re
 import sys
+import warnings
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from medbench.errors import PluginError, unknown_name
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
 
 T = TypeVar("T", bound=type)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NAME_RULE = "use lower-case letters, digits, '-', '_' and '.', beginning with a letter or digit."
+_FILE_MODULE = "medbench_plugin_"
+"""How the module of a plugin file is named in this process."""
+
+
+class PluginWarning(UserWarning):
+    """An installed plugin cannot be used; everything else goes on without it."""
 
 
 class Registry:
     """One kind of thing that can be added by name.
 
     Built-in names point to ``"module:Class"`` and are imported on first use, so that listing
-    names costs nothing and TensorFlow is never imported for a model that does not need it.
+    names costs nothing and TensorFlow is never imported for a model that does not need it. The
+    same holds for what installed packages declare as entry points; one that turns out to be
+    broken is an error where it was asked for by name, and a ``PluginWarning`` elsewhere.
     """
 
-    def __init__(self, noun: str, base: str, builtin: Mapping[str, str]) -> None:
-        """``base``: ``"module:Class"`` that everything registered must be a subclass of."""
+    def __init__(
+        self, noun: str, base: str, builtin: Mapping[str, str], group: str | None = None
+    ) -> None:
+        """An empty registry but for what is built in.
+
+        Args:
+            noun: What its things are called in messages.
+            base: ``"module:Class"`` that everything registered must be a subclass of.
+            builtin: ``"module:Class"`` by name.
+            group: The group of entry points by which packages add to it; None for no such group.
+        """
         self.noun = noun
+        self.group = group
         self._base = base
         self._builtin = dict(builtin)
         self._registered: dict[str, type] = {}
+        self._broken: dict[str, str] = {}
 
     def names(self) -> list[str]:
-        """All registered names, built-in ones first, in their order of registration."""
-        return [*self._builtin, *self._registered]
+        """All names: built in, of plugin files, installed; not those found broken so far.
+
+        Nothing is imported: an installed one may yet turn out to be broken, see ``usable``.
+        """
+        installed = [name for name in self._installed if name not in self._broken]
+        return [*self._builtin, *self._registered, *installed]
+
+    def usable(self) -> list[str]:
+        """The names whose classes can be loaded; a ``PluginWarning`` tells of each other one."""
+        names = []
+        for name in self.names():
+            try:
+                self.get(name)
+            except PluginError as error:
+                _warn(str(error))
+            else:
+                names.append(name)
+        return names
 
     def added(self) -> list[str]:
-        """Names that plugins registered."""
-        return list(self._registered)
+        """Names that plugin files registered; they run without being asked for by name."""
+        return [n for n, cls in self._registered.items() if cls.__module__.startswith(_FILE_MODULE)]
+
+    def origin(self, name: str) -> str:
+        """Where a name comes from: ``"built in"``, a package with its version, or a file."""
+        if name in self._builtin:
+            return "built in"
+        if name in self._registered:
+            module = self._registered[name].__module__
+            return Path(getattr(sys.modules.get(module), "__file__", None) or module).name
+        return _told(self._installed[name])
+
+    def distribution(self, name: str) -> Distribution | None:
+        """The installed package that a name comes from; None for what is built in or of a file."""
+        if name in self._builtin or name in self._registered or name not in self._installed:
+            return None
+        return self._installed[name].dist
 
     def register(self, name: str) -> Callable[[T], T]:
         """Class decorator that adds a class under ``name``.
@@ -47,26 +103,20 @@ class Registry:
             PluginError: The name is malformed or already taken.
         """
         if not _NAME.fullmatch(name):
-            raise PluginError(
-                f"{name!r} cannot be the name of a {self.noun}: use lower-case letters, digits, "
-                "'-', '_' and '.', beginning with a letter or digit."
-            )
+            raise PluginError(f"{name!r} cannot be the name of a {self.noun}: {_NAME_RULE}")
 
         def add(cls: T) -> T:
-            if name in self._builtin or name in self._registered:
+            taken = name in self._builtin or name in self._registered
+            if not taken and name in self._installed:
+                if _package(cls.__module__) == _package(self._installed[name].value):
+                    return cls  # a package may also decorate what its entry point names
+                taken = True
+            if taken:
                 raise PluginError(
-                    f"{self.noun} {name!r} is registered twice (second time by "
-                    f"{cls.__module__}.{cls.__qualname__}). Give one of them another name."
+                    f"{self.noun} {name!r} is registered twice (first: {self.origin(name)}, second "
+                    f"time by {cls.__module__}.{cls.__qualname__}). Give one of them another name."
                 )
-            base = _load(self._base)
-            if not (isinstance(cls, type) and issubclass(cls, base)):
-                raise PluginError(f"{self.noun} {name!r}: {cls!r} is no subclass of {self._base}.")
-            if lacking := sorted(getattr(cls, "__abstractmethods__", ())):
-                raise PluginError(
-                    f"{self.noun} {name!r}: {cls.__qualname__} does not define "
-                    f"{', '.join(lacking)}."
-                )
-            cls.name = name  # type: ignore[attr-defined]
+            self._check(name, cls)
             self._registered[name] = cls
             return cls
 
@@ -76,6 +126,7 @@ class Registry:
         """The class registered under ``name``.
 
         Raises:
+            PluginError: The installed plugin of that name cannot be used; the message says why.
             UnknownNameError: Nothing is registered under it; the message lists the close names.
         """
         if name in self._registered:
@@ -84,12 +135,86 @@ class Registry:
             cls = _load(self._builtin[name])
             cls.name = name
             return cls
+        if name in self._installed and name not in self._broken:
+            return self._get_installed(name)
+        if name in self._broken:
+            raise PluginError(self._broken[name])
         raise unknown_name(self.noun, name, self.names())
+
+    def _get_installed(self, name: str) -> Any:
+        point = self._installed[name]
+        try:
+            cls = point.load()
+            self._check(name, cls)
+        except (Exception, SystemExit) as error:  # as in load_plugin: it is the author's code
+            self._broken[name] = (
+                f"{self.noun} {name!r} of {_told(point)} cannot be used: {_reason(error)} Repair "
+                "that package, or uninstall it."
+            )
+            raise PluginError(self._broken[name]) from error
+        return cls
+
+    def _check(self, name: str, cls: Any) -> None:
+        """Name a class if it may be registered.
+
+        Raises:
+            PluginError: It is no class of this kind, or an abstract one.
+        """
+        base = _load(self._base)
+        if not (isinstance(cls, type) and issubclass(cls, base)):
+            raise PluginError(f"{self.noun} {name!r}: {cls!r} is no subclass of {self._base}.")
+        if lacking := sorted(getattr(cls, "__abstractmethods__", ())):
+            raise PluginError(
+                f"{self.noun} {name!r}: {cls.__qualname__} does not define {', '.join(lacking)}."
+            )
+        cls.name = name  # type: ignore[attr-defined]
+
+    @cached_property
+    def _installed(self) -> dict[str, EntryPoint]:
+        """Entry points by name; of several packages that claim one, the first by alphabet stays.
+
+        Looked for when a name is wanted that is not built in: every installed package is read.
+        """
+        from importlib.metadata import entry_points
+
+        found: dict[str, EntryPoint] = {}
+        for point in sorted(entry_points(group=self.group or ""), key=_told):
+            name, claim = point.name, f"{self.noun} {point.name!r} of {_told(point)}"
+            if not _NAME.fullmatch(name):
+                self._broken[name] = f"{claim} cannot be used under that name: {_NAME_RULE}"
+                _warn(self._broken[name])
+            elif name in self._builtin:
+                _warn(f"{claim} is left out: a built-in one has that name.")
+            elif name in found:
+                _warn(f"{claim} is left out: {_told(found[name])} has one of that name.")
+            else:
+                found[name] = point
+        return found
 
 
 def _load(target: str) -> Any:
     module, attribute = target.split(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def _package(target: str) -> str:
+    """The top-level package of a module's name or of ``"module:Class"``."""
+    return re.split(r"[.:]", target, maxsplit=1)[0]
+
+
+def _told(point: EntryPoint) -> str:
+    """The package that declares an entry point, with its version, in a reader's words."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+
+
+def _reason(error: BaseException) -> str:
+    """Why a plugin's code failed, as one sentence."""
+    text = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+    return text if text.endswith(".") else f"{text}."
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, PluginWarning, stacklevel=2)
 
 
 models = Registry(
@@ -101,7 +226,13 @@ models = Registry(
         "xgboost": "medbench.models.xgboost:XGBoost",
         "cnn": "medbench.models.cnn:Cnn",
         "inceptionv3": "medbench.models.transfer:InceptionV3",
+        "mobilenet": "medbench.models.transfer:MobileNet",
+        "densenet121": "medbench.models.transfer:DenseNet121",
+        "efficientnetb0": "medbench.models.transfer:EfficientNetB0",
+        "resnet50": "medbench.models.transfer:ResNet50",
+        "squeezenet": "medbench.models.transfer:SqueezeNet",
     },
+    "medbench.models",
 )
 sources = Registry(
     "data source",
@@ -110,8 +241,10 @@ sources = Registry(
         "folder": "medbench.datasets.sources.folder:FolderSource",
         "table": "medbench.datasets.sources.table:TableSource",
         "npz": "medbench.datasets.sources.npz:NpzSource",
+        "medmnist": "medbench.datasets.sources.medmnist:MedMnistSource",
         "phantoms": "medbench.datasets.sources.phantoms:PhantomSource",
     },
+    "medbench.sources",
 )
 tuners = Registry(
     "tuner",
@@ -121,6 +254,7 @@ tuners = Registry(
         "keras-tuner": "medbench.tuning.keras_tuner:BayesianTuner",
         "hyperband": "medbench.tuning.keras_tuner:HyperbandTuner",
     },
+    "medbench.tuners",
 )
 
 register_model = models.register
@@ -140,7 +274,7 @@ def load_plugin(path: Path) -> None:
     if not path.is_file():
         raise PluginError(f"--plugin {path}: there is no such file.")
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
-    module_name = f"medbench_plugin_{path.stem}_{digest}"
+    module_name = f"{_FILE_MODULE}{path.stem}_{digest}"
     if module_name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(module_name, path)

@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 
 from medbench.errors import StoreError
 
-FORMAT = 1
-"""Raised whenever an older MedBench could not read what this one writes."""
+FORMAT = 2
+"""Raised whenever what is written changes so that another version could misread it."""
 
 Status = Literal["ok", "failed", "skipped"]
 

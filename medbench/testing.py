@@ -15,7 +15,7 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch, LabelledBatch
-from medbench.datasets.task import Task
+from medbench.datasets.task import Task, membership
 from medbench.features.cache import FeatureCache
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
+from medbench.models.per_label import PerLabel
 from medbench.models.space import Choice, Integer, Parameter, Real, SearchSpace
 from medbench.models.weights import Weights
 
@@ -292,12 +293,17 @@ def check_learns(
     params: Mapping[str, Any] | None = None,
 ) -> None:
     """The AUROC on new images with an easy blob is above .5 for every class."""
-    for data in _applicable(family_class, image_size):
-        probabilities = _fitted(family_class, data, params).predict_proba(
-            _unlabelled(data.validation)
-        )
+    several = _multi_label_data(image_size)
+    cases = _applicable(family_class, image_size)
+    for data in [*cases, several] if family_class().skip(several.task) is None else cases:
+        classifier = _build(family_class, data.task, params)
+        classifier.fit(data.train, data.validation, Progress())
+        probabilities = classifier.predict_proba(_unlabelled(data.validation))
+        shown = membership(data.validation.labels, len(data.task.classes))
         for label, name in enumerate(data.task.classes):
-            area = _area(probabilities[:, label], data.validation.labels == label)
+            if not shown[:, label].any():
+                continue
+            area = _area(probabilities[:, label], shown[:, label])
             _require(
                 area > 0.5,
                 f"AUROC of class {name!r} is {area:.2f} on images that are easy to tell apart; "
@@ -306,9 +312,43 @@ def check_learns(
             )
 
 
+def check_task_kinds(
+    family_class: type[ModelFamily],
+    *,
+    image_size: int = 32,
+    params: Mapping[str, Any] | None = None,
+) -> None:
+    """Ordered classes, and several labels an image (also one that training never shows)."""
+    rising = synthetic_data(n_classes=3, channels=1, image_size=image_size)
+    several = _multi_label_data(image_size)
+    for task, data in (
+        (replace(rising.task, kind="ordinal"), rising),
+        (several.task, several),
+    ):
+        if family_class().skip(task) is not None:
+            continue
+        data = replace(data, task=task)
+        classifier = _build(family_class, task, params)
+        classifier.fit(data.train, data.validation, Progress())
+        images = _unlabelled(data.validation)
+        probabilities = classifier.predict_proba(images)
+        _check_probabilities(probabilities, data)
+        with tempfile.TemporaryDirectory() as folder:
+            classifier.save(Path(folder))
+            loaded = _build(family_class, task, params)
+            loaded.load(Path(folder))
+            _require_equal(
+                probabilities,
+                loaded.predict_proba(images),
+                _SAME_IN_ANOTHER_BATCH,
+                f"a saved and loaded classifier of a {task.kind} task predicts otherwise.",
+            )
+
+
 MODEL_CHECKS: dict[str, Check] = {
     "space": check_space,
     "probabilities": check_probabilities,
+    "task kinds": check_task_kinds,
     "missing class": check_missing_class,
     "determinism": check_determinism,
     "save and load": check_save_and_load,
@@ -398,6 +438,34 @@ def _synthetic_batch(
     )
 
 
+def _multi_label_data(image_size: int) -> SyntheticData:
+    """Noise with a blob at the upper left, at the lower right, at both or at neither place.
+
+    The third class is present in no image.
+    """
+    generator = np.random.default_rng(_SEED)
+
+    def batch(per_class: int) -> LabelledBatch:
+        upper_left, lower_right = (
+            _synthetic_batch(generator, per_class, 3, 1, image_size) for _ in range(2)
+        )
+        shown = np.stack([upper_left.labels == 1, lower_right.labels == 2], axis=1)
+        images = np.where(shown[:, :1, None, None], upper_left.images, 0)
+        images = np.maximum(images, np.where(shown[:, 1:, None, None], lower_right.images, 0))
+        return replace(
+            upper_left,
+            images=np.maximum(images, np.uint8(_NOISE[0])),
+            labels=np.pad(shown.astype(np.int64), ((0, 0), (0, 1))),
+            groups=np.arange(len(shown)),
+        )
+
+    names = ("upper-left", "lower-right", "absent")
+    task = Task(classes=names, image_shape=(image_size, image_size, 1), kind="multi-label")
+    return SyntheticData(
+        task=task, train=batch(_TRAIN_PER_CLASS), validation=batch(_VALIDATION_PER_CLASS)
+    )
+
+
 def _cases(image_size: int) -> list[SyntheticData]:
     return [
         synthetic_data(n_classes=2, channels=1, image_size=image_size),
@@ -427,7 +495,10 @@ def _build(
     space = SearchSpace()
     family = family_class()
     family.search_space(space, task)
-    return family.build({**space.defaults(), **(params or {})}, task, _context(family_class))
+    chosen, context = {**space.defaults(), **(params or {})}, _context(family_class)
+    if task.kind == "multi-label" and not family.multi_label:
+        return PerLabel(task, lambda binary: family.build(chosen, binary, context))
+    return family.build(chosen, task, context)
 
 
 def _counts_steps(
@@ -493,6 +564,12 @@ def _check_probabilities(probabilities: NDArray[Any], data: SyntheticData) -> No
         bool(np.isfinite(probabilities).all()),
         "predict_proba returned NaN or infinity; every probability must be finite.",
     )
+    if data.task.kind == "multi-label":
+        _require(
+            bool((probabilities >= 0).all() and (probabilities <= 1 + _SAME).all()),
+            "predict_proba returned values that are not between 0 and 1.",
+        )
+        return
     _require(
         bool((probabilities >= 0).all()) and np.allclose(probabilities.sum(axis=1), 1, atol=_SAME),
         "predict_proba returned rows that are no distributions; make them non-negative, "

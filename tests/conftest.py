@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from pathlib import Path
 
 # Two processes of threads that spin against each other are slower than one thread each.
@@ -19,6 +20,7 @@ from medbench import registry
 
 _REGISTRIES = (registry.models, registry.sources, registry.tuners)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+PACKAGED = Path(__file__).parent / "plugins" / "packaged"
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +41,52 @@ def _no_plugin_stays():
         kind._registered.update(registered)
     for module in [m for m in sys.modules if m.startswith("medbench_plugin_")]:
         del sys.modules[module]
+
+
+def _forget_installed() -> None:
+    for kind in _REGISTRIES:
+        kind.__dict__.pop("_installed", None)
+        kind._broken.clear()
+
+
+@pytest.fixture
+def install(tmp_path_factory, monkeypatch):
+    """Makes files and their entry points look installed, here and in processes started."""
+    site = tmp_path_factory.mktemp("site")
+    monkeypatch.syspath_prepend(str(site))
+    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+
+    def make(name: str, version: str, groups: dict, files: dict[str, str], requires=()) -> Path:
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        points = "\n".join(
+            f"[medbench.{group}]\n" + "\n".join(f"{k} = {v}" for k, v in points.items())
+            for group, points in groups.items()
+        )
+        metadata = [f"Name: {name}", f"Version: {version}"]
+        metadata += [f"Requires-Dist: {text}" for text in requires]
+        texts = {f"{info.name}/entry_points.txt": points}
+        texts[f"{info.name}/METADATA"] = "\n".join(["Metadata-Version: 2.1", *metadata, ""])
+        for file, text in {**texts, **files}.items():
+            (site / file).parent.mkdir(parents=True, exist_ok=True)
+            (site / file).write_text(text)
+        _forget_installed()
+        return site
+
+    yield make
+    _forget_installed()
+    for module, loaded in list(sys.modules.items()):
+        if str(getattr(loaded, "__file__", "")).startswith(str(site)):
+            del sys.modules[module]
+
+
+@pytest.fixture
+def example_plugin(install) -> Path:
+    """The packaged plugin beside the tests, as if installed; the folder it is installed in."""
+    project = tomllib.loads((PACKAGED / "pyproject.toml").read_text())["project"]
+    files = {str(f.relative_to(PACKAGED)): f.read_text() for f in PACKAGED.rglob("*.py")}
+    groups = {k.removeprefix("medbench."): v for k, v in project["entry-points"].items()}
+    return install(project["name"], project["version"], groups, files, project["dependencies"])
 
 
 @pytest.fixture

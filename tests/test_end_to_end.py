@@ -185,8 +185,54 @@ def test_a_failure_is_a_row_with_its_reason_and_the_run_goes_on(class_folders, c
     assert "SIGKILL" in table.loc["dies", "note"]
     assert "needs three classes" in table.loc["shy", "note"]
     assert "not installed: no_such_package" in table.loc["needy", "note"]
+    capsys.readouterr()
     assert main([*arguments, "--trials", "1", "--folds", "2", "--out", "out"]) == 1
-    assert "2 of 10 cells are finished already" in capsys.readouterr().out  # failures are not done
+    shown = capsys.readouterr().out
+    assert "2 of 10 cells are finished already" in shown
+    assert "4 failed cells are kept; --retry failed runs them again" in shown
+    assert "dies x" not in shown  # they were not run again
+    assert "[10/10] set x needy x r0f1: skipped: not installed" in shown  # looked at anew
+    assert pd.read_csv("out/leaderboard.csv")["status"].value_counts()["failed"] == 2
+
+
+MENDED = """
+import os
+from pathlib import Path
+import numpy as np
+from medbench import Classifier, ModelFamily, register_model
+
+class Model(Classifier):
+    def fit(self, train, validation, progress):
+        if not Path(os.environ["MENDED"]).exists():
+            raise ValueError("not mended yet")
+    def predict_proba(self, batch):
+        return np.full((len(batch), 2), 0.5)
+    def save(self, folder): ...
+    def load(self, folder): ...
+
+@register_model("mended")
+class Family(ModelFamily):
+    def search_space(self, space, task): ...
+    def build(self, params, task, context):
+        return Model()
+"""
+
+
+def test_failed_cells_are_run_again_on_request_only(class_folders, tmp_path, monkeypatch, capsys):
+    plugin, mended = tmp_path / "plugin.py", tmp_path / "mended"
+    plugin.write_text(MENDED)
+    monkeypatch.setenv("MENDED", str(mended))
+    arguments = ["run", "--data", str(class_folders(per_class=10)), "--plugin", str(plugin)]
+    arguments += ["--models", "mended", "--trials", "1", "--folds", "2", "--out", "out"]
+    assert main(arguments) == 1
+    mended.write_text("")
+    assert main(arguments) == 1
+    assert main([*arguments, "--retry", "failed", "--dry-run"]) == 0
+    assert "2 cells to run" in capsys.readouterr().out
+    assert main([*arguments, "--retry", "failed"]) == 0
+    assert {cell.status for cell in RunStore(Path("out")).read().cells} == {"ok"}
+    assert main([*arguments, "--retry", "failed"]) == 0
+    assert "2 of 2 cells are finished already" in capsys.readouterr().out
 
 
 SPY = """
@@ -293,6 +339,101 @@ def test_kill_9_in_the_middle_and_the_same_command_again_equals_an_undisturbed_r
     assert_equal_predictions(Path("whole"), Path("killed"))
 
 
+SLOW = PLUGIN.read_text().replace(
+    "        pixels = train",
+    '        __import__("time").sleep(float(__import__("os").environ.get("NAP", "0")))\n'
+    "        pixels = train",
+    1,
+)
+"""The plugin, which sleeps before each fit when told to."""
+
+
+@pytest.fixture
+def two_jobs(class_folders, tmp_path, monkeypatch):
+    """Options of a run of four cells, two at a time; the function starts it and waits until both
+    cells that run have finished a trial."""
+    plugin = tmp_path / "slow.py"
+    plugin.write_text(SLOW)
+    options = ["run", "--data", str(class_folders(per_class=12)), "--plugin", str(plugin)]
+    options += ["--models", "nearest-centroid", "hog-svm", "--trials", "3", "--folds", "2"]
+    options += ["--threads", "1"]
+
+    def start(out: str) -> subprocess.Popen:
+        naps = {**os.environ, "NAP": "1"}
+        process = subprocess.Popen(
+            command(*options, "--models", "nearest-centroid", "--jobs", "2", "--out", out),
+            env=naps,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            # A job that a shell put into the background was told to ignore SIGINT, and so were we.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        trials = [
+            Path(f"{out}/cells/set/nearest-centroid/r0f{fold}/trials.jsonl") for fold in (0, 1)
+        ]
+        deadline = time.monotonic() + 120
+        while not all(file.exists() for file in trials) and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        assert not any((file.parent / "cell.json").exists() for file in trials)
+        return process
+
+    return options, start
+
+
+def ended(run: Path) -> bool:
+    """Whether no process of a run is left, given some time to notice that its parent is gone."""
+    for _ in range(100):
+        if not workers(run):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_two_jobs_that_are_interrupted_and_go_on_equal_one_undisturbed_job(two_jobs, tmp_path, how):
+    options, start = two_jobs
+    assert main([*options, "--out", "whole"]) == 0
+    process = start("out")
+    assert len(workers(tmp_path / "out")) == 2
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    assert ended(tmp_path / "out")
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert "Give the same command again to go on" in errors and "Traceback" not in errors
+        assert not Path("out/.scratch").exists()
+    assert not list(Path("out").rglob("cell.json"))  # being stopped is no failure
+    kept = {file: file.read_bytes() for file in Path("out").rglob("trials.jsonl")}
+    assert len(kept) == 2
+    assert main([*options, "--jobs", "2", "--out", "out"]) == 0
+    assert all(file.read_bytes().startswith(lines) for file, lines in kept.items())
+    assert not Path("out/.scratch").exists()
+    assert_equal_predictions(Path("whole"), Path("out"))
+
+
+def test_a_folder_that_can_no_longer_be_written_ends_every_cell(two_jobs, monkeypatch, capsys):
+    from medbench.errors import StoreError
+
+    options, _ = two_jobs
+    written = RunStore.write_predictions
+
+    def full(store, cell, predictions):
+        if cell.split == "r0f1":
+            raise StoreError(f"{store.folder}: cannot be written (No space left on device).")
+        written(store, cell, predictions)
+
+    monkeypatch.setattr(RunStore, "write_predictions", full)
+    monkeypatch.setenv("NAP", "0.2")
+    assert main([*options, "--jobs", "2", "--out", "out"]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert workers(Path.cwd() / "out") == [] and not Path("out/.scratch").exists()
+    assert not list(Path("out").rglob("r0f1/cell.json"))
+
+
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
     options = ["run", "--datasets", "phantoms-mr", "--models", "xgboost", "--trials", "50"]
     process = subprocess.Popen(
@@ -324,15 +465,7 @@ def test_two_runs_at_once_in_one_folder_are_refused(capsys):
 
 
 def test_an_official_split_is_predicted_once_and_tuned_on_its_validation_part(tmp_path):
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for part, n in (("train", 40), ("val", 12), ("test", 16)):
-        labels = np.arange(n) % 2
-        images = rng.integers(0, 120, (n, 28, 28), dtype=np.uint8)
-        images[labels == 1, 5:12, 5:12] = 230
-        arrays |= {f"{part}_images": images, f"{part}_labels": labels[:, None]}
-    np.savez(tmp_path / "set.npz", **arrays)
-    Path("datasets.yaml").write_text("mine: {source: npz, path: set.npz, image_size: 28}\n")
+    npz_with_an_official_split(tmp_path / "set.npz")
     arguments = ["run", "--datasets", "mine", "--models", "hog-svm", "xgboost", "--out", "out"]
     assert main([*arguments, "--trials", "2"]) == 0
     cells = RunStore(Path("out")).read().cells
@@ -342,6 +475,94 @@ def test_an_official_split_is_predicted_once_and_tuned_on_its_validation_part(tm
         assert cell.record["inner_folds"] == 1
         oof = np.load(f"out/cells/mine/{cell.id.model}/official/oof/0000.npy")
         assert np.isfinite(oof[40:]).all() and np.isnan(oof[:40]).all()
+
+
+def npz_with_an_official_split(file: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part, n in (("train", 40), ("val", 12), ("test", 16)):
+        labels = np.arange(n) % 2
+        images = rng.integers(0, 120, (n, 28, 28), dtype=np.uint8)
+        images[labels == 1, 5:12, 5:12] = 230
+        arrays |= {f"{part}_images": images, f"{part}_labels": labels[:, None]}
+    np.savez(file, **arrays)
+    Path("datasets.yaml").write_text(f"mine: {{source: npz, path: {file.name}, image_size: 28}}\n")
+
+
+def test_with_more_seeds_folds_are_drawn_anew_and_an_official_split_is_repeated(
+    class_folders, tmp_path
+):
+    npz_with_an_official_split(tmp_path / "set.npz")
+    arguments = ["run", "--datasets", "mine", "--data", str(class_folders(per_class=12, name="f"))]
+    arguments += ["--models", "xgboost", "--trials", "1", "--folds", "2", "--seeds", "2"]
+    assert main([*arguments, "--jobs", "2", "--threads", "1", "--out", "out"]) == 0
+    cells = {cell.id: cell for cell in RunStore(Path("out")).read().cells}
+    assert {(c.dataset, c.split) for c in cells} == {
+        ("mine", "official"), ("mine", "official-r1"),
+        ("f", "r0f0"), ("f", "r0f1"), ("f", "r1f0"), ("f", "r1f1"),
+    }  # fmt: skip
+    held = {c.split: tuple(cell.predictions["image"]) for c, cell in cells.items()}
+    assert held["official"] == held["official-r1"] == tuple(range(52, 68))
+    assert held["r0f0"] not in (held["r1f0"], held["r1f1"])
+    assert sorted(held["r1f0"] + held["r1f1"]) == list(range(24))
+    scores = {c.split: cell.predictions["p1"].tolist() for c, cell in cells.items()}
+    assert scores["official"] != scores["official-r1"]  # the same images, another seed
+    assert len({cell.record["key"] for cell in cells.values()}) == len(cells)
+    table = pd.read_csv("out/leaderboard.csv").set_index("dataset")
+    assert table["folds"].to_dict() == {"f": "4/4", "mine": "2/2"}
+
+
+def test_the_total_time_is_divided_recorded_and_the_same_command_goes_on(class_folders, capsys):
+    root = str(class_folders(per_class=12))
+    arguments = ["run", "--data", root, "--models", "majority", "hog-svm", "--trials", "1"]
+    arguments += ["--folds", "2", "--out", "out"]
+    assert main([*arguments, "--total-time", "2m", "--dry-run"]) == 0
+    assert "1 trials / 45 s (an equal share of 2m 00s, 25% of it kept for" in spaced(capsys)
+    assert main([*arguments, "--total-time", "2m"]) == 0
+    configuration = RunStore(Path("out")).read().configuration
+    assert configuration["budget"] == "1 trials / 45 s"
+    assert main([*arguments, "--total-time", "2m"]) == 0
+    assert "4 of 4 cells are finished already" in spaced(capsys)
+    assert main([*arguments, "--total-time", "4m"]) == 2
+    assert "budget: '1 trials / 45 s' there, '1 trials / 90 s' now" in capsys.readouterr().err
+
+
+def spaced(capsys) -> str:
+    """What was printed, without its line breaks."""
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_dry_run_trains_and_writes_nothing_and_estimates(class_folders, tmp_path, capsys):
+    root = str(class_folders(per_class=12))
+    arguments = ["run", "--data", root, "--models", "majority", "hog-svm", "inceptionv3"]
+    arguments += ["--folds", "2"]
+    offline = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9"}
+    before = sorted(tmp_path.rglob("*"))
+    result = subprocess.run(
+        command(*arguments, "--budget", "smoke", "--dry-run"),
+        env=offline, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert sorted(tmp_path.rglob("*")) == before
+    shown = " ".join(result.stdout.split())
+    assert "hog-svm 2 0 2 optuna 3 trials / 20 s" in shown
+    assert "majority 2 0 2 - -" in shown
+    assert "inceptionv3: pretrained weights not here (88 MB to fetch)" in shown
+    assert "6 cells to run, 1 at a time: at most 1m 20s by the seconds of their budgets" in shown
+    assert not list(Path(os.environ["MEDBENCH_CACHE"]).rglob("*.h5"))
+    small = ["run", "--data", root, "--folds", "2", "--out", "out", "--trials", "1", "--models"]
+    assert main([*small, "majority", "hog-svm", "--dry-run"]) == 0
+    assert "4 cells to run, 1 at a time: no bound in seconds" in spaced(capsys)
+    assert main([*small, "hog-svm"]) == 0
+    Path("out/cells/set/hog-svm/r0f1/cell.json").unlink()
+    files = {file: file.stat().st_mtime_ns for file in Path("out").rglob("*")}
+    capsys.readouterr()
+    assert main([*small, "majority", "hog-svm", "--dry-run"]) == 0
+    shown = spaced(capsys)
+    assert "hog-svm 2 1 1 optuna 1 trials" in shown and "majority 2 0 2 - -" in shown
+    assert "3 cells to run, 1 at a time: at most about" in shown
+    assert {file: file.stat().st_mtime_ns for file in Path("out").rglob("*")} == files
+    assert main([*small[:-1], "--folds", "3", "--models", "hog-svm", "--dry-run"]) == 2
+    assert "folds: 2 there, 3 now" in capsys.readouterr().err
 
 
 def test_no_output_names_a_patient_a_file_or_an_absolute_path(class_folders, tmp_path):

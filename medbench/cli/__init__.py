@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import medbench
 
-_VERBS = ("run", "leaderboard", "models", "datasets")
+_VERBS = {
+    "run": "tune models on data sets and write a leaderboard",
+    "leaderboard": "print the leaderboard of a run",
+    "models": "list the model families, or show one",
+    "datasets": "list the data sets, show one, fetch one, or add your own",
+    "doctor": "what of this machine and installation helps or hinders a run",
+}
+"""What each verb does, said here so that ``--help`` need not import them."""
 _INTERRUPTED = 130
 """Exit status after Ctrl-C, by the shell's convention."""
 
@@ -21,11 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 if all went well, 1 if a cell failed, 2 if the input is wrong, 130 after Ctrl-C.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parsed = _parser(arguments).parse_args(arguments)
+
     from medbench.errors import MedBenchError
 
-    parsed = _parser().parse_args(arguments)
     try:
-        status: int = parsed.execute(parsed)
+        with _plugin_warnings_in_a_line():
+            status: int = parsed.execute(parsed)
         sys.stdout.flush()
         return status
     except MedBenchError as error:
@@ -36,6 +49,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except OSError as error:
         return _operating_system(error)
+
+
+@contextlib.contextmanager
+def _plugin_warnings_in_a_line() -> Iterator[None]:
+    """What is wrong with an installed plugin goes to standard error, without Python's details."""
+    from medbench.registry import PluginWarning
+
+    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, PluginWarning):
+            print(f"medbench: warning: {message}", file=sys.stderr)
+        else:
+            before(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        before, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 def _operating_system(error: OSError) -> int:
@@ -52,7 +81,8 @@ def _operating_system(error: OSError) -> int:
     return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str] = tuple(_VERBS)) -> argparse.ArgumentParser:
+    """Understands command lines with the verbs among ``arguments``, and shows all verbs."""
     parser = argparse.ArgumentParser(
         prog="medbench",
         description="An honest AutoML benchmark for medical image classification. "
@@ -60,8 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"medbench {medbench.__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name in _VERBS:
-        module = importlib.import_module(f"medbench.cli.{name}")
-        verb = verbs.add_parser(name, help=module.HELP, description=module.__doc__)
-        module.add_arguments(verb)
+    for name, summary in _VERBS.items():
+        verb = verbs.add_parser(name, help=summary)
+        if name in arguments:
+            module = importlib.import_module(f"medbench.cli.{name}")
+            verb.description = module.__doc__
+            module.add_arguments(verb)
     return parser

@@ -1,8 +1,11 @@
-"""List the data sets, show one, or register one of your own."""
+"""List the data sets, show one, fetch those that can be fetched, or register one of your own."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +13,11 @@ from medbench.cli.options import add_catalog, add_plugin
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
     from medbench.datasets.catalog import Catalog
     from medbench.datasets.sources.base import Source
 
-HELP = "list the data sets, show one, or add your own"
 _MOST_CLASSES_SHOWN = 20
 
 
@@ -26,6 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     info = verbs.add_parser("info", help="one data set: classes, counts, licence")
     info.add_argument("name", metavar="NAME")
     info.set_defaults(execute=show_dataset)
+    get = verbs.add_parser(
+        "fetch",
+        help="download data sets",
+        description="Download data sets into the cache, or below --data-dir where it is given, "
+        "and check them against their official MD5 sums.",
+    )
+    get.add_argument("names", nargs="+", metavar="NAME")
+    get.set_defaults(execute=fetch_datasets)
     add = verbs.add_parser(
         "add",
         help="look at a folder, table or npz and register it",
@@ -38,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--label", metavar="COLUMN", help="the table's column of labels")
     add.add_argument("--group", metavar="COLUMN", help="the table's column of patients")
     add.set_defaults(execute=add_dataset)
-    for verb in (listing, info, add):
+    for verb in (listing, info, get, add):
         add_catalog(verb)
         add_plugin(verb)
 
@@ -53,15 +64,109 @@ def list_datasets(options: argparse.Namespace) -> int:
 
     catalog = _catalog(options)
     table = Table("data set", "what it is", "here", box=box.SIMPLE)
+    other_sizes: list[str] = []  # shown only where they are here: forty rows would hide the rest
     for name, source in catalog.sources.items():
-        table.add_row(name, escape(source.title), "yes" if _is_here(source) else "no")
+        here = source.is_here()
+        if name not in other_sizes or here:
+            table.add_row(name, escape(source.title), "yes" if here else "no")
+        if name not in other_sizes:
+            other_sizes += [variant for variant in source.variants(name) if variant != name]
     console = make_console()
     console.print(table)
     console.print(
-        "Where it says no, name the folder that holds the files with --data-dir or MEDBENCH_DATA.",
+        "Where it says no, fetch it where that is possible (python -m medbench datasets fetch "
+        "NAME), or name the folder that holds the files with --data-dir or MEDBENCH_DATA.",
         soft_wrap=True,
     )
+    if other_sizes:
+        console.print(
+            f"The MedMNIST sets are also known with 64, 128 and 224 pixels, as {other_sizes[0]}.",
+            soft_wrap=True,
+        )
     return 0
+
+
+def fetch_datasets(options: argparse.Namespace) -> int:
+    """Fetch every data set that is named; 1 if one of them could not be had."""
+    from medbench.cli.progress import make_console
+    from medbench.errors import DatasetError
+
+    catalog = _catalog(options)
+    sources = {name: catalog.get(name) for name in options.names}
+    console = make_console()
+    failed = False
+    for name, source in sources.items():
+        try:
+            _fetch(name, source, options.data_dir, console)
+        except DatasetError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            failed = True
+    return int(failed)
+
+
+def download_missing(
+    names: Sequence[str], catalog: Catalog, data_dir: Path | None, console: Console
+) -> None:
+    """Fetch those data sets that are not here and that MedBench can get.
+
+    Raises:
+        DatasetError: One cannot be had.
+    """
+    for name in names:
+        source = catalog.get(name)
+        if source.remote is not None and not source.is_here():
+            _fetch(name, source, data_dir, console)
+
+
+def _fetch(name: str, source: Source, data_dir: Path | None, console: Console) -> None:
+    from medbench.datasets.download import download_folder, fetch
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, markup=False)
+
+    with _download_bar(console) as bar:
+        fetch(name, source, download_folder(data_dir), say=say, progress=bar)
+
+
+@contextlib.contextmanager
+def _download_bar(console: Console) -> Iterator[_Bar | None]:
+    """A line that shows how far a download is, where there is a terminal."""
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield _Bar(progress)
+
+
+class _Bar:
+    """What pooch asks of a progress bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=None, visible=False)
+
+    @property
+    def total(self) -> int:
+        """Bytes to come; 0 where the server does not say."""
+        return int(self._progress.tasks[0].total or 0)
+
+    @total.setter
+    def total(self, n_bytes: int) -> None:
+        self._progress.update(self._task, total=n_bytes or None, visible=True)
+
+    def update(self, n_bytes: int) -> None:
+        """So many bytes more."""
+        self._progress.advance(self._task, n_bytes)
+
+    def reset(self) -> None:
+        """Back to nothing; pooch does it before it fills the bar at the end."""
+        self._progress.update(self._task, completed=0)
+
+    def close(self) -> None:
+        """It is done."""
 
 
 def show_dataset(options: argparse.Namespace) -> int:
@@ -140,27 +245,18 @@ def _catalog(options: argparse.Namespace) -> Catalog:
     return load_catalog(data_dir=options.data_dir, datasets_file=options.datasets_file)
 
 
-def _is_here(source: Source) -> bool:
-    from medbench.errors import DatasetError
-
-    path = getattr(source, "path", None)
-    if path is None:
-        return True
-    try:
-        source.locate(path)
-    except DatasetError:
-        return False
-    return True
-
-
 def _show_listing(source: Source, console: Console) -> None:
+    from medbench.datasets.task import labels_in, membership
     from medbench.reports.text import plain
 
     listing = source.listing()
-    counts = listing.table["label"].value_counts()
-    console.print(f"images: {len(listing.table)}")
+    for note in listing.notes:
+        console.print(f"note: {plain(note)}", markup=False, soft_wrap=True)
+    counts = membership(labels_in(listing.table), len(listing.classes)).sum(axis=0)
+    kind = "" if listing.kind == "multi-class" else f" ({listing.kind})"
+    console.print(f"images: {len(listing.table)}{kind}")
     for index, name in enumerate(listing.classes[:_MOST_CLASSES_SHOWN]):
-        console.print(f"  {plain(name)}: {counts.get(index, 0)}", markup=False)
+        console.print(f"  {plain(name)}: {counts[index]}", markup=False)
     if len(listing.classes) > _MOST_CLASSES_SHOWN:
         console.print(f"  and {len(listing.classes) - _MOST_CLASSES_SHOWN} more classes")
     named = listing.table["group"] != ""

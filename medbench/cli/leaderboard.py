@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-HELP = "print the leaderboard of a run"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``leaderboard``."""

@@ -6,8 +6,6 @@ import argparse
 
 from medbench.cli.options import add_plugin
 
-HELP = "list the model families, or show one"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``models``."""
@@ -22,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def list_models(options: argparse.Namespace) -> int:
-    """Name and first line of every family; what is missing is said."""
+    """Name, first line and origin of every family; what is missing or broken is said."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -33,11 +31,12 @@ def list_models(options: argparse.Namespace) -> int:
 
     for plugin in options.plugin:
         registry.load_plugin(plugin)
-    table = Table("model", "what it is", "", box=box.SIMPLE)
-    for name in registry.models.names():
+    table = Table("model", "what it is", "from", "", box=box.SIMPLE)
+    for name in registry.models.usable():
         family = registry.models.get(name)
         missing = missing_requirement(family()) or ""
-        table.add_row(name, escape(summary(family)), escape(missing))
+        origin = escape(registry.models.origin(name))
+        table.add_row(name, escape(summary(family)), origin, escape(missing))
     make_console().print(table)
     return 0
 
@@ -62,6 +61,7 @@ def show_model(options: argparse.Namespace) -> int:
     console.print(f"{options.name}: {inspect.getdoc(family) or ''}", markup=False)
     if family.reference:
         console.print(f"Reference: {family.reference}", markup=False)
+    console.print(f"From: {registry.models.origin(options.name)}", markup=False)
     console.print(f"Tuner: {family.default_tuner}", markup=False)
     if missing := missing_requirement(family()):
         console.print(missing, markup=False)

@@ -35,9 +35,9 @@ def add_catalog(parser: argparse.ArgumentParser) -> None:
 
 
 def duration(text: str) -> float:
-    """Seconds of ``90``, ``90s``, ``2m`` or ``1h``."""
+    """Seconds, above 0, of ``90``, ``90s``, ``2m`` or ``1h``."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
-    if match is None or match[2] not in _UNITS:
+    if match is None or match[2] not in _UNITS or not float(match[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90s, 2m or 1h")
     return float(match[1]) * _UNITS[match[2]]
 

@@ -1,18 +1,20 @@
-"""What a person sees while a run goes on: one calm line on a terminal, plain lines elsewhere."""
+"""What a person is told while a run goes on: plain lines, above a calm view on a terminal."""
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
+
+from medbench.reports.text import format_score, format_seconds, plain
 
 if TYPE_CHECKING:
-    from rich.status import Status
-
+    from medbench.execution.stock import Stock
     from medbench.store import CellId
 
 
@@ -23,60 +25,70 @@ def make_console() -> Console:
 
 @contextlib.contextmanager
 def make_watcher(console: Console) -> Iterator[RunWatcher]:
-    """A watcher that writes to ``console``, with a status line where it is a terminal."""
-    if not console.is_terminal:
-        yield RunWatcher(console, None)
+    """A watcher that writes to ``console``, with a live view where it is a terminal."""
+    if not console.is_interactive:
+        yield RunWatcher(console)
         return
-    with console.status("preparing the data") as status:
-        yield RunWatcher(console, status)
+    from medbench.cli.live import LiveWatcher
+
+    with LiveWatcher(console) as watcher:
+        yield watcher
 
 
 class RunWatcher:
-    """Tells a person of cells and trials."""
+    """Tells a person of cells, a line each; safe to use from several threads."""
 
-    def __init__(self, console: Console, status: Status | None) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._status = status
-        self._total = self._number = 0
-        self._began = time.monotonic()
+        self._guard = threading.RLock()
+        self._total = self._done = 0
+        self._began: dict[CellId, float] = {}
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self._console.print(escape(text), soft_wrap=True)
+        with self._guard:
+            self._console.print(Text(text), soft_wrap=True)
 
-    def planned(self, total: int, reused: int) -> None:
+    def planned(self, stock: Stock, jobs: int) -> None:
         """See ``Watcher.planned``."""
-        self._total, self._number = total, reused
-        if reused:
-            self.say(f"{reused} of {total} cells are finished already and are kept")
+        finished, failed = len(stock.finished), len(stock.failed)
+        with self._guard:
+            self._done = finished + failed
+            self._total = self._done + len(stock.waiting)
+        if finished:
+            self.say(f"{finished} of {self._total} cells are finished already and are kept")
+        if failed:
+            self.say(failed_are_kept(failed))
 
     def started(self, cell: CellId) -> None:
         """See ``Watcher.started``."""
-        self._number += 1
-        self._began = time.monotonic()
-        self._show(cell, "starting")
+        with self._guard:
+            self._began[cell] = time.monotonic()
 
     def event(self, cell: CellId, message: Mapping[str, Any]) -> None:
         """See ``Watcher.event``."""
-        if message["event"] == "refit":
-            self._show(cell, "refitting the best configuration")
-        else:
-            best = message["best"]
-            found = f", best inner AUROC {best:.3f}" if best is not None else ""
-            self._show(cell, f"trial {message['number'] + 1} {message['state']}{found}")
 
     def finished(self, cell: CellId, record: Mapping[str, Any]) -> None:
         """See ``Watcher.finished``."""
-        seconds = time.monotonic() - self._began
-        if record["status"] == "ok":
-            inner = f"inner AUROC {record['inner_score']:.3f}, {record['n_trials']} trials"
-            text = f"{inner}, {seconds:.0f} s"
-        else:
-            text = f"{record['status']}: {record['reason']}"
-        self.say(f"[{self._number}/{self._total}] {cell}: {text}")
+        with self._guard:
+            seconds = time.monotonic() - self._began.pop(cell)
+            self._done += 1
+            if record["status"] == "ok":
+                trials = f"{record['n_trials']} trial{'s' * (record['n_trials'] != 1)}"
+                inner = format_score(record["inner_score"])
+                text = f": inner {inner}, {trials}, {format_seconds(seconds)}"
+            else:
+                text = f": {record['status']}: {plain(record['reason'])}"
+            number = f"[{self._done}/{self._total}] "
+            self.say(number + self._named(cell, len(number + text)) + text)
 
-    def _show(self, cell: CellId, text: str) -> None:
-        if self._status is not None:
-            width = max(20, self._console.width - 4)
-            line = f"[{self._number}/{self._total}] {cell}: {text}"
-            self._status.update(escape(line[:width]))
+    def _named(self, cell: CellId, taken: int) -> str:
+        """A cell's name for a line of which so many columns are taken by other words."""
+        return str(cell)
+
+
+def failed_are_kept(count: int) -> str:
+    """What happens to cells that failed before, and the remedy."""
+    if count == 1:
+        return "1 failed cell is kept; --retry failed runs it again"
+    return f"{count} failed cells are kept; --retry failed runs them again"

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medbench.cli.options import add_catalog, add_plugin, duration, whole
 
 if TYPE_CHECKING:
-    from medbench.execution.plan import Place, Settings
+    from rich.console import Console
+
+    from medbench.datasets.catalog import Catalog
+    from medbench.execution.plan import Place, PlannedCell, Settings
+    from medbench.store import RunStore
     from medbench.tuning.budget import Budget
 
-HELP = "tune models on data sets and write a leaderboard"
 _DEFAULT_SUITE = "demo"
+_CORE = ("majority", "hog-svm", "xgboost", "cnn", "inceptionv3")
+"""Models that run where neither a suite nor the user names any."""
+_ALL = "all"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,36 +34,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, metavar="FOLDER", help="a folder with one sub-folder per class"
     )
     what.add_argument("--datasets", nargs="+", metavar="NAME", help="registered data sets")
-    what.add_argument("--models", nargs="+", metavar="NAME", help="model families (default: all)")
+    what.add_argument(
+        "--models",
+        nargs="+",
+        metavar="NAME",
+        help=f"model families, or {_ALL} (default: those of the suite, else {' '.join(_CORE)}; "
+        "and those of --plugin files)",
+    )
     budget = parser.add_argument_group("budget of each cell (data set x model x split)")
     budget.add_argument(
         "--budget", metavar="NAME", help="smoke, quick (default), standard or thorough"
     )
     budget.add_argument("--trials", type=whole(1), metavar="N", help="most configurations to try")
     budget.add_argument("--time", type=duration, metavar="T", help="most seconds, as 90s, 2m, 1h")
+    budget.add_argument(
+        "--total-time", type=duration, metavar="T", help="for the whole run, divided over its cells"
+    )
     protocol = parser.add_argument_group("protocol")
     protocol.add_argument(
         "--folds", type=whole(2), metavar="K", help="outer folds where there is no official split"
     )
     protocol.add_argument(
+        "--seeds",
+        type=whole(1),
+        metavar="N",
+        help="draw the folds N times, or run an official split with N seeds (default: 1)",
+    )
+    protocol.add_argument("--seed", type=whole(0), metavar="N", help="base seed (default: 0)")
+    protocol.add_argument(
         "--strict-split",
         action="store_true",
         help="leave training images out whose patient is also in the official test part",
     )
-    protocol.add_argument("--seed", type=whole(0), metavar="N", help="default: 0")
     protocol.add_argument(
         "--tuner", metavar="NAME", help="optuna, keras-tuner or hyperband, for every family"
+    )
+    _add_places(parser)
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    """Options that change no result, but where and how it is computed."""
+    how = parser.add_argument_group("how to run")
+    how.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="cells at a time")
+    how.add_argument(
+        "--threads", type=whole(1), metavar="N", help="of each cell (default: all cores / jobs)"
+    )
+    how.add_argument("--retry", choices=["failed"], help="run cells that failed again")
+    how.add_argument(
+        "--dry-run", action="store_true", help="print the plan and an estimate; train nothing"
     )
     place = parser.add_argument_group("places")
     place.add_argument("--out", type=Path, metavar="RUN", help="run folder (default: results/...)")
     add_catalog(place)  # type: ignore[arg-type]
+    place.add_argument(
+        "--download",
+        action="store_true",
+        help="fetch data sets that are not here (into the cache, or below --data-dir)",
+    )
     place.add_argument(
         "--weights-dir",
         type=Path,
         metavar="FOLDER",
         help="where pretrained weights are (or set MEDBENCH_WEIGHTS)",
     )
-    place.add_argument("--threads", type=whole(1), metavar="N", help="default: all cores")
     add_plugin(parser)
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave unreadable images out"
@@ -63,58 +104,162 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(execute=execute)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """What the options ask for; every name in it is known."""
+
+    name: str
+    """Of the run folder, where none is given."""
+    datasets: Sequence[str]
+    models: Sequence[str]
+    settings: Settings
+    total_time: float | None
+    """Seconds to divide over the plan; None for a budget that each cell has in full."""
+    catalog: Catalog
+    place: Place
+
+
 def execute(options: argparse.Namespace) -> int:
     """Plan, run what is missing, and report; 1 if a cell failed."""
-    from medbench import registry
+    from medbench.cli.datasets import download_missing
     from medbench.cli.progress import make_console, make_watcher
     from medbench.cli.report import report
-    from medbench.datasets.catalog import load_catalog
     from medbench.execution.environment import describe_environment
     from medbench.execution.local import run_cells
-    from medbench.execution.plan import plan_cells, plan_datasets
     from medbench.store import RunStore
+
+    wanted = _wanted(options)
+    place, retry_failed = wanted.place, options.retry == "failed"
+    console = make_console()
+    store = RunStore(options.out or Path("results") / wanted.name)
+    if options.dry_run:
+        return _dry_run(wanted, store, console, retry_failed=retry_failed)
+    if options.download:
+        download_missing(wanted.datasets, wanted.catalog, options.data_dir, console)
+    with store.lock():
+        with make_watcher(console) as watcher:
+            cells = _plan(wanted, store, watcher.say)
+            store.begin(cells[0].settings.as_record())
+            store.write_environment(describe_environment(place.threads, place.jobs))
+            watcher.say(_in_words(wanted, cells))
+            run_cells(cells, store, place, watcher, retry_failed=retry_failed)
+        result = report(store, console)
+    failed = {cell.id for cell in result.cells if cell.status == "failed"}
+    return 1 if failed & {cell.id for cell in cells} else 0
+
+
+def _dry_run(wanted: _Wanted, store: RunStore, console: Console, *, retry_failed: bool) -> int:
+    """Print what a run would do; only the cache of decoded images may be written."""
+    from medbench.cli.dry_run import print_plan
+    from medbench.execution.stock import take_stock
+
+    def say(text: str) -> None:
+        console.print(text, markup=False)
+
+    say("Reading the data sets: what was never decoded is, into the cache; nothing is downloaded.")
+    cells = _plan(wanted, store, say, download=False)
+    say(_in_words(wanted, cells))
+    stock = take_stock(cells, store, retry_failed=retry_failed)
+    print_plan(cells, stock, wanted.place.jobs, console)
+    return 0
+
+
+def _plan(
+    wanted: _Wanted, store: RunStore, say: Callable[[str], None], *, download: bool = True
+) -> list[PlannedCell]:
+    """Every cell with its final budget; the run folder is only read."""
+    from medbench.execution.plan import plan_cells, plan_datasets, share_time
+
+    settings, place = wanted.settings, wanted.place
+    if wanted.total_time is None:  # else the budget is known only when the cells are
+        store.check(settings.as_record())
+    prepared = plan_datasets(wanted.datasets, wanted.catalog, settings, place)
+    cells = plan_cells(prepared, wanted.models, settings, place, say, download=download)
+    if wanted.total_time is not None:
+        cells = share_time(cells, wanted.total_time, place.jobs)
+        store.check(cells[0].settings.as_record())
+    return cells
+
+
+def _in_words(wanted: _Wanted, cells: Sequence[PlannedCell]) -> str:
+    """The plan in a line."""
+    from medbench.execution.plan import KEPT_BACK
+    from medbench.reports.text import format_seconds
+
+    datasets, models, place = len(wanted.datasets), len(wanted.models), wanted.place
+    shared = ""
+    if wanted.total_time is not None:
+        shared = (
+            f" (an equal share of {format_seconds(wanted.total_time)}, {KEPT_BACK:.0%} of it kept "
+            "for imports, refits and predictions)"
+        )
+    at_a_time = f"{place.jobs} at a time " if place.jobs > 1 else ""
+    return (
+        f"{datasets} data set{'s' * (datasets > 1)} x {models} model{'s' * (models > 1)}, "
+        f"{len(cells)} cells, each {cells[0].settings.budget}{shared}, {at_a_time}on "
+        f"{place.threads} thread{'s' * (place.threads > 1)}{' each' * (place.jobs > 1)}"
+    )
+
+
+def _wanted(options: argparse.Namespace) -> _Wanted:
+    """What is to be run, from a suite and the options over it.
+
+    Raises:
+        ConfigurationError: A name is unknown, or options contradict each other.
+    """
+    from medbench import registry
+    from medbench.datasets.catalog import load_catalog
+    from medbench.execution.plan import Settings
+    from medbench.execution.suite import Suite, load_suite
 
     for plugin in options.plugin:
         registry.load_plugin(plugin)
     catalog = load_catalog(
         data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
     )
-    name, datasets, models, settings = _selection(options)
+    chosen = _datasets(options)
+    if options.suite or not chosen:
+        name, suite = load_suite(
+            options.suite or _DEFAULT_SUITE,
+            datasets=catalog.sources,
+            models=[*registry.models.names(), _ALL],
+        )
+    else:
+        name, suite = "-".join(chosen), Suite(datasets=tuple(chosen), models=_CORE)
+    settings = Settings(
+        budget=_budget(options, suite.budget),
+        folds=options.folds or suite.folds,
+        seeds=options.seeds or suite.seeds,
+        inner_folds=suite.inner_folds,
+        seed=suite.seed if options.seed is None else options.seed,
+        strict_split=options.strict_split,
+        tuner=options.tuner,
+    )
+    models = list(dict.fromkeys(options.models or [*suite.models, *registry.models.added()]))
+    if _ALL in models:
+        models = registry.models.usable()
+    datasets = chosen or list(suite.datasets)
     for model in models:
         registry.models.get(model)
     if settings.tuner is not None:
         registry.tuners.get(settings.tuner)
     for dataset in datasets:
         catalog.get(dataset)
-    place = _place(options)
-    console = make_console()
-    store = RunStore(options.out or Path("results") / name)
-    with store.lock():
-        store.check(settings.as_record())
-        with make_watcher(console) as watcher:
-            prepared = plan_datasets(datasets, catalog, settings, place)
-            store.begin(settings.as_record())
-            store.write_environment(describe_environment(place.threads))
-            cells = plan_cells(prepared, models, settings, place, watcher.say)
-            watcher.say(
-                f"{len(datasets)} data set{'s' * (len(datasets) > 1)} x {len(models)} models, "
-                f"{len(cells)} cells, each {settings.budget}, on {place.threads} threads"
-            )
-            run_cells(cells, store, place, watcher)
-        result = report(store, console)
-    failed = {cell.id for cell in result.cells if cell.status == "failed"}
-    return 1 if failed & {cell.id for cell in cells} else 0
+    return _Wanted(
+        name=name,
+        datasets=datasets,
+        models=models,
+        settings=settings,
+        total_time=options.total_time,
+        catalog=catalog,
+        place=_place(options),
+    )
 
 
-def _selection(
-    options: argparse.Namespace,
-) -> tuple[str, list[str], list[str], Settings]:
-    """Name of the run, data sets, models and settings, from a suite and the options over it."""
-    from medbench import registry
+def _datasets(options: argparse.Namespace) -> list[str]:
+    """The data sets that are named, and the folder that was given; each once."""
     from medbench.datasets.catalog import safe_name
     from medbench.errors import ConfigurationError
-    from medbench.execution.plan import Settings
-    from medbench.execution.suite import Suite, load_suite
 
     chosen = list(options.datasets or [])
     if options.data is not None:
@@ -125,35 +270,26 @@ def _selection(
                 "Run them one after the other, or rename the folder."
             )
         chosen.append(folder)
-    chosen = list(dict.fromkeys(chosen))
-    if options.suite or not chosen:
-        name, suite = load_suite(options.suite or _DEFAULT_SUITE)
-    else:
-        everything = tuple(registry.models.names())
-        name, suite = "-".join(chosen), Suite(datasets=tuple(chosen), models=everything)
-    models = options.models or [*suite.models, *registry.models.added()]
-    settings = Settings(
-        budget=_budget(options, suite.budget),
-        folds=options.folds or suite.folds,
-        repeats=suite.repeats,
-        inner_folds=suite.inner_folds,
-        seed=suite.seed if options.seed is None else options.seed,
-        strict_split=options.strict_split,
-        tuner=options.tuner,
-    )
-    return name, chosen or list(suite.datasets), list(dict.fromkeys(models)), settings
+    return list(dict.fromkeys(chosen))
 
 
 def _budget(options: argparse.Namespace, default: str) -> Budget:
+    """The budget of each cell; under ``--total-time`` what bounds its share from above."""
     from medbench.errors import ConfigurationError
     from medbench.execution.suite import named_budget
     from medbench.tuning.budget import Budget
 
-    if options.trials is None and options.time is None:
-        return named_budget(options.budget or default)
-    if options.budget is not None:
-        raise ConfigurationError("give either --budget, or --trials and --time.")
-    return Budget(trials=options.trials, seconds=options.time)
+    if options.time is not None and options.total_time is not None:
+        raise ConfigurationError(
+            "--time bounds each cell and --total-time the whole run: give one of them."
+        )
+    if options.trials is not None or options.time is not None:
+        if options.budget is not None:
+            raise ConfigurationError("give either --budget, or --trials and --time.")
+        return Budget(trials=options.trials, seconds=options.time)
+    if options.budget is None and options.total_time is not None:
+        return Budget(trials=None, seconds=options.total_time)
+    return named_budget(options.budget or default)
 
 
 def _place(options: argparse.Namespace) -> Place:
@@ -163,7 +299,8 @@ def _place(options: argparse.Namespace) -> Place:
 
     return Place(
         cache=cache_folder(),
-        threads=options.threads or available_threads(),
+        threads=options.threads or max(1, available_threads() // options.jobs),
+        jobs=options.jobs,
         plugins=tuple(plugin.expanduser().resolve() for plugin in options.plugin),
         weights_dir=options.weights_dir,
         skip_unreadable=options.skip_unreadable,

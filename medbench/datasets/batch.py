@@ -55,7 +55,8 @@ class LabelledBatch(Batch):
     """Images of the development part: those a model may learn from."""
 
     labels: NDArray[np.int64]
-    """Class index of each image, shape (n_images,)."""
+    """Class index of each image, shape (n_images,); of a multi-label task 0 or 1 for each class,
+    shape (n_images, n_classes)."""
     groups: NDArray[np.int64]
     """Patient (or lesion, or scan) of each image as an opaque number, shape (n_images,)."""
 

@@ -163,9 +163,13 @@ def read_datasets(file: Path) -> dict[str, Source]:
         except UnknownNameError as error:
             where = document.place(name, "source")
             raise ConfigurationError(f'{where}: data set "{name}": {error}') from None
-        sources[name] = document.validate(
-            cls, entry, (name,), f'data set "{name}"', entry["source"]
-        )
+        source = document.validate(cls, entry, (name,), f'data set "{name}"', entry["source"])
+        for variant, of_variant in source.variants(name).items():
+            if variant in sources:
+                raise ConfigurationError(
+                    f'{where}: data set "{variant}" is registered already. Give it another name.'
+                )
+            sources[variant] = of_variant
     return sources
 
 
@@ -181,8 +185,9 @@ class YamlDocument:
         self.file = file
         try:
             text = file.read_text(encoding="utf-8")
-            self._node = yaml.compose(text, Loader=yaml.SafeLoader)
-            content = yaml.safe_load(text)
+            loader = yaml.SafeLoader(text)
+            self._node = loader.get_single_node()
+            content = None if self._node is None else loader.construct_document(self._node)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{file}: cannot be read ({error}).") from error
         except RecursionError:
@@ -253,16 +258,20 @@ class YamlDocument:
         try:
             return cls.model_validate(entry)
         except ValidationError as error:
-            # A misspelt key is also a missing one; the misspelling is what helps.
-            problem = min(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
-            location = problem["loc"]
+            # A misspelt key is also a missing one; the misspelling is what helps. Of the kinds
+            # that a field may have, the one that was followed deepest is the one that was meant.
+            problem = min(
+                error.errors(), key=lambda p: (p["type"] != "extra_forbidden", -len(p["loc"]))
+            )
+            # pydantic also names the kind, as "tuple[str, ...]", which stands nowhere in the file
+            location = [part for part in problem["loc"] if "[" not in str(part)]
             place = self.place(*keys, *location)
-            raise ConfigurationError(f"{place}: {what}: {_explain(problem, cls, kind)}") from None
+            words = _explain(problem, location, cls, kind)
+            raise ConfigurationError(f"{place}: {what}: {words}") from None
 
 
-def _explain(problem: Any, cls: type[BaseModel], kind: str) -> str:
+def _explain(problem: Any, location: Sequence[str | int], cls: type[BaseModel], kind: str) -> str:
     """One pydantic problem in words."""
-    location: Sequence[str | int] = problem["loc"]
     field = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
         fields = _fields_at(cls, location[:-1])
@@ -271,6 +280,8 @@ def _explain(problem: Any, cls: type[BaseModel], kind: str) -> str:
         return f'"{field}" is not a field of a {kind}.{hint} Fields: {", ".join(fields)}.'
     if problem["type"] == "missing":
         return f'"{field}" is missing. Every {kind} needs it.'
+    if problem["type"] == "value_error":
+        return f"{problem['ctx']['error']}."
     return f'"{field}": {problem["msg"]}, not {problem["input"]!r}.'
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from medbench.datasets.csv_files import SPLIT_WORDS, is_file, read_csv
-from medbench.datasets.sources.npz import load_npz
+from medbench.datasets.sources.archive import NpzArchive
 from medbench.errors import DatasetError
 
 _FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_path", "path", "filepath", "img")
@@ -43,8 +43,10 @@ def detect(
     if path.is_dir():
         entry: dict[str, Any] = {"source": "folder", "path": str(path)}
     elif path.suffix.lower() == ".npz":
-        load_npz(path)
         entry = {"source": "npz", "path": str(path)}
+        labels = NpzArchive(path).headers.get("train_labels")
+        if labels is not None and len(labels.shape) == 2 and labels.shape[1] > 1:
+            entry["task"] = "multi-label"
     elif path.suffix.lower() in (".csv", ".txt"):
         return _detect_table(path, file, label, group)
     else:

@@ -8,7 +8,7 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +20,7 @@ from medbench.datasets.decode import Decoded, decode, is_coloured
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import Source
 from medbench.datasets.splits import joined_groups
-from medbench.datasets.task import Task
+from medbench.datasets.task import Task, label_columns, labels_in, membership
 from medbench.errors import DatasetError
 
 DECODE_VERSION = 1
@@ -29,6 +29,8 @@ _CHANNEL_SAMPLE = 48
 """Images looked at to decide whether a set is in colour."""
 _COLOURED_SHARE = 0.05
 """From this share of coloured images on, colour is kept."""
+_STORED = np.empty(0, np.uint8)
+"""Stands for pixels that are in the memory map."""
 _LISTED = 20
 """Unreadable images named in an error; more are counted."""
 
@@ -43,12 +45,19 @@ class PreparedDataset:
     images: NDArray[np.uint8]
     """Memory map, uint8, shape (n_images, height, width, channels)."""
     table: pd.DataFrame
-    """One row an image: origin, label, group (opaque number), split, width, height, mode, bytes,
-    pixel_hash."""
+    """One row an image: origin, label (see ``Listing``), group (opaque number), split, width,
+    height, mode, bytes, pixel_hash."""
     fingerprint: str
     """Hash of pixels, labels, groups, official split, classes and preparation."""
     unreadable: tuple[str, ...]
     """Messages on the images that were left out on request."""
+    notes: tuple[str, ...] = ()
+    """See ``Listing``."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Labels of all images; see ``LabelledBatch``."""
+        return labels_in(self.table)
 
 
 def prepare(
@@ -95,11 +104,12 @@ def prepare(
     return PreparedDataset(
         name=name,
         source=source,
-        task=Task(classes=listing.classes, image_shape=images.shape[1:]),
+        task=Task(classes=listing.classes, image_shape=images.shape[1:], kind=listing.kind),
         images=images,
         table=table,
-        fingerprint=_fingerprint(table, listing.classes, images.shape),
+        fingerprint=_fingerprint(table, listing, images.shape),
         unreadable=unreadable,
+        notes=listing.notes,
     )
 
 
@@ -143,7 +153,7 @@ def _write(listing: Listing, source: Source, folder: Path, threads: int) -> None
         except OSError as error:
             return f"{origins[index]}: cannot be read ({error.strerror or error})."
         images[index] = decoded.pixels
-        return decoded
+        return replace(decoded, pixels=_STORED)  # else all of them would stay in memory
 
     try:
         with ThreadPoolExecutor(threads) as pool:
@@ -203,16 +213,18 @@ def _channels(listing: Listing, source: Source, origins: Sequence[str]) -> Liter
 
 
 def _check_classes_left(name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> None:
-    present = set(table["label"].tolist())
-    if empty := [c for i, c in enumerate(classes) if i not in present]:
+    present = membership(labels_in(table), len(classes)).any(axis=0)
+    if empty := [classes[k] for k in np.flatnonzero(~present)]:
         raise DatasetError(
             f"data set {name!r}: no readable image of class {', '.join(map(repr, empty))} is left."
         )
 
 
-def _fingerprint(table: pd.DataFrame, classes: tuple[str, ...], shape: tuple[int, ...]) -> str:
-    digest = hashlib.sha256(f"{DECODE_VERSION} {shape} {classes}\n".encode())
-    for row in table[["pixel_hash", "label", "group", "split"]].itertuples(index=False):
+def _fingerprint(table: pd.DataFrame, listing: Listing, shape: tuple[int, ...]) -> str:
+    about = f"{DECODE_VERSION} {shape} {listing.classes} {listing.kind}\n"
+    digest = hashlib.sha256(about.encode())
+    columns = ["pixel_hash", *label_columns(table.columns), "group", "split"]
+    for row in table[columns].itertuples(index=False):
         digest.update(f"{row}\n".encode())
     return digest.hexdigest()
 
@@ -220,22 +232,26 @@ def _fingerprint(table: pd.DataFrame, classes: tuple[str, ...], shape: tuple[int
 def describe(dataset: PreparedDataset) -> dict[str, object]:
     """What the run records of a data set; no file names, no patient names, no absolute paths."""
     source = dataset.source
-    counts = dataset.table["label"].value_counts()
+    counts = membership(dataset.labels, len(dataset.task.classes)).sum(axis=0)
     return {
         "title": source.title or dataset.name,
         "source": source.source,
         "synthetic": type(source).synthetic,
+        "task": dataset.task.kind,
         "classes": list(dataset.task.classes),
-        "class_counts": [int(counts.get(i, 0)) for i in range(len(dataset.task.classes))],
+        "class_counts": counts.tolist(),
         "n_images": len(dataset.table),
         "n_groups": int(dataset.table["group"].nunique()),
         "image_shape": list(dataset.task.image_shape),
         "licence": source.licence,
         "citation": source.citation,
         "homepage": source.homepage,
+        "published": source.published,
+        "official_file": type(source).official_file,
         "fingerprint": dataset.fingerprint,
         "notes": [
             *source.notes,
+            *dataset.notes,
             *(
                 [f"{len(dataset.unreadable)} unreadable images left out"]
                 if dataset.unreadable

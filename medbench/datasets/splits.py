@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medbench.datasets.task import membership
 from medbench.errors import ProtocolError
 from medbench.seeds import derive_seed
 
@@ -21,7 +23,9 @@ class OuterSplit:
     """One division of a data set into a development part and a held-out part."""
 
     name: str
-    """``"official"``, or ``"r0f3"`` for repeat 0, fold 3."""
+    """``"r0f3"`` for repeat 0, fold 3; ``"official"``, and ``"official-r1"`` for its repeats."""
+    repeat: int
+    """Which seed of the run it belongs to, from 0."""
     development: Indices
     """Images that tuning and fitting may see."""
     validation: Indices | None
@@ -55,7 +59,9 @@ def joined_groups(names: list[str], pixel_hashes: list[str]) -> Indices:
     from scipy.sparse.csgraph import connected_components
 
     n = len(names)
-    by_name = pd.factorize(np.array([name or f"\0{i}" for i, name in enumerate(names)]))[0]
+    # Prefixed, and not by NUL: pandas 2 reads a string only up to there.
+    named = [f"={name}" if name else f"?{i}" for i, name in enumerate(names)]
+    by_name = pd.factorize(np.array(named))[0]
     by_pixels = pd.factorize(np.array(pixel_hashes))[0]
     nodes = n + by_name.max(initial=-1) + 1 + by_pixels.max(initial=-1) + 1
     images = np.arange(n)
@@ -80,11 +86,12 @@ def outer_splits(
     """The official split where there is one, else repeated stratified group k-fold.
 
     Args:
-        labels: Class index of each image, shape (n_images,).
+        labels: Labels of each image; see ``LabelledBatch``.
         groups: Group number of each image, shape (n_images,).
         official: "train", "val", "test" or "" for each image, shape (n_images,).
         folds: Number of folds wanted.
-        repeats: How often the folds are drawn anew.
+        repeats: How often the folds are drawn anew, or the official split is repeated with
+            another seed of everything but the split.
         seed: Seed of the draw.
         n_classes: Number of classes.
         strict: Leave images out of the training side of an official split whose group is also
@@ -93,9 +100,10 @@ def outer_splits(
     Raises:
         ProtocolError: A class has fewer than two groups, or an official part lacks a class.
     """
+    shown = membership(labels, n_classes)
     if (official != "").any():
-        return _official(labels, groups, official, n_classes, strict)
-    usable, notes = _usable_folds(labels, groups, folds, n_classes)
+        return _official(shown, groups, official, repeats, strict)
+    usable, notes = _usable_folds(shown, groups, folds)
     splits: list[OuterSplit] = []
     for repeat in range(repeats):
         drawn = group_folds(labels, groups, folds=usable, seed=derive_seed("outer", seed, repeat))
@@ -105,7 +113,13 @@ def outer_splits(
                 "with more, a fold would lack a class"
             )
         splits += [
-            OuterSplit(name=f"r{repeat}f{fold}", development=train, validation=None, held_out=test)
+            OuterSplit(
+                name=f"r{repeat}f{fold}",
+                repeat=repeat,
+                development=train,
+                validation=None,
+                held_out=test,
+            )
             for fold, (train, test) in enumerate(drawn)
         ]
     description = f"{usable}-fold x {repeats} by group"
@@ -113,7 +127,11 @@ def outer_splits(
 
 
 def _official(
-    labels: Indices, groups: Indices, official: NDArray[np.str_], n_classes: int, strict: bool
+    shown: NDArray[np.bool_],
+    groups: Indices,
+    official: NDArray[np.str_],
+    repeats: int,
+    strict: bool,
 ) -> SplitPlan:
     if (official == "").any():
         raise ProtocolError(
@@ -134,33 +152,36 @@ def _official(
         else:
             notes.append(f"{what}{later} of the official split, which is kept as it is")
     for part in ("train", "test"):
-        lacking = set(range(n_classes)) - set(labels[official == part].tolist())
-        if lacking:
+        lacking = np.flatnonzero(~shown[official == part].any(axis=0))
+        if len(lacking):
             raise ProtocolError(
                 f"the official {part} part has no image of class number "
-                f"{', '.join(map(str, sorted(lacking)))}. Mend the split, or leave its column out "
+                f"{', '.join(map(str, lacking))}. Mend the split, or leave its column out "
                 "to use folds."
             )
     validation = np.flatnonzero(official == "val")
-    lacking = set(range(n_classes)) - set(labels[validation].tolist())
-    if len(validation) and lacking:
+    lacking = np.flatnonzero(~shown[validation].any(axis=0))
+    if len(validation) and len(lacking):
         notes.append(
             f"the official validation part lacks {len(lacking)} classes and is used for training"
         )
         validation = validation[:0]
-    split = OuterSplit(
-        name="official",
-        development=np.flatnonzero(np.isin(official, ("train", "val"))),
-        validation=validation if len(validation) else None,
-        held_out=np.flatnonzero(official == "test"),
+    splits = tuple(
+        OuterSplit(
+            name=f"official-r{repeat}" if repeat else "official",
+            repeat=repeat,
+            development=np.flatnonzero(np.isin(official, ("train", "val"))),
+            validation=validation if len(validation) else None,
+            held_out=np.flatnonzero(official == "test"),
+        )
+        for repeat in range(repeats)
     )
-    return SplitPlan(splits=(split,), description="official", notes=tuple(notes))
+    description = "official" if repeats == 1 else f"official x {repeats}"
+    return SplitPlan(splits=splits, description=description, notes=tuple(notes))
 
 
-def _usable_folds(
-    labels: Indices, groups: Indices, folds: int, n_classes: int
-) -> tuple[int, list[str]]:
-    fewest = min(len(np.unique(groups[labels == label])) for label in range(n_classes))
+def _usable_folds(shown: NDArray[np.bool_], groups: Indices, folds: int) -> tuple[int, list[str]]:
+    fewest = min(len(np.unique(groups[of_class])) for of_class in shown.T)
     if fewest < 2:
         raise ProtocolError(
             "a class has images of fewer than two groups (patients), so it cannot be both learnt "
@@ -179,10 +200,11 @@ def group_folds(
 ) -> list[tuple[Indices, Indices]]:
     """Stratified folds that keep groups whole, each with every class on both sides.
 
-    Where no draw gives every fold every class, fewer folds are made (at least two).
+    Where no draw gives every fold every class, fewer folds are made (at least two). Images of a
+    multi-label task are stratified by the rarest of their labels.
 
     Args:
-        labels: Class index of each image, shape (n_images,).
+        labels: Labels of each image; see ``LabelledBatch``.
         groups: Group number of each image, shape (n_images,).
         folds: Number of folds wanted, at least 2.
         seed: Seed of the draw.
@@ -195,17 +217,29 @@ def group_folds(
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    present = set(np.unique(labels).tolist())
-    fewest = min(len(np.unique(groups[labels == label])) for label in present)
+    shown = labels == 1 if labels.ndim == 2 else membership(labels, int(labels.max()) + 1)
+    shown = shown[:, shown.any(axis=0)]
+    strata = _rarest(shown) if labels.ndim == 2 else labels
+    fewest = min(len(np.unique(groups[of_class])) for of_class in shown.T)
     for n_folds in range(min(folds, fewest), 1, -1):
         for attempt in range(_ATTEMPTS):
             splitter = StratifiedGroupKFold(
                 n_splits=n_folds, shuffle=True, random_state=derive_seed(seed, attempt)
             )
-            drawn = list(splitter.split(labels, labels, groups))
-            if all(set(labels[part].tolist()) == present for pair in drawn for part in pair):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of a rare combination of labels
+                drawn = list(splitter.split(strata, strata, groups))
+            if all(shown[part].any(axis=0).all() for pair in drawn for part in pair):
                 return [(np.sort(train), np.sort(test)) for train, test in drawn]
     raise ProtocolError(
         "no division keeps every group whole and every class on both sides: too few groups "
         "(patients) of a class. Add patients or drop the class."
     )
+
+
+def _rarest(shown: NDArray[np.bool_]) -> Indices:
+    """The rarest class that each image shows, one beyond the last where it shows none."""
+    frequency = shown.sum(axis=0)
+    counts = np.where(shown, frequency, len(shown) + 1)
+    rarest: Indices = np.where(shown.any(axis=1), counts.argmin(axis=1), shown.shape[1])
+    return rarest

@@ -1,21 +1,68 @@
-"""What is to be learnt: the classes and the shape of an image."""
+"""What is to be learnt: the classes, how labels relate to them, and the shape of an image."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Kind = Literal["binary", "multi-class", "ordinal", "multi-label"]
+_LABEL = "label"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A classification task with mutually exclusive classes."""
+    """A classification task."""
 
     classes: tuple[str, ...]
     """Class names; a label is an index into them. The last one is the positive of a binary task."""
     image_shape: tuple[int, int, int]
     """Height, width and channels (1 or 3) of every prepared image, in pixels."""
+    kind: Kind = "multi-class"
+    """How labels relate to classes: one class an image (two of them are always ``"binary"``),
+    ``"ordinal"`` where the classes stand in rising order, or ``"multi-label"``, where any number
+    of classes may be present in an image."""
 
-    @property
-    def kind(self) -> Literal["binary", "multi-class"]:
-        """``"binary"`` for two classes, else ``"multi-class"``."""
-        return "binary" if len(self.classes) == 2 else "multi-class"
+    def __post_init__(self) -> None:
+        if len(self.classes) == 2 and self.kind != "multi-label":
+            object.__setattr__(self, "kind", "binary")
+
+
+def membership(labels: NDArray[Any], n_classes: int) -> NDArray[np.bool_]:
+    """Which classes each image shows, bool, shape (n_images, n_classes).
+
+    Args:
+        labels: Class indices, int, shape (n_images,); or of a multi-label task 0 or 1 for each
+            class, shape (n_images, n_classes).
+        n_classes: Number of classes of the task.
+    """
+    shown: NDArray[np.bool_]
+    shown = labels == 1 if labels.ndim == 2 else labels[:, None] == np.arange(n_classes)
+    return shown
+
+
+def label_frame(labels: NDArray[np.int64]) -> pd.DataFrame:
+    """Labels as columns of a table: ``label``; of a multi-label task ``label0``, ``label1``, ...
+
+    Args:
+        labels: As in ``membership``.
+    """
+    if labels.ndim == 1:
+        return pd.DataFrame({_LABEL: labels})
+    return pd.DataFrame({f"{_LABEL}{k}": labels[:, k] for k in range(labels.shape[1])})
+
+
+def label_columns(columns: Any) -> list[str]:
+    """Those of a table's columns that ``label_frame`` made, in their order."""
+    return [name for name in columns if name == _LABEL or name.removeprefix(_LABEL).isdigit()]
+
+
+def labels_in(table: pd.DataFrame) -> NDArray[np.int64]:
+    """The labels that a table holds, int64; the inverse of ``label_frame``."""
+    columns = label_columns(table.columns)
+    if columns == [_LABEL]:
+        return table[_LABEL].to_numpy(np.int64)
+    return table[columns].to_numpy(np.int64)

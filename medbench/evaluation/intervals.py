@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.datasets.task import membership
 from medbench.errors import ProtocolError
 from medbench.evaluation.metrics import auroc, checked, scored_classes
 
@@ -22,7 +23,8 @@ class FoldPredictions:
     """The held-out part of one outer fold, as one model predicted it."""
 
     labels: NDArray[np.int64]
-    """Class index of each image, shape (n_images,)."""
+    """Class index of each image, shape (n_images,); of a multi-label task 0 or 1 for each class,
+    shape (n_images, n_classes)."""
     probabilities: NDArray[np.float64]
     """Probabilities of the classes, shape (n_images, n_classes)."""
     groups: NDArray[np.int64]
@@ -50,7 +52,9 @@ def fold_auroc_interval(
     Scores of differently fitted models are never pooled. Patients, not images, are the
     independent unit: within each fold whole groups are drawn with replacement, as many as there
     are, separately among groups that show the same set of classes, so that no class can vanish
-    from a replicate. The interval (2.5th to 97.5th percentile) is the sampling noise given the
+    from a replicate. Of a multi-label task, where nearly every group shows a set of its own, all
+    groups are drawn together, and a label that is lost from a replicate is left out of its mean.
+    The interval (2.5th to 97.5th percentile) is the sampling noise given the
     fitted models; it does not cover what other training data would have given.
 
     Repeats of a cross-validation see the same patients, so that averaging over them does not
@@ -94,7 +98,7 @@ def fold_auroc_interval(
         total = sums.setdefault(fold.repeat, np.zeros(replicates))
         total += _bootstrap(fold, each, n_classes, replicates, np.random.default_rng(fold_seed))
     low, high = (
-        float(sum(np.percentile(total, percentile) for total in sums.values())) / len(folds)
+        float(sum(np.nanpercentile(total, percentile) for total in sums.values())) / len(folds)
         for percentile in _PERCENTILES
     )
     return Interval(estimate=estimate, low=low, high=high)
@@ -111,19 +115,20 @@ class WeightedAuroc:
         """Sort each scored class against the rest.
 
         Args:
-            labels: Class index of each image, int, shape (n_images,).
+            labels: As for ``medbench.evaluation.metrics.auroc``.
             probabilities: Shape (n_images, n_classes), finite.
             n_classes: Number of classes of the task.
 
         Raises:
-            ProtocolError: Only one class occurs, or the input cannot be scored.
+            ProtocolError: Nothing to tell apart, or the input cannot be scored.
         """
         labels, probabilities = checked(labels, probabilities, n_classes)
+        shown = membership(labels, n_classes)
         self._classes = []
         for k in scored_classes(labels, n_classes):
             scores = probabilities[:, k]
             order = np.argsort(scores, kind="stable")
-            positive, negative = order[labels[order] == k], order[labels[order] != k]
+            positive, negative = order[shown[order, k]], order[~shown[order, k]]
             below = np.searchsorted(scores[negative], scores[positive], side="left")
             not_above = np.searchsorted(scores[negative], scores[positive], side="right")
             self._classes.append((positive, negative, below, not_above))
@@ -132,14 +137,14 @@ class WeightedAuroc:
         """AUROC (macro one-versus-rest for more than two classes) under each set of weights.
 
         Args:
-            weights: Whole numbers, shape (n_sets, n_images); in every set each class that occurs
-                has an image of positive weight.
+            weights: Whole numbers, shape (n_sets, n_images). A class of which a set has no
+                positive or no negative image of positive weight is left out of that set's mean.
 
         Returns:
-            float64, shape (n_sets,).
+            float64, shape (n_sets,); NaN where no class is left.
         """
         weights = np.asarray(weights, dtype=np.float64)
-        total = np.zeros(len(weights))
+        total, defined = np.zeros(len(weights)), np.zeros(len(weights))
         for positive, negative, below, not_above in self._classes:
             wanted = np.take(weights, positive, axis=1)
             rest = np.zeros((len(weights), len(negative) + 1))
@@ -150,28 +155,34 @@ class WeightedAuroc:
             else:
                 won += np.take(rest, not_above, axis=1)
             pairs = wanted.sum(axis=1) * rest[:, -1]
-            total += np.einsum("ri,ri->r", wanted, won) / (2 * pairs)
-        return total / len(self._classes)
+            some = pairs > 0
+            total[some] += np.einsum("ri,ri->r", wanted, won)[some] / (2 * pairs[some])
+            defined += some
+        np.divide(total, defined, out=total, where=defined > 0)
+        total[defined == 0] = np.nan
+        return total
 
 
 class _Strata:
     """The groups of a fold, sorted by the set of classes that each of them shows."""
 
     def __init__(self, fold: FoldPredictions, n_classes: int) -> None:
-        if np.shape(fold.groups) != np.shape(fold.labels):
+        if np.shape(fold.groups) != np.shape(fold.labels)[:1]:
             raise ProtocolError(
                 f"groups have shape {np.shape(fold.groups)}, labels {np.shape(fold.labels)}."
             )
         names, self.group_of_image = np.unique(fold.groups, return_inverse=True)
         self.n_groups = len(names)
         shows = np.zeros((self.n_groups, n_classes), dtype=bool)
-        shows[self.group_of_image, fold.labels] = True
-        kinds, stratum = np.unique(shows, axis=0, return_inverse=True)
-        self.members = [np.flatnonzero(stratum.ravel() == k) for k in range(len(kinds))]
-        varied = np.zeros(n_classes, dtype=bool)
-        for kind, members in zip(kinds, self.members, strict=True):
-            if len(members) > 1:
-                varied |= kind
+        np.logical_or.at(shows, self.group_of_image, membership(fold.labels, n_classes))
+        if fold.labels.ndim == 2:
+            self.members = [np.arange(self.n_groups)]
+            varied = shows.sum(axis=0) > 1
+        else:
+            kinds, stratum = np.unique(shows, axis=0, return_inverse=True)
+            self.members = [np.flatnonzero(stratum.ravel() == k) for k in range(len(kinds))]
+            shared = [len(members) > 1 for members in self.members]
+            varied = kinds[shared].any(axis=0)
         lonely = np.flatnonzero(shows.any(axis=0) & ~varied)
         self.lonely_class = int(lonely[0]) if len(lonely) else None
         """A class whose groups resampling could never vary, or None."""

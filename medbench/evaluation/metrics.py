@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.datasets.task import membership
 from medbench.errors import ProtocolError
+
+Threshold = float | Sequence[float] | None
+"""Operating point of a binary task, one a class of a multi-label task, None of all others."""
 
 
 def checked(
@@ -16,7 +21,8 @@ def checked(
     """Labels and probabilities that can be scored, as int64 and float64.
 
     Args:
-        labels: Class index of each image, int, shape (n_images,).
+        labels: Class index of each image, int, shape (n_images,); or of a multi-label task 0 or 1
+            for each class, shape (n_images, n_classes).
         probabilities: Shape (n_images, n_classes).
         n_classes: Number of classes of the task, at least 2.
 
@@ -27,15 +33,19 @@ def checked(
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     if n_classes < 2:
         raise ProtocolError(f"a classification task has at least 2 classes, not {n_classes}.")
-    if labels.ndim != 1 or not len(labels):
-        raise ProtocolError(f"labels have shape {labels.shape}; expected (n_images,), not empty.")
+    if not len(labels) or labels.shape not in ((len(labels),), (len(labels), n_classes)):
+        raise ProtocolError(
+            f"labels have shape {labels.shape}; expected (n_images,), or (n_images, {n_classes}) "
+            "for several labels an image, not empty."
+        )
     if probabilities.shape != (len(labels), n_classes):
         raise ProtocolError(
             f"probabilities have shape {probabilities.shape}; "
             f"expected {(len(labels), n_classes)} for {len(labels)} labels."
         )
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= n_classes:
-        raise ProtocolError(f"labels are not all whole numbers from 0 to {n_classes - 1}.")
+    highest = n_classes - 1 if labels.ndim == 1 else 1
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > highest:
+        raise ProtocolError(f"labels are not all whole numbers from 0 to {highest}.")
     if not np.isfinite(probabilities).all():
         bad = int((~np.isfinite(probabilities)).any(axis=1).sum())
         raise ProtocolError(f"probabilities of {bad} of {len(labels)} images are not finite.")
@@ -43,92 +53,130 @@ def checked(
 
 
 def scored_classes(labels: NDArray[np.int64], n_classes: int) -> list[int]:
-    """Classes that are scored against the rest: class 1 of two, else every class that occurs.
+    """Classes that are scored against the rest: class 1 of two, else every class that varies.
 
     Args:
-        labels: Class index of each image, int64, shape (n_images,).
+        labels: As ``checked`` returns them.
         n_classes: Number of classes of the task.
 
     Raises:
-        ProtocolError: Only one class occurs, so that no AUROC is defined.
+        ProtocolError: No class is both present and absent, so that no AUROC is defined.
     """
-    present = np.unique(labels)
-    if len(present) < 2:
+    shown = membership(labels, n_classes)
+    varies = shown.any(axis=0) & ~shown.all(axis=0)
+    if not varies.any():
         raise ProtocolError(
-            f"AUROC is undefined: all {len(labels)} images are of class {int(present[0])}."
+            f"AUROC is undefined: all {len(labels)} images are of class "
+            f"{', '.join(map(str, np.flatnonzero(shown[0]))) or 'none'}."
         )
-    return [1] if n_classes == 2 else [int(k) for k in present]
+    if labels.ndim == 1 and n_classes == 2:
+        return [1]
+    return np.flatnonzero(varies).tolist()
 
 
 def auroc(labels: NDArray[Any], probabilities: NDArray[Any], n_classes: int) -> float:
     """Area under the ROC curve: of p1 for two classes, else macro one-versus-rest.
 
-    The macro average runs over the classes that occur among ``labels``; a class without images
-    has no ROC curve and is left out. Ties count one half.
+    The macro average runs over the classes that are present in some and absent in other images;
+    a class without positive images has no ROC curve and is left out. Ties count one half. Of a
+    multi-label task it is the mean over the labels.
 
     Args:
-        labels: Class index of each image, int, shape (n_images,).
+        labels: Class index of each image, int, shape (n_images,); or of a multi-label task 0 or 1
+            for each class, shape (n_images, n_classes).
         probabilities: Shape (n_images, n_classes), finite.
         n_classes: Number of classes of the task.
 
     Raises:
-        ProtocolError: Only one class occurs, or the input cannot be scored (see ``checked``).
+        ProtocolError: Nothing to tell apart, or the input cannot be scored (see ``checked``).
 
     Source: Hand & Till (2001) discuss multi-class averages; one-versus-rest after Provost &
     Domingos (2000), unweighted.
     """
+    return float(np.nanmean(class_aurocs(labels, probabilities, n_classes)))
+
+
+def class_aurocs(
+    labels: NDArray[Any], probabilities: NDArray[Any], n_classes: int
+) -> NDArray[np.float64]:
+    """Area under the ROC curve of each class against the rest; arguments and errors of ``auroc``.
+
+    Returns:
+        float64, shape (n_classes,); NaN where a class is not scored (see ``scored_classes``).
+    """
     from sklearn.metrics import roc_auc_score
 
     labels, probabilities = checked(labels, probabilities, n_classes)
-    classes = scored_classes(labels, n_classes)
-    return float(np.mean([roc_auc_score(labels == k, probabilities[:, k]) for k in classes]))
+    shown = membership(labels, n_classes)
+    areas = np.full(n_classes, np.nan)
+    for k in scored_classes(labels, n_classes):
+        areas[k] = roc_auc_score(shown[:, k], probabilities[:, k])
+    return areas
 
 
-def decide(probabilities: NDArray[Any], threshold: float | None) -> NDArray[np.int64]:
-    """The class decided for each image.
+def decide(probabilities: NDArray[Any], threshold: Threshold) -> NDArray[np.int64]:
+    """The class decided for each image, or of a multi-label task each label.
 
     Args:
         probabilities: Shape (n_images, n_classes).
-        threshold: Class 1 of two is decided where p1 >= threshold; None decides for the most
+        threshold: A number: class 1 of two is decided where p1 >= threshold. A sequence: each
+            class is decided present where its probability reaches its number. None: the most
             probable class (the first of equals).
 
     Returns:
-        Class indices, int64, shape (n_images,).
+        Class indices, int64, shape (n_images,); with a sequence 0 or 1, shape (n_images,
+        n_classes).
 
     Raises:
-        ProtocolError: A threshold for more than two classes.
+        ProtocolError: One threshold for more than two classes, or not one a class.
     """
     probabilities = np.asarray(probabilities, dtype=np.float64)
     if threshold is None:
         likeliest: NDArray[np.int64] = probabilities.argmax(axis=1)
         return likeliest
-    if probabilities.shape[1] != 2:
-        raise ProtocolError(
-            f"a threshold ({threshold}) applies to 2 classes, not to {probabilities.shape[1]}."
-        )
+    n_classes = probabilities.shape[1]
+    if isinstance(threshold, Sequence):
+        if len(threshold) != n_classes:
+            raise ProtocolError(f"{len(threshold)} thresholds do not fit {n_classes} classes.")
+        return (probabilities >= np.asarray(threshold)).astype(np.int64)
+    if n_classes != 2:
+        raise ProtocolError(f"a threshold ({threshold}) applies to 2 classes, not to {n_classes}.")
     return (probabilities[:, 1] >= threshold).astype(np.int64)
 
 
 def balanced_accuracy(
-    labels: NDArray[Any], probabilities: NDArray[Any], threshold: float | None
+    labels: NDArray[Any], probabilities: NDArray[Any], threshold: Threshold
 ) -> float:
     """Recall averaged over the classes that occur among ``labels``; see ``decide``.
 
+    Of a multi-label task it is the mean, over the labels that vary, of each label's own balanced
+    accuracy.
+
     Args:
-        labels: Class index of each image, int, shape (n_images,).
+        labels: As for ``auroc``.
         probabilities: Shape (n_images, n_classes), finite.
-        threshold: Operating point of a binary task, else None.
+        threshold: Operating point: of a binary task a number, of a multi-label task one a class,
+            else None.
 
     Raises:
-        ProtocolError: The input cannot be scored (see ``checked``), or a threshold for more than
-            two classes.
+        ProtocolError: The input cannot be scored (see ``checked``), or the threshold does not fit
+            the task.
 
     Source: Brodersen et al. (2010), "The balanced accuracy and its posterior distribution".
     """
-    from sklearn.metrics import recall_score
-
     labels, probabilities = checked(labels, probabilities, np.shape(probabilities)[-1])
     decided = decide(probabilities, threshold)
+    if decided.ndim != labels.ndim:
+        raise ProtocolError(f"the operating point {threshold} does not fit labels {labels.shape}.")
+    if labels.ndim == 1:
+        return _mean_recall(labels, decided)
+    varying = scored_classes(labels, labels.shape[1])
+    return float(np.mean([_mean_recall(labels[:, k], decided[:, k]) for k in varying]))
+
+
+def _mean_recall(labels: NDArray[np.int64], decided: NDArray[np.int64]) -> float:
+    from sklearn.metrics import recall_score
+
     return float(
         recall_score(labels, decided, labels=np.unique(labels), average="macro", zero_division=0)
     )

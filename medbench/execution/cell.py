@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from medbench import registry
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.splits import group_folds
-from medbench.datasets.task import Task
+from medbench.datasets.task import Kind, Task
+from medbench.evaluation.metrics import Threshold
 from medbench.evaluation.operating_point import youden
 from medbench.features.cache import FeatureCache
 from medbench.models.contract import Progress
@@ -36,6 +37,8 @@ from medbench.tuning.search import Search
 from medbench.tuning.tuner import Suggestion, Trial
 
 _INNER_FOLDS_SEED = "inner"
+_UNDEFINED = 0.5
+"""Operating point of a label that all or none of the inner predictions have."""
 Announce = Callable[[Mapping[str, Any]], None]
 
 
@@ -48,6 +51,7 @@ class CellSpec:
     plugins: tuple[str, ...]
     classes: tuple[str, ...]
     image_shape: tuple[int, int, int]
+    kind: Kind
     trials: int | None
     seconds: float | None
     inner_folds: int
@@ -76,7 +80,7 @@ class Cell:
         self._spec = spec
         self._announce = announce
         self._folder = Path(spec.folder)
-        self._task = Task(classes=spec.classes, image_shape=spec.image_shape)
+        self._task = Task(classes=spec.classes, image_shape=spec.image_shape, kind=spec.kind)
         self._log = TrialLog(self._folder)
         records = self._log.records()
         finished = [_trial(record) for record in records]
@@ -149,7 +153,7 @@ class Cell:
         classifier = self._workshop.build(self._chosen, "refit")
         began = time.perf_counter()
         classifier.load(self._folder / "model")
-        probabilities = predict(classifier, batch, len(self._task.classes))
+        probabilities = predict(classifier, batch, self._task)
         seconds = time.perf_counter() - began
         np.save(held_out / "probabilities.npy", probabilities)
         return {
@@ -210,13 +214,19 @@ class Cell:
         temporary.rename(self._folder / "model")
         return best.step
 
-    def _threshold(self, number: int) -> float | None:
-        """The operating point of a binary task, from the pooled out-of-fold predictions."""
-        if self._task.kind != "binary":
+    def _threshold(self, number: int) -> Threshold:
+        """The operating point, from the pooled out-of-fold predictions of a trial."""
+        if self._task.kind not in ("binary", "multi-label"):
             return None
         oof = self._log.oof(number)
         known = np.isfinite(oof).all(axis=1)
-        return youden(self._workshop.development.labels[known], oof[known, 1])
+        labels, oof = self._workshop.development.labels[known], oof[known]
+        if self._task.kind == "binary":
+            return youden(labels, oof[:, 1])
+        return [
+            youden(labels[:, k], oof[:, k]) if len(np.unique(labels[:, k])) == 2 else _UNDEFINED
+            for k in range(labels.shape[1])
+        ]
 
     @property
     def _features_seconds(self) -> float:

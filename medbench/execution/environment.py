@@ -55,7 +55,8 @@ def keras_backend() -> str | None:
 def child_environment(threads: int) -> dict[str, str]:
     """Environment variables of a cell's process; they must be set before anything is imported.
 
-    Without them OpenMP, TensorFlow and BLAS each take every core and spin against each other.
+    Without them OpenMP, TensorFlow and BLAS each take every core and spin against each other, and
+    TensorFlow and JAX each take nearly all memory of a GPU that other cells may share.
     """
     count = str(threads)
     environment = {
@@ -69,6 +70,8 @@ def child_environment(threads: int) -> dict[str, str]:
         "TF_NUM_INTRAOP_THREADS": count,
         "TF_NUM_INTEROP_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TF_FORCE_GPU_ALLOW_GROWTH": os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "true"),
+        "XLA_PYTHON_CLIENT_PREALLOCATE": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "false"),
         "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
@@ -97,22 +100,24 @@ def decisive_versions() -> dict[str, str]:
     return {"python": python, **package_versions(_DECISIVE)}
 
 
-def describe_environment(threads: int) -> dict[str, Any]:
+def describe_environment(threads: int, jobs: int = 1) -> dict[str, Any]:
     """Versions, machine and commit, for the record; no host name, user name or path."""
     return {
         "medbench": medbench.__version__,
-        "commit": _commit(),
+        "commit": commit(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": threads,
+        "jobs": jobs,
         "keras_backend": keras_backend(),
         "packages": package_versions(),
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the processor calls itself; "" where it does not."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text().splitlines():
@@ -121,7 +126,7 @@ def _processor() -> str:
     return platform.processor()
 
 
-def _commit() -> dict[str, Any] | None:
+def commit() -> dict[str, Any] | None:
     """Commit and dirtiness of the checkout MedBench runs from; None where it is installed."""
     checkout = Path(medbench.__file__).resolve().parents[1]
     if not (checkout / ".git").exists():

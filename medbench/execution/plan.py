@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from medbench import registry
 from medbench.datasets.catalog import Catalog
 from medbench.datasets.prepared import PreparedDataset, prepare
 from medbench.datasets.splits import OuterSplit, SplitPlan, outer_splits
-from medbench.errors import DatasetError, ProtocolError
+from medbench.errors import ConfigurationError, DatasetError, ProtocolError
 from medbench.execution.environment import decisive_versions, keras_backend
 from medbench.execution.source_version import source_version
 from medbench.models.contract import ModelFamily
@@ -27,6 +28,12 @@ from medbench.seeds import derive_seed
 from medbench.store import CellId
 from medbench.tuning.budget import Budget
 
+KEPT_BACK = 0.25
+"""Share of ``--total-time`` left to imports, refits, predictions and trials that end late.
+
+Measured beside budgets of 20 to 60 s a cell on two cores: 11% (brain-mri, five folds), 23% (the
+demo) and 39% (PneumoniaMNIST, where the refit of a network takes as long as its only trial).
+"""
 _INSTALL = {
     "keras": 'pip install "medbench[cpu]"',
     "xgboost": 'pip install "medbench[cpu]"',
@@ -39,7 +46,8 @@ class Settings:
 
     budget: Budget
     folds: int = 5
-    repeats: int = 1
+    seeds: int = 1
+    """How often the folds are drawn anew, or an official split is run with another seed."""
     inner_folds: int = 3
     seed: int = 0
     strict_split: bool = False
@@ -54,7 +62,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a run works: folders and threads.
+    """Where a run works: folders, threads and processes.
 
     They are not part of a cell's key. Threads may change the last bits of what TensorFlow
     computes; their number is recorded with each cell.
@@ -62,6 +70,9 @@ class Place:
 
     cache: Path
     threads: int
+    """Threads of each cell's process."""
+    jobs: int = 1
+    """Most cells that run at a time."""
     plugins: tuple[Path, ...] = ()
     weights_dir: Path | None = None
     skip_unreadable: bool = False
@@ -101,11 +112,21 @@ class PlannedCell:
         return CellId(dataset=self.dataset.data.name, model=self.model.name, split=self.split.name)
 
     @cached_property
+    def space(self) -> SearchSpace:
+        """What its tuner will search."""
+        space = SearchSpace()
+        self.model.family.search_space(space, self.dataset.data.task)
+        return space
+
+    @property
+    def tuned(self) -> bool:
+        """Whether there is anything to search; the majority class has nothing."""
+        return self.model.skip is None and len(self.space) > 0
+
+    @cached_property
     def key_parts(self) -> dict[str, Any]:
         """Everything that decides what the cell gives, by name, JSON-ready."""
-        space = SearchSpace()
         data, model, settings = self.dataset.data, self.model, self.settings
-        model.family.search_space(space, data.task)
         split = hashlib.sha256()
         for part in (self.split.development, self.split.validation, self.split.held_out):
             split.update(np.asarray([] if part is None else part, dtype=np.int64).tobytes())
@@ -113,9 +134,10 @@ class PlannedCell:
         return {
             "data": data.fingerprint,
             "split": split.hexdigest()[:16],
+            "repeat": self.split.repeat,
             "model": model.name,
             "source": source_version(type(model.family), registry.tuners.get(model.tuner)),
-            "space": hashlib.sha256(repr(list(space)).encode()).hexdigest()[:16],
+            "space": hashlib.sha256(repr(list(self.space)).encode()).hexdigest()[:16],
             "tuner": model.tuner,
             "budget": str(settings.budget),
             "inner_folds": settings.inner_folds,
@@ -157,17 +179,17 @@ def plan_datasets(
             name,
             catalog.get(name),
             cache=place.cache / "prepared",
-            threads=place.threads,
+            threads=place.threads * place.jobs,
             skip_unreadable=place.skip_unreadable,
         )
         table = data.table
         try:
             splits = outer_splits(
-                table["label"].to_numpy(np.int64),
+                data.labels,
                 table["group"].to_numpy(np.int64),
                 table["split"].to_numpy(str),
                 folds=settings.folds,
-                repeats=settings.repeats,
+                repeats=settings.seeds,
                 seed=settings.seed,
                 n_classes=len(data.task.classes),
                 strict=settings.strict_split,
@@ -184,6 +206,8 @@ def plan_cells(
     settings: Settings,
     place: Place,
     say: Callable[[str], None],
+    *,
+    download: bool = True,
 ) -> list[PlannedCell]:
     """Every data set x split x model, in the order in which they will run.
 
@@ -193,6 +217,7 @@ def plan_cells(
         settings: The run's.
         place: Where it works.
         say: Shows a line to the user (a download, missing weights).
+        download: Whether pretrained weights that are not here may be fetched.
 
     Raises:
         UnknownNameError: A family or tuner is not registered.
@@ -203,7 +228,9 @@ def plan_cells(
         if family.weights is None:
             return None
         if family.weights not in found:
-            found[family.weights] = find_weights(family.weights, place.weights_dir, say)
+            found[family.weights] = find_weights(
+                family.weights, place.weights_dir, say, download=download
+            )
         return found[family.weights]
 
     cells = []
@@ -233,6 +260,39 @@ def plan_cells(
             for model in planned
         ]
     return cells
+
+
+def share_time(cells: Sequence[PlannedCell], seconds: float, jobs: int) -> list[PlannedCell]:
+    """Divide the time of a whole run over its cells.
+
+    Every cell that has something to tune gets an equal share, of which ``KEPT_BACK`` is left to
+    what comes on top of the search. Cells that are finished already count too, so that the same
+    command goes on under the same budget.
+
+    Args:
+        cells: The whole plan, whose budget bounds the shares from above.
+        seconds: Wall seconds for all of it.
+        jobs: Cells that run at a time.
+
+    Returns:
+        The same cells, their budget's seconds lowered to the share (a whole number).
+
+    Raises:
+        ConfigurationError: The share is less than a second.
+    """
+    tuned = sum(cell.tuned for cell in cells)
+    if not tuned:
+        return list(cells)
+    share = math.floor(seconds * min(jobs, tuned) / tuned * (1 - KEPT_BACK))
+    if share < 1:
+        raise ConfigurationError(
+            f"--total-time {seconds:g} s leaves less than a second for each of {tuned} cells. "
+            "Give more time, or fewer data sets, models, --folds or --seeds."
+        )
+    budget = cells[0].settings.budget
+    bound = share if budget.seconds is None else min(share, budget.seconds)
+    settings = replace(cells[0].settings, budget=replace(budget, seconds=float(bound)))
+    return [replace(cell, settings=settings) for cell in cells]
 
 
 def missing_requirement(family: ModelFamily) -> str | None:

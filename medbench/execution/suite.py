@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,19 +21,27 @@ class Suite(BaseModel):
     models: tuple[str, ...] = Field(min_length=1)
     budget: str = "quick"
     folds: int = Field(default=5, ge=2)
-    repeats: int = Field(default=1, ge=1)
+    seeds: int = Field(default=1, ge=1)
     inner_folds: int = Field(default=3, ge=2)
     seed: int = 0
 
 
-def load_suite(name: str) -> tuple[str, Suite]:
+def load_suite(
+    name: str, *, datasets: Collection[str], models: Collection[str]
+) -> tuple[str, Suite]:
     """A suite by name, or from a YAML file.
+
+    Args:
+        name: Its name, or the path of its file.
+        datasets: All data sets that it may name.
+        models: All models that it may name.
 
     Returns:
         Its short name and content.
 
     Raises:
-        ConfigurationError: There is no such suite, or its file is wrong (with the line).
+        ConfigurationError: There is no such suite, or its file is wrong or names something that
+            there is not (with the line).
     """
     file = Path(name)
     if file.suffix not in (".yaml", ".yml"):
@@ -45,6 +54,14 @@ def load_suite(name: str) -> tuple[str, Suite]:
     document = YamlDocument(file)
     suite: Suite = document.validate(Suite, document.mapping, (), f'suite "{file.stem}"', "suite")
     named_budget(suite.budget)
+    for noun, field, named, there in (
+        ("data set", "datasets", suite.datasets, datasets),
+        ("model family", "models", suite.models, models),
+    ):
+        for number, entry in enumerate(named):
+            if entry not in there:
+                error = unknown_name(noun, entry, there)
+                raise ConfigurationError(f"{document.place(field, number)}: {error}")
     return file.stem, suite
 
 

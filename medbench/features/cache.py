@@ -7,6 +7,7 @@ import json
 import time
 import uuid
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +16,8 @@ from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch
 
-_PROBE_IMAGES = 16
-_PARALLEL_FROM_SECONDS = 4.0
-"""Below this, starting worker processes costs more than it saves."""
-
-
+_CHUNK = 32
+"""Images that a thread extracts at once."""
 _MEMORY_BYTES = 512 * 1024**2
 """Rows kept in memory; beyond, those not used for longest are read again when they are wanted."""
 
@@ -30,7 +28,7 @@ class Extractor(Protocol):
     key: str
     """Names the extractor, its settings and its version; part of the cache's file names."""
     parallel: bool
-    """True where images may be handed to several processes (a backbone threads by itself)."""
+    """True where several threads gain, as most of the work releases the interpreter's lock."""
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, channels)."""
@@ -53,7 +51,7 @@ class FeatureCache:
 
         Args:
             folder: Where chunks live; None keeps them in memory only.
-            threads: Number of processes that may extract.
+            threads: Number of threads that may extract.
             paid: Names of features that were charged before an interruption.
         """
         self._folder = folder
@@ -104,22 +102,12 @@ class FeatureCache:
         return sum(rows.values.nbytes for rows in self._memory.values())
 
     def _compute(self, extractor: Extractor, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run the extractor, over several processes where that pays."""
-        if self._threads < 2 or not extractor.parallel or len(images) < 4 * _PROBE_IMAGES:
+        """Run the extractor, on several threads where that pays."""
+        if self._threads < 2 or not extractor.parallel:
             return extractor(images)
-        began = time.perf_counter()
-        head = extractor(images[:_PROBE_IMAGES])
-        rest = images[_PROBE_IMAGES:]
-        expected = (time.perf_counter() - began) / _PROBE_IMAGES * len(rest)
-        if expected < _PARALLEL_FROM_SECONDS:
-            return np.concatenate([head, extractor(rest)])
-        from joblib import Parallel, delayed
-        from joblib.externals.loky import get_reusable_executor
-
-        chunks = np.array_split(rest, 4 * self._threads)
-        parts = Parallel(n_jobs=self._threads)(delayed(extractor)(chunk) for chunk in chunks)
-        get_reusable_executor().shutdown(wait=True)  # else they idle beside all later work
-        return np.concatenate([head, *parts])
+        chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
+        with ThreadPoolExecutor(self._threads) as pool:
+            return np.concatenate(list(pool.map(extractor, chunks)))
 
     def _read(self, name: str, wanted: list[bytes], rows: _Rows) -> None:
         """Add those of the wanted rows that are on disk."""

@@ -14,6 +14,9 @@ _SMALLEST_CELL = 4
 """Pixels; a histogram of gradients over fewer says nothing about direction."""
 _BLOCK = 2
 """Cells along each side of a block that is normalised together."""
+_LARGEST_SHARE = 0.2
+"""Where a block's values are cut between its two normalisations ("Hys")."""
+_EPSILON = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +44,45 @@ class Hog(Extractor):
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, 1 or 3)."""
-        from skimage.feature import hog
-
         planes = reduced_grey(images, self.side)
         cell = max(_SMALLEST_CELL, min(planes.shape[1:]) // self.cells)
         cell = min(cell, *planes.shape[1:])
         block = min(_BLOCK, min(planes.shape[1:]) // cell)
         rows = [
-            hog(
-                plane,
-                orientations=self.orientations,
-                pixels_per_cell=(cell, cell),
-                cells_per_block=(block, block),
-                block_norm="L2-Hys",
-            )
-            for plane in planes
+            _blocks(_histograms(plane, cell, self.orientations), block).ravel() for plane in planes
         ]
         return np.asarray(rows, dtype=np.float32)
+
+
+def _histograms(plane: NDArray[np.float32], cell: int, orientations: int) -> NDArray[np.float64]:
+    """Gradients of each cell by direction, shape (cells down, cells across, orientations).
+
+    By the compiled part of ``skimage.feature.hog`` alone: that function normalises the blocks one
+    by one in Python, which for small cells takes longer than all the rest and keeps other threads
+    waiting.
+    """
+    from skimage.feature._hoghistogram import hog_histograms
+
+    height, width = plane.shape
+    down, across = np.zeros((2, height, width))
+    down[1:-1] = plane[2:] - plane[:-2]
+    across[:, 1:-1] = plane[:, 2:] - plane[:, :-2]
+    shape = (height // cell, width // cell)
+    histograms = np.zeros((*shape, orientations))
+    hog_histograms(
+        across, down, cell, cell, width, height, shape[1], shape[0], orientations, histograms
+    )
+    return histograms
+
+
+def _blocks(histograms: NDArray[np.float64], block: int) -> NDArray[np.float64]:
+    """Every block of ``block`` x ``block`` cells, normalised ("L2-Hys"), one row each."""
+    windows = np.lib.stride_tricks.sliding_window_view(histograms, (block, block), axis=(0, 1))
+    rows = np.moveaxis(windows, 2, -1).reshape(-1, block * block * histograms.shape[2])
+    return _unit(np.minimum(_unit(rows), _LARGEST_SHARE))
+
+
+def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of length one, or shorter where there is hardly anything in them."""
+    lengths = np.sqrt(np.sum(rows**2, axis=1, keepdims=True) + _EPSILON**2)
+    return np.asarray(rows / lengths)

@@ -24,7 +24,7 @@ class Intensity(Extractor):
     bins: int = 32
     """Bins of the histogram; a divisor of 256."""
     key: str = field(init=False)
-    parallel: bool = field(default=True, init=False)
+    parallel: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", f"intensity-1-bins{self.bins}")

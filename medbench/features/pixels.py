@@ -18,7 +18,7 @@ class Pixels(Extractor):
     side: int = 16
     """Height and width of the thumbnail in pixels."""
     key: str = field(init=False)
-    parallel: bool = field(default=True, init=False)
+    parallel: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", f"pixels-1-side{self.side}")

@@ -40,7 +40,8 @@ class Cnn(ModelFamily):
     """Convolutional network with as many stages as the image size asks for.
 
     Each stage halves the side and doubles the filters; its blocks are plain convolutions or
-    residual pairs, with batch normalisation, global average pooling and a softmax on top.
+    residual pairs, with batch normalisation, global average pooling and a softmax (for several
+    labels an image: sigmoids) on top.
     """
 
     reference: ClassVar[str] = (
@@ -49,6 +50,7 @@ class Cnn(ModelFamily):
     requires: ClassVar[tuple[str, ...]] = ("keras",)
     default_tuner: ClassVar[str] = "keras-tuner"
     max_steps: ClassVar[int | None] = 40
+    multi_label: ClassVar[bool] = True
 
     def search_space(self, space: SearchSpace, task: Task) -> None:
         """Size, regularisation and optimiser; the default learns in seconds on a CPU."""
@@ -83,19 +85,19 @@ class CnnClassifier(Classifier):
     def fit(
         self, train: LabelledBatch, validation: LabelledBatch | None, progress: Progress
     ) -> None:
-        """Train with balanced classes; goes on from a loaded state if ``progress`` says so.
+        """Train; goes on from a loaded state if ``progress`` says so.
 
         Raises:
             ModelError: Training diverged.
         """
         from medbench.models import keras_support
 
-        keras_support.prepare(self._context.threads)
+        self.device = keras_support.prepare(self._context.threads)
         goes_on = self._model is not None and progress.first_step > 0
         if not goes_on:
             keras_support.start(self._context.seed, mixed_precision=True)
             self._model = build_network(self._params, self._task)
-            keras_support.compile_model(self._model, _optimizer(self._params))
+            keras_support.compile_model(self._model, _optimizer(self._params), self._task)
         training = keras_support.Training(
             max_steps=self._max_steps,
             batch_size=self._params["batch_size"],
@@ -124,7 +126,10 @@ class CnnClassifier(Classifier):
         from medbench.models import keras_support
 
         return keras_support.predict(
-            self._fitted(), lambda chosen: batch.images[chosen], len(batch)
+            self._fitted(),
+            lambda chosen: batch.images[chosen],
+            len(batch),
+            multi_label=self._task.kind == "multi-label",
         )
 
     def save(self, folder: Path) -> None:
@@ -137,7 +142,7 @@ class CnnClassifier(Classifier):
         """Take the network from a folder, ready to predict or to be trained further."""
         from medbench.models import keras_support
 
-        keras_support.prepare(self._context.threads)
+        self.device = keras_support.prepare(self._context.threads)
         model, self.best_step = keras_support.load_model(
             folder,
             image_shape=self._task.image_shape,
@@ -145,7 +150,7 @@ class CnnClassifier(Classifier):
             trainable=True,
         )
         # Compiled anew, for it may have been saved on another kind of machine.
-        keras_support.compile_model(model, model.optimizer)
+        keras_support.compile_model(model, model.optimizer, self._task)
         self._model = model
 
     def _fitted(self) -> Any:
@@ -157,6 +162,8 @@ class CnnClassifier(Classifier):
 def build_network(params: Mapping[str, Any], task: Task) -> Any:
     """The untrained Keras model of a configuration: uint8 images in, probabilities out."""
     from keras import Input, Model, layers
+
+    from medbench.models.keras_support import output_layer
 
     inputs = Input(task.image_shape, dtype="uint8", name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)
@@ -176,10 +183,7 @@ def build_network(params: Mapping[str, Any], task: Task) -> Any:
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(params["dropout"])(x)
     # float32 also under mixed precision: float16 is too coarse for probabilities.
-    outputs = layers.Dense(
-        len(task.classes), activation="softmax", dtype="float32", name="probabilities"
-    )(x)
-    return Model(inputs, outputs)
+    return Model(inputs, output_layer(task, dtype="float32")(x))
 
 
 def stage_count(side: int) -> int:

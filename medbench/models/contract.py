@@ -78,7 +78,11 @@ class Classifier(ABC):
 
     @abstractmethod
     def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
-        """Probabilities of the task's classes, float64, shape (n_images, n_classes)."""
+        """Probabilities of the task's classes, float64, shape (n_images, n_classes).
+
+        Rows sum to one; of a multi-label task each column is the probability that the class is
+        present.
+        """
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -108,6 +112,9 @@ class ModelFamily(ABC):
     """Name of the pretrained weights it starts from (see ``medbench.models.weights``)."""
     max_steps: ClassVar[int | None] = None
     """Most steps (epochs, rounds) of a fit of a searched configuration; None where it has none."""
+    multi_label: ClassVar[bool] = False
+    """Whether its classifiers learn several labels an image by themselves. Of other families
+    MedBench fits one classifier a class (see ``medbench.models.per_label``)."""
 
     @abstractmethod
     def search_space(self, space: SearchSpace, task: Task) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.datasets.task import Task, membership
 from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
 from medbench.models.contract import Progress
@@ -20,26 +22,58 @@ MODEL_FILE = "model.keras"
 _STATE_FILE = "state.json"
 _PREDICT_BATCH = 64
 _SMALLEST_PROBABILITY = 1e-12
+_XLA_DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
+_CUBLAS_DETERMINISTIC = ":4096:8"
+"""Workspaces with which NVIDIA's cuBLAS gives the same bits each time."""
 _SEED_STATE = "seed_generator_state"
 """Name that Keras gives to the state variable of a layer's random numbers."""
 
 _prepared = False
 
 
-def prepare(threads: int) -> None:
+def prepare(threads: int) -> str:
     """Set up the backend, once a process: threads, reproducible operations, modest GPU memory.
 
-    TensorFlow takes the number of threads only before its first operation; a later call with
-    another number changes nothing.
+    What each backend takes:
+
+    - TensorFlow: the number of threads only before its first operation; operations are
+      deterministic, or refused where there is no such kernel.
+    - JAX: the number of threads (XLA reads ``NPROC``) and the choice of deterministic kernels on
+      a GPU likewise only before its first operation; on a CPU its kernels are deterministic.
+    - PyTorch: the number of threads at any time; where a GPU has no deterministic kernel it
+      warns, since Keras' own layers use some of those.
+
+    A later call with another number of threads changes nothing.
+
+    Returns:
+        Where Keras computes, for the record: ``"gpu:0"`` or ``"cpu"``.
     """
     global _prepared
+    if not _prepared:
+        _prepared = True
+        _set_up(threads)
+    return "gpu:0" if has_gpu() else "cpu"
+
+
+def _set_up(threads: int) -> None:
     import keras
 
-    if _prepared:
-        return
-    _prepared = True
-    if keras.backend.backend() != "tensorflow":
-        return
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        _set_up_tensorflow(threads)
+    elif backend == "jax":
+        os.environ["NPROC"] = str(threads)
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_XLA_DETERMINISTIC}".strip()
+    elif backend == "torch":
+        import torch
+
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", _CUBLAS_DETERMINISTIC)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_num_threads(threads)
+
+
+def _set_up_tensorflow(threads: int) -> None:
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
@@ -86,8 +120,19 @@ def start(seed: int, *, mixed_precision: bool = False) -> None:
     keras.utils.set_random_seed(seed % 2**32)
 
 
-def compile_model(model: Any, optimizer: Any) -> None:
-    """Make a classifier with a softmax output trainable by ``train``.
+def output_layer(task: Task, **options: Any) -> Any:
+    """The last layer of a classifier of ``task``: one unit a class, probabilities out.
+
+    A softmax over exclusive classes; a sigmoid for each class of a multi-label task.
+    """
+    from keras import layers
+
+    activation = "sigmoid" if task.kind == "multi-label" else "softmax"
+    return layers.Dense(len(task.classes), activation=activation, name="probabilities", **options)
+
+
+def compile_model(model: Any, optimizer: Any, task: Task) -> None:
+    """Make a classifier that ends in ``output_layer`` trainable by ``train``.
 
     Just-in-time compilation is left to Keras on a GPU and under JAX; elsewhere compiling costs
     more than it saves (on a CPU with TensorFlow, "auto" trained at 0.93 of the plain speed).
@@ -100,10 +145,19 @@ def compile_model(model: Any, optimizer: Any) -> None:
         # of that sum under a new name each time and never forgets it, nor the graph it holds:
         # 14 MB a fit of a small network (see tensorflow/tensorflow#80895).
         optimizer._all_reduce_sum_gradients = list
+    if backend == "jax":
+        # Keras says that its augmentation cannot be compiled, which is true of TensorFlow only;
+        # and one such layer would have every operation of a training step run on its own.
+        for layer in model.layers:
+            layer.supports_jit = True
     compiled = backend == "jax" or (backend == "tensorflow" and has_gpu())
     model.compile(
         optimizer=optimizer,
-        loss="sparse_categorical_crossentropy",
+        loss=(
+            "binary_crossentropy"
+            if task.kind == "multi-label"
+            else "sparse_categorical_crossentropy"
+        ),
         jit_compile="auto" if compiled else False,
     )
     optimizer.build(model.trainable_variables)
@@ -141,7 +195,8 @@ class Examples:
     inputs: Callable[[NDArray[np.int64]], NDArray[Any]]
     """Inputs of the examples at some indices."""
     labels: NDArray[np.int64]
-    """Class index of each example, shape (n_examples,)."""
+    """Class index of each example, shape (n_examples,); of a multi-label task 0 or 1 for each
+    class, shape (n_examples, n_classes)."""
 
 
 def train(
@@ -157,14 +212,15 @@ def train(
     """Train a compiled model epoch by epoch, and leave it in its best state.
 
     The best state is the one with the highest validation AUROC, the lower log loss deciding
-    between equals (a small validation part reaches 1.0 early). Without validation exactly
+    between equals (a small validation part reaches 1.0 early); of a multi-label task these are
+    means over its labels. Without validation exactly
     ``progress.last_step`` epochs are run and the last state is kept. The order of images and
     the random numbers of an epoch depend on seed and epoch only, so that a continued training
     equals an undisturbed one.
 
     Args:
-        model: A Keras model with a softmax output, compiled by ``compile_model``.
-        examples: What to learn from; classes weigh alike, however many examples they have.
+        model: A Keras model compiled by ``compile_model``.
+        examples: What to learn from, weighed by ``balanced_weights``.
         validation: What to stop early by.
         training: How to train.
         progress: Where each epoch is reported; its exceptions are let through.
@@ -213,21 +269,37 @@ def train(
 
 
 def balanced_weights(labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Weight of each example, such that classes weigh alike and the mean is 1, float32."""
+    """Weight of each example, such that classes weigh alike and the mean is 1, float32.
+
+    The examples of a multi-label task all weigh 1: no weight of an image could balance several
+    labels, and weights of a label's positive images would let the few that show a rare finding
+    steer every step. AUROC, which compares images within one label, needs no balance.
+    """
+    if labels.ndim == 2:
+        return np.ones(len(labels), np.float32)
     counts = np.bincount(labels)
     present = np.count_nonzero(counts)
     return (len(labels) / (present * counts[labels])).astype(np.float32)
 
 
 def predict(
-    model: Any, inputs: Callable[[NDArray[np.int64]], NDArray[Any]], n: int
+    model: Any,
+    inputs: Callable[[NDArray[np.int64]], NDArray[Any]],
+    n: int,
+    *,
+    multi_label: bool,
 ) -> NDArray[np.float64]:
-    """Probabilities of ``n`` inputs, float64, shape (n, n_classes), rows sum to one."""
+    """Probabilities of ``n`` inputs, float64, shape (n, n_classes).
+
+    Rows sum to one, but not those of a ``multi_label`` task.
+    """
     parts = [
         forward(model, inputs(np.arange(begin, min(begin + _PREDICT_BATCH, n))))
         for begin in range(0, n, _PREDICT_BATCH)
     ]
-    probabilities = np.concatenate(parts).astype(np.float64)
+    probabilities: NDArray[np.float64] = np.concatenate(parts).astype(np.float64)
+    if multi_label:
+        return probabilities
     normalised: NDArray[np.float64] = probabilities / probabilities.sum(axis=1, keepdims=True)
     return normalised
 
@@ -318,14 +390,21 @@ def _reseed(model: Any, random: np.random.Generator) -> None:
 def _validate(model: Any, validation: Examples) -> tuple[float | None, tuple[float, float]]:
     """Validation AUROC (None where undefined), and the rank of this state among others."""
     labels = validation.labels
-    probabilities = predict(model, validation.inputs, len(labels))
+    multi_label = labels.ndim == 2
+    probabilities = predict(model, validation.inputs, len(labels), multi_label=multi_label)
     if not np.isfinite(probabilities).all():
         return None, (-math.inf, -math.inf)
-    chosen = np.maximum(probabilities[np.arange(len(labels)), labels], _SMALLEST_PROBABILITY)
-    log_loss = -float(np.average(np.log(chosen), weights=balanced_weights(labels)))
+    n_classes = probabilities.shape[1]
+    if multi_label:
+        of_truth = np.where(labels == 1, probabilities, 1 - probabilities)
+    else:
+        of_truth = probabilities[np.arange(len(labels)), labels]
+    logs = np.log(np.maximum(of_truth, _SMALLEST_PROBABILITY))
+    log_loss = -float(np.average(logs, axis=0, weights=balanced_weights(labels)).mean())
+    shown = membership(labels, n_classes)
     score = None
-    if len(np.unique(labels)) > 1:
-        score = auroc(labels, probabilities, probabilities.shape[1])
+    if (shown.any(axis=0) & ~shown.all(axis=0)).any():
+        score = auroc(labels, probabilities, n_classes)
     return score, (score or 0.0, -log_loss)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch, LabelledBatch
-from medbench.datasets.task import Task
+from medbench.datasets.task import Task, membership
 from medbench.errors import ModelError
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.space import SearchSpace
@@ -24,6 +24,8 @@ class Majority(ModelFamily):
 
     Its row is the floor of every table: AUROC .5, accuracy of the largest class.
     """
+
+    multi_label = True
 
     def search_space(self, space: SearchSpace, task: Task) -> None:
         """There is nothing to choose."""
@@ -44,8 +46,7 @@ class _Frequencies(Classifier):
         self, train: LabelledBatch, validation: LabelledBatch | None, progress: Progress
     ) -> None:
         """Count the classes."""
-        counts = np.bincount(train.labels, minlength=self._n_classes)
-        self._frequencies = counts / counts.sum()
+        self._frequencies = membership(train.labels, self._n_classes).mean(axis=0)
 
     def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
         """The same row for every image, float64, shape (n_images, n_classes)."""

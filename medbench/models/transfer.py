@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
-from medbench.features.embeddings import BACKBONES, POOLINGS, Embedding
+from medbench.features.backbones import BACKBONES
+from medbench.features.embeddings import POOLINGS, Embedding
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.space import SearchSpace
 
 _NO_SPREAD = 1e-4
 """A feature whose spread is below this part of its size is rounding noise, and left out."""
 _ABSENT_LOGIT = -30.0
-"""Logit of a class that training did not show: a probability of about 1e-13."""
+"""Logit of a class that training did not show: a probability of about 1e-13. Of several labels an
+image, one that every training image has gets the opposite."""
 _MAX_ITERATIONS = 1000
 _LEARNING_RATES = (3e-5, 1e-4)
 _FINE_TUNING_EPOCHS = 8
@@ -40,6 +42,7 @@ class TransferFamily(ModelFamily):
     """
 
     requires: ClassVar[tuple[str, ...]] = ("keras",)
+    multi_label: ClassVar[bool] = True
 
     def search_space(self, space: SearchSpace, task: Task) -> None:
         """Cut, pooling and penalty of the linear model; every trial takes milliseconds."""
@@ -87,6 +90,55 @@ class InceptionV3(TransferFamily):
     weights: ClassVar[str | None] = "inception_v3"
 
 
+class MobileNet(TransferFamily):
+    """MobileNet v1, pretrained on ImageNet, as a feature extractor and fine-tuned."""
+
+    reference: ClassVar[str] = (
+        "Howard et al. (2017), MobileNets: efficient convolutional neural networks for mobile "
+        "vision applications, arXiv:1704.04861"
+    )
+    weights: ClassVar[str | None] = "mobilenet"
+
+
+class DenseNet121(TransferFamily):
+    """DenseNet-121, pretrained on ImageNet, as a feature extractor and fine-tuned."""
+
+    reference: ClassVar[str] = (
+        "Huang et al. (2017), Densely connected convolutional networks, CVPR; Rajpurkar et al. "
+        "(2017), CheXNet, arXiv:1711.05225, for chest radiographs"
+    )
+    weights: ClassVar[str | None] = "densenet121"
+
+
+class EfficientNetB0(TransferFamily):
+    """EfficientNet-B0, pretrained on ImageNet, as a feature extractor and fine-tuned."""
+
+    reference: ClassVar[str] = (
+        "Tan & Le (2019), EfficientNet: rethinking model scaling for convolutional neural "
+        "networks, ICML"
+    )
+    weights: ClassVar[str | None] = "efficientnetb0"
+
+
+class ResNet50(TransferFamily):
+    """ResNet-50, pretrained on ImageNet, as a feature extractor and fine-tuned."""
+
+    reference: ClassVar[str] = (
+        "He et al. (2016), Deep residual learning for image recognition, CVPR"
+    )
+    weights: ClassVar[str | None] = "resnet50"
+
+
+class SqueezeNet(TransferFamily):
+    """SqueezeNet v1.1, pretrained on ImageNet, as a feature extractor and fine-tuned."""
+
+    reference: ClassVar[str] = (
+        "Iandola et al. (2016), SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and "
+        "<0.5MB model size, arXiv:1602.07360"
+    )
+    weights: ClassVar[str | None] = "squeezenet"
+
+
 @dataclass(frozen=True, kw_only=True)
 class LinearHead:
     """Standardisation and a linear model, as numbers that NumPy and Keras both can use."""
@@ -99,10 +151,14 @@ class LinearHead:
     """Weights of standardised features, shape (n_features, n_classes)."""
     bias: NDArray[np.float64]
     """Shape (n_classes,)."""
+    multi_label: bool = False
+    """Whether each logit is its own sigmoid's, instead of all together a softmax's."""
 
     def predict(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Probabilities, float64, shape (n, n_classes), of features (n, n_features)."""
         logits = (features - self.mean) / self.scale @ self.kernel + self.bias
+        if self.multi_label:
+            return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))
         exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
         return probabilities
@@ -111,23 +167,37 @@ class LinearHead:
 def fit_head(
     features: NDArray[np.floating[Any]], labels: NDArray[np.int64], n_classes: int, C: float
 ) -> LinearHead:
-    """Standardise, then logistic regression with balanced classes and a quadratic penalty.
+    """Standardise, then logistic regression with a quadratic penalty.
+
+    Exclusive classes are balanced. Of several labels an image each gets a regression of its own,
+    unweighted, so that one penalty holds a label back the more the fewer images show it.
 
     Args:
         features: Shape (n_images, n_features).
-        labels: Class indices, shape (n_images,); any class may be missing.
+        labels: Class indices, shape (n_images,), or of a multi-label task 0 or 1 for each class,
+            shape (n_images, n_classes); any class may be missing.
         n_classes: Number of classes of the task.
         C: Inverse strength of the penalty.
     """
-    from sklearn.linear_model import LogisticRegression
-
     features = features.astype(np.float64)
     mean, scale = features.mean(axis=0), features.std(axis=0)
     varies = scale > _NO_SPREAD * np.sqrt(np.mean(features**2, axis=0))
     scale = np.where(varies, scale, 1.0)
     standard = np.where(varies, (features - mean) / scale, 0.0)
+    multi_label = labels.ndim == 2
+    regress = _regress_each_label if multi_label else _regress_exclusive
+    kernel, bias = regress(standard, labels, n_classes, C)
+    return LinearHead(mean=mean, scale=scale, kernel=kernel, bias=bias, multi_label=multi_label)
+
+
+def _regress_exclusive(
+    standard: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int, C: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Kernel and bias of one regression that tells the classes present apart."""
+    from sklearn.linear_model import LogisticRegression
+
     present = np.unique(labels)
-    kernel = np.zeros((features.shape[1], n_classes))
+    kernel = np.zeros((standard.shape[1], n_classes))
     bias = np.full(n_classes, _ABSENT_LOGIT)
     bias[present] = 0.0
     if len(present) > 1:
@@ -139,7 +209,23 @@ def fit_head(
             intercept = np.concatenate([-intercept, intercept]) / 2
         kernel[:, present] = weights.T
         bias[present] = intercept
-    return LinearHead(mean=mean, scale=scale, kernel=kernel, bias=bias)
+    return kernel, bias
+
+
+def _regress_each_label(
+    standard: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int, C: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Kernel and bias of one regression a label; a constant where training has one value only."""
+    from sklearn.linear_model import LogisticRegression
+
+    kernel = np.zeros((standard.shape[1], n_classes))
+    bias = np.where(labels.any(axis=0), -_ABSENT_LOGIT, _ABSENT_LOGIT)
+    for k in range(n_classes):
+        if len(np.unique(labels[:, k])) > 1:
+            model = LogisticRegression(C=C, max_iter=_MAX_ITERATIONS)
+            model.fit(standard, labels[:, k])
+            kernel[:, k], bias[k] = model.coef_[0], model.intercept_[0]
+    return kernel, bias
 
 
 class _TransferClassifier(Classifier):
@@ -164,7 +250,12 @@ class _TransferClassifier(Classifier):
 
         if self._model is None:
             raise ModelError("this classifier is neither fitted nor loaded: call fit or load.")
-        return keras_support.predict(self._model, lambda chosen: batch.images[chosen], len(batch))
+        return keras_support.predict(
+            self._model,
+            lambda chosen: batch.images[chosen],
+            len(batch),
+            multi_label=self._task.kind == "multi-label",
+        )
 
     def save(self, folder: Path) -> None:
         """Write ``model.keras``, which needs nothing else: uint8 images in, probabilities out."""
@@ -178,7 +269,7 @@ class _TransferClassifier(Classifier):
         """Take the model from a folder; it then predicts from pixels, not from the cache."""
         from medbench.models import keras_support
 
-        keras_support.prepare(self._context.threads)
+        self.device = keras_support.prepare(self._context.threads)
         self._model, self.best_step = keras_support.load_model(
             folder,
             image_shape=self._task.image_shape,
@@ -202,7 +293,7 @@ class _TransferClassifier(Classifier):
     def _fit_head(self, train: LabelledBatch) -> LinearHead:
         from medbench.models import keras_support
 
-        keras_support.prepare(self._context.threads)
+        self.device = keras_support.prepare(self._context.threads)
         return fit_head(
             self._features(train), train.labels, len(self._task.classes), self._params["C"]
         )
@@ -210,6 +301,8 @@ class _TransferClassifier(Classifier):
     def _head_model(self, head: LinearHead, activation_shape: tuple[int, ...]) -> Any:
         """Pooling, standardisation and linear model as Keras layers on an activation map."""
         from keras import Input, Model, layers
+
+        from medbench.models.keras_support import output_layer
 
         pools = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
         inputs = Input(activation_shape)
@@ -220,7 +313,7 @@ class _TransferClassifier(Classifier):
         standardise = layers.BatchNormalization(
             center=False, scale=False, epsilon=1e-30, trainable=False, name="standardise"
         )
-        dense = layers.Dense(len(head.bias), activation="softmax", name="probabilities")
+        dense = output_layer(self._task)
         model = Model(inputs, dense(standardise(x, training=False)), name="head")
         standardise.set_weights([head.mean, head.scale**2])
         dense.set_weights([head.kernel, head.bias])
@@ -321,7 +414,7 @@ class FineTunedClassifier(_TransferClassifier):
         top = models.Sequential([block, self._head_model(head, block.output.shape[1:])])
         rate = self._params["learning_rate"]
         keras_support.compile_model(
-            top, optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY, clipnorm=1.0)
+            top, optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY, clipnorm=1.0), self._task
         )
         training = keras_support.Training(
             max_steps=self._max_steps,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch, LabelledBatch
-from medbench.datasets.task import Task
+from medbench.datasets.task import Task, membership
 from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
 from medbench.features.cache import Extractor
@@ -65,6 +65,7 @@ class XGBoost(ModelFamily):
     reference = "Chen & Guestrin (2016), XGBoost: a scalable tree boosting system, KDD"
     requires = ("xgboost",)
     max_steps = _MAX_ROUNDS
+    multi_label = True
 
     def search_space(self, space: SearchSpace, task: Task) -> None:
         """Declare which feature groups are used, and the booster's parameters."""
@@ -97,6 +98,7 @@ class XGBoostClassifier(Classifier):
     def __init__(self, params: Mapping[str, Any], task: Task, context: Context) -> None:
         self._params = dict(params)
         self._n_classes = len(task.classes)
+        self._multi_label = task.kind == "multi-label"
         self._context = context
         self._extractors = [
             _ALWAYS,
@@ -113,24 +115,26 @@ class XGBoostClassifier(Classifier):
 
         Early stopping watches the log loss (with the class weights of the training part): it
         moves with every round, where the AUROC of a small validation part stands still or
-        jumps. The AUROC is what is reported to ``progress``.
+        jumps. The AUROC is what is reported to ``progress``. Of a multi-label task every round
+        boosts one tree a label, unweighted, and the loss is the mean over the labels.
         """
         import xgboost
 
-        present = np.unique(train.labels).tolist()
+        present = self._classes_in(train.labels)
         if progress.first_step == 0 or present != self._present:
             self._booster, self._best_loss, self.best_step = None, None, None
         self._present = present
         if len(present) == 1:
             return
-        weights = _class_weights(
-            train.labels, self._n_classes, balanced=self._params["class_weight"] == "balanced"
-        )
+        balanced = self._params["class_weight"] == "balanced" and not self._multi_label
+        weights = _class_weights(train.labels, self._n_classes, balanced=balanced)
         evals: list[tuple[Any, str]] = []
         score: Callable[[Any], float | None] = _no_score
         if validation is not None:
-            # The loss of a class that was never seen is infinite whatever the booster does.
-            known = validation.take(np.flatnonzero(np.isin(validation.labels, present)))
+            known = validation
+            if not self._multi_label:
+                # The loss of a class that was never seen is infinite whatever the booster does.
+                known = validation.take(np.flatnonzero(np.isin(validation.labels, present)))
             evals = [(self._labelled_matrix(known, weights), "validation")] if len(known) else []
             score = self._scorer(
                 validation,
@@ -195,6 +199,8 @@ class XGBoostClassifier(Classifier):
     def _predict(self, booster: Any, matrix: Any, rounds: int) -> NDArray[np.float64]:
         """Of the first ``rounds`` rounds, or of all of them where that is 0."""
         raw = booster.predict(matrix, iteration_range=(0, rounds)).astype(np.float64)
+        if self._multi_label:
+            return np.asarray(raw)
         if raw.ndim == 1:
             raw = np.column_stack([1 - raw, raw])
         raw /= raw.sum(axis=1, keepdims=True)
@@ -206,7 +212,8 @@ class XGBoostClassifier(Classifier):
 
     def _scorer(self, validation: LabelledBatch, matrix: Any) -> Callable[[Any], float | None]:
         """What gives the validation AUROC of all rounds so far; None where it is undefined."""
-        if len(np.unique(validation.labels)) < 2:
+        shown = membership(validation.labels, self._n_classes)
+        if not (shown.any(axis=0) & ~shown.all(axis=0)).any():
             return _no_score
         return lambda booster: auroc(
             validation.labels, self._predict(booster, matrix, 0), self._n_classes
@@ -220,17 +227,22 @@ class XGBoostClassifier(Classifier):
     def _labelled_matrix(self, batch: LabelledBatch, weights: NDArray[np.float64]) -> Any:
         import xgboost
 
+        if self._multi_label:
+            labels, of_images = batch.labels, None
+        else:
+            labels, of_images = np.searchsorted(self._present, batch.labels), weights[batch.labels]
         return xgboost.DMatrix(
-            self._features(batch),
-            label=np.searchsorted(self._present, batch.labels),
-            weight=weights[batch.labels],
-            nthread=self._context.threads,
+            self._features(batch), label=labels, weight=of_images, nthread=self._context.threads
         )
+
+    def _classes_in(self, labels: NDArray[np.int64]) -> list[int]:
+        """Classes that training tells apart: of several labels an image all, else those seen."""
+        return list(range(self._n_classes)) if self._multi_label else np.unique(labels).tolist()
 
     def _settings(self, n_present: int, *, device: str, done: int) -> dict[str, Any]:
         """What XGBoost is told, in a fit that goes on after ``done`` rounds."""
         objective: dict[str, Any] = {"objective": "binary:logistic", "eval_metric": "logloss"}
-        if n_present > 2:
+        if n_present > 2 and not self._multi_label:
             objective = {
                 "objective": "multi:softprob",
                 "eval_metric": "mlogloss",

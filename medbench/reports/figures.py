@@ -1,36 +1,41 @@
-"""Figures of a run: scores, ROC curves, confusion and tuning, a folder a data set."""
+"""Figures of a run: scores, ROC curves, confusion, classes, tuning; a folder a data set."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medbench.datasets.task import membership
 from medbench.evaluation.intervals import FoldPredictions
-from medbench.evaluation.metrics import auroc, confusion, decide, scored_classes
+from medbench.evaluation.metrics import auroc, class_aurocs, confusion, decide, scored_classes
+from medbench.reports.drawing import (
+    FONT,
+    columns_for,
+    cut,
+    folder_name,
+    legend_below,
+    panels_of,
+    save,
+    shown,
+)
 from medbench.reports.leaderboard import fold_predictions, leaderboard
-from medbench.reports.text import format_interval, format_score, plain
-from medbench.store import CellResult, RunResult, writing
+from medbench.reports.text import format_interval, format_score
+from medbench.store import CellResult, RunResult
 
-_DPI = 150
-_LONGEST_NAME = 26
-"""Characters of a name that fit beside a figure; the rest is cut off."""
 _INCHES_A_CHARACTER = 0.08
 """Width of a character of a tick's label."""
 _ROC_POINTS = 501
 _ANNOTATED_CLASSES = 10
 """Above this many classes, numbers in the cells of a confusion matrix cannot be read."""
-_FONT = "DejaVu Sans"
-"""Comes with matplotlib, so that figures look alike everywhere."""
+_ANNOTATED_COLUMNS = 20
+"""The same for one row of numbers a model."""
 _INK = "0.25"
 _FAINT = "0.5"
 _DASHES = ("-", "--", ":", "-.")
@@ -51,7 +56,7 @@ class _Model:
 
 
 def write_figures(run: RunResult, folder: Path, table: pd.DataFrame | None = None) -> list[Path]:
-    """Draw ``figures/DATASET/{scores,roc,confusion,tuning}.png`` below a folder.
+    """Draw ``figures/DATASET/{scores,roc,confusion,classes,tuning}.png`` below a folder.
 
     A data set without a finished cell has no figures; scores and ROC curves are left out where no
     model can be scored, the tuning history where no trial is complete. Models stand in the order
@@ -71,18 +76,18 @@ def write_figures(run: RunResult, folder: Path, table: pd.DataFrame | None = Non
     import seaborn as sns
 
     table = leaderboard(run) if table is None else table
-    style = {"font.family": [_FONT], "axes.titlesize": 10, "axes.labelsize": 10}
+    style = {"font.family": [FONT], "axes.titlesize": 10, "axes.labelsize": 10}
     small = {"xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9}
     written = []
     with sns.axes_style("whitegrid", rc=style | small | {"grid.color": "0.9"}):
         for dataset in table["dataset"].unique():
             models = _models(run, str(dataset), table)
-            classes = [_shown(name) for name in run.datasets[str(dataset)]["classes"]]
+            classes = [shown(name) for name in run.datasets[str(dataset)]["classes"]]
             for kind, draw in _FIGURES.items():
                 figure = draw(models, classes) if models else None
                 if figure is not None:
-                    path = folder / "figures" / _folder_name(str(dataset)) / f"{kind}.png"
-                    _save(figure, path)
+                    path = folder / "figures" / folder_name(str(dataset)) / f"{kind}.png"
+                    save(figure, path)
                     written.append(path)
     return written
 
@@ -100,7 +105,7 @@ def _models(run: RunResult, dataset: str, table: pd.DataFrame) -> list[_Model]:
         if cells:
             models.append(
                 _Model(
-                    name=_shown(row["model"]),
+                    name=shown(row["model"]),
                     row={str(column): value for column, value in row.items()},
                     cells=cells,
                     folds=tuple(fold_predictions(cell, n_classes) for cell in cells),
@@ -109,7 +114,7 @@ def _models(run: RunResult, dataset: str, table: pd.DataFrame) -> list[_Model]:
     return models
 
 
-# --- the four figures --------------------------------------------------------------------------
+# --- the figures --------------------------------------------------------------------------
 
 
 def _draw_scores(models: Sequence[_Model], classes: Sequence[str]) -> Any:
@@ -120,7 +125,7 @@ def _draw_scores(models: Sequence[_Model], classes: Sequence[str]) -> Any:
     if not scored:
         return None
     blue, orange = sns.color_palette("colorblind")[0], sns.color_palette("colorblind")[1]
-    figure, (axes,) = _panels(1, 1, 6.6, 0.65 + 0.36 * len(scored))
+    figure, (axes,) = panels_of(1, 1, 6.6, 0.65 + 0.36 * len(scored))
     several = max(len(model.folds) for model in scored) > 1
     bounds = [model.row["auroc_low"] for model in scored]
     lowest = [0.5, *(low for low in bounds if not math.isnan(low))]
@@ -149,7 +154,7 @@ def _draw_scores(models: Sequence[_Model], classes: Sequence[str]) -> Any:
     ]
     if not several:
         kinds = [("held-out part with 95% interval", kinds[0][1]), kinds[2]]
-    _legend_below(figure, kinds)
+    legend_below(figure, kinds)
     sns.despine(ax=axes, left=True)
     return figure
 
@@ -161,7 +166,7 @@ def _draw_roc(models: Sequence[_Model], classes: Sequence[str]) -> Any:
     scored = [model for model in models if not math.isnan(model.row["auroc"])]
     if not scored:
         return None
-    figure, (axes,) = _panels(1, 1, 7.0, 4.4, "compressed")
+    figure, (axes,) = panels_of(1, 1, 7.0, 4.4, "compressed")
     grid = np.linspace(0, 1, _ROC_POINTS)
     chance = axes.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", linewidth=1.2)
     lines, labels = [], []
@@ -195,25 +200,31 @@ def _roc(
     from sklearn.metrics import roc_curve
 
     sensitivity = []
+    present = membership(fold.labels, n_classes)
     for k in scored_classes(fold.labels, n_classes):
-        false, true, _ = roc_curve(fold.labels == k, fold.probabilities[:, k])
+        false, true, _ = roc_curve(present[:, k], fold.probabilities[:, k])
         sensitivity.append(np.interp(grid, false, true))
     return np.append(0.0, grid), np.append(0.0, np.mean(sensitivity, axis=0))
 
 
 def _draw_confusion(models: Sequence[_Model], classes: Sequence[str]) -> Any:
-    """Confusion matrix of each model over all held-out images, rows normalised."""
+    """Confusion matrix of each model over all held-out images, rows normalised.
+
+    None for several labels an image.
+    """
     import seaborn as sns
 
+    if models[0].folds[0].labels.ndim == 2:
+        return None
     n = len(classes)
     annotated = n <= _ANNOTATED_CLASSES
-    names = [_cut(name, 14) for name in classes]
+    names = [cut(name, 14) for name in classes]
     side = min(max(2.0, 0.55 * n), 5.0)
     label = _INCHES_A_CHARACTER * max(map(len, names))
     upright = label > side / n
-    columns = _columns(len(models), 4 if n <= 3 else 3 if n <= 6 else 2)
+    columns = columns_for(len(models), 4 if n <= 3 else 3 if n <= 6 else 2)
     height = side + 0.6 + (label if upright else 0)
-    figure, panels = _panels(len(models), columns, side + label / columns, height, "compressed")
+    figure, panels = panels_of(len(models), columns, side + label / columns, height, "compressed")
     for number, (model, axes) in enumerate(zip(models, panels, strict=True)):
         counts = np.zeros((n, n), dtype=np.int64)
         for cell, fold in zip(model.cells, model.folds, strict=True):
@@ -241,7 +252,7 @@ def _draw_confusion(models: Sequence[_Model], classes: Sequence[str]) -> Any:
             xticklabels=names,
             yticklabels=names if number % columns == 0 else False,
         )
-        title = _cut(model.name, int(side / _INCHES_A_CHARACTER))
+        title = cut(model.name, int(side / _INCHES_A_CHARACTER))
         axes.set_title(title + _labelled(model)[len(model.name) :].replace(" ", "\n", 1), size=9)
         axes.tick_params(length=0, labelsize=8)
         axes.tick_params(axis="x", rotation=90 if upright else 0)
@@ -254,6 +265,43 @@ def _draw_confusion(models: Sequence[_Model], classes: Sequence[str]) -> Any:
         bar = figure.colorbar(panels[0].collections[0], ax=panels, shrink=0.6)
         bar.set_label("share of the true class")
     return figure
+
+
+def _draw_classes(models: Sequence[_Model], classes: Sequence[str]) -> Any:
+    """AUROC of each class against the rest, averaged over the folds; None for two classes."""
+    import seaborn as sns
+
+    if models[0].folds[0].labels.ndim == 1 and len(classes) == 2:
+        return None
+    scores = np.array([_class_scores(model, len(classes)) for model in models])
+    annotated = len(classes) <= _ANNOTATED_COLUMNS
+    text = np.vectorize(format_score)(scores)
+    figure, (axes,) = panels_of(1, 1, 2 + 0.5 * len(classes), 0.9 + 0.35 * len(models))
+    sns.heatmap(
+        scores,
+        ax=axes,
+        vmin=0.5,
+        vmax=1,
+        cmap="Blues",
+        annot=text if annotated else False,
+        fmt="",
+        annot_kws={"fontsize": 8},
+        linewidths=0.5,
+        xticklabels=[cut(name, 18) for name in classes],
+        yticklabels=[_labelled(model) for model in models],
+        cbar_kws={"label": "AUROC"},
+    )
+    axes.tick_params(length=0)
+    axes.tick_params(axis="x", rotation=90)
+    axes.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def _class_scores(model: _Model, n_classes: int) -> NDArray[np.float64]:
+    """Mean AUROC of each class over the folds where it varies, NaN where it never does."""
+    areas = [class_aurocs(fold.labels, fold.probabilities, n_classes) for fold in model.folds]
+    folds = np.isfinite(areas).sum(axis=0)
+    return np.where(folds > 0, np.nansum(areas, axis=0) / np.maximum(folds, 1), np.nan)
 
 
 def _draw_tuning(models: Sequence[_Model], classes: Sequence[str]) -> Any:
@@ -271,8 +319,8 @@ def _draw_tuning(models: Sequence[_Model], classes: Sequence[str]) -> Any:
     blue, orange = sns.color_palette("colorblind")[0], sns.color_palette("colorblind")[1]
     most = max(len(best) for _, found in histories for best, _ in found)
     count = len(histories)
-    columns = _columns(count, 4)
-    figure, panels = _panels(count, columns, 2.5 if count > 1 else 4.5, 2.1, sharey=True)
+    columns = columns_for(count, 4)
+    figure, panels = panels_of(count, columns, 2.5 if count > 1 else 4.5, 2.1, sharey=True)
     any_pruned = False
     for number, (axes, (model, found)) in enumerate(zip(panels, histories, strict=True)):
         longest = max(len(best) for best, _ in found)
@@ -302,7 +350,7 @@ def _draw_tuning(models: Sequence[_Model], classes: Sequence[str]) -> Any:
         kinds.append(("a fold", {"color": blue, "linewidth": 0.7, "alpha": 0.45}))
     if any_pruned:
         kinds.append(("pruned trial", {"color": orange, "marker": "x", "linestyle": ""}))
-    _legend_below(figure, kinds)
+    legend_below(figure, kinds)
     return figure
 
 
@@ -325,68 +373,9 @@ _FIGURES: Mapping[str, Callable[[Sequence[_Model], Sequence[str]], Any]] = {
     "scores": _draw_scores,
     "roc": _draw_roc,
     "confusion": _draw_confusion,
+    "classes": _draw_classes,
     "tuning": _draw_tuning,
 }
-
-
-# --- drawing -----------------------------------------------------------------------------------
-
-
-def _columns(count: int, most: int) -> int:
-    """Columns that spread ``count`` plots evenly over the rows that at most ``most`` need."""
-    return math.ceil(count / math.ceil(count / most))
-
-
-def _panels(
-    count: int,
-    columns: int,
-    width: float,
-    height: float,
-    layout: Literal["constrained", "compressed"] = "constrained",
-    *,
-    sharey: bool = False,
-) -> tuple[Any, list[Any]]:
-    """A figure of ``count`` plots in rows of ``columns``, each of a size in inches.
-
-    It is made outside pyplot, whose global state belongs to the caller.
-    """
-    from matplotlib.figure import Figure
-
-    rows = math.ceil(count / columns)
-    figure = Figure(figsize=(columns * width + 0.6, rows * height + 0.7), layout=layout)
-    panels = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel()
-    for unused in panels[count:]:
-        unused.remove()
-    return figure, list(panels[:count])
-
-
-def _legend_below(figure: Any, kinds: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], label=label, **look) for label, look in kinds]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(kinds), frameon=False)
-
-
-def _save(figure: Any, path: Path) -> None:
-    """Write a PNG under a temporary name, then rename it."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            # without the name of the software equal figures are equal files
-            figure.savefig(
-                temporary,
-                format="png",
-                dpi=_DPI,
-                bbox_inches="tight",
-                metadata={"Software": None},
-            )
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-# --- names -------------------------------------------------------------------------------------
 
 
 def _labelled(model: _Model) -> str:
@@ -394,27 +383,3 @@ def _labelled(model: _Model) -> str:
     if model.row["status"] == "partial":
         return f"{model.name} ({model.row['folds']} folds)"
     return model.name
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
-def _shown(name: str) -> str:
-    """A name as it can be drawn: one line, in characters that the font has, without formulas."""
-    from matplotlib.font_manager import findfont, get_font
-
-    font = get_font(findfont(_FONT))
-    name = "".join(
-        c if font.get_char_index(ord(c)) else "\N{REPLACEMENT CHARACTER}" for c in plain(name)
-    )
-    name = _cut(name, _LONGEST_NAME).replace("$", r"\$")  # a pair of $ begins a formula
-    return f" {name}" if name.startswith("_") else name  # legends leave out names with _
-
-
-def _folder_name(name: str) -> str:
-    """A data set's name if it is a safe folder name, else a readable and distinct one."""
-    readable = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII).lstrip(".")[:80]
-    if readable == name:
-        return name
-    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

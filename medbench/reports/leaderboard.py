@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from medbench.datasets.task import label_columns, labels_in
 from medbench.errors import ProtocolError, StoreError
 from medbench.evaluation.intervals import FoldPredictions, fold_auroc_interval
 from medbench.evaluation.metrics import auroc, balanced_accuracy
+from medbench.reports.published import HOW_TO_READ_PUBLISHED, PUBLISHED, published_rows
 from medbench.reports.text import (
     csv_text,
     format_interval,
@@ -53,7 +55,8 @@ MAJORITY = "majority"
 
 HOW_TO_READ = (
     "AUROC is computed within each held-out fold and averaged over the folds; for more than two "
-    "classes it is the unweighted mean of one class against the rest.",
+    "classes it is the unweighted mean of one class against the rest, for several labels an image "
+    "the mean over the labels.",
     "The bracket is a 95% bootstrap interval over groups (patients) within folds: the sampling "
     "noise given the fitted models. The spread over folds (fold sd) stands apart from it.",
     "Overlapping intervals do not show that models are equal, and there are no ranks: models are "
@@ -68,8 +71,14 @@ _NAMED_CLASSES = 12
 """Above this many classes their names do not fit into a line."""
 _FULL_WIDTH = 78
 """Terminals narrower than this (columns) get the models and their AUROC only."""
+_KINDS = {
+    "binary": "classes",
+    "multi-class": "classes",
+    "ordinal": "classes in rising order",
+    "multi-label": "labels, any number of them an image",
+}
 _STATUS_ORDER = {"ok": 0, "partial": 1, "failed": 2, "skipped": 3}
-_REPEAT = re.compile(r"r(\d+)f\d+")
+_REPEAT = re.compile(r"(?:official-)?r(\d+)(?:f\d+)?")
 
 
 # --- the table ---------------------------------------------------------------------------------
@@ -80,7 +89,9 @@ def leaderboard(run: RunResult) -> pd.DataFrame:
 
     Finished rows come first, by falling AUROC; then those of which only some folds are finished
     (``partial``: their scores are over the finished folds and are compared with nothing), then
-    failed and skipped ones. Scores run from 0 to 1, ``seconds`` is the sum over folds, ``size_mb``
+    failed and skipped ones; last, where the run used the official split, what others have
+    published of it (see ``medbench.reports.published``), with no interval and in no comparison.
+    Scores run from 0 to 1, ``seconds`` is the sum over folds, ``size_mb``
     the mean size of a fitted model in 10**6 bytes; what is not known is NaN. Names are as stored:
     escape them before showing them.
 
@@ -98,7 +109,7 @@ def leaderboard(run: RunResult) -> pd.DataFrame:
         for row in found:
             row["above_majority"] = row["auroc"] - floor if row["status"] == "ok" else math.nan
         found.sort(key=lambda r: (_STATUS_ORDER[r["status"]], -_or_zero(r["auroc"]), r["model"]))
-        rows += found
+        rows += [*found, *published_rows(dataset, record)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype({name: "float64" for name in COLUMNS[3:12]} | {"n_trials": "int64"})
 
@@ -109,14 +120,18 @@ def fold_predictions(cell: CellResult, n_classes: int) -> FoldPredictions:
     Raises:
         StoreError: The cell has no predictions, or not the columns of ``n_classes`` classes.
     """
-    needed = ["label", "group", *(f"p{k}" for k in range(n_classes))]
+    needed = ["group", *(f"p{k}" for k in range(n_classes))]
     frame = cell.predictions
-    if frame is None or not set(needed) <= set(frame.columns):
-        raise StoreError(f"cell {cell.id}: predictions.parquet must have the columns {needed}.")
+    labels = [] if frame is None else label_columns(frame.columns)
+    if frame is None or not set(needed) <= set(frame.columns) or len(labels) not in (1, n_classes):
+        raise StoreError(
+            f"cell {cell.id}: predictions.parquet must have the columns label (or label0, label1, "
+            f"... of a multi-label task), {', '.join(needed)}."
+        )
     repeat = _REPEAT.fullmatch(cell.id.split)
     return FoldPredictions(
-        labels=frame["label"].to_numpy(np.int64),
-        probabilities=frame[needed[2:]].to_numpy(np.float64),
+        labels=labels_in(frame),
+        probabilities=frame[needed[1:]].to_numpy(np.float64),
         groups=frame["group"].to_numpy(),
         repeat=int(repeat[1]) if repeat else 0,
     )
@@ -251,7 +266,8 @@ def describe_dataset(record: Mapping[str, Any]) -> str:
     named = f" ({', '.join(f'{k} {n:,}' for k, n in kinds)})"
     parts = [
         f"{record['n_images']:,} images of {record['n_groups']:,} groups",
-        f"{len(record['classes'])} classes" + named * (len(record["classes"]) <= _NAMED_CLASSES),
+        f"{len(record['classes'])} {_KINDS[record['task']]}"
+        + named * (len(record["classes"]) <= _NAMED_CLASSES),
         f"split: {record['split']}",
         "synthetic images" if record["synthetic"] else "real images",
         *record["notes"],
@@ -308,7 +324,7 @@ def _markdown(run: RunResult, table: pd.DataFrame) -> Iterator[str]:
                 *(format_score(row[column]) for column in scores),
                 format_seconds(row["seconds"]),
                 format_megabytes(row["size_mb"]),
-                str(row["n_trials"]),
+                "-" if row["status"] == PUBLISHED else str(row["n_trials"]),
                 row["folds"],
                 markdown_text(row["note"]),
             ]
@@ -316,6 +332,8 @@ def _markdown(run: RunResult, table: pd.DataFrame) -> Iterator[str]:
     yield "\n## How to read this\n"
     for line in HOW_TO_READ:
         yield f"- {line}"
+    if (table["status"] == PUBLISHED).any():
+        yield f"- {HOW_TO_READ_PUBLISHED}"
 
 
 def _auroc_text(row: Mapping[str, Any]) -> str:
@@ -323,6 +341,8 @@ def _auroc_text(row: Mapping[str, Any]) -> str:
         return str(row["status"])
     if row["status"] == "partial":
         return f"{format_score(row['auroc'])} ({row['folds']} folds)"
+    if row["status"] == PUBLISHED:
+        return f"{format_score(row['auroc'])} (published)"
     return format_interval(row["auroc"], row["auroc_low"], row["auroc_high"])
 
 
@@ -364,6 +384,7 @@ def _print_dataset(
     more = ("bal. acc.", "inner", "time", "size") if console.width >= _FULL_WIDTH else ()
     for title in more:
         grid.add_column(title, justify="right", no_wrap=True)
+    styles = {"ok": "", PUBLISHED: "dim"}
     for row in rows:
         numbers = (
             format_score(row["balanced_accuracy"]),
@@ -373,7 +394,7 @@ def _print_dataset(
         )
         grid.add_row(
             Text(plain(row["model"])),
-            Text(_auroc_text(row), style="" if row["status"] == "ok" else "yellow"),
+            Text(_auroc_text(row), style=styles.get(row["status"], "yellow")),
             *numbers[: len(more)],
         )
     console.print(grid)

@@ -19,6 +19,7 @@ from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
 from medbench.features.cache import FeatureCache
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
+from medbench.models.per_label import PerLabel
 from medbench.models.weights import Weights
 from medbench.seeds import derive_seed
 from medbench.tuning.tuner import Suggestion
@@ -73,7 +74,13 @@ class Workshop:
             features=self.features,
             weights=self.weights,
         )
-        return self.family.build(suggestion.params, self.task, context)
+
+        def build(task: Task) -> Classifier:
+            return self.family.build(suggestion.params, task, context)
+
+        if self.task.kind == "multi-label" and not self.family.multi_label:
+            return PerLabel(self.task, build)
+        return build(self.task)
 
     def evaluate(
         self,
@@ -101,7 +108,7 @@ class Workshop:
                 classifier.load(self._checkpoint(suggestion.resume_from, fold))
             held = self.development.take(validation)
             classifier.fit(self.development.take(train), held, progress(fold))
-            probabilities = predict(classifier, held, len(self.task.classes))
+            probabilities = predict(classifier, held, self.task)
             results.oof[validation] = probabilities
             results.scores.append(auroc(held.labels, probabilities, len(self.task.classes)))
             if classifier.best_step is not None:
@@ -121,12 +128,14 @@ class Workshop:
         return self.checkpoints / f"{number:04d}" / str(fold)
 
 
-def predict(classifier: Classifier, batch: Any, n_classes: int) -> NDArray[np.float64]:
-    """Probabilities that were checked.
+def predict(classifier: Classifier, batch: Any, task: Task) -> NDArray[np.float64]:
+    """Probabilities that were checked; see ``Classifier.predict_proba``.
 
     Raises:
-        ModelError: They have another shape, are not finite or do not sum to one.
+        ModelError: They have another shape, are not finite, or are no probabilities (of exclusive
+            classes: do not sum to one).
     """
+    n_classes = len(task.classes)
     probabilities = np.asarray(classifier.predict_proba(batch), dtype=np.float64)
     if probabilities.shape != (len(batch), n_classes):
         raise ModelError(
@@ -135,6 +144,10 @@ def predict(classifier: Classifier, batch: Any, n_classes: int) -> NDArray[np.fl
         )
     if not np.isfinite(probabilities).all():
         raise ModelError("predict_proba returned values that are not finite.")
+    if task.kind == "multi-label":
+        if (probabilities < 0).any() or (probabilities > 1 + _SUM_TOLERANCE).any():
+            raise ModelError("predict_proba returned values that are not between 0 and 1.")
+        return np.minimum(probabilities, 1.0)
     sums = probabilities.sum(axis=1, keepdims=True)
     if (probabilities < 0).any() or (abs(sums - 1) > _SUM_TOLERANCE).any():
         raise ModelError("predict_proba returned rows that are no probabilities summing to one.")

@@ -1,4 +1,5 @@
 import argparse
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ def test_durations_are_read_as_people_write_them(text, seconds):
     assert duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "5 days", "-3"])
+@pytest.mark.parametrize("text", ["", "soon", "5 days", "-3", "0", "0.0h"])
 def test_other_durations_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="write 90s, 2m or 1h"):
         duration(text)
@@ -68,3 +69,79 @@ def test_a_folder_that_cannot_be_written_is_an_error(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     arguments = ("run", "--models", "majority", "--out", str(tmp_path / "file" / "run"))
     assert "cannot be written" in errors_of(capsys, *arguments)
+
+
+def test_budgets_that_contradict_each_other_are_refused(capsys, tmp_path):
+    text = errors_of(capsys, "run", "--time", "60s", "--total-time", "1h")
+    assert "--time bounds each cell and --total-time the whole run: give one of them" in text
+    assert "'0' is no duration" in usage_of(capsys, "run", "--total-time", "0")
+    assert list(tmp_path.iterdir()) == []
+
+
+def usage_of(capsys, *arguments) -> str:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    return capsys.readouterr().err
+
+
+def test_only_failed_cells_can_be_retried(capsys):
+    assert "invalid choice: 'all'" in usage_of(capsys, "run", "--retry", "all")
+    assert "'0' is not a whole number of at least 1" in usage_of(capsys, "run", "--jobs", "0")
+    assert "'0' is not a whole number of at least 1" in usage_of(capsys, "run", "--seeds", "0")
+
+
+def wanted_of(*arguments):
+    from medbench.cli import _parser
+    from medbench.cli.run import _wanted
+
+    return _wanted(_parser().parse_args(["run", *arguments]))
+
+
+def test_models_are_those_of_the_suite_or_the_core_and_those_of_plugins(tmp_path):
+    from medbench import registry
+
+    core = ["majority", "hog-svm", "xgboost", "cnn", "inceptionv3"]
+    assert wanted_of().models == core  # the demo's
+    assert wanted_of("--suite", "smoke").models == core[:3]
+    assert wanted_of("--datasets", "phantoms-mr").models == core
+    everything = wanted_of("--datasets", "phantoms-mr", "--models", "all").models
+    assert everything == registry.models.names() and set(core) < set(everything)
+    plugin = Path(__file__).parents[1] / "plugins" / "nearest_centroid.py"
+    added = wanted_of("--datasets", "phantoms-mr", "--plugin", str(plugin)).models
+    assert added == [*core, "nearest-centroid"]
+    assert wanted_of("--suite", "smoke", "--plugin", str(plugin)).models[-1] == "nearest-centroid"
+    assert wanted_of("--models", "cnn", "--plugin", str(plugin)).models == ["cnn"]
+
+
+def test_cores_are_divided_among_the_jobs_unless_threads_are_given(monkeypatch):
+    monkeypatch.setattr("medbench.execution.environment.available_threads", lambda: 8)
+    for arguments, jobs, threads in (
+        ([], 1, 8),
+        (["--jobs", "2"], 2, 4),
+        (["--jobs", "3"], 3, 2),
+        (["--jobs", "20"], 20, 1),
+        (["--jobs", "2", "--threads", "8"], 2, 8),
+    ):
+        place = wanted_of(*arguments).place
+        assert (place.jobs, place.threads) == (jobs, threads)
+
+
+def test_the_total_time_is_bounded_by_what_else_is_named():
+    for arguments, trials, seconds in (
+        (["--total-time", "1h"], None, 3600),
+        (["--total-time", "1h", "--budget", "quick"], 20, 120),
+        (["--total-time", "1h", "--trials", "7"], 7, None),
+    ):
+        wanted = wanted_of(*arguments)
+        assert wanted.total_time == 3600
+        assert (wanted.settings.budget.trials, wanted.settings.budget.seconds) == (trials, seconds)
+
+
+def test_seeds_come_from_the_suite_or_the_option(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("{datasets: [phantoms-mr], models: [majority], seeds: 3, seed: 7}")
+    settings = wanted_of("--suite", str(file)).settings
+    assert (settings.seeds, settings.seed) == (3, 7)
+    settings = wanted_of("--suite", str(file), "--seeds", "2", "--seed", "0").settings
+    assert (settings.seeds, settings.seed) == (2, 0)
+    assert settings.as_record()["seeds"] == 2

@@ -1,5 +1,6 @@
 import pytest
 
+from medbench.cache import cache_folder
 from medbench.datasets.catalog import load_catalog, read_datasets
 from medbench.errors import ConfigurationError, UnknownNameError
 
@@ -40,6 +41,12 @@ def test_an_unknown_key_of_a_nested_mapping_is_named_with_its_line(tmp_path):
         ("one: {source: folder, path: x, image_size: big}", "image_size"),
         ("one: {source: folder, path: x, image_size: 4}", "greater than or equal to 16"),
         ("../one: {source: folder, path: x}", "cannot be the name"),
+        ("one: {source: folder, path: x, task: ordinal}", "needs the field classes"),
+        ("one: {source: table, path: x, task: ordinal}", "needs the field classes"),
+        ("one: {source: folder, path: x, task: multi-label}", "'multi-class' or 'ordinal'"),
+        ("one: {source: table, path: x, classes: [1, b]}", '"classes.0": Input should be a valid'),
+        ("one: {source: table, path: x, classes: {a: [1]}}", '"classes.a.0": Input should be'),
+        ("pathmnist: {source: medmnist, path: x, image_size: 64}", '"image_size"'),
         ("one: [", "not valid YAML"),
         ("- one", "must be a mapping"),
         ("one: {source: phantoms}\none: {source: phantoms}", "given twice"),
@@ -90,3 +97,65 @@ def test_strange_yaml_is_an_error_not_a_crash(tmp_path, text, message):
     with pytest.raises(ConfigurationError, match=r"datasets\.yaml") as error:
         read_datasets(write(tmp_path, text))
     assert message in str(error.value)
+
+
+def test_an_entry_of_several_sizes_cannot_take_the_name_of_another(tmp_path):
+    tiny = "{source: medmnist, path: t.npz, classes: [a, b], n_images: 2, md5: {28: x, 64: y}}"
+    file = write(tmp_path, f"tiny-64: {{source: phantoms}}\ntiny: {tiny}")
+    with pytest.raises(ConfigurationError, match=r'line 2: data set "tiny-64" is registered'):
+        read_datasets(file)
+
+
+def test_what_was_fetched_is_found_without_naming_a_folder(class_folders):
+    root = class_folders(name="brain-mri", classes=("no", "yes"))
+    place = cache_folder() / "data"
+    place.mkdir(parents=True)
+    root.rename(place / "brain-mri")
+    listing = load_catalog().get("brain-mri").listing()
+    assert listing.classes == ("no", "yes")
+    assert "NO TABLE OF NEAR-IDENTICAL IMAGES" in listing.notes[0]
+
+
+def test_the_collection_as_published_is_read_by_its_own_table(tmp_path):
+    root = tmp_path / "covid-chestxray-dataset"
+    (root / "images").mkdir(parents=True)
+    rows = [
+        ("2", "Pneumonia/Viral/COVID-19", "PA", "X-ray"),
+        ("2", "Pneumonia/Viral/COVID-19", "L", "X-ray"),
+        ("3", "Pneumonia/Viral/SARS", "AP", "X-ray"),
+        ("5", "Pneumonia", "AP Supine", "X-ray"),
+        ("6", "No Finding", "PA", "X-ray"),
+        ("7", "todo", "PA", "X-ray"),
+        ("8", "Pneumonia/Viral/COVID-19", "Axial", "CT"),
+    ]
+    lines = ["patientid,finding,view,modality,folder,filename,"]
+    for number, row in enumerate(rows):
+        (root / "images" / f"{number}.png").write_bytes(b"")
+        lines.append(",".join([*row, "images", f"{number}.png", ""]))
+    (root / "metadata.csv").write_text("\n".join(lines))
+    listing = load_catalog(data_dir=tmp_path).get("covid-chestxray-dataset").listing()
+    assert listing.classes == ("no_finding", "pneumonia", "covid19")
+    assert listing.table["origin"].tolist() == ["0.png", "2.png", "3.png", "4.png"]
+    assert listing.table["label"].tolist() == [2, 1, 1, 0]
+    assert listing.table["group"].tolist() == ["2", "3", "5", "6"]
+    assert listing.notes == ("1 rows of no class are left out: 'todo' 1",)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "counts", "n_groups"),
+    [
+        ("brain-mri", [98, 155], 209),
+        ("covid-cxr", [306, 368, 194], 589),
+        ("covid-or-healthy", [306, 194], 324),
+        ("covid-or-pneumonia", [68, 194], 152),
+        ("nih-pneumonia", [300, 300], 434),
+        ("medical-mnist", [500] * 6, 1),
+        ("pneumoniamnist-reassembled", [1583, 4273], 1),
+    ],
+)
+def test_the_real_sets_are_read_as_they_are_described(real_data, name, counts, n_groups):
+    listing = load_catalog(data_dir=real_data).get(name).listing()
+    assert listing.table["label"].value_counts().sort_index().tolist() == counts
+    assert listing.table["group"].nunique() == n_groups
+    assert listing.notes == ()

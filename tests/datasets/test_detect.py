@@ -9,7 +9,9 @@ def test_a_folder_and_an_npz_are_recognised(class_folders, tmp_path):
     root = class_folders()
     assert detect(root) == {"source": "folder", "path": str(root)}
     np.savez(tmp_path / "x.npz", train_images=np.zeros(3))
-    assert detect(tmp_path / "x.npz")["source"] == "npz"
+    assert detect(tmp_path / "x.npz") == {"source": "npz", "path": str(tmp_path / "x.npz")}
+    np.savez(tmp_path / "x.npz", train_images=np.zeros(3), train_labels=np.zeros((3, 14)))
+    assert detect(tmp_path / "x.npz")["task"] == "multi-label"
 
 
 def test_the_columns_of_a_table_are_guessed_by_content_and_usual_names(class_folders):

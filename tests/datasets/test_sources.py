@@ -1,4 +1,5 @@
 import csv
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -70,6 +71,31 @@ def test_groups_come_from_a_table_and_a_missing_row_is_named(class_folders, tmp_
     entry["groups"]["group"] = "patient"
     with pytest.raises(DatasetError, match=r"no column 'patient'. Columns: file, who"):
         FolderSource.model_validate(entry).listing()
+
+
+def test_a_table_of_groups_may_be_missing_only_where_the_entry_says_what_that_means(class_folders):
+    root = class_folders(per_class=2)
+    groups = {"table": "nowhere.csv"}
+    with pytest.raises(DatasetError, match=r"nowhere.csv: not found"):
+        FolderSource.model_validate({"path": str(root), "groups": groups}).listing()
+    groups["if_missing"] = "copies may leak"
+    listing = FolderSource.model_validate({"path": str(root), "groups": groups}).listing()
+    assert set(listing.table["group"]) == {""}
+    assert listing.notes == ("copies may leak",)
+    table = root.parent / "nowhere.csv"
+    table.write_text("file,group\n" + "".join(f"{n},g\n" for n in listing.table["origin"]))
+    source = FolderSource.model_validate({"path": str(root), "groups": groups})
+    listing = source.within(root.parent).listing()
+    assert set(listing.table["group"]) == {"g"}
+    assert listing.notes == ()
+
+
+def test_ordinal_classes_keep_the_order_that_is_given(class_folders):
+    root = class_folders(classes=("mild", "none", "severe"))
+    source = FolderSource(path=str(root), task="ordinal", classes=("none", "mild", "severe"))
+    listing = source.listing()
+    assert listing.kind == "ordinal"
+    assert listing.classes == ("none", "mild", "severe")
 
 
 def test_a_missing_path_says_where_it_was_looked_for_and_what_to_do(tmp_path):
@@ -155,6 +181,26 @@ def test_classes_that_no_row_has_are_named(table):
         TableSource(path=str(table()), classes=("a",)).listing()
 
 
+def test_patterns_map_labels_to_classes_and_what_fits_none_is_left_out_and_told(table):
+    findings = ["No Finding", "Pneumonia", "Pneumonia/Viral/COVID-19", "Pneumonia/Viral/SARS"]
+    rows = [(f"a/0{i}.png", finding) for i, finding in enumerate(findings)]
+    rows += [("b/00.png", "todo"), ("b/01.png", "todo"), ("b/02.png", "")]
+    path = table(rows, columns=("file", "label"))
+    classes = {
+        "no_finding": "No Finding",
+        "pneumonia": ["Pneumonia", "Pneumonia/*"],
+        "covid19": "Pneumonia/Viral/COVID-19*",
+    }
+    listing = TableSource(path=str(path), classes=classes).listing()
+    assert listing.classes == ("no_finding", "pneumonia", "covid19")
+    assert listing.table["label"].tolist() == [0, 1, 2, 1]
+    assert listing.notes == ("3 rows of no class are left out: 'todo' 2, '' 1",)
+    with pytest.raises(DatasetError, match="no image of class 'sars'"):
+        TableSource(path=str(path), classes={**classes, "sars": "SARS*"}).listing()
+    with pytest.raises(DatasetError, match=r"no label fits a pattern .*Values there: 'todo'"):
+        TableSource(path=str(path), classes={"x": "X*", "y": "Y"}).listing()
+
+
 # --- npz -------------------------------------------------------------------------------------
 
 
@@ -184,7 +230,10 @@ def test_an_npz_keeps_its_official_split(tmp_path):
         ({"train_labels": np.zeros((5, 1), int)}, "6 train_images but 5"),
         ({"train_labels": np.full((6, 1), -1)}, "whole numbers from 0"),
         ({"train_labels": np.full((6, 1), 0.5)}, "whole numbers from 0"),
-        ({"train_images": np.zeros((6, 28, 28))}, "must be uint8"),
+        ({"train_labels": np.zeros((6, 0), int)}, "One label an image is needed"),
+        ({"train_labels": np.array(0)}, "6 train_images but 1"),
+        ({"train_images": np.zeros((6, 28, 28, 2), np.uint8)}, "it must be uint8"),
+        ({"train_images": np.zeros((28, 28, 6), np.uint8).T}, "np.ascontiguousarray"),
     ],
 )
 def test_a_wrong_npz_names_the_array(tmp_path, changes, message):
@@ -193,10 +242,106 @@ def test_a_wrong_npz_names_the_array(tmp_path, changes, message):
         NpzSource(path=str(tmp_path / "x.npz")).listing()
 
 
+def float_images(**pixels):
+    images = np.full((6, 28, 28), 7.0, np.float32)
+    for place, value in pixels.items():
+        images[int(place[1:])][3, 4] = value
+    return images
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (float_images(n2=np.nan), r"float32; it must be uint8.*1 images \(train/2\) .* NaN"),
+        (float_images(n1=np.inf), r"\(train/1\) have pixels that are NaN or infinite"),
+        (
+            float_images(n0=-9, n3=-1, n4=-2, n5=-3),
+            r"4 images \(train/0, train/3, train/4, ...\) have negative pixels \(lowest -9\)",
+        ),
+        (float_images(n4=256), r"\(train/4\) have pixels above 255 \(highest 256\)"),
+        (float_images(), r"whole numbers from 0 to 255: save train_images.astype\('uint8'\)"),
+        (float_images() / 7, r"go up to 1: save \(train_images \* 255\).round\(\).astype"),
+        (float_images() / 2, r"go up to 3.5: save train_images.round\(\).astype"),
+        (np.full((6, 28, 28), -1, np.int16), r"6 images .* have negative pixels \(lowest -1\)"),
+        (np.full((6, 28, 28), "x"), "it must be uint8"),
+    ],
+)
+def test_other_pixels_than_uint8_are_named_with_what_converts_them(tmp_path, images, message):
+    np.savez(tmp_path / "x.npz", **arrays(train_images=images))
+    with pytest.raises(DatasetError, match=message):
+        NpzSource(path=str(tmp_path / "x.npz")).listing()
+
+
+def several(**changes):
+    """Three labels an image: the first always, the second for odd images, the third never."""
+    labels = {}
+    for part, n in (("train", 6), ("val", 2), ("test", 4)):
+        labels[f"{part}_labels"] = np.stack([np.ones(n), np.arange(n) % 2, np.zeros(n)], axis=1)
+    return arrays(**(labels | changes))
+
+
+def test_an_npz_of_several_labels_an_image_gives_a_column_a_class(tmp_path):
+    np.savez(tmp_path / "x.npz", **several())
+    source = NpzSource(path=str(tmp_path / "x.npz"), task="multi-label", classes=("x", "y", "z"))
+    listing = source.listing()
+    assert listing.kind == "multi-label"
+    assert listing.classes == ("x", "y", "z")
+    assert listing.table[["label0", "label1", "label2"]].head(3).to_numpy().tolist() == [
+        [1, 0, 0],
+        [1, 1, 0],
+        [1, 0, 0],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "fields", "message"),
+    [
+        (arrays(), {"task": "multi-label"}, "one label an image, but the task is multi-label"),
+        (several(), {}, "several labels an image, but the task is multi-class"),
+        (several(), {"task": "ordinal"}, "but the task is ordinal"),
+        (
+            several(test_labels=np.array([[0, 1, 0], [0, 0, 2], [0, 0, 0], [1, 1, 1]])),
+            {"task": "multi-label"},
+            "values other than 0 and 1, first 2 for image test/1, class 2",
+        ),
+        (
+            several(train_labels=np.full((6, 3), np.nan)),
+            {"task": "multi-label"},
+            "first nan for image train/0, class 0",
+        ),
+        (
+            several(val_labels=np.zeros((2, 4))),
+            {"task": "multi-label"},
+            "different widths",
+        ),
+        (several(), {"task": "multi-label", "classes": ("x",)}, "3 columns, but .* lists 1"),
+    ],
+)
+def test_labels_that_do_not_fit_the_task_are_refused(tmp_path, content, fields, message):
+    np.savez(tmp_path / "x.npz", **content)
+    with pytest.raises(DatasetError, match=message):
+        NpzSource(path=str(tmp_path / "x.npz"), **fields).listing()
+
+
+def test_images_of_an_npz_come_in_any_order_and_from_many_threads(tmp_path):
+    rng = np.random.default_rng(1)
+    content = arrays(
+        train_images=rng.integers(0, 255, (700, 16, 16, 3), dtype=np.uint8),
+        train_labels=np.arange(700) % 2,
+    )
+    np.savez_compressed(tmp_path / "x.npz", **content)
+    expected = [*content["train_images"], *content["val_images"], *content["test_images"]]
+    read = NpzSource(path=str(tmp_path / "x.npz")).listing().read
+    order = [*range(len(expected)), 5, 699, 705, 700, 0, 703]
+    with ThreadPoolExecutor(8) as pool:
+        for index, image in zip(order, pool.map(read, order), strict=True):
+            assert np.array_equal(image, expected[index])
+
+
 def test_a_label_outside_the_classes_is_named(tmp_path):
     labels = np.array([[0], [1], [2], [0], [1], [2]])
     np.savez(tmp_path / "x.npz", **arrays(train_labels=labels))
-    with pytest.raises(DatasetError, match="label 2 is outside the 2 classes"):
+    with pytest.raises(DatasetError, match="label 2 of image train/2 is outside the 2 classes"):
         NpzSource(path=str(tmp_path / "x.npz"), classes=("x", "y")).listing()
 
 

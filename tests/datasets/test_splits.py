@@ -117,3 +117,31 @@ def test_a_strict_split_leaves_crossing_images_out_of_the_training_side():
     assert split.development.tolist() == [1, 2, 4, 5]  # 0 is also in test, 3 also in val
     assert split.validation.tolist() == [4, 5]
     assert len(plan.notes) == 2 and "left out" in plan.notes[0]
+
+
+def test_folds_of_several_labels_have_every_label_on_both_sides_and_whole_groups():
+    rng = np.random.default_rng(0)
+    labels = (rng.random((300, 4)) < [0.5, 0.2, 0.1, 0.05]).astype(np.int64)
+    groups = np.repeat(np.arange(100), 3)
+    folds = group_folds(labels, groups, folds=5, seed=0)
+    assert len(folds) == 5
+    for train, test in folds:
+        assert not set(groups[train]) & set(groups[test])
+        assert labels[train].any(axis=0).all() and labels[test].any(axis=0).all()
+    assert sorted(np.concatenate([test for _, test in folds])) == list(range(300))
+
+
+def test_images_without_any_label_are_split_too():
+    labels = np.zeros((40, 2), np.int64)
+    labels[:10, 0] = labels[5:15, 1] = 1
+    folds = group_folds(labels, np.arange(40), folds=2, seed=0)
+    assert sorted(np.concatenate([test for _, test in folds])) == list(range(40))
+
+
+def test_an_official_split_is_repeated_with_the_same_images_under_other_names():
+    labels = np.tile([0, 1], 6)
+    official = np.array(["train"] * 8 + ["test"] * 4)
+    plan = outer_splits(labels, np.arange(12), official, folds=5, repeats=3, seed=0, n_classes=2)
+    assert [split.name for split in plan.splits] == ["official", "official-r1", "official-r2"]
+    assert [split.repeat for split in plan.splits] == [0, 1, 2]
+    assert all((split.held_out == plan.splits[0].held_out).all() for split in plan.splits)

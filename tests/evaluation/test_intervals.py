@@ -161,3 +161,28 @@ def test_single_groups_of_every_kind_do_not_pass_for_certainty():
 def test_wrong_arguments_are_errors(folds, replicates, message):
     with pytest.raises(ProtocolError, match=message):
         fold_auroc_interval(folds, 2, replicates=replicates)
+
+
+def test_the_interval_of_several_labels_covers_the_estimate_and_varies_by_group():
+    rng = np.random.default_rng(3)
+    labels = (rng.random((200, 3)) < [0.05, 0.3, 0.5]).astype(np.int64)
+    probabilities = np.clip(0.3 * labels + 0.7 * rng.random((200, 3)), 0, 1)
+    groups = np.arange(200) // 2
+    fold = FoldPredictions(labels=labels, probabilities=probabilities, groups=groups)
+    interval = fold_auroc_interval([fold], 3, replicates=300)
+    assert interval.low < interval.estimate < interval.high
+    lonely = FoldPredictions(
+        labels=np.where(np.arange(200)[:, None] == 0, 1, labels * [0, 1, 1]),
+        probabilities=probabilities,
+        groups=groups,
+    )
+    assert "fewer than two" in fold_auroc_interval([lonely], 3, replicates=10).reason
+
+
+def test_a_label_lost_from_a_replicate_is_left_out_of_its_mean():
+    labels = np.array([[1, 0], [0, 1], [0, 1], [0, 0]])
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.3], [0.3, 0.5]])
+    statistic = WeightedAuroc(labels, probabilities, 2)
+    without_first = statistic(np.array([[0, 1, 1, 2], [0, 0, 0, 3]]))
+    expected = roc_auc_score([1, 1, 0], [0.8, 0.3, 0.5])
+    assert without_first[0] == pytest.approx(expected) and np.isnan(without_first[1])

@@ -5,7 +5,13 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from medbench.errors import ProtocolError
-from medbench.evaluation.metrics import auroc, balanced_accuracy, confusion, decide
+from medbench.evaluation.metrics import (
+    auroc,
+    balanced_accuracy,
+    class_aurocs,
+    confusion,
+    decide,
+)
 
 
 def two_columns(p1):
@@ -97,3 +103,53 @@ def test_balanced_accuracy_equals_scikit_learn_even_where_a_class_is_missing():
 def test_confusion_keeps_the_row_and_column_of_a_class_that_does_not_occur():
     counts = confusion(np.array([0, 0, 2]), np.array([0, 2, 2]), 4)
     assert counts.tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+
+
+def several_labels(n=60, n_classes=4, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((n, n_classes)) < np.linspace(0.1, 0.6, n_classes)).astype(np.int64)
+    return labels, np.clip(0.3 * labels + 0.7 * rng.random((n, n_classes)), 0, 1)
+
+
+def test_auroc_of_several_labels_equals_the_macro_average_of_scikit_learn():
+    labels, probabilities = several_labels()
+    expected = roc_auc_score(labels, probabilities, average="macro")
+    assert auroc(labels, probabilities, 4) == pytest.approx(expected, abs=1e-12)
+    each = class_aurocs(labels, probabilities, 4)
+    assert each == pytest.approx(roc_auc_score(labels, probabilities, average=None), abs=1e-12)
+
+
+def test_a_label_that_all_or_no_images_have_is_left_out():
+    labels, probabilities = several_labels()
+    labels[:, 1], labels[:, 2] = 1, 0
+    expected = roc_auc_score(labels[:, [0, 3]], probabilities[:, [0, 3]], average="macro")
+    assert auroc(labels, probabilities, 4) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(class_aurocs(labels, probabilities, 4)[1:3]).all()
+    with pytest.raises(ProtocolError, match="undefined"):
+        auroc(np.zeros((5, 4), int), np.full((5, 4), 0.5), 4)
+
+
+def test_two_labels_that_may_both_be_present_are_both_scored():
+    labels, probabilities = several_labels(n_classes=2)
+    expected = roc_auc_score(labels, probabilities, average="macro")
+    assert auroc(labels, probabilities, 2) == pytest.approx(expected, abs=1e-12)
+
+
+def test_balanced_accuracy_of_several_labels_is_the_mean_over_the_labels():
+    labels, probabilities = several_labels()
+    thresholds = [0.3, 0.4, 0.5, 0.6]
+    expected = [
+        balanced_accuracy_score(labels[:, k], probabilities[:, k] >= thresholds[k])
+        for k in range(4)
+    ]
+    assert balanced_accuracy(labels, probabilities, thresholds) == pytest.approx(np.mean(expected))
+    for unfit in (None, [0.5, 0.5]):
+        with pytest.raises(ProtocolError):
+            balanced_accuracy(labels, probabilities, unfit)
+
+
+def test_labels_of_several_classes_other_than_0_and_1_are_refused():
+    labels, probabilities = several_labels()
+    labels[3, 1] = 2
+    with pytest.raises(ProtocolError, match="from 0 to 1"):
+        auroc(labels, probabilities, 4)

@@ -19,6 +19,14 @@ def test_threads_are_set_before_anything_is_imported():
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
+def test_no_cell_takes_all_memory_of_a_gpu_unless_told_to(monkeypatch):
+    environment = child_environment(1)
+    assert environment["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert environment["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")
+    assert child_environment(1)["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"
+
+
 def test_the_backend_asked_for_is_taken_or_refused(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "theano")
     with pytest.raises(ConfigurationError, match="theano: unknown"):
@@ -28,7 +36,8 @@ def test_the_backend_asked_for_is_taken_or_refused(monkeypatch):
 
 
 def test_the_record_is_json_and_names_no_place():
-    text = json.dumps(describe_environment(2))
+    text = json.dumps(describe_environment(2, 3))
+    assert '"threads": 2, "jobs": 3' in text
     assert "scikit-learn" in text
     assert "/" not in text.replace("https://", "") or "home" not in text
 

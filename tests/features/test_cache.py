@@ -14,6 +14,7 @@ import medbench.features.cache as cache_module
 from medbench.datasets.batch import Batch
 from medbench.features.cache import Extractor, FeatureCache
 from medbench.features.hog import Hog
+from medbench.features.texture import Gabor, Glcm, Lbp
 
 SECONDS_PER_IMAGE = 2.0
 
@@ -152,10 +153,11 @@ def test_a_chunk_that_is_still_being_written_is_not_read(tmp_path, clock):
     assert extractor.calls == 4
 
 
-def test_several_processes_give_the_rows_of_one(monkeypatch):
-    monkeypatch.setattr(cache_module, "_PARALLEL_FROM_SECONDS", 0.0)
-    images = np.random.default_rng(0).integers(0, 256, (70, 16, 16, 1), dtype=np.uint8)
-    properties = pd.DataFrame({"width": 16, "height": 16, "mode": "L", "bytes": 256}, range(70))
+@pytest.mark.parametrize("extractor", (Hog(), Lbp(), Glcm(), Gabor()), ids=lambda e: e.key)
+def test_several_threads_give_the_rows_of_one(extractor):
+    images = np.random.default_rng(0).integers(0, 256, (70, 24, 24, 1), dtype=np.uint8)
+    properties = pd.DataFrame({"width": 24, "height": 24, "mode": "L", "bytes": 576}, range(70))
     batch = Batch(images=images, properties=properties)
-    rows = FeatureCache(None, threads=2).get(Hog(), batch)
-    np.testing.assert_array_equal(rows, Hog()(images))
+    assert extractor.parallel
+    rows = FeatureCache(None, threads=2).get(extractor, batch)
+    np.testing.assert_array_equal(rows, extractor(images))

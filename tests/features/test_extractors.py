@@ -84,6 +84,28 @@ def test_reduced_pixels_are_means_and_small_images_are_not_enlarged():
     assert reduced_grey(random_images(1, 20, 10, 1), 50).shape == (1, 20, 10)
 
 
+@pytest.mark.parametrize("size", ((128, 128), (61, 150), (17, 23), (5, 9), (3, 3)))
+@pytest.mark.parametrize("orientations", (6, 9))
+def test_hog_is_that_of_scikit_image_to_the_last_bit(size, orientations):
+    from skimage.feature import hog
+
+    images = random_images(2, *size, 1)
+    cell = min(max(4, min(size) // 8), min(size))
+    block = min(2, min(size) // cell)
+    expected = [
+        hog(
+            plane.astype(np.float32),
+            orientations=orientations,
+            pixels_per_cell=(cell, cell),
+            cells_per_block=(block, block),
+            block_norm="L2-Hys",
+        )
+        for plane in images[..., 0]
+    ]
+    extractor = Hog(side=256, cells=8, orientations=orientations)
+    np.testing.assert_array_equal(extractor(images), np.float32(expected))
+
+
 def test_hog_does_not_see_a_brighter_exposure():
     images = random_images(2, 64, 64, 1) // 3
     np.testing.assert_allclose(Hog()(images), Hog()(images + 100), atol=1e-5)
@@ -120,6 +142,20 @@ def test_glcm_tells_fine_from_coarse_checks():
     coarse = ((rows // 8 + columns // 8) % 2 * 255).astype(np.uint8)
     contrast = Glcm(distances=(1,))(np.stack([fine, coarse])[..., None])[:, 0]
     assert contrast[0] > 3 * contrast[1] > 0
+
+
+def test_glcm_is_that_of_scikit_image_to_the_last_bit_whatever_the_company():
+    from skimage.feature import graycomatrix, graycoprops
+
+    images = random_images(20, 30, 21, 1)
+    matrix = graycomatrix(
+        images[17, ..., 0] // 8, (1, 2), np.arange(4) * np.pi / 4, 32, symmetric=True, normed=True
+    )
+    names = ("contrast", "dissimilarity", "homogeneity", "energy", "correlation", "entropy")
+    values = np.stack([graycoprops(matrix, name) for name in names])
+    expected = np.concatenate([values.mean(axis=2).ravel(), values.std(axis=2).ravel()])
+    row = Glcm(distances=(1, 2))(images)[17]
+    np.testing.assert_array_equal(row, expected.astype(np.float32))
 
 
 def test_gabor_answers_to_the_direction_of_stripes():

@@ -7,10 +7,12 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from medbench.datasets.batch import LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
+from medbench.evaluation.metrics import auroc
 from medbench.features.cache import FeatureCache
 from medbench.models.cnn import Cnn, build_network, stage_count
 from medbench.models.contract import Context, Progress
@@ -49,8 +51,22 @@ def synthetic(n=40, classes=2, channels=1, seed=0, labels=None):
     )
 
 
-def task(classes=2, channels=1, side=SIDE):
-    return Task(classes=tuple("abc"[:classes]), image_shape=(side, side, channels))
+def several_labels(n=48, seed=0):
+    """Synthetic: label k brightens the k-th third of the image; also none or all of them."""
+    random = np.random.default_rng(seed)
+    labels = (np.arange(n)[:, None] >> np.arange(3)) % 2
+    images = random.normal(90, 30, (n, SIDE, SIDE, 1))
+    images += 60 * np.repeat(labels, [7, 7, 6], axis=1)[:, None, :, None]
+    return LabelledBatch(
+        images=images.clip(0, 255).astype(np.uint8),
+        properties=pd.DataFrame(index=range(n)),
+        labels=labels.astype(np.int64),
+        groups=np.arange(n) // 2,
+    )
+
+
+def task(classes=2, channels=1, side=SIDE, kind="multi-class"):
+    return Task(classes=tuple("abc"[:classes]), image_shape=(side, side, channels), kind=kind)
 
 
 def params(**overrides):
@@ -141,6 +157,51 @@ def test_save_and_load_give_equal_predictions_in_colour_and_three_classes(tmp_pa
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     np.testing.assert_allclose(probabilities, model.predict_proba(train), atol=1e-6)
     assert loaded.best_step == 2
+
+
+def test_several_labels_of_an_image_are_learnt_side_by_side(tmp_path):
+    train, validation = several_labels(), several_labels(24, seed=1)
+    of = task(3, kind="multi-label")
+    model = classifier(of, augmentation="none", learning_rate=1e-2)
+    recorder = Recorder(last_step=8)
+    model.fit(train, validation, recorder)
+    probabilities = model.predict_proba(validation)
+    assert probabilities.dtype == np.float64
+    assert auroc(validation.labels, probabilities, 3) == max(s for _, s in recorder.scores) > 0.9
+    all_of_them, none = validation.labels.all(axis=1), ~validation.labels.any(axis=1)
+    assert probabilities[all_of_them].sum(axis=1).min() > 1
+    assert probabilities[none].sum(axis=1).max() < 1
+    model.save(tmp_path)
+    loaded = classifier(of, augmentation="none", learning_rate=1e-2)
+    loaded.load(tmp_path)
+    np.testing.assert_allclose(loaded.predict_proba(validation), probabilities, atol=1e-6)
+    loaded.fit(train, validation, Recorder(last_step=9, first_step=8))
+    assert auroc(validation.labels, loaded.predict_proba(validation), 3) >= max(
+        s for _, s in recorder.scores
+    )
+
+
+@pytest.mark.parametrize(("shown", "scored"), [([0, 1, 1], False), ([0, 1, None], True)])
+def test_a_label_that_does_not_vary_in_validation_is_left_out_of_its_score(shown, scored):
+    train, validation = several_labels(8), several_labels(8, seed=1)
+    for k, value in enumerate(shown):
+        if value is not None:
+            validation.labels[:, k] = value
+    model, recorder = classifier(task(3, kind="multi-label")), Recorder(last_step=1)
+    model.fit(train, validation, recorder)
+    ((_, score),) = recorder.scores
+    if not scored:
+        assert score is None
+        return
+    third = model.predict_proba(validation)[:, 2]
+    assert score == roc_auc_score(validation.labels[:, 2], third)
+
+
+def test_exclusive_classes_weigh_alike_and_images_of_several_labels_too():
+    from medbench.models.keras_support import balanced_weights
+
+    np.testing.assert_allclose(balanced_weights(np.array([0, 0, 0, 2])), [2 / 3] * 3 + [2])
+    assert (balanced_weights(several_labels(8).labels) == 1).all()
 
 
 def test_predictions_do_not_depend_on_the_batch():

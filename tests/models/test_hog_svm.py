@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from medbench.datasets.batch import LabelledBatch
 from medbench.features.cache import FeatureCache
+from medbench.models import hog_svm
 from medbench.models.contract import Context, Progress
 from medbench.models.hog_svm import HogSvm, calibration_splits
 from medbench.models.space import SearchSpace
@@ -133,3 +134,15 @@ def test_the_rows_of_the_calibration_splits_are_not_saved(data, tmp_path):
     restored = built(data)
     restored.load(tmp_path)
     assert restored._model.cv == 3
+
+
+def test_of_many_images_a_machine_takes_a_sample_in_proportion_without_losing_a_class(monkeypatch):
+    monkeypatch.setattr(hog_svm, "_MOST_IMAGES", 100)
+    labels = np.repeat([0, 1, 2], [700, 299, 1])
+    sample = hog_svm._sample(labels, seed=0)
+    assert len(sample) == 100 and len(set(sample.tolist())) == 100
+    counts = np.bincount(labels[sample])
+    assert counts[2] == 1 and abs(counts[0] - 70) <= 1
+    assert np.array_equal(sample, hog_svm._sample(labels, seed=0))
+    assert not np.array_equal(sample, hog_svm._sample(labels, seed=1))
+    assert hog_svm._sample(labels[:100], seed=0).tolist() == list(range(100))

@@ -36,8 +36,12 @@ class Recorder(Progress):
         return step != self.stop_after
 
 
-def synthetic(n=12, classes=2, channels=1, seed=0, labels=None):
-    """Synthetic: noise whose grain gets coarser from class to class."""
+def synthetic(n=12, classes=2, channels=1, seed=0, labels=None, kind="multi-class"):
+    """Synthetic: noise whose grain gets coarser from class to class.
+
+    With several labels an image, the first says that the grain is coarse, the others that it is
+    not too fine.
+    """
     random = np.random.default_rng(seed)
     labels = np.arange(n) % classes if labels is None else np.asarray(labels)
     images = np.empty((n, SIDE, SIDE, channels), np.uint8)
@@ -45,6 +49,8 @@ def synthetic(n=12, classes=2, channels=1, seed=0, labels=None):
         grain = 1 + 4 * int(label)
         small = random.integers(0, 256, (-(-SIDE // grain),) * 2)
         image[:] = np.kron(small, np.ones((grain, grain)))[:SIDE, :SIDE, None]
+    if kind == "multi-label":
+        labels = np.stack([labels == classes - 1] + [labels > 0] * (classes - 1), axis=1)
     return LabelledBatch(
         images=images,
         properties=pd.DataFrame(index=range(n)),
@@ -53,8 +59,10 @@ def synthetic(n=12, classes=2, channels=1, seed=0, labels=None):
     )
 
 
-def classifier(classes=2, channels=1, weights=NONE, cache=CACHE, side=SIDE, **overrides):
-    task = Task(classes=tuple("abc"[:classes]), image_shape=(side, side, channels))
+def classifier(
+    classes=2, channels=1, weights=NONE, cache=CACHE, side=SIDE, kind="multi-class", **overrides
+):
+    task = Task(classes=tuple("abc"[:classes]), image_shape=(side, side, channels), kind=kind)
     space = SearchSpace()
     InceptionV3().search_space(space, task)
     context = Context(seed=1, threads=1, features=cache, weights=weights)
@@ -107,6 +115,23 @@ def test_the_head_gives_logistic_regressions_probabilities(present):
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
 
 
+def test_the_head_of_several_labels_is_a_logistic_regression_for_each():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    random = np.random.default_rng(0)
+    features = random.normal(3, 2, (60, 5))
+    varied = (features[:, :2] > 4).astype(np.int64)
+    labels = np.column_stack([varied, np.zeros(60, np.int64), np.ones(60, np.int64)])
+    probabilities = fit_head(features, labels, 4, C=0.1).predict(features)
+    for k in range(2):
+        reference = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+        expected = reference.fit(features, labels[:, k]).predict_proba(features)[:, 1]
+        np.testing.assert_allclose(probabilities[:, k], expected, atol=1e-6)
+    np.testing.assert_allclose(probabilities[:, 2:], [[0, 1]] * 60, atol=1e-12)
+
+
 def test_a_feature_of_rounding_noise_carries_no_weight():
     random = np.random.default_rng(0)
     labels = np.arange(40) % 2
@@ -115,15 +140,17 @@ def test_a_feature_of_rounding_noise_carries_no_weight():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pooling", ["avg", "both"])
-def test_a_saved_frozen_model_needs_neither_cache_nor_weights(tmp_path, pooling):
-    train, other = synthetic(15, 3, 3), synthetic(5, 3, 3, seed=1)
-    model = classifier(3, 3, pooling=pooling)
+@pytest.mark.parametrize(
+    ("kind", "pooling"), [("multi-class", "avg"), ("multi-class", "both"), ("multi-label", "max")]
+)
+def test_a_saved_frozen_model_needs_neither_cache_nor_weights(tmp_path, kind, pooling):
+    train, other = synthetic(15, 3, 3, kind=kind), synthetic(5, 3, 3, seed=1, kind=kind)
+    model = classifier(3, 3, kind=kind, pooling=pooling)
     model.fit(train, other, Recorder())
     expected = model.predict_proba(other)
     assert expected.dtype == np.float64
     model.save(tmp_path)
-    loaded = classifier(3, 3, cache=None, weights=None, pooling=pooling)
+    loaded = classifier(3, 3, cache=None, weights=None, kind=kind, pooling=pooling)
     loaded.load(tmp_path)
     np.testing.assert_allclose(loaded.predict_proba(other), expected, atol=1e-5)
     np.testing.assert_allclose(
@@ -161,11 +188,12 @@ def test_a_second_trial_touches_no_pixels():
 
 
 @pytest.mark.slow
-def test_fine_tuning_of_zero_epochs_is_the_frozen_classifier():
-    train = synthetic()
-    frozen = classifier()
+@pytest.mark.parametrize("kind", ["multi-class", "multi-label"])
+def test_fine_tuning_of_zero_epochs_is_the_frozen_classifier(kind):
+    train = synthetic(kind=kind)
+    frozen = classifier(kind=kind)
     frozen.fit(train, None, Recorder())
-    tuned = classifier(**TUNED)
+    tuned = classifier(kind=kind, **TUNED)
     recorder = Recorder(last_step=0)
     tuned.fit(train, None, recorder)
     assert recorder.scores == []
@@ -201,14 +229,15 @@ def test_fine_tuning_is_reproducible_saved_whole_and_leaves_the_backbone_alone(t
 
 
 @pytest.mark.slow
-def test_fine_tuning_stops_when_told_and_is_never_worse_on_validation():
+@pytest.mark.parametrize("kind", ["multi-class", "multi-label"])
+def test_fine_tuning_stops_when_told_and_is_never_worse_on_validation(kind):
     from medbench.evaluation.metrics import auroc
 
-    train, validation = synthetic(16), synthetic(10, seed=1)
-    frozen = classifier()
+    train, validation = synthetic(16, kind=kind), synthetic(10, seed=1, kind=kind)
+    frozen = classifier(kind=kind)
     frozen.fit(train, validation, Recorder())
     start = auroc(validation.labels, frozen.predict_proba(validation), 2)
-    model, recorder = classifier(**TUNED), Recorder(stop_after=2)
+    model, recorder = classifier(kind=kind, **TUNED), Recorder(stop_after=2)
     model.fit(train, validation, recorder)
     assert [step for step, _ in recorder.scores] == [1, 2]
     assert model.best_step in (0, 1, 2)

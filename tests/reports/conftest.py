@@ -23,6 +23,7 @@ class RunFactory:
         self.datasets[name] = {
             "title": f"The {name} set",
             "source": "phantoms",
+            "task": "binary" if len(classes) == 2 else "multi-class",
             "classes": list(classes),
             "n_images": 1200,
             "n_groups": 400,

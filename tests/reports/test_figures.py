@@ -38,7 +38,7 @@ def test_more_classes_models_and_a_single_fold(factory, tmp_path):
     factory.dataset(classes=[f"class number {k}" for k in range(12)], n_folds=1)
     for k in range(5):
         factory.model(f"a-model-with-a-very-long-name-{k}", k, n=120)
-    assert names(write_figures(factory.run(), tmp_path)) == ALL
+    assert names(write_figures(factory.run(), tmp_path)) == [*ALL[:3], "classes.png", ALL[3]]
 
 
 def test_no_finished_cell_no_figure(factory, tmp_path):

@@ -8,6 +8,8 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from medbench.cache import cache_folder
+from medbench.datasets.download import RemoteFile
 from medbench.datasets.listing import Listing
 from medbench.errors import DatasetError
 
@@ -19,6 +21,8 @@ class Source(BaseModel, ABC):
     name: ClassVar[str] = ""
     synthetic: ClassVar[bool] = False
     """Whether the images are generated; said wherever results stand."""
+    official_file: ClassVar[bool] = False
+    """Whether what is read is known to be the published file, by its sum."""
 
     source: str
     """Name of the format in the registry."""
@@ -32,6 +36,10 @@ class Source(BaseModel, ABC):
     """Side in pixels to which images are brought; the aspect ratio is not kept."""
     channels: Literal["auto", "grey", "colour"] = "auto"
     """``auto`` looks at a sample of the images."""
+    task: Literal["multi-class", "ordinal"] = "multi-class"
+    """``ordinal`` where the classes stand in rising order."""
+    published: str = ""
+    """The set of published results that stands beside ours where the official split is used."""
 
     _roots: tuple[Path, ...] = PrivateAttr(default=())
 
@@ -39,6 +47,20 @@ class Source(BaseModel, ABC):
         """The same source, with the folders in which its paths are looked for, in order."""
         self._roots = roots
         return self
+
+    def variants(self, name: str) -> dict[str, Source]:
+        """The data sets that an entry stands for, by name; nearly always the one."""
+        return {name: self}
+
+    @property
+    def remote(self) -> RemoteFile | None:
+        """The file that ``datasets fetch`` gets; None where a person must get it."""
+        return None
+
+    def is_here(self) -> bool:
+        """Whether the files can be found; always where there are none."""
+        path = getattr(self, "path", None)
+        return path is None or self.find(path) is not None
 
     @abstractmethod
     def listing(self) -> Listing:
@@ -48,25 +70,37 @@ class Source(BaseModel, ABC):
             DatasetError: Something is missing or cannot be understood.
         """
 
+    def find(self, path: str) -> Path | None:
+        """The first of the data folders that has ``path``, or None."""
+        return next((place.resolve() for place in self._places(path) if place.exists()), None)
+
     def locate(self, path: str) -> Path:
         """The first of the data folders that has ``path``.
 
         Raises:
             DatasetError: None has it; the message says where it was looked for and the remedy.
         """
+        if (found := self.find(path)) is not None:
+            return found
+        looked = ", ".join(str(place) for place in self._places(path))
+        raise DatasetError(f"{path}: not found (looked for {looked}). {self._how_to_get()}")
+
+    def _places(self, path: str) -> list[Path]:
+        """Where ``path`` may be: in the data folders, and last where MedBench itself puts it."""
         try:
             wanted = Path(path).expanduser()
         except RuntimeError:  # ~somebody who is not a user here
             wanted = Path(path)
-        places = [wanted] if wanted.is_absolute() else [root / wanted for root in self._roots]
-        for place in places:
-            if place.exists():
-                return place.resolve()
-        looked = ", ".join(str(place) for place in places) or "nowhere: no data folder is set"
+        if wanted.is_absolute():
+            return [wanted]
+        return [root / wanted for root in (*self._roots, cache_folder() / "data")]
+
+    def _how_to_get(self) -> str:
+        """What a person does to have the files, as whole sentences."""
         remedy = f"Get it from {self.homepage} and name" if self.homepage else "Name"
-        raise DatasetError(
-            f"{path}: not found (looked for {looked}). {remedy} the folder that holds it with "
-            "--data-dir or the environment variable MEDBENCH_DATA."
+        return (
+            f"{remedy} the folder that holds it with --data-dir or the environment variable "
+            "MEDBENCH_DATA."
         )
 
 
@@ -88,6 +122,18 @@ def inside(root: Path, name: str, *, named_in: str) -> Path:
             "Copy the file into it and name it relative to it."
         )
     return path
+
+
+def check_order(task: str, classes: object | None) -> None:
+    """Refuse ordinal classes that nobody put into order.
+
+    Raises:
+        ValueError: The catalog adds where.
+    """
+    if task == "ordinal" and classes is None:
+        raise ValueError(
+            'task "ordinal" needs the field classes, which lists the classes in rising order'
+        )
 
 
 def check_classes(

@@ -7,13 +7,14 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from medbench.datasets.csv_files import SPLIT_WORDS, group_name, read_csv
 from medbench.datasets.listing import Content, Listing
-from medbench.datasets.sources.base import Source, check_classes, inside
+from medbench.datasets.sources.base import Source, check_classes, check_order, inside
 from medbench.errors import DatasetError
 
 
@@ -27,6 +28,8 @@ class GroupTable(BaseModel):
     """Column with the image's path relative to the data set's folder."""
     group: str = "group"
     """Column with the patient, lesion or scan."""
+    if_missing: str = ""
+    """What readers of results are told where the CSV is not there; without it that is an error."""
 
 
 class FolderSource(Source):
@@ -39,6 +42,11 @@ class FolderSource(Source):
     groups: GroupTable | None = None
     exclude: tuple[str, ...] = ()
     """Patterns of relative file names to leave out, for example ``masks/*``."""
+
+    @model_validator(mode="after")
+    def _has_order(self) -> Self:
+        check_order(self.task, self.classes)
+        return self
 
     def listing(self) -> Listing:
         """Every file that is not hidden below a class folder, in the order of the names."""
@@ -66,25 +74,32 @@ class FolderSource(Source):
             names += files
             labels += [folder.name] * len(files)
         classes = check_classes(labels, self.classes, named_in=str(root))
+        groups = self._group_of(names)
         paths = [inside(root, name, named_in=str(root)) for name in names]
         table = pd.DataFrame(
             {
                 "origin": names,
                 "label": pd.Series([classes.index(label) for label in labels], dtype="int64"),
-                "group": self._groups(names),
+                "group": groups or "",
                 "split": "",
             }
         )
         return Listing(
-            classes=classes, table=table, read=FileReader(paths), signature=file_signature(paths)
+            classes=classes,
+            table=table,
+            read=FileReader(paths),
+            signature=file_signature(paths),
+            kind=self.task,
+            notes=(self.groups.if_missing,) if self.groups and groups is None else (),
         )
 
     def _excluded(self, name: str) -> bool:
         return any(fnmatch.fnmatch(name, pattern) for pattern in self.exclude)
 
-    def _groups(self, names: Sequence[str]) -> list[str]:
-        if self.groups is None:
-            return [""] * len(names)
+    def _group_of(self, names: Sequence[str]) -> list[str] | None:
+        """The group of each image; None where there is no table of them."""
+        if self.groups is None or (self.groups.if_missing and not self.find(self.groups.table)):
+            return None
         path = self.locate(self.groups.table)
         rows = read_csv(path)
         for column in (self.groups.file, self.groups.group):

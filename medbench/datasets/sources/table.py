@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import fnmatch
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from medbench.datasets.csv_files import SPLIT_WORDS, group_name, is_file, read_csv
 from medbench.datasets.listing import Listing
-from medbench.datasets.sources.base import Source, check_classes, inside
+from medbench.datasets.sources.base import Source, check_classes, check_order, inside
 from medbench.datasets.sources.folder import FileReader, file_signature
 from medbench.errors import DatasetError
 
 _MISSING_LABEL = ("", "nan")
+_LISTED = 5
+"""Values of the label named in a note; more are counted."""
 
 
 class TableSource(Source):
@@ -30,21 +34,29 @@ class TableSource(Source):
     split: str | None = None
     where: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """Keep only rows whose column has this value (or one of these)."""
-    classes: tuple[str, ...] | None = None
-    """Labels to use and their order (the last is the positive of two); default all."""
+    classes: tuple[str, ...] | dict[str, str | tuple[str, ...]] | None = None
+    """Labels to use and their order (the last is the positive of two); default all. A mapping
+    gives each class the pattern (or patterns) of its labels, as ``Pneumonia/*``: the longest
+    that fits decides, and rows that none fits are left out and counted."""
+
+    @model_validator(mode="after")
+    def _has_order(self) -> Self:
+        check_order(self.task, self.classes)
+        return self
 
     def listing(self) -> Listing:
-        """The rows that ``where`` keeps, in the order of the CSV."""
+        """The rows that ``where`` and ``classes`` keep, in the order of the CSV."""
         path = self.locate(self.path)
         root = self.locate(self.images) if self.images is not None else path.parent
-        rows = self._filtered(read_csv(path), path)
+        rows, notes = self._classified(self._filtered(read_csv(path), path), path)
         if blank := [i for i, v in enumerate(rows[self.label]) if v.lower() in _MISSING_LABEL]:
             raise DatasetError(
                 f"{path}: {len(blank)} rows have no {self.label!r}, first for file "
                 f"{rows[self.file].iloc[blank[0]]!r}. Fill it in or leave the rows out with where."
             )
         labels = rows[self.label].tolist()
-        classes = check_classes(labels, self.classes, named_in=str(path))
+        wanted = None if self.classes is None else tuple(self.classes)
+        classes = check_classes(labels, wanted, named_in=str(path))
         paths = self._files(root, rows[self.file].tolist(), path)
         table = pd.DataFrame(
             {
@@ -55,8 +67,32 @@ class TableSource(Source):
             }
         )
         return Listing(
-            classes=classes, table=table, read=FileReader(paths), signature=file_signature(paths)
+            classes=classes,
+            table=table,
+            read=FileReader(paths),
+            signature=file_signature(paths),
+            kind=self.task,
+            notes=notes,
         )
+
+    def _classified(self, rows: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        """Rows with the class in place of the label, where ``classes`` has patterns; and a note."""
+        if not isinstance(self.classes, dict):
+            return rows, ()
+        class_of = {value: _class_of(value, self.classes) for value in set(rows[self.label])}
+        found = rows[self.label].map(class_of)
+        left = rows.loc[found == "", self.label].value_counts()
+        if left.sum() == len(rows):
+            raise DatasetError(
+                f"{path}: no {self.label} fits a pattern of the field classes. Values there: "
+                f"{', '.join(map(repr, left.index[:_LISTED]))}."
+            )
+        notes: tuple[str, ...] = ()
+        if len(left):
+            named = ", ".join(f"{value!r} {n}" for value, n in left.head(_LISTED).items())
+            more = f" and {len(left) - _LISTED} other values" if len(left) > _LISTED else ""
+            notes = (f"{left.sum()} rows of no class are left out: {named}{more}",)
+        return rows.assign(**{self.label: found})[found != ""], notes
 
     def _filtered(self, rows: pd.DataFrame, path: Path) -> pd.DataFrame:
         named = [self.file, self.label, self.group, self.split, *self.where]
@@ -102,3 +138,13 @@ class TableSource(Source):
                 "it must say train, val or test in every row."
             )
         return [SPLIT_WORDS[value] for value in values]
+
+
+def _class_of(value: str, classes: dict[str, str | tuple[str, ...]]) -> str:
+    """The class whose pattern fits a label; of several the longest; "" where none does."""
+    best, length = "", -1
+    for name, given in classes.items():
+        for pattern in (given,) if isinstance(given, str) else given:
+            if len(pattern) > length and fnmatch.fnmatchcase(value, pattern):
+                best, length = name, len(pattern)
+    return best

@@ -1,0 +1,81 @@
+"""Look at this machine and installation and say what would help or hinder a run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from medbench.execution.doctor import Finding
+
+_STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
+_STATE_WIDTH = 9
+_ABOUT_WIDTH = 12
+_NARROWEST = 40
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``doctor``."""
+    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="as of run")
+    parser.add_argument("--weights-dir", type=Path, metavar="FOLDER", help="as of run")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="for a bug report: without names of the user, the machine or its folders",
+    )
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Show every finding; 1 if one of them is a problem."""
+    from medbench.cli.progress import make_console
+    from medbench.execution.doctor import examine
+
+    sections = examine(data_dir=options.data_dir, weights_dir=options.weights_dir)
+    if options.json:
+        return _as_json({name: list(findings) for name, findings in sections})
+    console, problems = make_console(), 0
+    for name, findings in sections:
+        console.print(f"\n{name}", style="bold")
+        for finding in findings:
+            _show(console, finding)
+            problems += finding.state == "problem"
+    verdict = "Nothing here hinders a run." if not problems else "A run would fail, or in part."
+    console.print(f"\n{verdict}")
+    return 1 if problems else 0
+
+
+def _show(console: Console, finding: Finding) -> None:
+    import textwrap
+
+    from rich.text import Text
+
+    margin = 2 + _STATE_WIDTH
+    lines = textwrap.wrap(
+        f"{finding.about:<{_ABOUT_WIDTH}} " + " ".join(finding.text.split()),
+        max(_NARROWEST, console.width - margin),
+        subsequent_indent=" " * (_ABOUT_WIDTH + 1),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    shown = Text(f"  {finding.state:<{_STATE_WIDTH}}", style=_STYLES[finding.state])
+    shown.append(("\n" + " " * margin).join(lines), style="default")
+    console.print(shown, soft_wrap=True)
+
+
+def _as_json(sections: dict[str, list[Finding]]) -> int:
+    import json
+    from dataclasses import asdict
+
+    from medbench.execution.doctor import anonymous
+
+    record = {
+        section: [{k: anonymous(v) for k, v in asdict(finding).items()} for finding in findings]
+        for section, findings in sections.items()
+    }
+    print(json.dumps(record, indent=2))
+    problems = (finding.state == "problem" for found in sections.values() for finding in found)
+    return 1 if any(problems) else 0

@@ -1,0 +1,98 @@
+"""What ``run --dry-run`` prints: what a run would do, and how long it may take."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from medbench.cli.progress import failed_are_kept
+from medbench.reports.text import format_seconds, plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from medbench.execution.plan import PlannedCell
+    from medbench.execution.stock import Stock
+    from medbench.store import CellId
+
+_COUNTS = ("cells", "finished", "to run")
+
+
+def print_plan(cells: Sequence[PlannedCell], stock: Stock, jobs: int, console: Console) -> None:
+    """Print a table a data set, a row a model, and the estimate in words."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    finished = {cell.id for cell in (*stock.finished, *stock.failed)}
+    for data in {cell.dataset.data.name: cell.dataset for cell in cells}.values():
+        title = (
+            f"{data.data.name}: {len(data.data.images):,} images, split: {data.plan.description}"
+        )
+        console.print(Text(title, style="bold"))
+        for note in data.plan.notes:
+            console.print(Text(f"note: {note}"))
+        of_models: dict[str, list[PlannedCell]] = {}
+        for cell in cells:
+            if cell.dataset is data:
+                of_models.setdefault(cell.id.model, []).append(cell)
+        console.print(_table(of_models, finished))
+        for name, planned in of_models.items():
+            if note := _note(planned[0]):
+                console.print(Padding(Text(f"{name}: {note}"), (0, 0, 0, 2)))
+        console.print()
+    if stock.failed:
+        console.print(Text(failed_are_kept(len(stock.failed))))
+    console.print(Text(_estimate(stock, jobs)))
+    console.print(Text("Nothing was trained, and nothing was written into a run folder."))
+
+
+def _table(of_models: Mapping[str, Sequence[PlannedCell]], finished: Container[CellId]) -> Table:
+    """A row a model: its cells by what is to be done with them, tuner and budget."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("model", "cells", "finished", "to run", "tuner", "budget"):
+        table.add_column(title, justify="right" if title in _COUNTS else "left")
+    for name, planned in of_models.items():
+        first = planned[0]
+        done = sum(cell.id in finished for cell in planned)
+        to_run = 0 if first.model.skip is not None else len(planned) - done
+        how = (first.model.tuner, str(first.settings.budget)) if first.tuned else ("-", "-")
+        row = (name, str(len(planned)), str(done), str(to_run), *how)
+        table.add_row(*(Text(entry) for entry in row))
+    return table
+
+
+def _note(cell: PlannedCell) -> str:
+    """Why a model is left out, or which weights it begins with."""
+    if cell.model.skip is not None:
+        return plain(f"skipped: {cell.model.skip}")
+    return plain(cell.model.weights.note) if cell.model.weights else ""
+
+
+def _estimate(stock: Stock, jobs: int) -> str:
+    """How long the cells to run may take, and what that is known from."""
+    from medbench.execution.stock import expected_seconds, makespan
+
+    cells = [cell for cell in stock.waiting if cell.model.skip is None]
+    if not cells:
+        return "Nothing is left to run."
+    to_run = f"{len(cells)} cell{'s' * (len(cells) > 1)} to run, {jobs} at a time"
+    lengths = [expected_seconds(cell, stock.pace) for cell in cells]
+    known = [length for length in lengths if length is not None]
+    if len(known) < len(cells):
+        return f"{to_run}: no bound in seconds, because the budget counts trials only."
+    time = format_seconds(makespan(known, jobs))
+    measured = sum(stock.pace.of(cell.id) is not None for cell in cells)
+    if measured == len(cells):
+        return f"{to_run}: about {time}, going by the finished cells of this run folder."
+    on_top = "imports, refits, predictions and trials that end late come on top"
+    if measured:
+        return (
+            f"{to_run}: at most about {time}, {measured} of them going by the finished cells of "
+            f"this run folder, the others by the seconds of their budgets ({on_top} there)."
+        )
+    return f"{to_run}: at most {time} by the seconds of their budgets; {on_top}."

@@ -1,0 +1,388 @@
+"""What of this machine and installation would help or hinder a run, found without running one."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import medbench
+from medbench import registry
+from medbench.cache import VARIABLE, cache_folder
+from medbench.datasets.catalog import DATA_FOLDER_VARIABLE, load_catalog
+from medbench.errors import ConfigurationError, MedBenchError, ModelError
+from medbench.execution import environment
+from medbench.features.engines import installed as installed_engines
+from medbench.models.weights import KNOWN_WEIGHTS, find_weights
+
+State = Literal["ok", "note", "problem"]
+
+_PROBE_SECONDS = 60.0
+"""Limit of a probe: TensorFlow without compiled bytecode took up to 27 s to import on two busy
+cores."""
+_DRIVER_SECONDS = 10.0
+"""Limit of nvidia-smi, which can hang where a driver does."""
+_LITTLE_MEMORY = 2e9
+_LITTLE_DISK = 5e9
+"""Bytes free below which a reader is told; a process with TensorFlow began at 0.7 GB."""
+_MIXED = (("tensorflow", "tensorflow-cpu"), ("xgboost", "xgboost-cpu"))
+"""Packages that write into the same folder."""
+_GAINS = {
+    "cpu": "TensorFlow and XGBoost, for computers without an NVIDIA GPU",
+    "gpu": "TensorFlow and XGBoost for an NVIDIA GPU, instead of cpu",
+    "jax": "JAX instead of TensorFlow under the deep families",
+    "torch": "PyTorch instead of TensorFlow under the deep families",
+    "fast": "faster embeddings of pretrained networks on a processor",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of what was found."""
+
+    state: State
+    """``ok``; ``note``: a run does without; ``problem``: a run would fail, or do so in part."""
+    about: str
+    """What was looked at, in a word or two."""
+    text: str
+    """What was found and, where it is not well, the remedy."""
+
+
+def examine(
+    *, data_dir: Path | None = None, weights_dir: Path | None = None
+) -> Iterator[tuple[str, Iterator[Finding]]]:
+    """Look at everything; nothing is downloaded, written or trained.
+
+    Heavy libraries are imported by other processes, so that a broken one is a finding.
+
+    Args:
+        data_dir: As of ``run``.
+        weights_dir: As of ``run``.
+
+    Yields:
+        Name of a section and its findings, which are made as they are asked for.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        boosting = pool.submit(_probe, "xgboost", dict(os.environ))
+        backend: Future[dict[str, Any]] | None = None
+        with contextlib.suppress(MedBenchError):  # reported where the backend is
+            threads = environment.available_threads()
+            backend = pool.submit(_probe, "keras", environment.child_environment(threads))
+        yield "versions", _versions()
+        yield "machine", _machine()
+        yield "folders", _folders(data_dir)
+        yield "pretrained weights", _weights(weights_dir)
+        yield "plugins", _plugins()
+        yield "libraries", _libraries(boosting, backend)
+        yield "extras", _extras()
+
+
+def anonymous(text: str) -> str:
+    """A text without the folders of this machine and the names of its user and itself."""
+    names = {platform.node(), *(os.environ.get(name, "") for name in ("USER", "USERNAME"))}
+    with contextlib.suppress(RuntimeError):  # nobody's home
+        names.add(Path.home().name)
+        text = text.replace(str(Path.home()), "~")
+    text = re.sub(r"(?<![\w.~/])/(?:[^\s/'\",;]+/)+", ".../", text)
+    for name in filter(None, names):
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "...", text)
+    return text
+
+
+def _versions() -> Iterator[Finding]:
+    commit = environment.commit()
+    of = f", commit {commit['hash'][:12]}{', changed' * commit['dirty']}" if commit else ""
+    yield Finding(state="ok", about="medbench", text=f"{medbench.__version__}{of}")
+    system = f"{platform.system()} {platform.machine()}"
+    yield Finding(state="ok", about="python", text=f"{platform.python_version()}, {system}")
+    versions = environment.package_versions()
+    text = ", ".join(f"{name} {version}" for name, version in versions.items())
+    yield Finding(state="ok", about="packages", text=text)
+    for name, specifier, found in _unmet(_requirements()):
+        state: State = "note" if found else "problem"
+        is_there = f"{found} is outside of what MedBench is made for" if found else "not installed"
+        text = f'{is_there}: pip install "{name}{specifier}"'
+        yield Finding(state=state, about=name, text=text)
+    for pair in _MIXED:
+        if all(name in versions for name in pair):
+            one, other = pair
+            text = f"{one} and {other} overwrite each other. Uninstall both, then install one."
+            yield Finding(state="note", about=one, text=text)
+
+
+def _requirements(extra: str = "") -> list[Any]:
+    """What MedBench requires here, or what one of its extras adds."""
+    from packaging.requirements import Requirement
+
+    try:
+        requires = metadata.requires("medbench") or []
+    except metadata.PackageNotFoundError:  # a checkout on the path
+        return []
+    wanted = [Requirement(text) for text in requires]
+    plain = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
+    if not extra:
+        return plain
+    more = [r for r in wanted if r.marker is not None and r.marker.evaluate({"extra": extra})]
+    return [requirement for requirement in more if requirement not in plain]
+
+
+def _unmet(requirements: Sequence[Any]) -> Iterator[tuple[str, str, str]]:
+    """Name, wanted versions and version found ("" where not installed) of what is not as wanted."""
+    for requirement in requirements:
+        found = environment.package_versions((requirement.name,)).get(requirement.name, "")
+        if not found or not requirement.specifier.contains(found, prereleases=True):
+            yield requirement.name, str(requirement.specifier), found
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding(state="ok", about="processor", text=environment.processor() or "not known")
+    allowed, there = environment.available_threads(), os.cpu_count()
+    yield Finding(state="ok", about="cores", text=f"{allowed} of {there} may be used")
+    memory = _memory()
+    if memory is not None:
+        total, free = memory
+        little = free < _LITTLE_MEMORY
+        text = f"{_size(total)}, {_size(free)} free"
+        text += ". Close other programs, or expect cells that run out of memory." * little
+        yield Finding(state="note" if little else "ok", about="memory", text=text)
+    yield _gpus()
+
+
+def _memory() -> tuple[int, int] | None:
+    """Bytes of memory in all and free, as the kernel says; None where it does not."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines if ":" in line}
+    total, free = kilobytes["MemTotal"] * 1024, kilobytes["MemAvailable"] * 1024
+    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        total, free = min(total, limit), min(free, limit - used)
+    return total, free
+
+
+def _gpus() -> Finding:
+    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version"]
+    try:
+        shown = subprocess.run(
+            [*command, "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=_DRIVER_SECONDS,
+        )
+    except FileNotFoundError:
+        return Finding(state="ok", about="GPU", text="none from NVIDIA")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding(state="note", about="GPU", text=f"nvidia-smi does not answer: {error}")
+    lines = [line.strip() for line in (shown.stdout or shown.stderr).splitlines() if line.strip()]
+    if shown.returncode:
+        says = lines[0] if lines else f"status {shown.returncode}"
+        return Finding(state="note", about="GPU", text=f"nvidia-smi fails: {says}")
+    return Finding(state="ok", about="GPU", text="; ".join(lines) or "none from NVIDIA")
+
+
+def _folders(data_dir: Path | None) -> Iterator[Finding]:
+    try:
+        cache = cache_folder()
+    except MedBenchError as error:
+        yield Finding(state="problem", about="cache", text=str(error))
+    else:
+        yield _place("cache", cache, f"Set {VARIABLE} to a folder where files can be written.")
+        if held := _sizes(cache):
+            yield Finding(state="ok", about="in the cache", text=held)
+    yield _place("runs", Path("results").absolute(), "Name another folder with --out.")
+    try:
+        registered = len(load_catalog(data_dir=data_dir).sources)
+    except MedBenchError as error:
+        yield Finding(state="problem", about="data sets", text=str(error))
+    else:
+        yield Finding(state="ok", about="data sets", text=f"{registered} registered")
+    given = {"--data-dir": data_dir, DATA_FOLDER_VARIABLE: os.environ.get(DATA_FOLDER_VARIABLE)}
+    for said_by, folder in given.items():
+        if folder and Path(folder).is_dir():
+            yield Finding(state="ok", about="data", text=f"{folder} ({said_by})")
+    if not any(given.values()):
+        text = (
+            f"no folder named (--data-dir, {DATA_FOLDER_VARIABLE}): only generated and fetched ones"
+        )
+        yield Finding(state="note", about="data", text=text)
+
+
+def _place(about: str, folder: Path, remedy: str) -> Finding:
+    """Whether a folder can be written and has space; where it is not there yet, its parent."""
+    try:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        with tempfile.TemporaryFile(dir=there):
+            free = shutil.disk_usage(there).free
+    except OSError as error:
+        text = f"{folder}: cannot be written ({error.strerror or error}). {remedy}"
+        return Finding(state="problem", about=about, text=text)
+    if free < _LITTLE_DISK:
+        text = f"{folder}: only {_size(free)} free on its disk. {remedy}"
+        return Finding(state="note", about=about, text=text)
+    return Finding(state="ok", about=about, text=f"{folder}, {_size(free)} free on its disk")
+
+
+def _sizes(cache: Path) -> str:
+    """What the folders of the cache take on the disk."""
+    sizes = {}
+    with contextlib.suppress(OSError):  # not there, not readable, or gone while it is looked at
+        for kind in sorted(folder for folder in cache.iterdir() if folder.is_dir()):
+            files = (file for file in kind.rglob("*") if file.is_file())
+            sizes[kind.name] = sum(file.stat().st_size for file in files)
+    return ", ".join(f"{name} {_size(n_bytes)}" for name, n_bytes in sizes.items())
+
+
+def _weights(weights_dir: Path | None) -> Iterator[Finding]:
+    for name, known in KNOWN_WEIGHTS.items():
+        try:
+            found = find_weights(name, weights_dir, lambda text: None, download=False)
+        except ConfigurationError as error:  # of the folder, so it is the same for all
+            yield Finding(state="problem", about="weights", text=str(error))
+            return
+        except ModelError as error:
+            yield Finding(state="problem", about=name, text=str(error))
+            continue
+        if found.path is not None:
+            yield Finding(state="ok", about=name, text=f"{found.note}: {found.path}")
+            continue
+        text = f"not here: put {known.file_name} into the folder of --weights-dir"
+        text += f", or a run fetches it ({known.megabytes} MB)" if known.folder else ""
+        text += f"; it is in {known.elsewhere}" if known.elsewhere else ""
+        yield Finding(state="note", about=name, text=text)
+
+
+def _plugins() -> Iterator[Finding]:
+    any_there = False
+    for kind in (registry.models, registry.sources, registry.tuners):
+        with warnings.catch_warnings(record=True) as broken:
+            warnings.simplefilter("always", registry.PluginWarning)
+            with contextlib.redirect_stdout(sys.stderr):  # what the plugins may print
+                usable = kind.usable()
+        for name in usable:
+            if kind.distribution(name) is not None:
+                any_there = True
+                text = f"{kind.noun} of {kind.origin(name)}"
+                yield Finding(state="ok", about=name, text=text)
+        for warning in broken:
+            any_there = True
+            yield Finding(state="note", about="broken", text=str(warning.message))
+    if not any_there:
+        yield Finding(state="ok", about="plugins", text="no package here declares one")
+
+
+def _libraries(
+    boosting: Future[dict[str, Any]], backend: Future[dict[str, Any]] | None
+) -> Iterator[Finding]:
+    """What was computed elsewhere in the meantime."""
+    has_driver = shutil.which("nvidia-smi") is not None
+    facts: dict[str, Any] = {}
+    try:
+        name = environment.keras_backend()
+    except MedBenchError as error:
+        yield Finding(state="problem", about="Keras", text=str(error))
+    else:
+        if name is None:
+            text = 'no backend: deep families are left out. pip install "medbench[cpu]"'
+            yield Finding(state="note", about="Keras", text=text)
+        elif backend is not None:
+            facts = backend.result()
+            yield _of_backend(name, facts, has_driver)
+    yield _of_xgboost(boosting.result(), has_driver)
+    engines = environment.package_versions(tuple(installed_engines()))
+    chosen = f"{facts['engine']} computes them; " if "engine" in facts else ""
+    text = f"{chosen}installed: {', '.join(f'{n} {v}' for n, v in engines.items()) or 'none'}"
+    yield Finding(state="ok", about="embeddings", text=text)
+
+
+def _of_backend(name: str, facts: dict[str, Any], has_driver: bool) -> Finding:
+    others = [n for n in environment.BACKENDS if n != name and _is_installed(n)]
+    also = f" ({' and '.join(others)} installed too)" if others else ""
+    if "failure" in facts or not facts["right"]:
+        failure = facts.get("failure", "it computes wrongly")
+        text = f"{name}: {failure}. Install it again, or set KERAS_BACKEND to another one{also}."
+        return Finding(state="problem", about="Keras", text=text)
+    text = f"{name} imports and computes in {facts['seconds']:.1f} s"
+    if has_driver and not facts["gpu"]:
+        text += f', but sees no GPU. pip install "medbench[gpu]" or what {name} names for CUDA'
+        return Finding(state="note", about="Keras", text=text + also)
+    text += " on the GPU" * facts["gpu"]
+    return Finding(state="ok", about="Keras", text=text + also)
+
+
+def _of_xgboost(facts: dict[str, Any], has_driver: bool) -> Finding:
+    if not _is_installed("xgboost"):
+        text = 'not installed: pip install "medbench[cpu]"'
+        return Finding(state="note", about="XGBoost", text=text)
+    if "failure" in facts:
+        text = f"{facts['failure']}. Install it again."
+        return Finding(state="problem", about="XGBoost", text=text)
+    text = f"imports in {facts['seconds']:.1f} s, built with{'' if facts['cuda'] else 'out'} CUDA"
+    if has_driver and not facts["gpu"]:
+        text += ". It will not use the GPU: pip install xgboost in place of xgboost-cpu."
+        return Finding(state="note", about="XGBoost", text=text)
+    return Finding(state="ok", about="XGBoost", text=text)
+
+
+def _probe(what: str, variables: dict[str, str]) -> dict[str, Any]:
+    """The facts of ``medbench.execution.probe``, or ``failure``: why there are none."""
+    try:
+        process = subprocess.run(
+            [sys.executable, "-m", "medbench.execution.probe", what],
+            capture_output=True,
+            text=True,
+            env=variables,
+            timeout=_PROBE_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return {"failure": f"no answer after {_PROBE_SECONDS:.0f} s of importing it"}
+    if process.returncode < 0:
+        name = signal.strsignal(-process.returncode) or f"signal {-process.returncode}"
+        return {"failure": f"importing it ends its process ({name})"}
+    lines = (process.stderr if process.returncode else process.stdout).split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    if process.returncode or not last:
+        return {"failure": last or f"importing it ends its process ({process.returncode})"}
+    facts: dict[str, Any] = json.loads(last)
+    return facts
+
+
+def _extras() -> Iterator[Finding]:
+    try:
+        extras = metadata.metadata("medbench").get_all("Provides-Extra") or []
+    except metadata.PackageNotFoundError:
+        text = "not known: this is a checkout that is not installed. pip install -e ."
+        yield Finding(state="note", about="extras", text=text)
+        return
+    for extra in extras:
+        gain = _GAINS.get(extra, "")
+        if any(not found for _, _, found in _unmet(_requirements(extra))):
+            text = f'{gain}: pip install "medbench[{extra}]"'.removeprefix(": ")
+            yield Finding(state="note", about=extra, text=text)
+        else:
+            yield Finding(state="ok", about=extra, text=f"installed. {gain}")
+
+
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"

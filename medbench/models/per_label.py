@@ -1,0 +1,97 @@
+"""Several labels an image for families that learn one: a classifier of its own for each class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.datasets.batch import Batch, LabelledBatch
+from medbench.datasets.task import Task
+from medbench.errors import ModelError
+from medbench.models.contract import Classifier, Progress
+
+_ABSENT_PRESENT = ("absent", "present")
+
+
+class PerLabel(Classifier):
+    """One binary classifier a class, fitted one after the other on the same images.
+
+    What one class can tell of another is not used. Where the classifiers count steps, all are
+    refitted with the median of the steps at which they stopped.
+
+    Source: binary relevance, as in Read et al. (2011), "Classifier chains for multi-label
+    classification", Machine Learning 85.
+    """
+
+    def __init__(self, task: Task, build: Callable[[Task], Classifier]) -> None:
+        """``build`` makes an unfitted classifier of a binary task."""
+        binary = Task(classes=_ABSENT_PRESENT, image_shape=task.image_shape)
+        self._classifiers = [build(binary) for _ in task.classes]
+
+    def fit(
+        self, train: LabelledBatch, validation: LabelledBatch | None, progress: Progress
+    ) -> None:
+        """Fit each class; steps are reported without a score, which only all together have."""
+        for k, classifier in enumerate(self._classifiers):
+            known = None if validation is None else _one_label(validation, k)
+            classifier.fit(_one_label(train, k), known, _Unscored(progress))
+        self.best_step = _median([c.best_step for c in self._classifiers])
+        self.device = self._classifiers[0].device
+
+    def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
+        """Probability that each class is present, float64, shape (n_images, n_classes).
+
+        Raises:
+            ModelError: A classifier returned another shape than (n_images, 2).
+        """
+        columns = []
+        for classifier in self._classifiers:
+            probabilities = np.asarray(classifier.predict_proba(batch), dtype=np.float64)
+            if probabilities.shape != (len(batch), 2):
+                raise ModelError(
+                    f"predict_proba returned shape {probabilities.shape} for {len(batch)} images "
+                    f"and 2 classes; it must be ({len(batch)}, 2)."
+                )
+            columns.append(probabilities[:, 1])
+        return np.column_stack(columns)
+
+    def save(self, folder: Path) -> None:
+        """Write each classifier into a folder of its own."""
+        for k, classifier in enumerate(self._classifiers):
+            (folder / str(k)).mkdir()
+            classifier.save(folder / str(k))
+
+    def load(self, folder: Path) -> None:
+        """Read what ``save`` wrote."""
+        for k, classifier in enumerate(self._classifiers):
+            classifier.load(folder / str(k))
+        self.best_step = _median([c.best_step for c in self._classifiers])
+        self.device = self._classifiers[0].device
+
+
+class _Unscored(Progress):
+    """Hands steps on, so that the budget can end the fit, but not the score of one class."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.first_step = progress.first_step
+        self.last_step = progress.last_step
+
+    def report(self, step: int, score: float | None = None) -> bool:
+        return self._progress.report(step)
+
+
+def _one_label(batch: LabelledBatch, k: int) -> LabelledBatch:
+    one = replace(batch, labels=batch.labels[:, k])
+    one.__dict__["keys"] = batch.keys  # hash every image once, not once a class
+    return one
+
+
+def _median(steps: Sequence[int | None]) -> int | None:
+    counted = [step for step in steps if step is not None]
+    return math.ceil(np.median(counted)) if counted else None

@@ -1,0 +1,112 @@
+import functools
+import re
+
+import numpy as np
+import pytest
+
+from medbench.datasets import download
+from medbench.datasets.catalog import load_catalog
+from medbench.datasets.prepared import describe, prepare
+from medbench.errors import DatasetError
+
+SETS = {  # task, classes, images, channels as in the package medmnist
+    "pathmnist": ("multi-class", 9, 107180, "colour"),
+    "chestmnist": ("multi-label", 14, 112120, "grey"),
+    "dermamnist": ("multi-class", 7, 10015, "colour"),
+    "octmnist": ("multi-class", 4, 109309, "grey"),
+    "pneumoniamnist": ("multi-class", 2, 5856, "grey"),
+    "retinamnist": ("ordinal", 5, 1600, "colour"),
+    "breastmnist": ("multi-class", 2, 780, "grey"),
+    "bloodmnist": ("multi-class", 8, 17092, "colour"),
+    "tissuemnist": ("multi-class", 8, 236386, "grey"),
+    "organamnist": ("multi-class", 11, 58830, "grey"),
+    "organcmnist": ("multi-class", 11, 23583, "grey"),
+    "organsmnist": ("multi-class", 11, 25211, "grey"),
+}
+
+
+@functools.cache
+def catalog():
+    return load_catalog()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_set_is_registered_in_four_sizes_with_its_official_sums(name):
+    task, n_classes, n_images, channels = SETS[name]
+    sums = set()
+    for size, end in ((28, ""), (64, "_64"), (128, "_128"), (224, "_224")):
+        source = catalog().get(name + end.replace("_", "-"))
+        assert (source.task, len(source.classes), source.n_images) == (task, n_classes, n_images)
+        assert (source.channels, source.image_size) == (channels, size)
+        remote = source.remote
+        assert remote.url == (
+            f"https://zenodo.org/records/10519652/files/{name}{end}.npz?download=1"
+        )
+        assert remote.path == f"medmnist/{name}{end}.npz"
+        assert re.fullmatch("[0-9a-f]{32}", remote.md5)
+        sums.add(remote.md5)
+        assert source.published == (name if size == 28 else "")
+        assert source.licence.startswith("CC BY")
+    assert len(sums) == 4
+
+
+def test_the_sums_are_those_of_the_package_medmnist():
+    for name, md5 in {
+        "pneumoniamnist": "28209eda62fecd6e6a2d98b1501bb15f",
+        "chestmnist-224": "45bd33e6f06c3e8cdb481c74a89152aa",
+        "organsmnist-64": "53a6d115339d874c25e309a994ff46d3",
+        "retinamnist-128": "e48e916a24454daf90583d4e6efb1a18",
+    }.items():
+        assert catalog().get(name).remote.md5 == md5
+
+
+def test_the_official_file_is_read_with_its_split_and_recorded_as_official(tiny, tmp_path):
+    tiny.put(tmp_path / "data")
+    source = tiny.source(tmp_path / "data")
+    listing = source.listing()
+    assert listing.classes == ("plain", "square")
+    assert listing.table["split"].value_counts().to_dict() == {"train": 24, "test": 12, "val": 8}
+    data = prepare("tinymnist", source, cache=tmp_path / "cache", threads=2)
+    record = describe(data)
+    assert record["published"] == "tinymnist"
+    assert record["official_file"] is True
+    arrays = np.load(tmp_path / "data/medmnist/tinymnist.npz")
+    assert np.array_equal(data.images[:24, :, :, 0], arrays["train_images"])
+    assert np.array_equal(data.images[32:, :, :, 0], arrays["test_images"])
+
+
+def test_a_file_with_another_sum_is_refused_with_both_sums_and_stays(tiny, tmp_path):
+    path = tiny.put(tmp_path / "data", tiny.files["tinymnist_64.npz"])
+    with pytest.raises(DatasetError) as error:
+        tiny.source(tmp_path / "data").listing()
+    for text in (*tiny.sums, "datasets fetch tinymnist", "datasets add", str(path)):
+        assert text in str(error.value)
+    assert path.exists()
+
+
+def test_the_sum_is_computed_again_only_when_the_file_has_changed(tiny, tmp_path, monkeypatch):
+    path = tiny.put(tmp_path / "data")
+    computed = []
+    compute = download._md5
+    monkeypatch.setattr(download, "_md5", lambda p: computed.append(p) or compute(p))
+    tiny.source(tmp_path / "data").listing()
+    tiny.source(tmp_path / "data").listing()
+    assert len(computed) == 1
+    path.write_bytes(b"PK" + bytes(3))
+    with pytest.raises(DatasetError, match="its MD5 sum is"):
+        tiny.source(tmp_path / "data").listing()
+    assert len(computed) == 2
+
+
+def test_a_missing_set_says_what_to_type_and_where_the_file_would_be(tiny, tmp_path):
+    with pytest.raises(DatasetError) as error:
+        tiny.source(tmp_path, name="tinymnist-64").listing()
+    for text in (
+        str(tmp_path / "medmnist" / "tinymnist_64.npz"),
+        "cache",
+        "datasets fetch tinymnist-64",
+        "--download",
+        "https://zenodo.org",
+        "1 MB",
+    ):
+        assert text in str(error.value)

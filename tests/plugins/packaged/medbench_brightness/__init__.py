@@ -1,0 +1,1 @@
+"""A plugin for MedBench as a package."""
