@@ -18,7 +18,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
 _RECORDED = (
     "numpy", "scipy", "pandas", "scikit-learn", "scikit-image", "pillow", "optuna", "keras",
     "keras-tuner", "tensorflow", "tensorflow-cpu", "jax", "torch", "xgboost", "xgboost-cpu",
-    "matplotlib", "seaborn", "skops", "pyarrow",
+    "onnx", "onnxruntime", "openvino", "matplotlib", "seaborn", "skops", "pyarrow",
 )  # fmt: skip
 _DECISIVE = (
     "numpy", "scipy", "scikit-learn", "scikit-image", "pillow", "optuna", "keras", "keras-tuner",

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from medbench.datasets.splits import OuterSplit, SplitPlan, outer_splits
 from medbench.errors import ConfigurationError, DatasetError, ProtocolError
 from medbench.execution.environment import decisive_versions, keras_backend
 from medbench.execution.source_version import source_version
+from medbench.features import engines
 from medbench.models.contract import ModelFamily
 from medbench.models.space import SearchSpace
 from medbench.models.weights import Weights, find_weights
@@ -143,7 +145,7 @@ class PlannedCell:
             "inner_folds": settings.inner_folds,
             "seed": settings.seed,
             "weights": model.weights.sha256 if model.weights else None,
-            "backend": keras_backend() if "keras" in model.family.requires else None,
+            "backend": _backend(model.family),
             "versions": decisive_versions(),
         }
 
@@ -293,6 +295,16 @@ def share_time(cells: Sequence[PlannedCell], seconds: float, jobs: int) -> list[
     bound = share if budget.seconds is None else min(share, budget.seconds)
     settings = replace(cells[0].settings, budget=replace(budget, seconds=float(bound)))
     return [replace(cell, settings=settings) for cell in cells]
+
+
+def _backend(family: ModelFamily) -> str | None:
+    """What a deep family computes with, and what embeds images for one with a backbone."""
+    if "keras" not in family.requires:
+        return None
+    backend, engine = keras_backend(), engines.installed()[0]
+    if family.weights is None or engine == "keras":
+        return backend
+    return f"{backend}, {engine} {metadata.version(engine)}"
 
 
 def missing_requirement(family: ModelFamily) -> str | None:

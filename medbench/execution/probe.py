@@ -27,7 +27,7 @@ def keras_facts() -> dict[str, Any]:
     result = keras.ops.convert_to_numpy(keras.ops.conv(image, kernel))
     seconds = time.perf_counter() - began
     from medbench.features.engines import fastest_installed
-    from medbench.models.keras_support import has_gpu
+    from medbench.models.keras_backend import has_gpu
 
     return {
         "seconds": seconds,

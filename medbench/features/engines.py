@@ -31,23 +31,24 @@ ENGINES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """The engines and the modules that each needs, the fastest on a processor first.
 
-The order is that of the images embedded in a second of one core (AMD EPYC, float32, batches of
-16, real weights; ONNX Runtime 1.32, OpenVINO 2026.4, TensorFlow 2.21; medians of three alternated
-rounds of process time, since the machine was shared, with a spread of up to 15 %):
+The order is that of the images embedded in a second of processor time, here as multiples of what
+Keras does on TensorFlow (AMD EPYC, float32, batches of 16, real weights; ONNX Runtime 1.32,
+OpenVINO 2026.4, TensorFlow 2.21; medians of six rounds in which the engines took turns, with a
+spread of about 10 %; the machine had other work, hence processor time), on one thread / on two:
 
-=====================  ============  ========  ==========
-backbone, pixels       ONNX Runtime  OpenVINO  TensorFlow
-=====================  ============  ========  ==========
-InceptionV3, 128                 50        42          31
-InceptionV3, 299                9.5       8.3         8.1
-SqueezeNet, 128                 572       454         275
-SqueezeNet, 224                 171       146         100
-MobileNet, 128                  265       254         127
-MobileNet, 224                   87        88          49
-=====================  ============  ========  ==========
+====================  ============  =========
+backbone, pixels      ONNX Runtime   OpenVINO
+====================  ============  =========
+InceptionV3, 128         1.6 / 1.6  1.4 / 1.5
+InceptionV3, 299         1.3 / 1.2  1.2 / 1.2
+SqueezeNet, 128          2.1 / 2.1  1.7 / 1.7
+SqueezeNet, 224          1.7 / 1.6  1.5 / 1.5
+MobileNet, 128           2.1 / 2.0  1.9 / 2.1
+MobileNet, 224           1.8 / 1.8  1.8 / 2.1
+====================  ============  =========
 
-On two threads the order was the same but for MobileNet at 128 and 224 pixels, where OpenVINO was
-ahead by a tenth.
+Of Keras on JAX, ONNX Runtime does 1.8 (SqueezeNet) to 8 times (MobileNet), of Keras on PyTorch 3
+to 6 times as many (one thread, 128 pixels).
 """
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Where the drivers of NVIDIA, of AMD and of Windows below Linux show themselves."""
@@ -136,7 +137,7 @@ def _onnxruntime(model: bytes, threads: int) -> Run:
 
 
 def _openvino(model: bytes, threads: int) -> Run:
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # not to be had
     import openvino
 
     core = openvino.Core()

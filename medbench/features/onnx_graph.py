@@ -1,8 +1,8 @@
 """A Keras network written as ONNX, layer by layer, whatever the backend of Keras.
 
-Keras' own ``Model.export`` needs another converter for each backend, takes half a minute for
-InceptionV3, and patches NumPy on the way. The few kinds of layers that the backbones are made of
-are written here in a second, with channels first as the engines like them.
+Keras' own ``Model.export`` needs another converter for each backend, and the one for TensorFlow
+takes half a minute for InceptionV3. The few kinds of layers that the backbones are made of are
+written here within a second, with channels first as the engines like them.
 """
 
 from __future__ import annotations

@@ -90,9 +90,9 @@ class CnnClassifier(Classifier):
         Raises:
             ModelError: Training diverged.
         """
-        from medbench.models import keras_support
+        from medbench.models import keras_backend, keras_support
 
-        self.device = keras_support.prepare(self._context.threads)
+        self.device = keras_backend.prepare(self._context.threads)
         goes_on = self._model is not None and progress.first_step > 0
         if not goes_on:
             keras_support.start(self._context.seed, mixed_precision=True)
@@ -140,9 +140,9 @@ class CnnClassifier(Classifier):
 
     def load(self, folder: Path) -> None:
         """Take the network from a folder, ready to predict or to be trained further."""
-        from medbench.models import keras_support
+        from medbench.models import keras_backend, keras_support
 
-        self.device = keras_support.prepare(self._context.threads)
+        self.device = keras_backend.prepare(self._context.threads)
         model, self.best_step = keras_support.load_model(
             folder,
             image_shape=self._task.image_shape,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,93 +16,14 @@ from medbench.datasets.task import Task, membership
 from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
 from medbench.models.contract import Progress
+from medbench.models.keras_backend import has_gpu
 
 MODEL_FILE = "model.keras"
 _STATE_FILE = "state.json"
 _PREDICT_BATCH = 64
 _SMALLEST_PROBABILITY = 1e-12
-_XLA_DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
-_CUBLAS_DETERMINISTIC = ":4096:8"
-"""Workspaces with which NVIDIA's cuBLAS gives the same bits each time."""
 _SEED_STATE = "seed_generator_state"
 """Name that Keras gives to the state variable of a layer's random numbers."""
-
-_prepared = False
-
-
-def prepare(threads: int) -> str:
-    """Set up the backend, once a process: threads, reproducible operations, modest GPU memory.
-
-    What each backend takes:
-
-    - TensorFlow: the number of threads only before its first operation; operations are
-      deterministic, or refused where there is no such kernel.
-    - JAX: the number of threads (XLA reads ``NPROC``) and the choice of deterministic kernels on
-      a GPU likewise only before its first operation; on a CPU its kernels are deterministic.
-    - PyTorch: the number of threads at any time; where a GPU has no deterministic kernel it
-      warns, since Keras' own layers use some of those.
-
-    A later call with another number of threads changes nothing.
-
-    Returns:
-        Where Keras computes, for the record: ``"gpu:0"`` or ``"cpu"``.
-    """
-    global _prepared
-    if not _prepared:
-        _prepared = True
-        _set_up(threads)
-    return "gpu:0" if has_gpu() else "cpu"
-
-
-def _set_up(threads: int) -> None:
-    import keras
-
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        _set_up_tensorflow(threads)
-    elif backend == "jax":
-        os.environ["NPROC"] = str(threads)
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_XLA_DETERMINISTIC}".strip()
-    elif backend == "torch":
-        import torch
-
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", _CUBLAS_DETERMINISTIC)
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.set_num_threads(threads)
-
-
-def _set_up_tensorflow(threads: int) -> None:
-    import tensorflow as tf
-
-    tf.config.experimental.enable_op_determinism()
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
-    except RuntimeError:
-        # Whoever imported us has used TensorFlow already: its settings hold.
-        return
-
-
-def has_gpu() -> bool:
-    """Whether Keras' backend sees a GPU."""
-    import keras
-
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return bool(tf.config.list_physical_devices("GPU"))
-    if backend == "jax":
-        import jax
-
-        return any(device.platform == "gpu" for device in jax.devices())
-    if backend == "torch":
-        import torch
-
-        return bool(torch.cuda.is_available())
-    return False
 
 
 def start(seed: int, *, mixed_precision: bool = False) -> None:
@@ -134,8 +54,8 @@ def output_layer(task: Task, **options: Any) -> Any:
 def compile_model(model: Any, optimizer: Any, task: Task) -> None:
     """Make a classifier that ends in ``output_layer`` trainable by ``train``.
 
-    Just-in-time compilation is left to Keras on a GPU and under JAX; elsewhere compiling costs
-    more than it saves (on a CPU with TensorFlow, "auto" trained at 0.93 of the plain speed).
+    Just in time only JAX compiles, where single operations are many times slower: TensorFlow does
+    not do it together with reproducible operations, and PyTorch's compiler takes minutes.
     """
     import keras
 
@@ -145,21 +65,18 @@ def compile_model(model: Any, optimizer: Any, task: Task) -> None:
         # of that sum under a new name each time and never forgets it, nor the graph it holds:
         # 14 MB a fit of a small network (see tensorflow/tensorflow#80895).
         optimizer._all_reduce_sum_gradients = list
-    if backend == "jax":
-        # Keras says that its augmentation cannot be compiled, which is true of TensorFlow only;
-        # and one such layer would have every operation of a training step run on its own.
-        for layer in model.layers:
-            layer.supports_jit = True
-    compiled = backend == "jax" or (backend == "tensorflow" and has_gpu())
+    multi_label = task.kind == "multi-label"
     model.compile(
         optimizer=optimizer,
-        loss=(
-            "binary_crossentropy"
-            if task.kind == "multi-label"
-            else "sparse_categorical_crossentropy"
-        ),
-        jit_compile="auto" if compiled else False,
+        loss="binary_crossentropy" if multi_label else "sparse_categorical_crossentropy",
+        jit_compile=False,
     )
+    if backend == "jax":
+        # Keras says of its augmentation layers that they cannot be compiled, which holds for
+        # TensorFlow only; and one of them would have a whole training step run uncompiled.
+        for layer in model.layers:
+            layer.supports_jit = True
+        model.jit_compile = True  # set here, since what compile() is told goes into the file
     optimizer.build(model.trainable_variables)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,14 +15,9 @@ from medbench.errors import ModelError
 from medbench.features.backbones import BACKBONES
 from medbench.features.embeddings import POOLINGS, Embedding
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
+from medbench.models.linear_head import LinearHead, fit_head
 from medbench.models.space import SearchSpace
 
-_NO_SPREAD = 1e-4
-"""A feature whose spread is below this part of its size is rounding noise, and left out."""
-_ABSENT_LOGIT = -30.0
-"""Logit of a class that training did not show: a probability of about 1e-13. Of several labels an
-image, one that every training image has gets the opposite."""
-_MAX_ITERATIONS = 1000
 _LEARNING_RATES = (3e-5, 1e-4)
 _FINE_TUNING_EPOCHS = 8
 _BATCH_SIZE = 16
@@ -139,95 +133,6 @@ class SqueezeNet(TransferFamily):
     weights: ClassVar[str | None] = "squeezenet"
 
 
-@dataclass(frozen=True, kw_only=True)
-class LinearHead:
-    """Standardisation and a linear model, as numbers that NumPy and Keras both can use."""
-
-    mean: NDArray[np.float64]
-    """Mean of each feature in training, shape (n_features,)."""
-    scale: NDArray[np.float64]
-    """Its standard deviation; 1 for features that are left out."""
-    kernel: NDArray[np.float64]
-    """Weights of standardised features, shape (n_features, n_classes)."""
-    bias: NDArray[np.float64]
-    """Shape (n_classes,)."""
-    multi_label: bool = False
-    """Whether each logit is its own sigmoid's, instead of all together a softmax's."""
-
-    def predict(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Probabilities, float64, shape (n, n_classes), of features (n, n_features)."""
-        logits = (features - self.mean) / self.scale @ self.kernel + self.bias
-        if self.multi_label:
-            return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))
-        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
-        return probabilities
-
-
-def fit_head(
-    features: NDArray[np.floating[Any]], labels: NDArray[np.int64], n_classes: int, C: float
-) -> LinearHead:
-    """Standardise, then logistic regression with a quadratic penalty.
-
-    Exclusive classes are balanced. Of several labels an image each gets a regression of its own,
-    unweighted, so that one penalty holds a label back the more the fewer images show it.
-
-    Args:
-        features: Shape (n_images, n_features).
-        labels: Class indices, shape (n_images,), or of a multi-label task 0 or 1 for each class,
-            shape (n_images, n_classes); any class may be missing.
-        n_classes: Number of classes of the task.
-        C: Inverse strength of the penalty.
-    """
-    features = features.astype(np.float64)
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    varies = scale > _NO_SPREAD * np.sqrt(np.mean(features**2, axis=0))
-    scale = np.where(varies, scale, 1.0)
-    standard = np.where(varies, (features - mean) / scale, 0.0)
-    multi_label = labels.ndim == 2
-    regress = _regress_each_label if multi_label else _regress_exclusive
-    kernel, bias = regress(standard, labels, n_classes, C)
-    return LinearHead(mean=mean, scale=scale, kernel=kernel, bias=bias, multi_label=multi_label)
-
-
-def _regress_exclusive(
-    standard: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int, C: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Kernel and bias of one regression that tells the classes present apart."""
-    from sklearn.linear_model import LogisticRegression
-
-    present = np.unique(labels)
-    kernel = np.zeros((standard.shape[1], n_classes))
-    bias = np.full(n_classes, _ABSENT_LOGIT)
-    bias[present] = 0.0
-    if len(present) > 1:
-        model = LogisticRegression(C=C, class_weight="balanced", max_iter=_MAX_ITERATIONS)
-        model.fit(standard, labels)
-        weights, intercept = model.coef_, model.intercept_
-        if len(present) == 2:  # one logit z for the second class: as two, -z/2 and z/2
-            weights = np.concatenate([-weights, weights]) / 2
-            intercept = np.concatenate([-intercept, intercept]) / 2
-        kernel[:, present] = weights.T
-        bias[present] = intercept
-    return kernel, bias
-
-
-def _regress_each_label(
-    standard: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int, C: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Kernel and bias of one regression a label; a constant where training has one value only."""
-    from sklearn.linear_model import LogisticRegression
-
-    kernel = np.zeros((standard.shape[1], n_classes))
-    bias = np.where(labels.any(axis=0), -_ABSENT_LOGIT, _ABSENT_LOGIT)
-    for k in range(n_classes):
-        if len(np.unique(labels[:, k])) > 1:
-            model = LogisticRegression(C=C, max_iter=_MAX_ITERATIONS)
-            model.fit(standard, labels[:, k])
-            kernel[:, k], bias[k] = model.coef_[0], model.intercept_[0]
-    return kernel, bias
-
-
 class _TransferClassifier(Classifier):
     """What the frozen and the fine-tuned classifier share: the self-contained Keras model."""
 
@@ -267,9 +172,9 @@ class _TransferClassifier(Classifier):
 
     def load(self, folder: Path) -> None:
         """Take the model from a folder; it then predicts from pixels, not from the cache."""
-        from medbench.models import keras_support
+        from medbench.models import keras_backend, keras_support
 
-        self.device = keras_support.prepare(self._context.threads)
+        self.device = keras_backend.prepare(self._context.threads)
         self._model, self.best_step = keras_support.load_model(
             folder,
             image_shape=self._task.image_shape,
@@ -291,9 +196,9 @@ class _TransferClassifier(Classifier):
         return POOLINGS if pooling == "both" else (pooling,)
 
     def _fit_head(self, train: LabelledBatch) -> LinearHead:
-        from medbench.models import keras_support
+        from medbench.models import keras_backend
 
-        self.device = keras_support.prepare(self._context.threads)
+        self.device = keras_backend.prepare(self._context.threads)
         return fit_head(
             self._features(train), train.labels, len(self._task.classes), self._params["C"]
         )
@@ -329,14 +234,14 @@ class _TransferClassifier(Classifier):
 
     def _whole(self, *parts: Any) -> Any:
         """From uint8 images through the preprocessing and the given models."""
-        from keras import Input, Model
+        from keras import Input, Model, backend
 
         inputs = Input(self._task.image_shape, dtype="uint8", name="image")
         x = self._embedding.prepared(inputs)
         for part in parts:
             x = part(x)
         model = Model(inputs, x)
-        model.compile(jit_compile=False)
+        model.compile(jit_compile=backend.backend() == "jax")
         return model
 
 

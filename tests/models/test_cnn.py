@@ -197,13 +197,6 @@ def test_a_label_that_does_not_vary_in_validation_is_left_out_of_its_score(shown
     assert score == roc_auc_score(validation.labels[:, 2], third)
 
 
-def test_exclusive_classes_weigh_alike_and_images_of_several_labels_too():
-    from medbench.models.keras_support import balanced_weights
-
-    np.testing.assert_allclose(balanced_weights(np.array([0, 0, 0, 2])), [2 / 3] * 3 + [2])
-    assert (balanced_weights(several_labels(8).labels) == 1).all()
-
-
 def test_predictions_do_not_depend_on_the_batch():
     train = synthetic()
     model = fitted(train)
@@ -260,17 +253,6 @@ def test_predicting_before_fitting_is_refused():
         classifier().predict_proba(synthetic(1))
 
 
-def test_the_schedule_of_a_refit_is_that_of_the_full_training():
-    from medbench.models.keras_support import Training
-
-    curve = Training(
-        max_steps=40, batch_size=1, learning_rate=0.1, schedule="cosine", patience=1, seed=0
-    )
-    assert curve.rate(1) == 0.1
-    assert curve.rate(21) == pytest.approx(0.05)
-    assert 0 < curve.rate(40) < 0.001
-
-
 def test_memory_does_not_grow_with_every_fit():
     import gc
 
@@ -287,3 +269,13 @@ def test_memory_does_not_grow_with_every_fit():
     for _ in range(2):
         fitted(synthetic(), last_step=1)
     assert graphs() <= before
+
+
+def test_jax_compiles_a_training_step_also_with_augmentation_in_it():
+    from keras import backend, optimizers
+
+    from medbench.models.keras_support import compile_model
+
+    model = build_network(params(augmentation="strong"), task())
+    compile_model(model, optimizers.SGD(), task())
+    assert model.jit_compile == (backend.backend() == "jax")

@@ -27,7 +27,13 @@ FAMILIES = {
         },
     },
     "inceptionv3": {"image_size": 75},
+    "mobilenet": {},
+    "densenet121": {},
+    "efficientnetb0": {},
+    "resnet50": {},
+    "squeezenet": {},
 }
+SLOW = {"densenet121", "efficientnetb0", "resnet50"}
 FINE_TUNED = {
     "image_size": 75,
     "params": {"fine_tune": "top block", "learning_rate": 1e-3},
@@ -39,7 +45,7 @@ CONSTANT = {"majority"}
 @pytest.mark.parametrize(
     ("name", "check"),
     [
-        (name, check)
+        pytest.param(name, check, marks=[pytest.mark.slow] if name in SLOW else [])
         for name in FAMILIES
         for check in MODEL_CHECKS
         if check != "learns" or name not in CONSTANT
@@ -57,6 +63,10 @@ def test_family_keeps_the_contract(name, check):
 def test_a_fine_tuned_backbone_keeps_the_contract(check):
     pytest.importorskip("keras")
     MODEL_CHECKS[check](registry.models.get("inceptionv3"), **FINE_TUNED)
+
+
+def test_every_family_is_checked():
+    assert set(FAMILIES) == set(registry.models.names())
 
 
 def test_a_constant_model_does_not_pass_for_one_that_learns():

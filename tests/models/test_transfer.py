@@ -13,8 +13,9 @@ from medbench.datasets.task import Task
 from medbench.errors import ModelError
 from medbench.features.cache import FeatureCache
 from medbench.models.contract import Context, Progress
+from medbench.models.linear_head import fit_head
 from medbench.models.space import SearchSpace
-from medbench.models.transfer import InceptionV3, TransferFamily, fit_head
+from medbench.models.transfer import InceptionV3, TransferFamily
 from medbench.models.weights import Weights, find_weights
 
 pytest.importorskip("keras")

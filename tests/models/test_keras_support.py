@@ -1,0 +1,20 @@
+"""Training by epochs: the weights of examples and the schedule that a refit follows again."""
+
+import numpy as np
+import pytest
+
+from medbench.models.keras_support import Training, balanced_weights
+
+
+def test_exclusive_classes_weigh_alike_and_images_of_several_labels_too():
+    np.testing.assert_allclose(balanced_weights(np.array([0, 0, 0, 2])), [2 / 3] * 3 + [2])
+    assert balanced_weights(np.eye(3, dtype=np.int64)).tolist() == [1, 1, 1]
+
+
+def test_the_schedule_of_a_refit_is_that_of_the_full_training():
+    curve = Training(
+        max_steps=40, batch_size=1, learning_rate=0.1, schedule="cosine", patience=1, seed=0
+    )
+    assert curve.rate(1) == 0.1
+    assert curve.rate(21) == pytest.approx(0.05)
+    assert 0 < curve.rate(40) < 0.001

@@ -1,0 +1,169 @@
+"""The speed benchmarks run, compare like with like, and say what they found; no timed assertion."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SPEED = ROOT / "benchmarks" / "speed"
+
+
+@pytest.fixture
+def speed(monkeypatch):
+    """Imports a module of the benchmarks, for this test only."""
+    monkeypatch.syspath_prepend(SPEED)
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == SPEED:
+            del sys.modules[name]
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """Runs some benchmarks in their quick size and gives the JSON, by name of the record."""
+
+    def run(*names: str) -> dict[str, dict]:
+        file = tmp_path / "figures.json"
+        command = [sys.executable, str(SPEED), "--quick", "--json", str(file), "--only", *names]
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert ended.returncode == 0, ended.stderr
+        content = json.loads(file.read_text())
+        assert content["failed"] == {}
+        assert content["machine"]["cores"] == os.cpu_count()
+        assert len(content["machine"]["load_at_start"]) == 3
+        for record in content["records"]:
+            _check(record)
+            assert record["name"].split()[0] in ended.stdout
+        return {record["name"]: record for record in content["records"]}
+
+    return run
+
+
+def _check(record: dict) -> None:
+    """What every record holds."""
+    assert len(record["ours"]) == len(record["other"]) >= 3
+    assert min(record["ours"] + record["other"]) > 0
+    ours, other = statistics.median(record["ours"]), statistics.median(record["other"])
+    below = record["sense"] == "at most"
+    assert record["ratio"] == pytest.approx(ours / other if below else other / ours)
+    assert record["met"] == (
+        record["ratio"] <= record["wanted"] if below else record["ratio"] >= record["wanted"]
+    )
+    assert record["noise"] >= 1
+
+
+def test_the_start_and_the_two_cores_are_measured(measured):
+    records = measured("help", "two-cores")
+    assert set(records) == {"help", "decoding", "features"}
+    assert records["decoding"]["details"]["images"] == 12
+    assert len(records["features"]["details"]["ratio by feature"]) == 7
+
+
+@pytest.mark.slow
+def test_scikit_learn_without_a_cache_scores_every_fold_as_the_search_does(measured):
+    details = measured("hog-svm")["hog-svm"]["details"]
+    assert details["folds"] >= 3
+    assert details["unexplained"] == 0
+
+
+@pytest.mark.slow
+def test_the_bare_loop_gives_the_scores_of_the_cell(measured):
+    details = measured("overhead")["overhead"]["details"]
+    assert details["equal AUROC"] is True
+    assert details["fits"] >= 3
+
+
+@pytest.mark.slow
+def test_heads_score_the_same_with_and_without_cached_embeddings(measured):
+    assert measured("head-search")["head-search"]["details"]["equal AUROC"] is True
+
+
+@pytest.mark.slow
+def test_engines_agree_and_the_default_is_compared_with_the_best_of_the_others(measured):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    for record in measured("engines").values():
+        speeds = record["details"]["images/s"]
+        assert len(speeds) >= 2
+        ours = record["ours_is"].removesuffix(" (the default)")
+        other = record["other_is"].removesuffix(" (best of the others)")
+        assert speeds[other] == max(value for name, value in speeds.items() if name != ours)
+        assert record["details"]["largest difference of rows"] <= 1e-3
+
+
+@pytest.mark.slow
+def test_two_workers_run_the_same_plan_as_one(measured):
+    assert measured("workers")["workers"]["details"]["cells"] == 2
+
+
+def test_a_ratio_is_that_of_the_medians_in_the_sense_of_what_is_wanted(speed):
+    harness = speed("harness")
+    costs = {"ours": (1.0, 2.0, 9.0), "other": (8.0, 4.0, 4.0)}
+    words = {"name": "n", "ours_is": "a", "other_is": "b", "unit": "s", **costs}
+    below = harness.Record(wanted=0.5, sense="at most", **words)
+    above = harness.Record(wanted=2.5, sense="at least", **words)
+    assert (below.ratio, below.met) == (0.5, True)
+    assert (above.ratio, above.met) == (2.0, False)
+    assert below.noise == 9.0
+
+
+def test_the_sides_are_taken_in_turns(speed):
+    taken = []
+
+    def side(name):
+        def cost():
+            taken.append(name)
+            return float(len(taken))
+
+        return cost
+
+    costs = speed("harness").in_turns(side("a"), side("b"), 3)
+    assert taken == list("ababab")
+    assert costs == {"ours": (1.0, 3.0, 5.0), "other": (2.0, 4.0, 6.0)}
+
+
+def test_the_cost_of_a_child_includes_what_it_starts(speed):
+    busy = "import time\nwhile time.process_time() < 0.3: pass"
+    starter = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}])"
+    cost, _ = speed("harness").child(("-c", starter), os.environ)
+    assert cost.cpu >= 0.3
+
+
+def test_a_side_that_fails_is_an_error_with_its_last_words(speed):
+    harness = speed("harness")
+    with pytest.raises(harness.BenchmarkError, match=r"status 1:\s+no such luck"):
+        harness.child(("-c", "raise SystemExit('no such luck')"), os.environ)
+
+
+def test_a_benchmark_that_failed_is_a_row(speed):
+    assert speed("table").rows([], {"help": "no such luck"})[0][:2] == ("help", "failed")
+
+
+def test_only_what_is_between_the_markers_of_a_page_is_replaced(speed, tmp_path):
+    table = speed("table")
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    for _ in range(2):
+        table.write_between_markers(page, "new")
+        assert page.read_text() == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
+    page.write_text("nothing to write between")
+    with pytest.raises(speed("harness").BenchmarkError, match=str(page)):
+        table.write_between_markers(page, "new")
+
+
+def test_the_page_of_the_documentation_has_the_markers_and_names_every_benchmark(speed):
+    page = (ROOT / "docs" / "performance.md").read_text()
+    table = speed("table")
+    assert 0 < page.index(table.BEGIN) < page.index(table.END)
+    for name in ("overhead", "hog-svm", "head-search", "engines", "workers", "help", "decoding"):
+        assert f"- **{name}**" in page
