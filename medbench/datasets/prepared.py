@@ -123,7 +123,7 @@ def _write(listing: Listing, source: Source, folder: Path, threads: int) -> None
     """Decode everything into ``folder``, under a temporary name until it is whole."""
     size, n = source.image_size, len(listing.table)
     origins = listing.table["origin"].tolist()
-    channels = _channels(listing, source, origins)
+    channels = _channels(listing, source, origins, threads)
     temporary = folder.with_name(f".{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
     # Take the space now: a memory map of a file with holes dies of a full disk without a word.
@@ -191,25 +191,26 @@ def _table(listing: Listing, read: Sequence[int], decoded: Sequence[Decoded]) ->
     )
 
 
-def _channels(listing: Listing, source: Source, origins: Sequence[str]) -> Literal[1, 3]:
+def _channels(
+    listing: Listing, source: Source, origins: Sequence[str], threads: int
+) -> Literal[1, 3]:
     """3 where the set is in colour, else 1."""
     if source.channels != "auto":
         return 3 if source.channels == "colour" else 1
-    n = len(listing.table)
-    coloured = read = 0
-    for index in np.unique(np.linspace(0, n - 1, _CHANNEL_SAMPLE).astype(int)):
+    sample = np.unique(np.linspace(0, len(listing.table) - 1, _CHANNEL_SAMPLE).astype(int))
+
+    def coloured(index: int) -> bool | None:
         try:
             decoded = decode(
-                listing.read(int(index)),
-                size=source.image_size,
-                channels=3,
-                origin=origins[index],
+                listing.read(index), size=source.image_size, channels=3, origin=origins[index]
             )
         except (DatasetError, OSError):
-            continue  # reported with all others when everything is decoded
-        read += 1
-        coloured += is_coloured(decoded.pixels)
-    return 3 if read and coloured / read > _COLOURED_SHARE else 1
+            return None  # reported with all others when everything is decoded
+        return is_coloured(decoded.pixels)
+
+    with ThreadPoolExecutor(threads) as pool:
+        seen = [found for found in pool.map(coloured, sample.tolist()) if found is not None]
+    return 3 if seen and np.mean(seen) > _COLOURED_SHARE else 1
 
 
 def _check_classes_left(name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> None:

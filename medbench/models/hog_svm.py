@@ -107,20 +107,22 @@ class _HogSvmClassifier(Classifier):
         if splits:
             from sklearn.calibration import CalibratedClassifierCV
 
-            model = CalibratedClassifierCV(pipeline, method="sigmoid", ensemble=False, cv=splits)
-            with self._threads():
-                self._model = model.fit(features, labels)
-            calibrated = self._model.calibrated_classifiers_[0]
+            # Scaler and components know no labels, so they are fitted once, not once a split.
+            machine = CalibratedClassifierCV(
+                pipeline.named_steps["classify"], method="sigmoid", ensemble=False, cv=splits
+            )
+            pipeline.set_params(classify=machine)
+        with self._threads():
+            self._model = pipeline.fit(features, labels)
+        if splits:
+            calibrated = machine.calibrated_classifiers_[0]
             if any(sigmoid.a_ > 0 for sigmoid in calibrated.calibrators):
                 # Margins without signal can fit a falling sigmoid, which would turn the order
                 # of the images round.
-                self._model = calibrated.estimator
-                return
-            # The row numbers of the splits have served; they do not belong in a saved model.
-            self._model.set_params(cv=len(splits))
-        else:
-            with self._threads():
-                self._model = pipeline.fit(features, labels)
+                self._model.set_params(classify=calibrated.estimator)
+            else:
+                # The row numbers of the splits have served; they do not belong in a saved model.
+                machine.set_params(cv=len(splits))
 
     def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
         """Probabilities of the task's classes, float64, shape (n_images, n_classes)."""

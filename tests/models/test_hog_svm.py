@@ -133,7 +133,7 @@ def test_the_rows_of_the_calibration_splits_are_not_saved(data, tmp_path):
     classifier.save(tmp_path)
     restored = built(data)
     restored.load(tmp_path)
-    assert restored._model.cv == 3
+    assert restored._model.named_steps["classify"].cv == 3
 
 
 def test_of_many_images_a_machine_takes_a_sample_in_proportion_without_losing_a_class(monkeypatch):
