@@ -1,0 +1,91 @@
+"""``python benchmarks/speed``: every speed benchmark, both sides in one run, one table."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import table
+from harness import BenchmarkError, Record, Settings
+
+from medbench.execution.environment import available_threads, describe_environment
+
+BENCHMARKS = {
+    "overhead": "overhead",
+    "hog-svm": "hog_svm",
+    "head-search": "head_search",
+    "engines": "embedding_engines",
+    "workers": "workers",
+    "help": "help_start",
+    "two-cores": "two_cores",
+}
+"""Names for ``--only``, and the file that measures each."""
+
+
+def main() -> int:
+    """Measure, print, write; 1 if a benchmark could not be measured."""
+    options = _options()
+    measured = {
+        **describe_environment(available_threads()),
+        "load_at_start": list(os.getloadavg()),
+        "size": "quick" if options.quick else "full",
+    }
+    records: list[Record] = []
+    failed: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="medbench-speed-") as scratch:
+        settings = Settings(
+            quick=options.quick,
+            scratch=Path(scratch),
+            cores=available_threads(),
+            data_dir=options.data_dir,
+            weights_dir=options.weights_dir,
+        )
+        for name in options.only or BENCHMARKS:
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            try:
+                records += importlib.import_module(BENCHMARKS[name]).measure(settings)
+            except BenchmarkError as error:
+                failed[name] = str(error)
+                print(f"{name}: {error}", file=sys.stderr)
+    table.show(records, failed)
+    if options.json is not None:
+        content = {
+            "machine": measured,
+            "records": [record.as_json() for record in records],
+            "failed": failed,
+        }
+        options.json.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    if options.docs is not None:
+        table.write_between_markers(options.docs, table.as_markdown(records, failed, measured))
+    return 1 if failed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python benchmarks/speed", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, metavar="NAME", help="%(choices)s")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes, to see that everything works"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here")
+    parser.add_argument(
+        "--docs", type=Path, metavar="FILE", help="write the table between the markers of this page"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="FOLDER", help="real films, in its covid-cxr (else drawn)"
+    )
+    parser.add_argument(
+        "--weights-dir", type=Path, metavar="FOLDER", help="pretrained weights (else random)"
+    )
+    options = parser.parse_args()
+    if options.docs is not None and options.quick:
+        parser.error("--docs wants full sizes: leave --quick away.")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
