@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LISTED = 20
+"""Valid names shown in an error; more are counted."""
+
 
 class MedBenchError(Exception):
     """Base of all errors that are the input's fault; the command line prints only the message."""
@@ -49,5 +52,6 @@ def unknown_name(noun: str, name: str, known: Iterable[str]) -> UnknownNameError
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
-    listing = ", ".join(known) or "none"
-    return UnknownNameError(f"{name!r} is not a {noun}.{hint} Known: {listing}.")
+    listing = ", ".join(known[:_LISTED]) or "none"
+    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    return UnknownNameError(f"{name!r} is not a {noun}.{hint} Known: {listing}{more}.")

@@ -65,7 +65,6 @@ def child_environment(threads: int) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
         "NUMEXPR_NUM_THREADS": count,
-        "LOKY_MAX_CPU_COUNT": count,
         "OMP_WAIT_POLICY": "PASSIVE",
         "TF_NUM_INTRAOP_THREADS": count,
         "TF_NUM_INTEROP_THREADS": "1",
