@@ -16,7 +16,12 @@ from medbench.datasets.task import label_columns, labels_in
 from medbench.errors import ProtocolError, StoreError
 from medbench.evaluation.intervals import FoldPredictions, fold_auroc_interval
 from medbench.evaluation.metrics import auroc, balanced_accuracy
-from medbench.reports.published import HOW_TO_READ_PUBLISHED, PUBLISHED, published_rows
+from medbench.reports.published import (
+    HOW_TO_READ_PUBLISHED,
+    PUBLISHED,
+    origin,
+    published_rows,
+)
 from medbench.reports.text import (
     csv_text,
     format_interval,
@@ -398,8 +403,13 @@ def _print_dataset(
             *numbers[: len(more)],
         )
     console.print(grid)
-    for row in rows:
-        if row["note"]:
-            note = Text(f"{plain(row['model'])}: {row['note']}")
-            console.print(Padding(note, (0, 0, 0, 2)))
+    notes = [f"{plain(r['model'])}: {r['note']}" for r in rows if r["note"] and not _other(r)]
+    if any(_other(row) for row in rows):  # what is the same for all of them is said once
+        notes.append(f"published: {origin(record)}")
+    for note in notes:
+        console.print(Padding(Text(note), (0, 0, 0, 2)))
     console.print()
+
+
+def _other(row: Mapping[str, Any]) -> bool:
+    return bool(row["status"] == PUBLISHED)

@@ -51,7 +51,6 @@ def published_rows(dataset: str, record: Mapping[str, Any]) -> list[dict[str, An
     """
     if not str(record["split"]).startswith(_OFFICIAL):
         return []
-    other = "" if record.get("official_file") else "; our file is not the official one"
     return [
         {
             "dataset": dataset,
@@ -60,10 +59,15 @@ def published_rows(dataset: str, record: Mapping[str, Any]) -> list[dict[str, An
             "auroc": result.auroc,
             "n_trials": 0,
             "folds": "",
-            "note": f"published; accuracy {format_score(result.accuracy)}; {_CITATION}{other}",
+            "note": f"published; accuracy {format_score(result.accuracy)}; {origin(record)}",
         }
         for result in _results().get(record.get("published", ""), ())
     ]
+
+
+def origin(record: Mapping[str, Any]) -> str:
+    """Who published what is known of a data set, and whether our file is theirs."""
+    return _CITATION + "; our file is not the official one" * (not record.get("official_file"))
 
 
 @cache
