@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from medbench import registry
 from medbench.datasets.sources.base import Source
 from medbench.datasets.sources.folder import FolderSource
-from medbench.errors import ConfigurationError, UnknownNameError, unknown_name
+from medbench.errors import ConfigurationError, PluginError, UnknownNameError, unknown_name
 
 DATA_FOLDER_VARIABLE = "MEDBENCH_DATA"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -160,7 +160,7 @@ def read_datasets(file: Path) -> dict[str, Source]:
             )
         try:
             cls = registry.sources.get(str(entry["source"]))
-        except UnknownNameError as error:
+        except (UnknownNameError, PluginError) as error:
             where = document.place(name, "source")
             raise ConfigurationError(f'{where}: data set "{name}": {error}') from None
         source = document.validate(cls, entry, (name,), f'data set "{name}"', entry["source"])

@@ -159,3 +159,12 @@ def test_the_real_sets_are_read_as_they_are_described(real_data, name, counts, n
     assert listing.table["label"].value_counts().sort_index().tolist() == counts
     assert listing.table["group"].nunique() == n_groups
     assert listing.notes == ()
+
+
+def test_a_source_of_a_broken_plugin_is_named_with_its_line(install, tmp_path):
+    groups = {"sources": {"theirs": "broken_package:Source"}}
+    install("broken-package", "1.0", groups, {"broken_package.py": "import nothing_such"})
+    file = tmp_path / "datasets.yaml"
+    file.write_text("mine:\n  source: theirs\n")
+    with pytest.raises(ConfigurationError, match=r"line 2: .*broken-package 1\.0"):
+        read_datasets(file)
