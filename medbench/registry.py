@@ -222,6 +222,10 @@ models = Registry(
     "medbench.models.contract:ModelFamily",
     {
         "majority": "medbench.models.majority:Majority",
+        "file-properties": "medbench.models.probes:FileProperties",
+        "intensity": "medbench.models.probes:IntensityStatistics",
+        "border": "medbench.models.probes:OuterBorder",
+        "thumbnail": "medbench.models.probes:Thumbnail",
         "hog-svm": "medbench.models.hog_svm:HogSvm",
         "xgboost": "medbench.models.xgboost:XGBoost",
         "cnn": "medbench.models.cnn:Cnn",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from medbench.datasets.duplicates import perceptual_hash
 from medbench.datasets.listing import Content
 from medbench.errors import DatasetError
 
@@ -65,6 +66,8 @@ class Decoded:
     pixel_hash: str
     """Hash of the grey or RGB pixels at full resolution; equal pixels hash alike whatever the
     container, the requested size and channels, and however grey is stored. 32 hex digits."""
+    perceptual_hash: NDArray[np.uint8]
+    """See ``medbench.datasets.duplicates.perceptual_hash``."""
 
 
 def decode(
@@ -112,8 +115,9 @@ def decode(
     width, height = image.size
     digest = hashlib.blake2b(f"{full.shape}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(full).data)
+    grey = image.convert("L")
     if channels == 1:
-        image = image.convert("L")
+        image = grey
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP)
     if channels == 3:
@@ -125,6 +129,7 @@ def decode(
         mode=mode,
         n_bytes=n_bytes,
         pixel_hash=digest.hexdigest(),
+        perceptual_hash=perceptual_hash(grey),
     )
 
 

@@ -17,13 +17,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medbench.datasets.decode import Decoded, decode, is_coloured
+from medbench.datasets.duplicates import joined_groups, near_pairs, patient_numbers
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import Source
-from medbench.datasets.splits import joined_groups
 from medbench.datasets.task import Task, label_columns, labels_in, membership
 from medbench.errors import DatasetError
 
-DECODE_VERSION = 1
+DECODE_VERSION = 2
 """Raised whenever the same files would be prepared differently."""
 _CHANNEL_SAMPLE = 48
 """Images looked at to decide whether a set is in colour."""
@@ -45,8 +45,11 @@ class PreparedDataset:
     images: NDArray[np.uint8]
     """Memory map, uint8, shape (n_images, height, width, channels)."""
     table: pd.DataFrame
-    """One row an image: origin, label (see ``Listing``), group (opaque number), split, width,
-    height, mode, bytes, pixel_hash."""
+    """One row an image: origin, label (see ``Listing``), group (opaque number: patients joined with
+    identical and near-identical images), patient (opaque number of the group that the data set
+    names, -1 where it names none), split, width, height, mode, bytes, pixel_hash."""
+    near_pairs: pd.DataFrame
+    """Pairs of near-identical images; see ``medbench.datasets.duplicates.near_pairs``."""
     fingerprint: str
     """Hash of pixels, labels, groups, official split, classes and preparation."""
     unreadable: tuple[str, ...]
@@ -107,6 +110,7 @@ def prepare(
         task=Task(classes=listing.classes, image_shape=images.shape[1:], kind=listing.kind),
         images=images,
         table=table,
+        near_pairs=pd.read_parquet(folder / "near_pairs.parquet"),
         fingerprint=_fingerprint(table, listing, images.shape),
         unreadable=unreadable,
         notes=listing.notes,
@@ -160,13 +164,18 @@ def _write(listing: Listing, source: Source, folder: Path, threads: int) -> None
             results = list(pool.map(one, range(n)))
         unreadable = [result for result in results if isinstance(result, str)]
         read = [i for i, result in enumerate(results) if not isinstance(result, str)]
-        table = _table(listing, read, [r for r in results if not isinstance(r, str)])
+        decoded = [result for result in results if not isinstance(result, str)]
         if unreadable:
             kept = images[read]
             del images
             np.save(temporary / "images.npy", kept)
         else:
             images.flush()
+            kept = images
+        pixel_hashes = [d.pixel_hash for d in decoded]
+        pairs = near_pairs(_stacked(decoded), pixel_hashes, kept, threads)
+        table = _table(listing, read, decoded, pairs)
+        pairs.to_parquet(temporary / "near_pairs.parquet", index=False)
         table.to_parquet(temporary / "table.parquet", index=False)
         (temporary / "prepared.json").write_text(json.dumps({"unreadable": unreadable}))
         try:
@@ -178,11 +187,19 @@ def _write(listing: Listing, source: Source, folder: Path, threads: int) -> None
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _table(listing: Listing, read: Sequence[int], decoded: Sequence[Decoded]) -> pd.DataFrame:
+def _stacked(decoded: Sequence[Decoded]) -> NDArray[np.uint8]:
+    """Perceptual hashes, uint8, shape (n_images, 32)."""
+    return np.array([d.perceptual_hash for d in decoded], dtype=np.uint8).reshape(len(decoded), -1)
+
+
+def _table(
+    listing: Listing, read: Sequence[int], decoded: Sequence[Decoded], pairs: pd.DataFrame
+) -> pd.DataFrame:
     table = listing.table.iloc[list(read)].reset_index(drop=True)
-    hashes = [d.pixel_hash for d in decoded]
+    names, hashes = table["group"].tolist(), [d.pixel_hash for d in decoded]
     return table.assign(
-        group=joined_groups(table["group"].tolist(), hashes),
+        group=joined_groups(names, hashes, pairs),
+        patient=patient_numbers(names),
         width=np.array([d.width for d in decoded], dtype=np.int64),
         height=np.array([d.height for d in decoded], dtype=np.int64),
         mode=[d.mode for d in decoded],

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from medbench.datasets.task import membership
@@ -23,7 +22,8 @@ class OuterSplit:
     """One division of a data set into a development part and a held-out part."""
 
     name: str
-    """``"r0f3"`` for repeat 0, fold 3; ``"official"``, and ``"official-r1"`` for its repeats."""
+    """``"r0f3"`` for repeat 0, fold 3; ``"official"``, and ``"official-r1"`` for its repeats;
+    ``"by-image-r0f3"`` where images of one group may be on both sides."""
     repeat: int
     """Which seed of the run it belongs to, from 0."""
     development: Indices
@@ -32,6 +32,9 @@ class OuterSplit:
     """The official validation part, a subset of ``development``; None where there is none."""
     held_out: Indices
     """Images that are predicted once, after everything is fixed."""
+    by_image: bool = False
+    """Whether every image counts as a group of its own, in the inner folds too. Its scores are
+    inflated wherever images of one patient resemble each other: to be shown, never believed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,33 +46,6 @@ class SplitPlan:
     """For example ``"official"`` or ``"5-fold x 1 by group"``."""
     notes: tuple[str, ...]
     """What a reader must know, for example that there are fewer folds than asked for."""
-
-
-def joined_groups(names: list[str], pixel_hashes: list[str]) -> Indices:
-    """Opaque group numbers: images of one patient, or with identical pixels, share one.
-
-    Args:
-        names: Patient, lesion or scan of each image; "" where unknown.
-        pixel_hashes: Hash of each image's decoded pixels.
-
-    Returns:
-        Connected components, int64, shape (n_images,), numbered in order of appearance.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n = len(names)
-    # Prefixed, and not by NUL: pandas 2 reads a string only up to there.
-    named = [f"={name}" if name else f"?{i}" for i, name in enumerate(names)]
-    by_name = pd.factorize(np.array(named))[0]
-    by_pixels = pd.factorize(np.array(pixel_hashes))[0]
-    nodes = n + by_name.max(initial=-1) + 1 + by_pixels.max(initial=-1) + 1
-    images = np.arange(n)
-    rows = np.concatenate([images, images])
-    columns = np.concatenate([n + by_name, n + by_name.max(initial=-1) + 1 + by_pixels])
-    graph = coo_array((np.ones(2 * n, dtype=np.int8), (rows, columns)), shape=(nodes, nodes))
-    component = connected_components(graph, directed=False)[1][:n]
-    return np.asarray(pd.factorize(component)[0], dtype=np.int64)
 
 
 def outer_splits(
@@ -124,6 +100,28 @@ def outer_splits(
         ]
     description = f"{usable}-fold x {repeats} by group"
     return SplitPlan(splits=tuple(splits), description=description, notes=tuple(notes))
+
+
+def image_splits(
+    labels: Indices, *, folds: int, repeats: int, seed: int, n_classes: int
+) -> tuple[OuterSplit, ...]:
+    """Folds that divide single images, whatever their group: what leaking patients would gain.
+
+    Args, seed and errors: as ``outer_splits`` has them.
+    """
+    n = len(labels)
+    plan = outer_splits(
+        labels,
+        np.arange(n),
+        np.full(n, ""),
+        folds=folds,
+        repeats=repeats,
+        seed=seed,
+        n_classes=n_classes,
+    )
+    return tuple(
+        replace(split, name=f"by-image-{split.name}", by_image=True) for split in plan.splits
+    )
 
 
 def _official(

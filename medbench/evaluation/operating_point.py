@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,26 +14,89 @@ _TIE = 1e-12
 """Differences of the index below this are rounding, not a better threshold."""
 
 
-def youden(labels: NDArray[Any], scores: NDArray[Any]) -> float:
-    """The threshold with the highest sensitivity + specificity - 1, to be used as ``score >= t``.
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """The rule by which a threshold is chosen on development predictions."""
 
-    It lies halfway between the lowest score that is called positive and the next lower one, so
-    that new scores on either side of the gap are treated alike; where nothing lies below, it is
-    that lowest score itself. Of equally good thresholds the highest (most specific) is taken. It
-    is always finite: where nothing beats calling all images negative, some are called positive.
+    rule: Literal["youden", "sensitivity", "specificity"] = "youden"
+    """``youden``, or which of the two must be reached."""
+    at_least: float | None = None
+    """What must be reached, above 0 and up to 1; None with ``youden``."""
 
-    Args:
-        labels: 1 for a positive image, 0 for a negative one, int, shape (n_images,).
-        scores: The higher, the more likely positive, shape (n_images,), finite.
+    def __post_init__(self) -> None:
+        wanted = self.at_least
+        if (self.rule == "youden") != (wanted is None) or not (wanted is None or 0 < wanted <= 1):
+            raise ProtocolError(
+                f"an operating point cannot reach a {self.rule} of {wanted}: give a number above 0 "
+                "and up to 1, such as --sensitivity 0.95."
+            )
 
-    Raises:
-        ProtocolError: Labels other than 0 and 1, only one of them, shapes that differ, or a score
-            that is not finite.
+    def __str__(self) -> str:
+        return self.rule if self.at_least is None else f"{self.rule} {self.at_least:g}"
 
-    Source: Youden (1950), "Index for rating diagnostic tests", Cancer 3(1).
-    """
-    from sklearn.metrics import roc_curve
+    @classmethod
+    def parse(cls, text: str) -> OperatingPoint:
+        """What ``str`` gave.
 
+        Raises:
+            ProtocolError: It is nothing that ``str`` gives.
+        """
+        rule, _, at_least = text.partition(" ")
+        try:
+            if rule in ("youden", "sensitivity", "specificity"):
+                return cls(rule=rule, at_least=float(at_least) if at_least else None)  # type: ignore[arg-type]
+        except ValueError:
+            pass
+        raise ProtocolError(f"{text!r} is no operating point, such as youden or sensitivity 0.95.")
+
+    def threshold(self, labels: NDArray[Any], scores: NDArray[Any]) -> float:
+        """The threshold, to be used as ``score >= t``; always finite.
+
+        ``youden`` has the highest sensitivity + specificity - 1. ``sensitivity`` has, of the
+        thresholds that reach it, the highest specificity, and the other way round. It lies halfway
+        between the lowest score that is called positive and the next lower one, so that new scores
+        on either side of the gap are treated alike; where nothing lies below, it is that lowest
+        score itself. Of equally good thresholds the highest (most specific) is taken. Where
+        nothing but calling all images negative would do, those with the highest score are called
+        positive.
+
+        Args:
+            labels: 1 for a positive image, 0 for a negative one, int, shape (n_images,).
+            scores: The higher, the more likely positive, shape (n_images,), finite.
+
+        Raises:
+            ProtocolError: Labels other than 0 and 1, only one of them, shapes that differ, or a
+                score that is not finite.
+
+        Source: Youden (1950), "Index for rating diagnostic tests", Cancer 3(1).
+        """
+        from sklearn.metrics import roc_curve
+
+        labels, scores = _checked(labels, scores)
+        curve = roc_curve(labels, scores, drop_intermediate=False)
+        # the first threshold is infinite
+        false_positive, sensitivity, thresholds = (column[1:] for column in curve)
+        merit = sensitivity - false_positive
+        if self.at_least is not None:
+            reached = sensitivity if self.rule == "sensitivity" else 1 - false_positive
+            other = 1 - false_positive if self.rule == "sensitivity" else sensitivity
+            merit = np.where(reached >= self.at_least - _TIE, other, -1.0)
+        lowest_positive = float(thresholds[np.argmax(merit >= merit.max() - _TIE)])
+        lower = scores[scores < lowest_positive]
+        if not len(lower):
+            return lowest_positive
+        below = float(lower.max())
+        middle = lowest_positive / 2 + below / 2
+        # between two neighbouring floating-point numbers there is no middle
+        return middle if below < middle <= lowest_positive else lowest_positive
+
+
+YOUDEN = OperatingPoint()
+
+
+def _checked(
+    labels: NDArray[Any], scores: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     if labels.ndim != 1 or labels.shape != scores.shape:
         raise ProtocolError(
@@ -45,12 +109,4 @@ def youden(labels: NDArray[Any], scores: NDArray[Any]) -> float:
         )
     if not np.isfinite(scores).all():
         raise ProtocolError(f"{int((~np.isfinite(scores)).sum())} scores are not finite.")
-    false_positive, true_positive, thresholds = roc_curve(labels, scores)
-    index = (true_positive - false_positive)[1:]  # the first threshold is infinite
-    lowest_positive = float(thresholds[1:][np.argmax(index >= index.max() - _TIE)])
-    below = scores[scores < lowest_positive]
-    if not len(below):
-        return lowest_positive
-    middle = lowest_positive / 2 + float(below.max()) / 2
-    # between two neighbouring floating-point numbers there is no middle
-    return middle if below.max() < middle <= lowest_positive else lowest_positive
+    return labels, scores

@@ -23,8 +23,9 @@ from medbench import registry
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Kind, Task
+from medbench.evaluation.calibration import Calibration, fit_calibration
 from medbench.evaluation.metrics import Threshold
-from medbench.evaluation.operating_point import youden
+from medbench.evaluation.operating_point import OperatingPoint
 from medbench.features.cache import FeatureCache
 from medbench.models.contract import Progress
 from medbench.models.space import SearchSpace
@@ -55,6 +56,8 @@ class CellSpec:
     trials: int | None
     seconds: float | None
     inner_folds: int
+    operating_point: str
+    """See ``OperatingPoint.parse``."""
     split_seed: int
     """Seed of the inner folds: the same for every model."""
     cell_seed: int
@@ -118,6 +121,7 @@ class Cell:
         )
         best = search.run()
         tuning_seconds = clock.seconds
+        calibration, threshold = self._calibrate(best.number)
         self._announce({"event": "refit"})
         began = time.perf_counter()
         self._chosen = Suggestion(params=best.params)
@@ -130,7 +134,8 @@ class Cell:
             "inner_score": best.score,
             "inner_folds": len(workshop.folds),
             "step": step,
-            "threshold": self._threshold(best.number),
+            "calibration": calibration.as_record(),
+            "threshold": threshold,
             "seconds": {
                 "tuning": tuning_seconds,
                 "features": self._features_seconds,
@@ -214,17 +219,23 @@ class Cell:
         temporary.rename(self._folder / "model")
         return best.step
 
-    def _threshold(self, number: int) -> Threshold:
-        """The operating point, from the pooled out-of-fold predictions of a trial."""
-        if self._task.kind not in ("binary", "multi-label"):
-            return None
-        oof = self._log.oof(number)
+    def _calibrate(self, number: int) -> tuple[Calibration, Threshold]:
+        """Temperature and operating point, from the pooled out-of-fold predictions of a trial."""
+        several = self._task.kind == "multi-label"
+        development, oof = self._workshop.development, self._log.oof(number)
         known = np.isfinite(oof).all(axis=1)
-        labels, oof = self._workshop.development.labels[known], oof[known]
+        labels, oof = development.labels[known], oof[known]
+        calibration = fit_calibration(labels, oof, development.groups[known])
+        oof = calibration.apply(oof, multi_label=several)
+        point = OperatingPoint.parse(self._spec.operating_point)
         if self._task.kind == "binary":
-            return youden(labels, oof[:, 1])
-        return [
-            youden(labels[:, k], oof[:, k]) if len(np.unique(labels[:, k])) == 2 else _UNDEFINED
+            return calibration, point.threshold(labels, oof[:, 1])
+        if not several:
+            return calibration, None
+        return calibration, [
+            point.threshold(labels[:, k], oof[:, k])
+            if len(np.unique(labels[:, k])) == 2
+            else _UNDEFINED
             for k in range(labels.shape[1])
         ]
 

@@ -119,6 +119,7 @@ class _Runner:
             "reason": model.skip or "",
             "note": model.weights.note if model.weights else "",
             "weights_sha256": model.weights.sha256 if model.weights else None,
+            "sanity": model.family.sanity,
             "tuner": model.tuner,
             "backend": keras_backend() if "keras" in model.family.requires else None,
             "threads": self.place.threads,
@@ -217,7 +218,7 @@ def _predictions(cell: PlannedCell, probabilities: Any) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image": indices,
-            "group": data.table["group"].to_numpy(np.int64)[indices],
+            "group": cell.dataset.groups(cell.split)[indices],
             **label_frame(data.labels[indices]),
             **{f"p{i}": probabilities[:, i] for i in range(probabilities.shape[1])},
         }
@@ -236,6 +237,7 @@ def _spec(cell: PlannedCell, place: Place, development: Path, folder: Path) -> C
         trials=settings.budget.trials,
         seconds=settings.budget.seconds,
         inner_folds=settings.inner_folds,
+        operating_point=str(settings.operating_point),
         split_seed=cell.split_seed,
         cell_seed=cell.seed,
         threads=place.threads,

@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib import metadata
@@ -14,12 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medbench import registry
 from medbench.datasets.catalog import Catalog
 from medbench.datasets.prepared import PreparedDataset, prepare
-from medbench.datasets.splits import OuterSplit, SplitPlan, outer_splits
-from medbench.errors import ConfigurationError, DatasetError, ProtocolError
+from medbench.datasets.splits import OuterSplit, SplitPlan, image_splits, outer_splits
+from medbench.errors import (
+    ConfigurationError,
+    DatasetError,
+    MedBenchError,
+    ProtocolError,
+    StoreError,
+)
+from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
 from medbench.execution.environment import decisive_versions, keras_backend
 from medbench.execution.source_version import source_version
 from medbench.features import engines
@@ -57,9 +65,27 @@ class Settings:
     tuner: str | None = None
     """Tuner for every family; None takes each family's own default."""
 
+    operating_point: OperatingPoint = YOUDEN
+    """How thresholds are chosen on development predictions."""
+
     def as_record(self) -> dict[str, Any]:
         """For ``run.json``."""
-        return {**asdict(self), "budget": str(self.budget)}
+        texts = {"budget": str(self.budget), "operating_point": str(self.operating_point)}
+        return {**asdict(self), **texts}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Settings:
+        """What ``as_record`` gave.
+
+        Raises:
+            StoreError: It lacks something, or holds what no run can be begun with.
+        """
+        try:
+            budget = Budget.parse(record["budget"])
+            point = OperatingPoint.parse(record["operating_point"])
+            return cls(**{**record, "budget": budget, "operating_point": point})
+        except (KeyError, TypeError, MedBenchError) as error:
+            raise StoreError(f"run.json: its configuration is damaged ({error}).") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +112,14 @@ class PlannedDataset:
 
     data: PreparedDataset
     plan: SplitPlan
+    by_image: tuple[OuterSplit, ...] = ()
+    """Folds that divide single images, for families whose inflation is to be shown."""
+
+    def groups(self, split: OuterSplit) -> NDArray[np.int64]:
+        """What a split keeps whole: the group of every image, shape (n_images,)."""
+        if split.by_image:
+            return np.arange(len(self.data.table))
+        return self.data.table["group"].to_numpy(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +177,8 @@ class PlannedCell:
             "tuner": model.tuner,
             "budget": str(settings.budget),
             "inner_folds": settings.inner_folds,
+            "operating_point": str(settings.operating_point),
+            "by_image": self.split.by_image,
             "seed": settings.seed,
             "weights": model.weights.sha256 if model.weights else None,
             "backend": _backend(model.family),
@@ -167,9 +203,21 @@ class PlannedCell:
 
 
 def plan_datasets(
-    names: Sequence[str], catalog: Catalog, settings: Settings, place: Place
+    names: Sequence[str],
+    catalog: Catalog,
+    settings: Settings,
+    place: Place,
+    *,
+    by_image: bool = False,
 ) -> list[PlannedDataset]:
     """Decode every data set (or find it decoded) and split it.
+
+    Args:
+        names: Data sets.
+        catalog: Where they are.
+        settings: The run's.
+        place: Where it works.
+        by_image: Also draw folds that divide single images, where there is no official split.
 
     Raises:
         DatasetError: A data set is missing or cannot be used.
@@ -184,21 +232,23 @@ def plan_datasets(
             threads=place.threads * place.jobs,
             skip_unreadable=place.skip_unreadable,
         )
-        table = data.table
+        groups, official = data.table["group"].to_numpy(np.int64), data.table["split"].to_numpy(str)
+        wanted: dict[str, Any] = {
+            "folds": settings.folds,
+            "repeats": settings.seeds,
+            "seed": settings.seed,
+            "n_classes": len(data.task.classes),
+        }
         try:
-            splits = outer_splits(
-                data.labels,
-                table["group"].to_numpy(np.int64),
-                table["split"].to_numpy(str),
-                folds=settings.folds,
-                repeats=settings.seeds,
-                seed=settings.seed,
-                n_classes=len(data.task.classes),
-                strict=settings.strict_split,
+            plan = outer_splits(
+                data.labels, groups, official, strict=settings.strict_split, **wanted
             )
+            single: tuple[OuterSplit, ...] = ()
+            if by_image and not (official != "").any():
+                single = image_splits(data.labels, **wanted)
         except (DatasetError, ProtocolError) as error:
             raise ProtocolError(f"data set {name!r}: {error}") from error
-        planned.append(PlannedDataset(data=data, plan=splits))
+        planned.append(PlannedDataset(data=data, plan=plan, by_image=single))
     return planned
 
 
@@ -209,6 +259,7 @@ def plan_cells(
     place: Place,
     say: Callable[[str], None],
     *,
+    inflated: Sequence[str] = (),
     download: bool = True,
 ) -> list[PlannedCell]:
     """Every data set x split x model, in the order in which they will run.
@@ -216,6 +267,7 @@ def plan_cells(
     Args:
         datasets: Prepared and split data sets.
         models: Names of families.
+        inflated: Those of them that are also run on the splits by image.
         settings: The run's.
         place: Where it works.
         say: Shows a line to the user (a download, missing weights).
@@ -258,8 +310,9 @@ def plan_cells(
             )
         cells += [
             PlannedCell(dataset, model, split, settings)
-            for split in dataset.plan.splits
+            for split in (*dataset.plan.splits, *dataset.by_image)
             for model in planned
+            if model.name in inflated or not split.by_image
         ]
     return cells
 

@@ -100,7 +100,7 @@ def _write_development(cell: PlannedCell, folder: Path) -> None:
         images=data.images[split.development],
         properties=_properties(data, split.development),
         labels=data.labels[split.development],
-        groups=data.table["group"].to_numpy(np.int64)[split.development],
+        groups=cell.dataset.groups(split)[split.development],
     )
     write_development(folder, batch, validation)
 

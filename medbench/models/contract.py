@@ -108,6 +108,9 @@ class ModelFamily(ABC):
     """Modules that must be importable, beyond MedBench's own dependencies."""
     default_tuner: ClassVar[str] = "optuna"
     """Name of the tuner used where the user asks for none."""
+    sanity: ClassVar[bool] = False
+    """Whether it only shows what can be had without looking at the content of an image. Such rows
+    stand beside every real model and compete with none."""
     weights: ClassVar[str | None] = None
     """Name of the pretrained weights it starts from (see ``medbench.models.weights``)."""
     max_steps: ClassVar[int | None] = None

@@ -25,6 +25,7 @@ class Majority(ModelFamily):
     Its row is the floor of every table: AUROC .5, accuracy of the largest class.
     """
 
+    sanity = True
     multi_label = True
 
     def search_space(self, space: SearchSpace, task: Task) -> None:

@@ -11,6 +11,7 @@ from medbench.errors import ModelError
 TRUSTED_TYPES = (
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
+    "sklearn.tree._tree.Tree",
 )
 """Types a model file may hold beyond those that skops trusts by itself.
 

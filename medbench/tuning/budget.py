@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -36,6 +37,22 @@ class Budget:
         trials = f"{self.trials} trials" if self.trials is not None else ""
         seconds = f"{self.seconds:g} s" if self.seconds is not None else ""
         return " / ".join(part for part in (trials, seconds) if part)
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """What ``str`` gave.
+
+        Raises:
+            ConfigurationError: It is nothing that ``str`` gives.
+        """
+        match = re.fullmatch(r"(?:(\d+) trials)?(?: / )?(?:(\S+) s)?", text)
+        try:
+            trials, seconds = match.groups() if match else (None, None)
+            return cls(
+                trials=int(trials) if trials else None, seconds=float(seconds) if seconds else None
+            )
+        except (ValueError, ConfigurationError):
+            raise ConfigurationError(f"{text!r} is no budget, such as 20 trials / 120 s.") from None
 
 
 BUDGETS = {

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from medbench.errors import ProtocolError
-from medbench.evaluation.intervals import FoldPredictions, WeightedAuroc, fold_auroc_interval
+from medbench.evaluation.intervals import (
+    FoldPredictions,
+    Resampling,
+    WeightedAuroc,
+    auroc_replicates,
+    fold_auroc_interval,
+    group_influence,
+)
 
 
 def make_fold(n=60, n_classes=2, seed=0, groups=None, decimals=None, repeat=0):
@@ -68,7 +75,7 @@ def test_equal_input_and_seed_give_equal_bounds_and_another_seed_others():
     assert fold_auroc_interval(folds, 2, replicates=200, seed=1) != first
 
 
-def test_bounds_agree_with_a_plain_bootstrap_over_groups():
+def test_replicates_agree_with_a_plain_bootstrap_of_one_group_less():
     rng = np.random.default_rng(3)
     n = 90
     groups = np.arange(n) // 3
@@ -80,12 +87,89 @@ def test_bounds_agree_with_a_plain_bootstrap_over_groups():
     plain = []
     for _ in range(700):
         drawn = np.concatenate(
-            [rng.choice(np.unique(groups[labels == k]), size=15) for k in (0, 1)]
+            [rng.choice(np.unique(groups[labels == k]), size=14) for k in (0, 1)]
         )
         rows = np.concatenate([np.flatnonzero(groups == g) for g in drawn])
         plain.append(roc_auc_score(labels[rows], p1[rows]))
-    got = fold_auroc_interval([fold], 2)
-    np.testing.assert_allclose([got.low, got.high], np.percentile(plain, [2.5, 97.5]), atol=0.025)
+    got = auroc_replicates([fold], 2)
+    assert got.std() == pytest.approx(np.std(plain), rel=0.1)
+    assert got.mean() == pytest.approx(np.mean(plain), abs=0.01)
+
+
+@settings(max_examples=30, deadline=None, database=None)
+@given(
+    n_classes=st.integers(2, 3),
+    n_folds=st.integers(1, 3),
+    decimals=st.integers(1, 4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_interval_contains_the_estimate_and_stays_within_0_and_1(
+    n_classes, n_folds, decimals, seed
+):
+    folds = [make_fold(24, n_classes, seed + k, decimals=decimals) for k in range(n_folds)]
+    got = fold_auroc_interval(folds, n_classes, replicates=50)
+    assert 0 <= got.low <= got.estimate <= got.high <= 1
+
+
+@settings(max_examples=20, deadline=None, database=None)
+@given(seed=st.integers(0, 2**32 - 1), shift=st.integers(1, 1000))
+def test_neither_the_order_of_images_nor_the_names_of_groups_matter(seed, shift):
+    fold = make_fold(40, seed=seed, groups=np.arange(40) // 4 * 2 + np.arange(40) % 2)
+    order = np.random.default_rng(seed).permutation(40)
+    shuffled = FoldPredictions(
+        labels=fold.labels[order],
+        probabilities=fold.probabilities[order],
+        groups=fold.groups[order] * 3 + shift,
+    )
+    np.testing.assert_allclose(
+        auroc_replicates([shuffled], 2, 50), auroc_replicates([fold], 2, 50), rtol=0, atol=1e-12
+    )
+    renamed = FoldPredictions(
+        labels=fold.labels, probabilities=fold.probabilities, groups=-fold.groups
+    )
+    # names in another order shuffle the draws, which leaves nothing but the noise of the seed
+    first, second = fold_auroc_interval([fold], 2), fold_auroc_interval([renamed], 2)
+    assert first.high - first.low == pytest.approx(second.high - second.low, rel=0.15)
+
+
+def test_two_models_on_the_same_folds_get_the_same_draws():
+    folds = [make_fold(40, seed=1), make_fold(40, seed=2)]
+    same_ranking = [
+        FoldPredictions(labels=f.labels, probabilities=f.probabilities**3, groups=f.groups)
+        for f in folds
+    ]
+    np.testing.assert_array_equal(
+        auroc_replicates(folds, 2, 100), auroc_replicates(same_ranking, 2, 100)
+    )
+    assert not np.array_equal(auroc_replicates(folds, 2, 100), auroc_replicates(folds[:1], 2, 100))
+
+
+def test_given_replicates_are_used_and_not_drawn_again():
+    folds = [make_fold(60, seed=1)]
+    drawn = auroc_replicates(folds, 2, 300, seed=7)
+    assert fold_auroc_interval(folds, 2, drawn=drawn) == fold_auroc_interval(folds, 2, 300, 7)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_influence_is_the_derivative_by_the_weight_of_a_group(n_classes):
+    fold = make_fold(30, n_classes, seed=8, decimals=1, groups=np.arange(30) // 2)
+    plan = Resampling([fold], n_classes)
+    got = group_influence([fold], n_classes, plan)
+    statistic = WeightedAuroc(fold.labels, fold.probabilities, n_classes)
+    step = 1e-6
+    weights = 1 + step * (plan.group_of_image[0] == np.arange(15)[:, None])
+    nudged = (statistic(weights) - statistic(np.ones((1, 30)))) / step
+    np.testing.assert_allclose(got, nudged, rtol=0, atol=1e-6)
+
+
+def test_the_standard_error_is_that_of_the_influence():
+    fold = make_fold(300, seed=9, groups=np.arange(300) // 4 * 2 + np.arange(300) % 2)
+    plan = Resampling([fold], 2)
+    influence = group_influence([fold], 2, plan)
+    assert auroc_replicates([fold], 2).std() == pytest.approx(
+        np.sqrt((influence**2).sum()), rel=0.1
+    )
+    assert 74 < plan.degrees_of_freedom(influence) <= 148
 
 
 def test_copies_of_an_image_in_one_group_do_not_narrow_the_interval():
@@ -111,8 +195,26 @@ def test_repeats_of_the_same_patients_do_not_narrow_the_interval():
     repeated = fold_auroc_interval(folds, 2)
     as_new = fold_auroc_interval([make_fold(60, seed=5) for _ in range(4)], 2)
     width = single.high - single.low
-    assert repeated.high - repeated.low == pytest.approx(width, rel=0.15)
+    assert repeated.high - repeated.low == pytest.approx(width)
     assert as_new.high - as_new.low < 0.7 * width
+
+
+def test_repeats_with_other_folds_move_together():
+    whole = make_fold(120, seed=5)
+
+    def part(rows, repeat):
+        return FoldPredictions(
+            labels=whole.labels[rows],
+            probabilities=whole.probabilities[rows],
+            groups=whole.groups[rows],
+            repeat=repeat,
+        )
+
+    halves = [part(np.arange(60), 0), part(np.arange(60, 120), 0)]
+    others = [part(np.arange(120) // 2 % 2 == k, 1) for k in (0, 1)]
+    once, twice = auroc_replicates(halves, 2), auroc_replicates([*halves, *others], 2)
+    assert twice.std() == pytest.approx(once.std(), rel=0.1)
+    assert np.corrcoef(once, twice)[0, 1] > 0.95
 
 
 def test_a_group_of_several_classes_is_drawn_as_a_whole():
@@ -154,7 +256,7 @@ def test_single_groups_of_every_kind_do_not_pass_for_certainty():
     ("folds", "replicates", "message"),
     [
         ([], 10, "there are no folds"),
-        ([make_fold()], 0, "replicates is 0"),
+        ([make_fold()], 1, "replicates is 1"),
         ([make_fold(groups=np.arange(59))], 10, r"groups have shape \(59,\)"),
     ],
 )
@@ -186,3 +288,56 @@ def test_a_label_lost_from_a_replicate_is_left_out_of_its_mean():
     without_first = statistic(np.array([[0, 1, 1, 2], [0, 0, 0, 3]]))
     expected = roc_auc_score([1, 1, 0], [0.8, 0.3, 0.5])
     assert without_first[0] == pytest.approx(expected) and np.isnan(without_first[1])
+
+
+def test_few_groups_of_a_class_are_warned_of_and_enough_are_not():
+    groups = np.arange(120) // 8 * 2 + np.arange(120) % 2
+    few = fold_auroc_interval([make_fold(120, groups=groups)], 2, 100)
+    assert few.warning.startswith("only 15 groups of class 0")
+    assert fold_auroc_interval([make_fold(120)], 2, 100).warning == ""
+    # two folds of ten patients a class are twenty patients, two repeats of them are not
+    halves = [make_fold(20, seed=s) for s in (1, 2)]
+    assert fold_auroc_interval(halves, 2, 100).warning == ""
+    repeated = [make_fold(20, seed=s, repeat=s) for s in (0, 1)]
+    assert fold_auroc_interval(repeated, 2, 100).warning.startswith("only 10 groups")
+
+
+def test_groups_that_nothing_replaces_are_warned_of():
+    # 480 (then 300) patients of one class each and 50 of a set of classes that nobody else shows
+    pairs = [(a, b) for a in range(12) for b in range(a)][:50]
+    single = np.arange(480) % 12
+    labels = np.concatenate([single, np.ravel(pairs)])
+    groups = np.concatenate([np.arange(480), 480 + np.repeat(np.arange(50), 2)])
+    probabilities = np.random.default_rng(0).random((len(labels), 12))
+    fold = FoldPredictions(labels=labels, probabilities=probabilities, groups=groups)
+    assert fold_auroc_interval([fold], 12, 10).warning == ""
+    some = np.flatnonzero((groups >= 480) | (groups < 300))
+    fold = FoldPredictions(
+        labels=labels[some], probabilities=probabilities[some], groups=groups[some]
+    )
+    assert "50 of 350 groups show a set" in fold_auroc_interval([fold], 12, 10).warning
+
+
+def test_perfect_separation_has_no_width_and_says_so():
+    labels = np.arange(60) % 2
+    fold = FoldPredictions(
+        labels=labels, probabilities=np.column_stack([1 - labels, labels]), groups=np.arange(60)
+    )
+    got = fold_auroc_interval([fold], 2, 100)
+    assert (got.estimate, got.low, got.high) == (1, 1, 1)
+    assert "separated perfectly" in got.warning
+
+
+def test_constant_scores_are_known_to_be_worth_one_half():
+    fold = FoldPredictions(
+        labels=np.arange(60) % 2, probabilities=np.full((60, 2), 0.5), groups=np.arange(60)
+    )
+    got = fold_auroc_interval([fold], 2, 100)
+    assert (got.estimate, got.low, got.high, got.warning) == (0.5, 0.5, 0.5, "")
+
+
+def test_a_score_that_is_no_number_is_an_error():
+    fold = make_fold(20)
+    fold.probabilities[3] = np.nan
+    with pytest.raises(ProtocolError, match="1 of 20 images are not finite"):
+        auroc_replicates([fold], 2, 10)

@@ -1,0 +1,117 @@
+"""The tables of the coverage benchmark, on a terminal and in a page of the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from simulate import Covered, FalseAlarms, Setting
+
+BEGIN, END = "<!-- coverage table begins -->", "<!-- coverage table ends -->"
+_SETTING = ("images", "positive", "a group", "tested on", "AUROC")
+_COVERED = (*_SETTING, "groups of the class", "covers", "warned", "none", "width", "verdict")
+_ALARMS = (*_SETTING, "models", "leader", "separated", "warned")
+
+
+class PageError(Exception):
+    """The page cannot be written."""
+
+
+def as_markdown(
+    covered: Sequence[Covered], alarms: Sequence[FalseAlarms], simulations: int, replicates: int
+) -> str:
+    """What failed in words, then both tables."""
+    lines = [
+        f"{simulations} simulations a row, {replicates} replicates an interval. Shares in percent.",
+        "",
+        *_summary(covered),
+        "",
+        *_table(_COVERED, [_covered_row(each) for each in covered]),
+        "",
+        "How often equally good models are called separated (should be 5 or less):",
+        "",
+        *_table(_ALARMS, [_alarm_row(each) for each in alarms]),
+    ]
+    return "\n".join(lines)
+
+
+def write_between_markers(page: Path, content: str) -> None:
+    """Replace what stands between the two markers of a page.
+
+    Raises:
+        PageError: The page does not have both, in order.
+    """
+    text = page.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise PageError(f"{page}: has no lines {BEGIN} and {END} to write between. Add them.")
+    page.write_text(f"{before}{BEGIN}\n{content}\n{END}{after}", encoding="utf-8")
+
+
+def _summary(covered: Sequence[Covered]) -> list[str]:
+    """One sentence for each verdict, naming the settings where the level is missed."""
+    by_verdict = {
+        verdict: [each for each in covered if each.verdict == verdict]
+        for verdict in ("holds", "misses, warned", "MISSES", "no interval")
+    }
+    lines = [
+        f"- The level holds in {len(by_verdict['holds'])} of {len(covered)} settings.",
+        f"- No interval is given in {len(by_verdict['no interval'])}: some fold has fewer than two "
+        "groups of a class.",
+    ]
+    for verdict, said in (
+        ("misses, warned", "The level is missed and the reader is warned"),
+        ("MISSES", "**The level is missed without a warning**"),
+    ):
+        named = "; ".join(
+            f"{', '.join(_setting(each.setting))} ({100 * (each.covers or 0):.1f})"
+            for each in by_verdict[verdict]
+        )
+        lines.append(f"- {said} in {len(by_verdict[verdict])}{': ' + named if named else ''}.")
+    quiet = [each.unwarned_covers for each in covered if each.unwarned_covers is not None]
+    if quiet:
+        # settings in which nearly all are warned leave too few to say anything
+        lines.append(
+            f"- Mean over settings of what intervals without a warning cover: "
+            f"{100 * sum(quiet) / len(quiet):.1f}."
+        )
+    return lines
+
+
+def _setting(setting: Setting) -> tuple[str, ...]:
+    images = "1 image" if setting.per_group == 1 else f"{setting.per_group} images"
+    return (
+        f"{setting.images}",
+        f"{100 * setting.prevalence:.0f}%",
+        images,
+        "folds" if setting.cross_validated else "one set",
+        f"{setting.auroc:g}",
+    )
+
+
+def _covered_row(each: Covered) -> tuple[str, ...]:
+    return (
+        *_setting(each.setting),
+        f"{each.positive_groups} in {each.folds}" if each.folds > 1 else f"{each.positive_groups}",
+        _percent(each.covers),
+        _percent(each.warned),
+        _percent(1 - each.given),
+        "" if each.width is None else f"{each.width:.3f}",
+        each.verdict,
+    )
+
+
+def _alarm_row(each: FalseAlarms) -> tuple[str, ...]:
+    shares = (_percent(each.separated), _percent(each.warned))
+    return (*_setting(each.setting), str(each.models), each.leader, *shares)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(row) + " |" for row in (header, *rows)]
+    lines.insert(1, "|---" * len(header) + "|")
+    return lines

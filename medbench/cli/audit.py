@@ -1,0 +1,165 @@
+"""Look for copies, leaks, wrong labels and shortcuts in data sets; nothing is trained."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medbench.cli.options import add_catalog, add_plugin
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from medbench.datasets.audit import Audit
+    from medbench.datasets.prepared import PreparedDataset
+    from medbench.datasets.sources.base import Source
+
+_DEFAULT_OUT = Path("results") / "audit"
+_FATAL = ("serious", "warning")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``audit``."""
+    parser.add_argument("datasets", nargs="*", metavar="DATASET", help="registered data sets")
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="a folder with one sub-folder per class"
+    )
+    add_catalog(parser)
+    add_plugin(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=_DEFAULT_OUT,
+        metavar="FOLDER",
+        help=f"where the findings go, with names of files (default: {_DEFAULT_OUT})",
+    )
+    add_fail_on_audit(parser)
+    parser.add_argument(
+        "--skip-unreadable",
+        action="store_true",
+        help="as in run; an audit always goes on without unreadable images and reports them",
+    )
+    parser.set_defaults(execute=execute)
+
+
+def add_fail_on_audit(parser: argparse._ActionsContainer) -> None:
+    """``--fail-on-audit``: the severity at which a finding is fatal, or None."""
+    parser.add_argument(
+        "--fail-on-audit",
+        nargs="?",
+        const=_FATAL[0],
+        choices=_FATAL,
+        help="make findings fatal that are serious (the default), or warnings too",
+    )
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Audit each data set; 1 if a finding is fatal, 2 if a data set cannot be read."""
+    from medbench import registry
+    from medbench.cli.progress import make_console
+    from medbench.datasets.audit import audit
+    from medbench.datasets.catalog import load_catalog
+    from medbench.errors import DatasetError
+
+    for plugin in options.plugin:
+        registry.load_plugin(plugin)
+    catalog = load_catalog(
+        data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
+    )
+    sources = {name: catalog.get(name) for name in _names(options)}
+    console = make_console()
+    fatal = failed = False
+    for name, source in sources.items():
+        try:
+            dataset = _prepared(name, source)
+        except DatasetError as error:
+            print(f"medbench: error: {error}", file=sys.stderr)
+            failed = True
+            continue
+        found = audit(dataset)
+        fatal |= found.reaches(options.fail_on_audit)
+        _report(dataset, found, options.out / name, console)
+    return 2 if failed else int(fatal)
+
+
+def _names(options: argparse.Namespace) -> list[str]:
+    """The data sets that are named, and the folder that was given; each once."""
+    from medbench.datasets.catalog import safe_name
+    from medbench.errors import ConfigurationError
+
+    names = list(options.datasets)
+    if options.data is not None:
+        folder = safe_name(options.data.resolve().name)
+        if folder in names:
+            raise ConfigurationError(
+                f"--data {options.data} and data set {folder} would have the same name. "
+                "Audit them one after the other, or rename the folder."
+            )
+        names.append(folder)
+    if not names:
+        raise ConfigurationError(
+            "no data set is named. Give the names of some (python -m medbench datasets list), or "
+            "--data FOLDER."
+        )
+    return list(dict.fromkeys(names))
+
+
+def _prepared(name: str, source: Source) -> PreparedDataset:
+    from medbench.cache import cache_folder
+    from medbench.datasets.prepared import prepare
+    from medbench.execution.environment import available_threads
+
+    return prepare(
+        name,
+        source,
+        cache=cache_folder() / "prepared",
+        threads=available_threads(),
+        skip_unreadable=True,
+    )
+
+
+def _report(dataset: PreparedDataset, found: Audit, folder: Path, console: Console) -> None:
+    """Print the findings first: what cannot be written can still be read."""
+    from medbench.reports.audit import audit_markdown, print_audit
+    from medbench.reports.contact_sheet import write_contact_sheet
+    from medbench.store import write_json, write_text
+
+    title = dataset.name
+    if dataset.source.title not in ("", title):
+        title = f"{title}: {dataset.source.title}"
+    origins = dataset.table["origin"].tolist()
+    print_audit(found, title, console, origins, unreadable=dataset.unreadable)
+    write_json(folder / "audit.json", _with_files(dataset, found))
+    page = audit_markdown(found, title, origins, unreadable=dataset.unreadable)
+    write_text(folder / "audit.md", page)
+    sheet = folder / "duplicates.png"
+    drawn = write_contact_sheet(dataset, sheet)
+    if not drawn:
+        sheet.unlink(missing_ok=True)  # of an audit before the images were mended
+    console.print(
+        f"Written: {folder}/audit.md, audit.json{' and duplicates.png' if drawn else ''}\n",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def _with_files(dataset: PreparedDataset, found: Audit) -> dict[str, Any]:
+    """The record of an audit, and which file each of the images concerned is."""
+    record = found.as_record()
+    rows = sorted({row for finding in found.findings for row in finding.images})
+    for entry, finding in zip(record["findings"], found.findings, strict=True):
+        entry["images"] = list(finding.images)
+    table = dataset.table.iloc[rows]
+    files = zip(rows, table["origin"], table["group"], table["split"], strict=True)
+    return {
+        "dataset": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        **record,
+        "files": [
+            {"image": row, "file": origin, "group": int(group), "split": split}
+            for row, origin, group, split in files
+        ],
+        "unreadable": list(dataset.unreadable),
+    }

@@ -1,0 +1,441 @@
+"""Every metric of the protocol, from the stored predictions of one held-out part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.datasets.task import Kind, membership
+from medbench.errors import ProtocolError
+from medbench.evaluation.metrics import (
+    Threshold,
+    auroc,
+    balanced_accuracy,
+    checked,
+    class_aurocs,
+    decide,
+)
+
+ECE_BINS = 15
+"""Bins of equal width between 0 and 1, as in Guo et al. (2017)."""
+
+_LEVELS = (90, 95)
+"""Sensitivities and specificities, in percent, at which the other one is given."""
+_SUM_TOLERANCE = 1e-6
+"""Rows of probabilities of exclusive classes sum to one within this, as the model contract asks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """How a report speaks of a metric."""
+
+    name: str
+    """Short and human, to be used within a sentence."""
+    higher_is_better: bool | None
+    """None of a quantity that is neither good nor bad."""
+
+
+def _metrics(higher_is_better: bool | None, **names: str) -> dict[str, Metric]:
+    return {
+        key: Metric(name=name, higher_is_better=higher_is_better) for key, name in names.items()
+    }
+
+
+METRICS: dict[str, Metric] = {
+    **_metrics(
+        True,
+        auroc="AUROC",
+        average_precision="average precision",
+        balanced_accuracy="balanced accuracy",
+        accuracy="accuracy",
+        sensitivity="sensitivity",
+        specificity="specificity",
+        **{
+            f"{one}_at_{level}_{other}": f"{one} at {level}% {other}"
+            for one, other in (("sensitivity", "specificity"), ("specificity", "sensitivity"))
+            for level in _LEVELS
+        },
+        f1="F1",
+        macro_f1="macro F1",
+        mcc="Matthews correlation",
+        quadratic_kappa="quadratic weighted kappa",
+        recall="recall",
+        precision="precision",
+        ppv="positive predictive value",
+        npv="negative predictive value",
+    ),
+    **_metrics(None, prevalence="prevalence"),
+    **_metrics(
+        False,
+        mae="mean absolute error in class steps",
+        brier="Brier score",
+        log_loss="log loss",
+        ece="expected calibration error",
+    ),
+}
+"""Every key that ``fold_scores`` and ``class_scores`` can return."""
+
+
+def fold_scores(
+    labels: NDArray[Any],
+    probabilities: NDArray[Any],
+    *,
+    kind: Kind,
+    threshold: Threshold,
+    prevalence: float | None = None,
+) -> dict[str, float]:
+    """All metrics of one held-out part; which ones depends on the kind of task.
+
+    - Every kind: ``auroc`` and ``balanced_accuracy`` (as ``metrics`` has them), ``brier``,
+      ``log_loss`` (natural logarithm, probabilities clipped at the float64 epsilon) and ``ece``.
+    - Binary, class 1 being positive: ``average_precision``, ``accuracy``, ``sensitivity``,
+      ``specificity``, ``f1``, ``mcc``, and ``ppv`` and ``npv`` at ``prevalence``, which is
+      returned too. ``sensitivity_at_90_specificity``, ``..._95_...`` and the reverse are the best
+      that some threshold attains on this very part, without interpolation; having chosen their
+      threshold on held-out labels they are a little optimistic, unlike ``sensitivity`` and
+      ``specificity``, which stand at the frozen operating point.
+    - Multi-class: ``accuracy``, ``macro_f1`` and ``mcc``; ordinal: ``quadratic_kappa`` and ``mae``
+      (mean absolute error, in class steps) as well.
+    - Multi-label: ``average_precision`` and ``macro_f1``, each label at its own threshold.
+
+    The Brier score is the mean squared error of p1 (0 to 1) of a binary task; of a multi-class or
+    ordinal task the squared errors are summed over the classes (0 to 2, Brier's own definition,
+    twice the binary one for two classes); of a multi-label task it is the mean over the labels.
+    ECE compares p1 with the share of positives of a binary task, the highest probability with the
+    accuracy of a multi-class or ordinal one, and is the mean over the labels of a multi-label one.
+
+    What is undefined is NaN, never 0:
+
+    - Averages over classes run over those that some images of the part show and others do not, so
+      that they are the same classes for every model. Where there are none (a part of one class),
+      the averages are NaN, and so are ``auroc``, ``average_precision``, ``balanced_accuracy``,
+      ``mcc``, ``quadratic_kappa``, the rates at a demanded rate, ``ppv`` and ``npv``.
+    - ``sensitivity`` is NaN without positives, ``specificity`` without negatives, ``f1`` where
+      there are no positives and none is called, ``ppv`` where nothing is called positive,
+      ``npv`` where nothing is called negative, and ``mcc`` where all decisions are the same.
+
+    Accuracy, MAE, Brier score, log loss and ECE always have a value.
+
+    Args:
+        labels: Class index of each image, int, shape (n_images,); or of a multi-label task 0 or 1
+            for each class, shape (n_images, n_classes).
+        probabilities: float, shape (n_images, n_classes), from 0 to 1; rows sum to one, except of
+            a multi-label task.
+        kind: Kind of the task.
+        threshold: Frozen operating point: of a binary task a number (class 1 is decided where
+            p1 >= threshold), of a multi-label task one number a class, else None (the most
+            probable class is decided).
+        prevalence: Share of positives at which PPV and NPV are given, between 0 and 1, of a
+            binary task only. By default that of the part.
+
+    Returns:
+        Metrics by name, in the order of ``METRICS``; plain floats.
+
+    Raises:
+        ProtocolError: Labels or probabilities that cannot be scored (see ``metrics.checked``), a
+            shape, threshold or prevalence that does not fit the kind, or probabilities that are
+            none.
+
+    Source: Maier-Hein et al. (2024), "Metrics reloaded", Nature Methods 21, for the choice;
+    Gorodkin (2004) for the MCC of several classes; Cohen (1968) for weighted kappa; Brier (1950);
+    Guo et al. (2017) for ECE; PPV and NPV by Bayes' rule from sensitivity and specificity.
+    """
+    labels, probabilities = _checked(labels, probabilities, kind, threshold)
+    if prevalence is not None and kind != "binary":
+        raise ProtocolError(f"a prevalence applies to a binary task, not to a {kind} one.")
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise ProtocolError(f"a prevalence lies between 0 and 1, not at {prevalence}.")
+    part = _Part(labels=labels, probabilities=probabilities, threshold=threshold)
+    if kind == "binary":
+        found = _binary(part, prevalence)
+    elif kind == "multi-label":
+        found = _multi_label(part)
+    else:
+        found = _multi_class(part)
+        if kind == "ordinal":
+            found |= _ordinal(part)
+    found |= part.separation()
+    return {name: float(found[name]) for name in METRICS if name in found}
+
+
+def class_scores(
+    labels: NDArray[Any], probabilities: NDArray[Any], *, kind: Kind, threshold: Threshold
+) -> dict[str, NDArray[np.float64]]:
+    """How well each class (or label) is told from the rest.
+
+    Arguments and errors are those of ``fold_scores``.
+
+    Returns:
+        ``recall`` (sensitivity), ``specificity``, ``precision``, ``auroc`` and
+        ``average_precision``, each float64, shape (n_classes,). NaN where undefined: recall
+        without images of the class, specificity without others, precision where the class is
+        never decided, and the last two without either (the average precision of a class that all
+        images show is 1 whatever the model says). Both classes of a binary task are given, class
+        0 as seen from the other side.
+    """
+    labels, probabilities = _checked(labels, probabilities, kind, threshold)
+    part = _Part(labels=labels, probabilities=probabilities, threshold=threshold)
+    recall, precision, _ = part.rates()
+    specificity, _, _ = part.rates(of_the_rest=True)
+    areas = part.aurocs()
+    if kind == "binary":
+        areas[0] = areas[1]
+    return {
+        "recall": recall,
+        "specificity": specificity,
+        "precision": precision,
+        "auroc": areas,
+        "average_precision": part.average_precisions(),
+    }
+
+
+def expected_calibration_error(
+    confidences: NDArray[Any], outcomes: NDArray[Any], bins: int = ECE_BINS
+) -> float:
+    """Mean distance of what was predicted from what came, over bins, weighted by their images.
+
+    The bins are of equal width and closed above, (0, 1/15], (1/15, 2/15], ..., and 0 belongs to
+    the first.
+
+    Args:
+        confidences: Predicted probability of the outcome, float, shape (n_images,), from 0 to 1.
+        outcomes: Whether it came, 0 or 1, shape (n_images,).
+        bins: Number of bins, at least 1.
+
+    Source: Naeini et al. (2015); Guo et al. (2017), "On calibration of modern neural networks".
+    """
+    place = np.digitize(confidences, np.arange(1, bins) / bins, right=True)
+    gaps = np.bincount(place, weights=np.asarray(outcomes, dtype=np.float64) - confidences)
+    return float(np.abs(gaps).sum() / len(place))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """A held-out part that was checked, with the decisions made on it."""
+
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    threshold: Threshold
+
+    @property
+    def shown(self) -> NDArray[np.bool_]:
+        """Which classes each image shows, shape (n_images, n_classes)."""
+        return membership(self.labels, self.probabilities.shape[1])
+
+    @property
+    def decided(self) -> NDArray[np.int64]:
+        return decide(self.probabilities, self.threshold)
+
+    @property
+    def varying(self) -> NDArray[np.bool_]:
+        """Which classes some images show and others do not, shape (n_classes,)."""
+        present = self.shown.mean(axis=0)
+        varying: NDArray[np.bool_] = (present > 0) & (present < 1)
+        return varying
+
+    def rates(self, *, of_the_rest: bool = False) -> tuple[NDArray[np.float64], ...]:
+        """Recall, precision and F1 of each class, or of all others together against it."""
+        from sklearn.metrics import precision_recall_fscore_support
+
+        shown = self.shown
+        called = membership(self.decided, shown.shape[1])
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            (shown ^ of_the_rest).astype(np.int64),
+            (called ^ of_the_rest).astype(np.int64),
+            average=None,
+            zero_division=np.nan,
+        )
+        return recall, precision, f1
+
+    def separation(self) -> dict[str, float]:
+        """What ``metrics`` measures, where it is defined."""
+        if not self.varying.any():
+            return {"auroc": np.nan, "balanced_accuracy": np.nan}
+        labels, probabilities = self.labels, self.probabilities
+        return {
+            "auroc": auroc(labels, probabilities, probabilities.shape[1]),
+            "balanced_accuracy": balanced_accuracy(labels, probabilities, self.threshold),
+        }
+
+    def aurocs(self) -> NDArray[np.float64]:
+        n_classes = self.probabilities.shape[1]
+        if not self.varying.any():
+            return np.full(n_classes, np.nan)
+        return class_aurocs(self.labels, self.probabilities, n_classes)
+
+    def average_precisions(self) -> NDArray[np.float64]:
+        from sklearn.metrics import average_precision_score
+
+        shown, scores = self.shown, self.probabilities
+        if self.labels.ndim == 1 and scores.shape[1] == 2:
+            # p1 alone is what binary scores rest on: small values of it all have a p0 of 1
+            scores = np.column_stack([-scores[:, 1], scores[:, 1]])
+        found = np.full(shown.shape[1], np.nan)
+        for k in np.flatnonzero(self.varying):
+            found[k] = average_precision_score(shown[:, k], scores[:, k])
+        return found
+
+    def macro(self, values: NDArray[np.float64]) -> float:
+        """The mean over the classes that vary."""
+        return float(values[self.varying].mean()) if self.varying.any() else np.nan
+
+
+def _binary(part: _Part, prevalence: float | None) -> dict[str, float]:
+    from sklearn.metrics import accuracy_score
+
+    p1 = part.probabilities[:, 1]
+    recall, _, f1 = part.rates()
+    specificity, sensitivity = recall
+    if prevalence is None:
+        prevalence = float(part.labels.mean())
+    ppv, npv = _predictive_values(sensitivity, specificity, prevalence)
+    return {
+        "average_precision": part.average_precisions()[1],
+        "accuracy": accuracy_score(part.labels, part.decided),
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        **_attainable(part),
+        "f1": f1[1],
+        "mcc": _matthews(part),
+        "ppv": ppv,
+        "npv": npv,
+        "prevalence": prevalence,
+        **_binary_quality(part.labels, p1),
+    }
+
+
+def _multi_class(part: _Part) -> dict[str, float]:
+    from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
+
+    labels, probabilities, decided = part.labels, part.probabilities, part.decided
+    n_classes = probabilities.shape[1]
+    # scikit-learn warns of sums that are farther from one than float64 rounding takes them
+    normalised = probabilities / probabilities.sum(axis=1, keepdims=True)
+    return {
+        "accuracy": accuracy_score(labels, decided),
+        "macro_f1": part.macro(part.rates()[2]),
+        "mcc": _matthews(part),
+        "brier": n_classes * mean_squared_error(part.shown.astype(np.float64), probabilities),
+        "log_loss": log_loss(labels, normalised, labels=np.arange(n_classes)),
+        "ece": expected_calibration_error(probabilities.max(axis=1), decided == labels),
+    }
+
+
+def _ordinal(part: _Part) -> dict[str, float]:
+    from sklearn.metrics import cohen_kappa_score, mean_absolute_error
+
+    classes = np.arange(part.probabilities.shape[1])
+    kappa = np.nan
+    if part.varying.any():
+        kappa = cohen_kappa_score(part.labels, part.decided, labels=classes, weights="quadratic")
+    return {"quadratic_kappa": kappa, "mae": mean_absolute_error(part.labels, part.decided)}
+
+
+def _multi_label(part: _Part) -> dict[str, float]:
+    each = [
+        _binary_quality(labels, scores)
+        for labels, scores in zip(part.labels.T, part.probabilities.T, strict=True)
+    ]
+    return {
+        "average_precision": part.macro(part.average_precisions()),
+        "macro_f1": part.macro(part.rates()[2]),
+        **{name: float(np.mean([scores[name] for scores in each])) for name in each[0]},
+    }
+
+
+def _binary_quality(labels: NDArray[np.int64], p1: NDArray[np.float64]) -> dict[str, float]:
+    """How near the probabilities of one class are to what came."""
+    from sklearn.metrics import log_loss, mean_squared_error
+
+    return {
+        "brier": mean_squared_error(labels, p1),
+        "log_loss": log_loss(labels, p1, labels=[0, 1]),
+        "ece": expected_calibration_error(p1, labels),
+    }
+
+
+def _attainable(part: _Part) -> dict[str, float]:
+    """The best sensitivity at each demanded specificity, and the reverse."""
+    from sklearn.metrics import roc_curve
+
+    best = {}
+    if part.varying.any():
+        # dropped points on a straight piece could be the very ones at the demanded rate
+        false_positive, sensitivity, _ = roc_curve(
+            part.labels, part.probabilities[:, 1], drop_intermediate=False
+        )
+        specificity = 1 - false_positive
+    for level in _LEVELS:
+        one, other = f"sensitivity_at_{level}_specificity", f"specificity_at_{level}_sensitivity"
+        best[one] = best[other] = np.nan
+        if part.varying.any():
+            best[one] = sensitivity[specificity >= level / 100].max()
+            best[other] = specificity[sensitivity >= level / 100].max()
+    return best
+
+
+def _matthews(part: _Part) -> float:
+    from sklearn.metrics import matthews_corrcoef
+
+    decided = part.decided
+    if not part.varying.any() or (decided == decided[0]).all():
+        return np.nan
+    return float(matthews_corrcoef(part.labels, decided))
+
+
+def _predictive_values(
+    sensitivity: float, specificity: float, prevalence: float
+) -> tuple[float, float]:
+    """PPV and NPV by Bayes' rule."""
+    hits, misses = sensitivity * prevalence, (1 - sensitivity) * prevalence
+    alarms, passes = (1 - specificity) * (1 - prevalence), specificity * (1 - prevalence)
+    called, cleared = hits + alarms, passes + misses
+    return hits / called if called else np.nan, passes / cleared if cleared else np.nan
+
+
+def _checked(
+    labels: NDArray[Any], probabilities: NDArray[Any], kind: Kind, threshold: Threshold
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Labels and probabilities, if they and the threshold fit the kind of task."""
+    if kind not in get_args(Kind):
+        raise ProtocolError(f'no kind of task is "{kind}". Kinds: {", ".join(get_args(Kind))}.')
+    if np.ndim(probabilities) != 2:
+        raise ProtocolError(
+            f"probabilities have shape {np.shape(probabilities)}; expected (n_images, n_classes)."
+        )
+    n_classes = np.shape(probabilities)[1]
+    labels, probabilities = checked(labels, probabilities, n_classes)
+    if (labels.ndim == 2) != (kind == "multi-label"):
+        raise ProtocolError(f"labels of shape {labels.shape} do not fit a {kind} task.")
+    if kind != "multi-label" and (n_classes == 2) != (kind == "binary"):
+        raise ProtocolError(f"{n_classes} classes do not fit a {kind} task.")
+    if probabilities.min() < 0 or probabilities.max() > 1:
+        raise ProtocolError("probabilities are not all between 0 and 1.")
+    far = np.abs(probabilities.sum(axis=1) - 1) > _SUM_TOLERANCE
+    if kind != "multi-label" and far.any():
+        raise ProtocolError(
+            f"probabilities of {int(far.sum())} of {len(labels)} images do not sum to one."
+        )
+    _check_threshold(threshold, kind, n_classes)
+    return labels, probabilities
+
+
+def _check_threshold(threshold: Threshold, kind: Kind, n_classes: int) -> None:
+    if kind == "binary":
+        fits, expected = isinstance(threshold, Real), "one number"
+    elif kind == "multi-label":
+        fits = isinstance(threshold, Sequence) and len(threshold) == n_classes
+        expected = f"a sequence of {n_classes} numbers"
+    else:
+        fits, expected = threshold is None, "None"
+    if not fits:
+        raise ProtocolError(
+            f"the operating point {threshold} does not fit a {kind} task; expected {expected}."
+        )
+    if threshold is not None and np.isnan(np.asarray(threshold, dtype=np.float64)).any():
+        raise ProtocolError(f"the operating point {threshold} is not a number.")
