@@ -5,6 +5,7 @@
       environment.json               versions, machine, commit
       datasets/NAME/dataset.json     classes, counts, fingerprint, licence, citation
       datasets/NAME/images.parquet   label, group and split of every image (no file names)
+      datasets/NAME/audit.json       what is wrong with it, in words and numbers
       cells/DATASET/MODEL/SPLIT/
         trials.jsonl                 one line a finished trial
         oof/0007.npy                 its inner out-of-fold probabilities
@@ -34,7 +35,7 @@ from numpy.typing import NDArray
 
 from medbench.errors import StoreError
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever what is written changes so that another version could misread it."""
 
 Status = Literal["ok", "failed", "skipped"]
@@ -79,6 +80,8 @@ class RunResult:
     environment: Mapping[str, Any]
     datasets: Mapping[str, Mapping[str, Any]]
     """``dataset.json`` by name: title, classes, n_images, n_groups, class_counts, split, ..."""
+    audits: Mapping[str, Mapping[str, Any]]
+    """``audit.json`` by name; see ``medbench.datasets.audit.Audit.as_record``."""
     cells: tuple[CellResult, ...]
     """Finished cells (also failed and skipped ones), by data set, model and split."""
 
@@ -182,6 +185,10 @@ class RunStore:
         write_parquet(folder / "images.parquet", images)
         write_json(folder / "dataset.json", record)
 
+    def write_audit(self, name: str, record: Mapping[str, Any]) -> None:
+        """Record what the audit of a data set found."""
+        write_json(self.folder / "datasets" / name / "audit.json", record)
+
     def dataset_images(self, name: str) -> pd.DataFrame:
         """``images.parquet`` of a data set: label, group and part in each split."""
         return read_parquet(self.folder / "datasets" / name / "images.parquet")
@@ -227,6 +234,10 @@ class RunStore:
             path.parent.name: read_json(path)
             for path in sorted(self.folder.glob("datasets/*/dataset.json"))
         }
+        audits = {
+            path.parent.name: read_json(path)
+            for path in sorted(self.folder.glob("datasets/*/audit.json"))
+        }
         cells = [
             self._read_cell(path) for path in sorted(self.folder.glob("cells/*/*/*/cell.json"))
         ]
@@ -235,6 +246,7 @@ class RunStore:
             configuration=run["configuration"],
             environment=read_json(environment) if environment.exists() else {},
             datasets=records,
+            audits=audits,
             cells=tuple(cells),
         )
 

@@ -16,6 +16,7 @@ import medbench
 _VERBS = {
     "run": "tune models on data sets and write a leaderboard",
     "leaderboard": "print the leaderboard of a run",
+    "audit": "look for copies, leaks, wrong labels and shortcuts in data sets",
     "models": "list the model families, or show one",
     "datasets": "list the data sets, show one, fetch one, or add your own",
     "doctor": "what of this machine and installation helps or hinders a run",

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medbench.cli.audit import add_fail_on_audit
 from medbench.cli.options import add_catalog, add_plugin, duration, whole
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from medbench.datasets.audit import Audit
     from medbench.datasets.catalog import Catalog
+    from medbench.evaluation.operating_point import OperatingPoint
     from medbench.execution.plan import Place, PlannedCell, Settings
     from medbench.store import RunStore
     from medbench.tuning.budget import Budget
 
 _DEFAULT_SUITE = "demo"
-_CORE = ("majority", "hog-svm", "xgboost", "cnn", "inceptionv3")
+_CORE = ("hog-svm", "xgboost", "cnn", "inceptionv3")
 """Models that run where neither a suite nor the user names any."""
+_SANITY = ("majority", "file-properties", "intensity", "border", "thumbnail")
+"""Rows that run beside whatever is asked for."""
 _ALL = "all"
 
 
@@ -40,6 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"model families, or {_ALL} (default: those of the suite, else {' '.join(_CORE)}; "
         "and those of --plugin files)",
+    )
+    what.add_argument(
+        "--no-sanity",
+        action="store_true",
+        help=f"leave out the sanity rows ({' '.join(_SANITY)}) that are not named",
+    )
+    what.add_argument(
+        "--inflation",
+        nargs="+",
+        metavar="NAME",
+        default=[],
+        help="models that also run with images split one by one, to show what copies and patients "
+        "on both sides of a split would add",
     )
     budget = parser.add_argument_group("budget of each cell (data set x model x split)")
     budget.add_argument(
@@ -66,6 +84,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave training images out whose patient is also in the official test part",
     )
+    point = protocol.add_mutually_exclusive_group()
+    for rule in ("sensitivity", "specificity"):
+        point.add_argument(
+            f"--{rule}",
+            type=float,
+            metavar="X",
+            help=f"operating point with at least this {rule} on development data (default: the "
+            "highest sum of sensitivity and specificity)",
+        )
     protocol.add_argument(
         "--tuner", metavar="NAME", help="optuna, keras-tuner or hyperband, for every family"
     )
@@ -101,6 +128,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave unreadable images out"
     )
+    add_fail_on_audit(parser)
     parser.set_defaults(execute=execute)
 
 
@@ -112,6 +140,9 @@ class _Wanted:
     """Of the run folder, where none is given."""
     datasets: Sequence[str]
     models: Sequence[str]
+    """Those that were asked for and the sanity rows."""
+    inflated: Sequence[str]
+    """Those of them that also run on images split one by one."""
     settings: Settings
     total_time: float | None
     """Seconds to divide over the plan; None for a budget that each cell has in full."""
@@ -124,6 +155,7 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.cli.datasets import download_missing
     from medbench.cli.progress import make_console, make_watcher
     from medbench.cli.report import report
+    from medbench.datasets.audit import audit
     from medbench.execution.environment import describe_environment
     from medbench.execution.local import run_cells
     from medbench.store import RunStore
@@ -139,7 +171,19 @@ def execute(options: argparse.Namespace) -> int:
     with store.lock():
         with make_watcher(console) as watcher:
             cells = _plan(wanted, store, watcher.say)
+            audits = {
+                name: audit(data)
+                for name, data in {c.id.dataset: c.dataset.data for c in cells}.items()
+            }
+            for name, found in audits.items():
+                for finding in found.findings:
+                    if finding.severity != "note":
+                        watcher.say(f"{name}: {finding.severity}: {finding.text}")
+            if any(found.reaches(options.fail_on_audit) for found in audits.values()):
+                watcher.say("Stopped by --fail-on-audit: nothing was trained or written.")
+                return 1
             store.begin(cells[0].settings.as_record())
+            _write_audits(cells, audits, store)
             store.write_environment(describe_environment(place.threads, place.jobs))
             watcher.say(_in_words(wanted, cells))
             run_cells(cells, store, place, watcher, retry_failed=retry_failed)
@@ -173,12 +217,33 @@ def _plan(
     settings, place = wanted.settings, wanted.place
     if wanted.total_time is None:  # else the budget is known only when the cells are
         store.check(settings.as_record())
-    prepared = plan_datasets(wanted.datasets, wanted.catalog, settings, place)
-    cells = plan_cells(prepared, wanted.models, settings, place, say, download=download)
+    inflated = wanted.inflated
+    prepared = plan_datasets(
+        wanted.datasets, wanted.catalog, settings, place, by_image=bool(inflated)
+    )
+    for dataset in prepared:
+        if inflated and not dataset.by_image:
+            say(f"{dataset.data.name}: has an official split, so --inflation has nothing to show")
+    cells = plan_cells(
+        prepared, wanted.models, settings, place, say, inflated=inflated, download=download
+    )
     if wanted.total_time is not None:
         cells = share_time(cells, wanted.total_time, place.jobs)
         store.check(cells[0].settings.as_record())
     return cells
+
+
+def _write_audits(
+    cells: Sequence[PlannedCell], audits: Mapping[str, Audit], store: RunStore
+) -> None:
+    """Record what the audits found, with a picture of the images that are alike."""
+    from medbench.reports.contact_sheet import write_contact_sheet
+    from medbench.reports.drawing import folder_name
+
+    for data in {cell.dataset.data.name: cell.dataset.data for cell in cells}.values():
+        store.write_audit(data.name, audits[data.name].as_record())
+        picture = store.folder / "figures" / folder_name(data.name) / "duplicates.png"
+        write_contact_sheet(data, picture)
 
 
 def _in_words(wanted: _Wanted, cells: Sequence[PlannedCell]) -> str:
@@ -209,6 +274,7 @@ def _wanted(options: argparse.Namespace) -> _Wanted:
     """
     from medbench import registry
     from medbench.datasets.catalog import load_catalog
+    from medbench.errors import ConfigurationError
     from medbench.execution.plan import Settings
     from medbench.execution.suite import Suite, load_suite
 
@@ -234,13 +300,20 @@ def _wanted(options: argparse.Namespace) -> _Wanted:
         seed=suite.seed if options.seed is None else options.seed,
         strict_split=options.strict_split,
         tuner=options.tuner,
+        operating_point=_operating_point(options),
     )
     models = list(dict.fromkeys(options.models or [*suite.models, *registry.models.added()]))
     if _ALL in models:
         models = registry.models.usable()
+    if not options.no_sanity:
+        models = [*_SANITY, *(model for model in models if model not in _SANITY)]
     datasets = chosen or list(suite.datasets)
     for model in models:
         registry.models.get(model)
+    if missing := [model for model in options.inflation if model not in models]:
+        raise ConfigurationError(
+            f"--inflation {missing[0]}: is not among the models of this run. Add it to --models."
+        )
     if settings.tuner is not None:
         registry.tuners.get(settings.tuner)
     for dataset in datasets:
@@ -249,6 +322,7 @@ def _wanted(options: argparse.Namespace) -> _Wanted:
         name=name,
         datasets=datasets,
         models=models,
+        inflated=options.inflation,
         settings=settings,
         total_time=options.total_time,
         catalog=catalog,
@@ -271,6 +345,16 @@ def _datasets(options: argparse.Namespace) -> list[str]:
             )
         chosen.append(folder)
     return list(dict.fromkeys(chosen))
+
+
+def _operating_point(options: argparse.Namespace) -> OperatingPoint:
+    from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
+
+    if options.sensitivity is not None:
+        return OperatingPoint(rule="sensitivity", at_least=options.sensitivity)
+    if options.specificity is not None:
+        return OperatingPoint(rule="specificity", at_least=options.specificity)
+    return YOUDEN
 
 
 def _budget(options: argparse.Namespace, default: str) -> Budget:

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from medbench.datasets.task import Kind, Task
 from medbench.evaluation.calibration import Calibration, fit_calibration
 from medbench.evaluation.metrics import Threshold
 from medbench.evaluation.operating_point import OperatingPoint
+from medbench.execution.firewall import Firewall
 from medbench.features.cache import FeatureCache
 from medbench.models.contract import Progress
 from medbench.models.space import SearchSpace
@@ -40,6 +41,8 @@ from medbench.tuning.tuner import Suggestion, Trial
 _INNER_FOLDS_SEED = "inner"
 _UNDEFINED = 0.5
 """Operating point of a label that all or none of the inner predictions have."""
+_SINGLE_IMAGES, _IMAGES_TOGETHER = 5, 16
+"""Held-out images by which the speed of predictions is measured, one by one and together."""
 Announce = Callable[[Mapping[str, Any]], None]
 
 
@@ -72,12 +75,15 @@ class CellSpec:
     weights_path: str | None
     weights_sha256: str | None
     weights_note: str | None
+    closed: tuple[str, ...]
+    """See ``medbench.execution.firewall.closed_places``."""
 
 
 class Cell:
     """A cell between its two phases, ``fit`` and ``predict``."""
 
     def __init__(self, spec: CellSpec, announce: Announce) -> None:
+        self._firewall = Firewall(spec.closed, (spec.development, spec.folder, spec.features))
         for plugin in spec.plugins:
             registry.load_plugin(Path(plugin))
         self._spec = spec
@@ -123,6 +129,7 @@ class Cell:
         tuning_seconds = clock.seconds
         calibration, threshold = self._calibrate(best.number)
         self._announce({"event": "refit"})
+        tuning_cpu = time.process_time()
         began = time.perf_counter()
         self._chosen = Suggestion(params=best.params)
         step = self._refit(best)
@@ -141,6 +148,7 @@ class Cell:
                 "features": self._features_seconds,
                 "refit": time.perf_counter() - began,
             },
+            "cpu_seconds": {"tuning": tuning_cpu, "refit": time.process_time() - tuning_cpu},
             "size_bytes": sum(
                 p.stat().st_size for p in (self._folder / "model").rglob("*") if p.is_file()
             ),
@@ -153,6 +161,7 @@ class Cell:
             held_out: Folder with ``images.npy`` and ``properties.parquet``.
         """
         assert self._chosen is not None, "fit comes first"
+        self._firewall.open_up(held_out)
         images = np.load(held_out / "images.npy", allow_pickle=False)
         batch = Batch(images=images, properties=pd.read_parquet(held_out / "properties.parquet"))
         classifier = self._workshop.build(self._chosen, "refit")
@@ -163,8 +172,32 @@ class Cell:
         np.save(held_out / "probabilities.npy", probabilities)
         return {
             "seconds": seconds,
+            **self._speed(batch),
             "peak_memory_bytes": _peak_memory(),
             "device": classifier.device or _keras_device(),
+        }
+
+    def _speed(self, batch: Batch) -> dict[str, float | None]:
+        """What the prediction of an image costs with its features, after a first one."""
+        assert self._chosen is not None
+        workshop = replace(self._workshop, features=FeatureCache(None, threads=self._spec.threads))
+        classifier = workshop.build(self._chosen, "refit")
+        classifier.load(self._folder / "model")
+        single, many = np.arange(1, 1 + _SINGLE_IMAGES), np.arange(-_IMAGES_TOGETHER, 0)
+        if len(batch) <= len(single) + len(many):
+            return {"latency_seconds": None, "images_per_second": None}
+        classifier.predict_proba(batch.take(np.arange(1)))
+        each = []
+        for i in single:
+            began = time.perf_counter()
+            classifier.predict_proba(batch.take(np.array([i])))
+            each.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        classifier.predict_proba(batch.take(many))
+        together = time.perf_counter() - began
+        return {
+            "latency_seconds": float(np.median(each)),
+            "images_per_second": len(many) / together,
         }
 
     def _make_workshop(self) -> Workshop:

@@ -76,6 +76,7 @@ def child_environment(threads: int) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "MPLBACKEND": "Agg",
     }
+    environment.pop("MEDBENCH_DATA", None)  # a cell is given all the images that it may see
     backend = keras_backend()
     if backend is not None:
         environment["KERAS_BACKEND"] = backend

@@ -18,6 +18,7 @@ from medbench.datasets.task import label_frame
 from medbench.errors import StoreError
 from medbench.execution.cell import CellSpec
 from medbench.execution.environment import child_environment, keras_backend
+from medbench.execution.firewall import closed_places
 from medbench.execution.plan import Place, PlannedCell
 from medbench.execution.process import CellFailedError, Processes
 from medbench.execution.scratch import Scratch
@@ -162,7 +163,7 @@ class _Runner:
 
         environment = child_environment(self.place.threads)
         with self.processes.start(folder / "cell.log", environment) as process:
-            process.send(asdict(_spec(cell, self.place, development, folder)))
+            process.send(asdict(_spec(cell, self.place, self.store.folder, development, folder)))
             fitted = process.wait_for("fitted", other)
             with self.scratch.held_out(cell) as held_out:
                 fitted["held_out_opened"] = datetime.now(UTC).isoformat(timespec="seconds")
@@ -225,7 +226,7 @@ def _predictions(cell: PlannedCell, probabilities: Any) -> pd.DataFrame:
     )
 
 
-def _spec(cell: PlannedCell, place: Place, development: Path, folder: Path) -> CellSpec:
+def _spec(cell: PlannedCell, place: Place, run: Path, development: Path, folder: Path) -> CellSpec:
     weights, settings = cell.model.weights, cell.settings
     return CellSpec(
         model=cell.model.name,
@@ -247,4 +248,5 @@ def _spec(cell: PlannedCell, place: Place, development: Path, folder: Path) -> C
         weights_path=str(weights.path) if weights and weights.path else None,
         weights_sha256=weights.sha256 if weights else None,
         weights_note=weights.note if weights else None,
+        closed=tuple(closed_places(run, place.cache, cell.dataset.data.source.reads())),
     )

@@ -102,18 +102,22 @@ def dataset_tables(dataset: PlannedDataset, store: RunStore) -> tuple[dict[str, 
     record["n_folds"] = len(dataset.plan.splits)
     record["notes"] = [*record["notes"], *dataset.plan.notes]  # type: ignore[misc]
     images = label_frame(data.labels).assign(group=data.table["group"])
-    for split in dataset.plan.splits:
+    for split in (*dataset.plan.splits, *dataset.by_image):
         part = np.full(len(images), "left out", dtype=object)
         part[split.development] = "development"
         if split.validation is not None:
             part[split.validation] = "validation"
         part[split.held_out] = "held-out"
         images[split.name] = part
-    if before is not None and not store.dataset_images(data.name).equals(images):
-        raise StoreError(
-            f"{store.folder}: data set {data.name!r} was split differently there (by another "
-            "version of MedBench or scikit-learn?). Name another folder with --out."
-        )
+    if before is not None:
+        there = store.dataset_images(data.name)
+        shared = [column for column in there if column in images]
+        if not there[shared].equals(images[shared]):
+            raise StoreError(
+                f"{store.folder}: data set {data.name!r} was split differently there (by another "
+                "version of MedBench or scikit-learn?). Name another folder with --out."
+            )
+        images = pd.concat([images, there.drop(columns=shared)], axis=1)
     return record, images
 
 

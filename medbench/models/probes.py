@@ -28,7 +28,7 @@ from medbench.models.contract import (
 from medbench.models.persistence import load_sklearn, save_sklearn
 from medbench.models.space import SearchSpace
 
-_TREES = 200
+_TREES = 100
 _MOST_LEAVES = 128
 """Keeps a saved forest at a few megabytes, however many images it has seen."""
 _MOST_IMAGES_A_TREE = 5_000

@@ -57,6 +57,11 @@ class Source(BaseModel, ABC):
         """The file that ``datasets fetch`` gets; None where a person must get it."""
         return None
 
+    def reads(self) -> list[Path]:
+        """The files and folders that hold the images and labels, as far as they are here."""
+        named = (getattr(self, field, None) for field in ("path", "images"))
+        return [found for path in named if path and (found := self.find(path)) is not None]
+
     def is_here(self) -> bool:
         """Whether the files can be found; always where there are none."""
         path = getattr(self, "path", None)
