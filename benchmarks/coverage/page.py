@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from simulate import Covered, FalseAlarms, Setting
+from simulate import MOSTLY, Covered, FalseAlarms, Setting
 
 BEGIN, END = "<!-- coverage table begins -->", "<!-- coverage table ends -->"
 _SETTING = ("images", "positive", "a group", "tested on", "AUROC")
@@ -28,7 +28,7 @@ def as_markdown(
         "",
         *_table(_COVERED, [_covered_row(each) for each in covered]),
         "",
-        "How often equally good models are called separated (should be 5 or less):",
+        "How often any of some equally good models is called separated (should be 5 or less):",
         "",
         *_table(_ALARMS, [_alarm_row(each) for each in alarms]),
     ]
@@ -53,25 +53,32 @@ def _summary(covered: Sequence[Covered]) -> list[str]:
     """One sentence for each verdict, naming the settings where the level is missed."""
     by_verdict = {
         verdict: [each for each in covered if each.verdict == verdict]
-        for verdict in ("holds", "misses, warned", "MISSES", "no interval")
+        for verdict in ("holds", "nearly", "misses, warned", "MISSES", "no interval")
     }
     lines = [
-        f"- The level holds in {len(by_verdict['holds'])} of {len(covered)} settings.",
+        f"- Between 93 and 97 in {len(by_verdict['holds'])} of {len(covered)} settings (holds).",
         f"- No interval is given in {len(by_verdict['no interval'])}: some fold has fewer than two "
         "groups of a class.",
     ]
-    for verdict, said in (
-        ("misses, warned", "The level is missed and the reader is warned"),
-        ("MISSES", "**The level is missed without a warning**"),
+    near = by_verdict["nearly"]
+    for said, named in (
+        (
+            "Outside by less than twice the simulation's own error, and the reader is warned",
+            [each for each in near if (each.warned or 0) >= MOSTLY],
+        ),
+        (
+            "Outside by less than that, and the reader is not warned",
+            [each for each in near if (each.warned or 0) < MOSTLY],
+        ),
+        ("Missed, and the reader is warned", by_verdict["misses, warned"]),
+        ("**Missed without a warning**", by_verdict["MISSES"]),
     ):
-        named = "; ".join(
-            f"{', '.join(_setting(each.setting))} ({100 * (each.covers or 0):.1f})"
-            for each in by_verdict[verdict]
+        names = "; ".join(
+            f"{', '.join(_setting(each.setting))}: {100 * (each.covers or 0):.1f}" for each in named
         )
-        lines.append(f"- {said} in {len(by_verdict[verdict])}{': ' + named if named else ''}.")
+        lines.append(f"- {said}: {f'{len(named)} ({names})' if names else 'none'}.")
     quiet = [each.unwarned_covers for each in covered if each.unwarned_covers is not None]
     if quiet:
-        # settings in which nearly all are warned leave too few to say anything
         lines.append(
             f"- Mean over settings of what intervals without a warning cover: "
             f"{100 * sum(quiet) / len(quiet):.1f}."

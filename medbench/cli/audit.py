@@ -36,11 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"where the findings go, with names of files (default: {_DEFAULT_OUT})",
     )
     add_fail_on_audit(parser)
-    parser.add_argument(
-        "--skip-unreadable",
-        action="store_true",
-        help="as in run; an audit always goes on without unreadable images and reports them",
-    )
     parser.set_defaults(execute=execute)
 
 

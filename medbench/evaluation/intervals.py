@@ -68,9 +68,9 @@ def fold_auroc_interval(
     Scores of differently fitted models are never pooled. The standard error is that of
     ``auroc_replicates``; the interval is the estimate plus and minus a t quantile of it on the
     logit scale, so that it stays inside 0 to 1 and reaches further towards 0.5. Of the intervals
-    compared (``docs/coverage.md``: percentiles, BCa, normal and t quantiles) it alone holds the
-    truth about 95 times in 100 with few groups and near an AUROC of 1. It is the sampling noise
-    given the fitted models; it does not cover what other training data would have given.
+    compared (``docs/coverage.md``: percentiles, BCa, normal and t quantiles) it comes closest to
+    holding the truth 95 times in 100 with few groups and near an AUROC of 1. It is the sampling
+    noise given the fitted models; it does not cover what other training data would have given.
 
     Args:
         folds: Held-out predictions, one entry a fold.

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from medbench.datasets import audit as module
 from medbench.datasets.audit import audit
+from medbench.datasets.file_properties import auroc_of_each, cramers_v_of_each
 from medbench.datasets.prepared import PreparedDataset
 from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.task import Task, label_frame
@@ -265,7 +265,7 @@ def test_the_auroc_of_a_property_is_that_of_scikit_learn():
     shown = labels[:, None] == np.arange(4)
     expected = [roc_auc_score(of_class, values) for of_class in shown.T]
     expected = [max(value, 1 - value) for value in expected]
-    np.testing.assert_allclose(module._auroc_of_each(values, shown), expected)
+    np.testing.assert_allclose(auroc_of_each(values, shown), expected)
 
 
 def test_cramers_v_is_that_of_scipy():
@@ -275,11 +275,11 @@ def test_cramers_v_is_that_of_scipy():
     labels, codes = rng.integers(0, 3, 200), rng.integers(0, 4, 200)
     shown = labels[:, None] == np.arange(3)
     expected = [association(crosstab(codes, of_class).count) for of_class in shown.T]
-    np.testing.assert_allclose(module._cramers_v_of_each(codes, shown), expected)
+    np.testing.assert_allclose(cramers_v_of_each(codes, shown), expected)
 
 
 def test_images_that_show_nothing_are_found(monkeypatch):
-    monkeypatch.setattr(module, "_ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr("medbench.datasets.audit._ROWS_AT_A_TIME", 7)
     images = np.random.default_rng(0).integers(0, 255, (80, 8, 8, 3), dtype=np.uint8)
     images[[3, 50]] = (10, 20, 30)
     images[60, 4] = 9  # only its middle row is constant
