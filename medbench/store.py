@@ -69,6 +69,8 @@ class CellResult:
     and the float64 probabilities ``p0`` ... ``pK`` of the classes; None where it is not ok."""
     trials: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """Every finished trial, in order: number, params, state, score, fold_scores, seconds, ..."""
+    key_parts: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What its key covers, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,6 +277,7 @@ class RunStore:
             record=record,
             predictions=predictions,
             trials=tuple(TrialLog(folder).records()),
+            key_parts=read_json(folder / "key.json")["parts"],
         )
 
 

@@ -16,6 +16,8 @@ import medbench
 _VERBS = {
     "run": "tune models on data sets and write a leaderboard",
     "leaderboard": "print the leaderboard of a run",
+    "compare": "compare two runs on the same data, paired on the same patients",
+    "reproduce": "run a run again and see whether it gives the same predictions",
     "audit": "look for copies, leaks, wrong labels and shortcuts in data sets",
     "models": "list the model families, or show one",
     "datasets": "list the data sets, show one, fetch one, or add your own",

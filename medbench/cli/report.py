@@ -15,14 +15,15 @@ def report(store: RunStore, console: Console) -> RunResult:
 
     It is printed first: what cannot be written can still be read.
     """
+    from medbench.reports.assessment import assess
     from medbench.reports.figures import write_figures
-    from medbench.reports.leaderboard import leaderboard, print_leaderboard, write_leaderboard
+    from medbench.reports.leaderboard import print_leaderboard, write_leaderboard
 
     run = store.read()
-    table = leaderboard(run)
-    print_leaderboard(run, console, table)
-    write_leaderboard(run, store.folder, table)
-    write_figures(run, store.folder, table)
+    assessment = assess(run)
+    print_leaderboard(assessment, console)
+    write_leaderboard(assessment, store.folder)
+    write_figures(assessment, store.folder)
     console.print(
         f"Tables and figures: {store.folder}/leaderboard.md, .csv, .json and figures/",
         soft_wrap=True,

@@ -185,9 +185,9 @@ def _stopped(dataset: PreparedDataset, copies: Copies, pairs: pd.DataFrame) -> F
     return Finding(
         check="joining-stopped",
         severity="warning",
-        text=f"{how_many(len(pairs), 'pair')} of near-identical images{some} would form a component "
-        f"of more than {largest:,} images, 1% of the set or ten, and are not joined: the images "
-        "may all look alike, or be one scan without an id.",
+        text=f"{how_many(len(pairs), 'pair')} of near-identical images{some} would form a "
+        f"component of more than {largest:,} images, 1% of the set or ten, and are not joined: the "
+        "images may all look alike, or be one scan without an id.",
         remedy="Look at these pairs; if they show one patient, name the patients in a column of "
         "groups.",
         images=_in_groups(dataset, rows),
@@ -226,8 +226,8 @@ def _across_parts(dataset: PreparedDataset, copies: Copies) -> Iterator[Finding]
             yield Finding(
                 check="patients-across-parts",
                 severity=severity,
-                text=f"{how_many(len(both), 'patient')} {'has' if len(both) == 1 else 'have'} images "
-                f"in both {earlier} and {later} ({(concerned & (side == 0)).sum():,} and "
+                text=f"{how_many(len(both), 'patient')} {'has' if len(both) == 1 else 'have'} "
+                f"images in both {earlier} and {later} ({(concerned & (side == 0)).sum():,} and "
                 f"{(concerned & (side == 1)).sum():,}).",
                 remedy=f"Remove these patients from {earlier}, or give --strict-split, which "
                 "leaves them out.",

@@ -1,4 +1,4 @@
-"""Pairs of images that are alike and yet differ in something: labels, patients, sides of a split."""
+"""Images that are alike and yet differ in something: labels, patients, sides of a split."""
 
 from __future__ import annotations
 

@@ -265,6 +265,9 @@ def describe(dataset: PreparedDataset) -> dict[str, object]:
         "citation": source.citation,
         "homepage": source.homepage,
         "published": source.published,
+        "collection": source.collection or dataset.name,
+        "caution_above": None if type(source).synthetic else source.caution_above,
+        "prevalence": source.prevalence,
         "official_file": type(source).official_file,
         "fingerprint": dataset.fingerprint,
         "notes": [

@@ -100,6 +100,8 @@ def dataset_tables(dataset: PlannedDataset, store: RunStore) -> tuple[dict[str, 
     record = describe(data)
     record["split"] = dataset.plan.description
     record["n_folds"] = len(dataset.plan.splits)
+    earlier = 0 if before is None else before.get("n_folds_by_image", 0)
+    record["n_folds_by_image"] = len(dataset.by_image) or earlier
     record["notes"] = [*record["notes"], *dataset.plan.notes]  # type: ignore[misc]
     images = label_frame(data.labels).assign(group=data.table["group"])
     for split in (*dataset.plan.splits, *dataset.by_image):

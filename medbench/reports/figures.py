@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from medbench.datasets.task import membership
 from medbench.evaluation.intervals import FoldPredictions
 from medbench.evaluation.metrics import auroc, class_aurocs, confusion, decide, scored_classes
+from medbench.reports.assessment import Assessment, DatasetAssessment
+from medbench.reports.critical_difference import draw_critical_difference
 from medbench.reports.drawing import (
     FONT,
     columns_for,
@@ -25,9 +26,9 @@ from medbench.reports.drawing import (
     save,
     shown,
 )
-from medbench.reports.leaderboard import fold_predictions, leaderboard
+from medbench.reports.predictions import by_image
 from medbench.reports.text import format_interval, format_score
-from medbench.store import CellResult, RunResult
+from medbench.store import CellResult
 
 _INCHES_A_CHARACTER = 0.08
 """Width of a character of a tick's label."""
@@ -53,64 +54,72 @@ class _Model:
     """Its finished cells."""
     folds: tuple[FoldPredictions, ...]
     """Their held-out predictions."""
+    sanity: bool
 
 
-def write_figures(run: RunResult, folder: Path, table: pd.DataFrame | None = None) -> list[Path]:
+def write_figures(assessment: Assessment, folder: Path) -> list[Path]:
     """Draw ``figures/DATASET/{scores,roc,confusion,classes,tuning}.png`` below a folder.
 
     A data set without a finished cell has no figures; scores and ROC curves are left out where no
-    model can be scored, the tuning history where no trial is complete. Models stand in the order
-    of the leaderboard.
+    model can be scored, the tuning history where no trial is complete. Rows stand in the order
+    of the leaderboard; sanity rows are in the figures of scores and classes only. Where models
+    can be ranked across data sets, ``figures/critical-difference.png`` shows it.
 
     Args:
-        run: The run.
+        assessment: The run, assessed.
         folder: Where ``figures`` is created.
-        table: The leaderboard of the run where it is at hand already.
 
     Returns:
         The files that were written, by data set.
 
     Raises:
-        StoreError: A file cannot be written, or the run is incomplete.
+        StoreError: A file cannot be written.
     """
     import seaborn as sns
 
-    table = leaderboard(run) if table is None else table
     style = {"font.family": [FONT], "axes.titlesize": 10, "axes.labelsize": 10}
     small = {"xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9}
     written = []
     with sns.axes_style("whitegrid", rc=style | small | {"grid.color": "0.9"}):
-        for dataset in table["dataset"].unique():
-            models = _models(run, str(dataset), table)
-            classes = [shown(name) for name in run.datasets[str(dataset)]["classes"]]
-            for kind, draw in _FIGURES.items():
+        for dataset in assessment.datasets:
+            rows = _models(assessment, dataset)
+            classes = [shown(name) for name in dataset.record["classes"]]
+            real = [row for row in rows if not row.sanity]
+            for kind, (draw, with_sanity) in _FIGURES.items():
+                models = rows if with_sanity else real
                 figure = draw(models, classes) if models else None
                 if figure is not None:
-                    path = folder / "figures" / folder_name(str(dataset)) / f"{kind}.png"
+                    path = folder / "figures" / folder_name(dataset.name) / f"{kind}.png"
                     save(figure, path)
                     written.append(path)
+        if assessment.ranks is not None and assessment.ranks.test is not None:
+            path = folder / "figures" / "critical-difference.png"
+            save(draw_critical_difference(assessment.ranks), path)
+            written.append(path)
     return written
 
 
-def _models(run: RunResult, dataset: str, table: pd.DataFrame) -> list[_Model]:
-    """The models with a finished cell, in the order of the leaderboard."""
-    n_classes = len(run.datasets[dataset]["classes"])
+def _models(assessment: Assessment, dataset: DatasetAssessment) -> list[_Model]:
+    """The models and sanity rows with a finished cell, in the order of the leaderboard."""
     models = []
-    for row in table[table["dataset"] == dataset].to_dict("records"):
+    for row in dataset.rows:
+        if not row.folds or row.fields["kind"] not in ("model", "sanity"):
+            continue
         cells = tuple(
             cell
-            for cell in run.cells
-            if (cell.id.dataset, cell.id.model, cell.status) == (dataset, row["model"], "ok")
+            for cell in assessment.run.cells
+            if (cell.id.dataset, cell.id.model, cell.status) == (dataset.name, row.name, "ok")
+            and not by_image(cell.id.split)
         )
-        if cells:
-            models.append(
-                _Model(
-                    name=shown(row["model"]),
-                    row={str(column): value for column, value in row.items()},
-                    cells=cells,
-                    folds=tuple(fold_predictions(cell, n_classes) for cell in cells),
-                )
+        models.append(
+            _Model(
+                name=shown(row.name),
+                row=row.fields,
+                cells=cells,
+                folds=row.folds,
+                sanity=row.fields["kind"] == "sanity",
             )
+        )
     return models
 
 
@@ -134,8 +143,9 @@ def _draw_scores(models: Sequence[_Model], classes: Sequence[str]) -> Any:
         each = [auroc(fold.labels, fold.probabilities, len(classes)) for fold in model.folds]
         lowest += each
         low, high = row["auroc_low"], row["auroc_high"]  # NaN draws no line
-        axes.plot([low, high], [position] * 2, color=blue, linewidth=3, solid_capstyle="butt")
-        axes.plot(row["auroc"], position, "D", color=blue, markersize=6, zorder=3)
+        color = _FAINT if model.sanity else blue
+        axes.plot([low, high], [position] * 2, color=color, linewidth=3, solid_capstyle="butt")
+        axes.plot(row["auroc"], position, "D", color=color, markersize=6, zorder=3)
         text = format_interval(row["auroc"], low, high)
         beside = axes.get_yaxis_transform()
         axes.text(1.02, position, text, transform=beside, va="center", fontsize=9, color=_INK)
@@ -154,6 +164,8 @@ def _draw_scores(models: Sequence[_Model], classes: Sequence[str]) -> Any:
     ]
     if not several:
         kinds = [("held-out part with 95% interval", kinds[0][1]), kinds[2]]
+    if any(model.sanity for model in scored):
+        kinds.insert(1, ("sanity row", {"color": _FAINT, "marker": "D", "linewidth": 3}))
     legend_below(figure, kinds)
     sns.despine(ax=axes, left=True)
     return figure
@@ -369,13 +381,14 @@ def _history(cell: CellResult) -> tuple[NDArray[np.float64], NDArray[np.bool_]] 
     return np.where(np.isfinite(best), best, np.nan), pruned
 
 
-_FIGURES: Mapping[str, Callable[[Sequence[_Model], Sequence[str]], Any]] = {
-    "scores": _draw_scores,
-    "roc": _draw_roc,
-    "confusion": _draw_confusion,
-    "classes": _draw_classes,
-    "tuning": _draw_tuning,
+_FIGURES: Mapping[str, tuple[Callable[[Sequence[_Model], Sequence[str]], Any], bool]] = {
+    "scores": (_draw_scores, True),
+    "roc": (_draw_roc, False),
+    "confusion": (_draw_confusion, False),
+    "classes": (_draw_classes, True),
+    "tuning": (_draw_tuning, False),
 }
+"""How each is drawn, and whether sanity rows are in it."""
 
 
 def _labelled(model: _Model) -> str:

@@ -46,8 +46,8 @@ def published_rows(dataset: str, record: Mapping[str, Any]) -> list[dict[str, An
         record: Its ``dataset.json``.
 
     Returns:
-        ``dataset``, ``model``, ``status``, ``auroc``, ``n_trials`` (0: not comparable with ours),
-        ``folds`` (empty) and ``note``; every other column is left to be NaN.
+        ``dataset``, ``model``, ``status``, ``kind``, ``auroc``, ``n_trials`` (0: not comparable
+        with ours), ``folds`` (empty) and ``note``; every other column is left to be NaN.
     """
     if not str(record["split"]).startswith(_OFFICIAL):
         return []
@@ -56,6 +56,7 @@ def published_rows(dataset: str, record: Mapping[str, Any]) -> list[dict[str, An
             "dataset": dataset,
             "model": result.method,
             "status": PUBLISHED,
+            "kind": "published",
             "auroc": result.auroc,
             "n_trials": 0,
             "folds": "",

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medbench.datasets.splits import group_folds, joined_groups, outer_splits
+from medbench.datasets.splits import group_folds, image_splits, outer_splits
 from medbench.errors import ProtocolError
 
 
@@ -85,27 +85,6 @@ def test_an_image_without_a_part_is_refused():
         outer([0, 1, 0, 1, 0], range(5), ["train", "train", "test", "test", ""])
 
 
-def test_identical_pixels_and_equal_names_join_groups():
-    groups = joined_groups(["p1", "p1", "p2", "", ""], ["h1", "h2", "h2", "h3", "h4"])
-    assert groups.tolist() == [0, 0, 0, 1, 2]
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["", "a", "b", "c"]), st.integers(0, 8)), min_size=1, max_size=30
-    )
-)
-def test_joined_groups_are_connected_components(rows):
-    names, hashes = [n for n, _ in rows], [str(h) for _, h in rows]
-    groups = joined_groups(names, hashes)
-    for i in range(len(rows)):
-        for j in range(len(rows)):
-            if hashes[i] == hashes[j] or (names[i] and names[i] == names[j]):
-                assert groups[i] == groups[j]
-    lone = [i for i, (n, h) in enumerate(rows) if not n and hashes.count(str(h)) == 1]
-    assert len({groups[i] for i in lone}) == len(lone)
-
-
 def test_a_strict_split_leaves_crossing_images_out_of_the_training_side():
     official = np.array(["train"] * 4 + ["val"] * 2 + ["test"] * 2)
     groups = np.array([0, 1, 2, 4, 4, 5, 0, 7])
@@ -145,3 +124,28 @@ def test_an_official_split_is_repeated_with_the_same_images_under_other_names():
     assert [split.name for split in plan.splits] == ["official", "official-r1", "official-r2"]
     assert [split.repeat for split in plan.splits] == [0, 1, 2]
     assert all((split.held_out == plan.splits[0].held_out).all() for split in plan.splits)
+
+
+def test_folds_by_image_may_put_one_patient_on_both_sides_where_folds_by_group_never_do():
+    labels, groups = np.repeat([0, 1], 30), np.repeat(np.arange(20), 3)
+    whole = outer(labels, groups).splits
+    single = image_splits(labels, folds=5, repeats=2, seed=0, n_classes=2)
+
+    def shared(split):
+        return set(groups[split.development]) & set(groups[split.held_out])
+
+    assert not any(shared(split) for split in whole)
+    assert all(shared(split) for split in single)
+    assert [split.name for split in single][4:6] == ["by-image-r0f4", "by-image-r1f0"]
+    assert [split.repeat for split in single] == [0] * 5 + [1] * 5
+    assert all(split.by_image for split in single)
+    assert not any(split.by_image for split in whole)
+    for repeat in (0, 1):
+        held_out = [split.held_out for split in single if split.repeat == repeat]
+        assert sorted(np.concatenate(held_out)) == list(range(60))
+        assert all(set(labels[part]) == {0, 1} for part in held_out)
+
+
+def test_a_class_of_one_image_cannot_be_split_by_image_either():
+    with pytest.raises(ProtocolError, match="fewer than two groups"):
+        image_splits(np.array([0, 0, 0, 1]), folds=2, repeats=1, seed=0, n_classes=2)

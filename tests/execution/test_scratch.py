@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medbench.datasets.splits import OuterSplit
+from medbench.datasets.splits import OuterSplit, SplitPlan
+from medbench.execution.plan import PlannedDataset
 from medbench.execution.scratch import Scratch
 from medbench.store import CellId
 
@@ -26,7 +27,7 @@ def cell(model: str, split: str = "r0f0"):
     )
     return SimpleNamespace(
         id=CellId(dataset="set", model=model, split=split),
-        dataset=SimpleNamespace(data=data),
+        dataset=PlannedDataset(data=data, plan=SplitPlan(splits=(part,), description="", notes=())),
         split=part,
     )
 

@@ -61,3 +61,18 @@ def test_features_paid_before_an_interruption_are_not_charged_again(tmp_path):
 
 def test_time_before_an_interruption_is_carried_over():
     assert Clock(FeatureCache(None), spent_before=30.0).seconds >= 30
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [*BUDGETS.values(), Budget(trials=4, seconds=None), Budget(trials=None, seconds=0.5)],
+    ids=str,
+)
+def test_a_budget_is_read_back_as_it_was_written(budget):
+    assert Budget.parse(str(budget)) == budget
+
+
+@pytest.mark.parametrize("text", ["", "many", "0 trials", "3 trials / soon s", "-1 s"])
+def test_a_text_that_is_no_budget_is_refused(text):
+    with pytest.raises(ConfigurationError, match="is no budget, such as 20 trials / 120 s"):
+        Budget.parse(text)

@@ -38,6 +38,14 @@ class Source(BaseModel, ABC):
     """``auto`` looks at a sample of the images."""
     task: Literal["multi-class", "ordinal"] = "multi-class"
     """``ordinal`` where the classes stand in rising order."""
+    collection: str = ""
+    """Where the images were gathered; sets of one collection count once across data sets. The
+    name of the data set where nothing is said."""
+    caution_above: float | None = Field(default=0.97, gt=0.5, le=1)
+    """A test AUROC above this carries a caution; null where such scores are normal."""
+    prevalence: float | None = Field(default=None, gt=0, lt=1)
+    """Share of positives where a binary classifier would be used, for its predictive values; that
+    of the held-out images where nothing is said."""
     published: str = ""
     """The set of published results that stands beside ours where the official split is used."""
 

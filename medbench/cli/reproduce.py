@@ -1,0 +1,222 @@
+"""Run the cells of a finished run again and say whether they give the same predictions."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medbench.cli.options import add_catalog, add_plugin, whole
+
+if TYPE_CHECKING:
+    from medbench.execution.local import Watcher
+    from medbench.execution.plan import Place, PlannedCell
+    from medbench.store import CellId, CellResult, RunResult, RunStore
+
+_SAME = 1e-6
+"""Largest difference of probabilities that are the same but for their last bits."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``reproduce``."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("--datasets", nargs="+", metavar="NAME", help="only these data sets")
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="only these models")
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="the folder, if the run was given one"
+    )
+    parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="cells at a time")
+    parser.add_argument(
+        "--threads", type=whole(1), metavar="N", help="of each cell (default: as in the run)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="keep the new run here (default: nowhere)"
+    )
+    parser.add_argument(
+        "--weights-dir", type=Path, metavar="FOLDER", help="where pretrained weights are"
+    )
+    add_catalog(parser)
+    add_plugin(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """0 if every cell gave the same predictions; 1 if an input or a prediction differs."""
+    from medbench.cli.progress import make_console, make_watcher
+    from medbench.execution.environment import describe_environment
+    from medbench.execution.local import run_cells
+    from medbench.store import RunStore
+
+    run = RunStore(options.run).read()
+    wanted = _wanted(run, options.datasets, options.models)
+    place = _place(options, run)
+    console = make_console()
+    with make_watcher(console) as watcher, _folder(options.out) as folder:
+        cells = _plan(options, run, place, wanted, watcher)
+        if _say_what_differs(cells, wanted, watcher):
+            return 1
+        store = RunStore(folder)
+        with store.lock():
+            store.begin(cells[0].settings.as_record())
+            store.write_environment(describe_environment(place.threads, place.jobs))
+            run_cells(cells, store, place, watcher)
+        same = [_say_whether_same(wanted[cell.id], store, watcher) for cell in cells]
+        watcher.say(f"{sum(same)} of {len(same)} cells gave the same predictions.")
+    return 0 if all(same) else 1
+
+
+@contextlib.contextmanager
+def _folder(out: Path | None) -> Iterator[Path]:
+    if out is not None:
+        yield out
+        return
+    with tempfile.TemporaryDirectory(prefix="medbench-") as name:
+        yield Path(name) / "run"
+
+
+def _wanted(
+    run: RunResult, datasets: Sequence[str] | None, models: Sequence[str] | None
+) -> dict[CellId, CellResult]:
+    """The finished cells to repeat.
+
+    Raises:
+        StoreError: There are none.
+    """
+    from medbench.errors import StoreError
+
+    found = {
+        cell.id: cell
+        for cell in run.cells
+        if cell.status == "ok"
+        and (datasets is None or cell.id.dataset in datasets)
+        and (models is None or cell.id.model in models)
+    }
+    if not found:
+        there = sorted({f"{cell.id.dataset} x {cell.id.model}" for cell in run.cells})
+        raise StoreError(
+            f"{run.folder}: has no finished cell of what is asked for. "
+            f"It has {', '.join(there) or 'none at all'}."
+        )
+    return found
+
+
+def _place(options: argparse.Namespace, run: RunResult) -> Place:
+    from medbench.cache import cache_folder
+    from medbench.execution.environment import available_threads
+    from medbench.execution.plan import Place
+
+    return Place(
+        cache=cache_folder(),
+        threads=options.threads or run.environment.get("threads") or available_threads(),
+        jobs=options.jobs,
+        plugins=tuple(plugin.expanduser().resolve() for plugin in options.plugin),
+        weights_dir=options.weights_dir,
+        skip_unreadable=True,
+    )
+
+
+def _plan(
+    options: argparse.Namespace,
+    run: RunResult,
+    place: Place,
+    wanted: dict[CellId, CellResult],
+    watcher: Watcher,
+) -> list[PlannedCell]:
+    """The cells of the run, planned again with what is here now."""
+    from medbench import registry
+    from medbench.datasets.catalog import load_catalog
+    from medbench.errors import StoreError
+    from medbench.execution.plan import Settings, plan_cells, plan_datasets
+    from medbench.reports.predictions import by_image
+
+    for plugin in options.plugin:
+        registry.load_plugin(plugin)
+    catalog = load_catalog(
+        data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
+    )
+    settings = Settings.from_record(run.configuration)
+    ids = [cell.id for cell in wanted.values()]
+    inflated = list(dict.fromkeys(one.model for one in ids if by_image(one.split)))
+    datasets = plan_datasets(
+        list(dict.fromkeys(one.dataset for one in ids)),
+        catalog,
+        settings,
+        place,
+        by_image=bool(inflated),
+    )
+    models = list(dict.fromkeys(one.model for one in ids))
+    planned = plan_cells(datasets, models, settings, place, watcher.say, inflated=inflated)
+    cells = [cell for cell in planned if cell.id in wanted]
+    if len(cells) < len(wanted):
+        lacking = sorted(str(one) for one in wanted.keys() - {cell.id for cell in cells})
+        raise StoreError(
+            f"{run.folder}: {len(lacking)} of its cells cannot be planned here ({lacking[0]}): the "
+            "data set is divided otherwise now."
+        )
+    return cells
+
+
+def _say_what_differs(
+    cells: Sequence[PlannedCell], wanted: dict[CellId, CellResult], watcher: Watcher
+) -> bool:
+    """Name the inputs that are not as they were; whether there are any."""
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        before = wanted[cell.id].key_parts
+        for name, now in cell.key_parts.items():
+            then = before.get(name)
+            if then == now:
+                continue
+            if isinstance(then, dict) and isinstance(now, dict):
+                for one in sorted({*then, *now}):
+                    if then.get(one) != now.get(one):
+                        text = f"{name}: {one} was {then.get(one)}, is {now.get(one)}"
+                        found.setdefault(text, []).append(str(cell.id))
+            else:
+                found.setdefault(f"{name}: was {then}, is {now}", []).append(str(cell.id))
+    for text, of_cells in found.items():
+        watcher.say(f"differs for {len(of_cells)} of {len(cells)} cells: {text}")
+    if found:
+        watcher.say(
+            "With other inputs the predictions need not be the same, so nothing was run. To see "
+            "what they make of the scores, run again into another folder and use compare."
+        )
+    return bool(found)
+
+
+def _say_whether_same(before: CellResult, store: RunStore, watcher: Watcher) -> bool:
+    """Whether a repeated cell gave the same predictions; if not, say what it may be due to."""
+    after = store.read_cell(before.id)
+    if after is None or after.predictions is None or before.predictions is None:
+        reason = "did not finish" if after is None else f"{after.status}: {after.reason}"
+        watcher.say(f"{before.id}: {reason}")
+        return False
+    columns = [name for name in before.predictions if str(name).startswith("p")]
+    difference = float(
+        (before.predictions[columns] - after.predictions[columns]).abs().to_numpy().max()
+    )
+    if difference <= _SAME:
+        return True
+    watcher.say(
+        f"{before.id}: probabilities differ by up to {difference:.2g}: {_because(before, after)}"
+    )
+    return False
+
+
+def _because(before: CellResult, after: CellResult) -> str:
+    """The first input outside the key in which two equal cells differ."""
+    if len(before.trials) != len(after.trials):
+        return (
+            f"the search had {len(before.trials)} trials then and {len(after.trials)} now, as a "
+            "budget of seconds holds what the machine can do in it (--trials alone repeats)"
+        )
+    for then, now in zip(before.trials, after.trials, strict=True):
+        if then["params"] != now["params"] or then["state"] != now["state"]:
+            return f"trial {then['number']} was another or ended otherwise, as seconds decide it"
+    for name in ("device", "threads", "backend"):
+        if before.record.get(name) != after.record.get(name):
+            return f"{name} was {before.record.get(name)}, is {after.record.get(name)}"
+    return "no recorded input differs, so the model does not repeat under one seed"

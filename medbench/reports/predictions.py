@@ -1,0 +1,59 @@
+"""The held-out predictions of a cell, as metrics and intervals take them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from medbench.datasets.task import label_columns, labels_in
+from medbench.errors import StoreError
+from medbench.evaluation.calibration import Calibration
+from medbench.evaluation.intervals import FoldPredictions
+from medbench.store import CellResult
+
+_SPLIT = re.compile(r"(by-image-)?(?:official-)?r(\d+)(?:f\d+)?")
+
+
+def by_image(split: str) -> bool:
+    """Whether a split divided single images, whatever their patient."""
+    match = _SPLIT.fullmatch(split)
+    return bool(match and match[1])
+
+
+def fold_predictions(
+    cell: CellResult, record: Mapping[str, Any], *, calibrated: bool = True
+) -> FoldPredictions:
+    """The held-out predictions of a finished cell.
+
+    Args:
+        cell: The cell.
+        record: ``dataset.json`` of its data set.
+        calibrated: Whether the cell's temperature is applied.
+
+    Raises:
+        StoreError: The cell has no predictions, or not the columns that its classes need.
+    """
+    n_classes = len(record["classes"])
+    needed = ["group", *(f"p{k}" for k in range(n_classes))]
+    frame = cell.predictions
+    labels = [] if frame is None else label_columns(frame.columns)
+    if frame is None or not set(needed) <= set(frame.columns) or len(labels) not in (1, n_classes):
+        raise StoreError(
+            f"cell {cell.id}: predictions.parquet must have the columns label (or label0, label1, "
+            f"... of a multi-label task), {', '.join(needed)}."
+        )
+    probabilities = frame[needed[1:]].to_numpy(np.float64)
+    if calibrated:
+        calibration = Calibration.from_record(cell.record.get("calibration"))
+        several = record["task"] == "multi-label"
+        probabilities = calibration.apply(probabilities, multi_label=several)
+    repeat = _SPLIT.fullmatch(cell.id.split)
+    return FoldPredictions(
+        labels=labels_in(frame),
+        probabilities=probabilities,
+        groups=frame["group"].to_numpy(),
+        repeat=int(repeat[2]) if repeat else 0,
+    )

@@ -1,0 +1,215 @@
+"""The rows of a leaderboard: one model on one data set, scored from its stored predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.errors import ProtocolError
+from medbench.evaluation.intervals import (
+    FoldPredictions,
+    Interval,
+    Resampling,
+    auroc_replicates,
+    fold_auroc_interval,
+)
+from medbench.evaluation.scores import class_scores, fold_scores
+from medbench.reports.predictions import fold_predictions
+from medbench.reports.text import plain
+from medbench.store import CellResult
+
+Kind = Literal["model", "sanity", "split by image", "published"]
+
+COLUMNS = (
+    "dataset",
+    "model",
+    "status",
+    "auroc",
+    "auroc_low",
+    "auroc_high",
+    "auroc_fold_sd",
+    "balanced_accuracy",
+    "inner_score",
+    "above_majority",
+    "behind_leader",
+    "behind_leader_low",
+    "behind_leader_high",
+    "p_holm",
+    "seconds",
+    "size_mb",
+    "n_trials",
+    "folds",
+    "kind",
+    "standing",
+    "note",
+)
+"""Columns of the leaderboard. There is no rank: ``standing`` says ``leader``, ``tied`` (cannot be
+told from the leader) or ``behind``, and nothing where nothing was compared."""
+NUMBERS = COLUMNS[3:16]
+PROBABILITY_SCORES = ("brier", "log_loss", "ece")
+"""Scores that calibration is meant to improve, so they are given before and after."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model on one data set."""
+
+    fields: dict[str, Any]
+    """By ``COLUMNS``; what is not known is NaN."""
+    folds: tuple[FoldPredictions, ...] = ()
+    """Calibrated held-out predictions of the finished cells."""
+    interval: Interval | None = None
+    """None where nothing could be scored."""
+    drawn: NDArray[np.float64] | None = None
+    """See ``auroc_replicates``; None where there is no interval."""
+    scores: Mapping[str, float]
+    """Every score of ``medbench.evaluation.scores``, averaged over the folds; NaN where it is
+    undefined in one of them."""
+    uncalibrated: Mapping[str, float]
+    """``PROBABILITY_SCORES`` of the probabilities as the model gave them."""
+    costs: Mapping[str, float]
+    """CPU seconds, latency, throughput and peak memory; NaN where they were not recorded."""
+    class_scores: Mapping[str, NDArray[np.float64]]
+    """Scores of each class, averaged over the folds, shape (n_classes,) each."""
+    not_calibrated: tuple[str, ...] = ()
+    """Why probabilities are as the model gave them, each reason once."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return str(self.fields["model"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every fold is finished and scored, so that it may be compared."""
+        return self.fields["status"] == "ok" and not math.isnan(self.fields["auroc"])
+
+
+def make_row(
+    cells: Sequence[CellResult], record: Mapping[str, Any], expected: int, kind: Kind
+) -> Row:
+    """A row but for what needs other rows.
+
+    Args:
+        cells: The cells of one model, in the order of their splits.
+        record: ``dataset.json``.
+        expected: How many cells there will be.
+        kind: What kind of row it is.
+    """
+    finished = [cell for cell in cells if cell.status == "ok"]
+    if finished:
+        status = "ok" if len(finished) == expected else "partial"
+    else:
+        status = "failed" if any(cell.status == "failed" for cell in cells) else "skipped"
+    seconds = [(cell.record.get("seconds") or {}).get("total") for cell in cells]
+    sizes = [cell.record.get("size_bytes") for cell in finished]
+    fields: dict[str, Any] = {
+        **dict.fromkeys(COLUMNS, math.nan),
+        "dataset": cells[0].id.dataset,
+        "model": cells[0].id.model,
+        "status": status,
+        "kind": kind,
+        "standing": "",
+        "inner_score": _mean([cell.record.get("inner_score") for cell in finished]),
+        "seconds": _mean(seconds) * sum(value is not None for value in seconds),
+        "size_mb": _mean(sizes) / 1e6,
+        "n_trials": sum(cell.record.get("n_trials") or 0 for cell in cells),
+        "folds": f"{len(finished)}/{expected}",
+    }
+    notes = _notes(cells, status, expected)
+    scored: dict[str, Any] = {"scores": {}, "uncalibrated": {}, "class_scores": {}}
+    if finished:
+        try:
+            scored = _scored(finished, record)
+        except ProtocolError as error:
+            notes.append(f"not scored: {error}")
+    if interval := scored.get("interval"):
+        each = scored.pop("each")
+        fields["auroc"] = interval.estimate
+        fields["auroc_low"] = math.nan if interval.low is None else interval.low
+        fields["auroc_high"] = math.nan if interval.high is None else interval.high
+        fields["auroc_fold_sd"] = float(np.std(each, ddof=1)) if len(each) > 1 else math.nan
+        fields["balanced_accuracy"] = scored["scores"]["balanced_accuracy"]
+        notes += [text for text in (interval.reason, interval.warning) if text]
+    fields["note"] = "; ".join(plain(note) for note in notes)
+    return Row(fields=fields, costs=_costs(finished), **scored)
+
+
+def _scored(cells: Sequence[CellResult], record: Mapping[str, Any]) -> dict[str, Any]:
+    """What is computed from the predictions of finished cells.
+
+    Raises:
+        ProtocolError: A fold cannot be scored.
+    """
+    kind, n_classes = record["task"], len(record["classes"])
+    folds = tuple(fold_predictions(cell, record) for cell in cells)
+    plan = Resampling(folds, n_classes)
+    drawn = None if plan.obstacle else auroc_replicates(folds, n_classes, plan=plan)
+    interval = fold_auroc_interval(folds, n_classes, drawn=drawn)
+    prevalence = record.get("prevalence") if kind == "binary" else None
+    each, before, classes = [], [], []
+    for cell, fold in zip(cells, folds, strict=True):
+        threshold = cell.record.get("threshold")
+        how: dict[str, Any] = {"kind": kind, "threshold": threshold}
+        each.append(fold_scores(fold.labels, fold.probabilities, prevalence=prevalence, **how))
+        classes.append(class_scores(fold.labels, fold.probabilities, **how))
+        raw = fold_predictions(cell, record, calibrated=False)
+        before.append(fold_scores(raw.labels, raw.probabilities, **how))
+    reasons = [(cell.record.get("calibration") or {}).get("reason", "") for cell in cells]
+    return {
+        "folds": folds,
+        "interval": interval,
+        "drawn": drawn,
+        "each": [scores["auroc"] for scores in each],
+        "scores": {name: float(np.mean([scores[name] for scores in each])) for name in each[0]},
+        "uncalibrated": {
+            name: float(np.mean([scores[name] for scores in before])) for name in PROBABILITY_SCORES
+        },
+        "class_scores": {
+            name: np.mean([scores[name] for scores in classes], axis=0) for name in classes[0]
+        },
+        "not_calibrated": tuple(dict.fromkeys(reason for reason in reasons if reason)),
+    }
+
+
+def _costs(cells: Sequence[CellResult]) -> dict[str, float]:
+    """What the finished cells cost beyond the seconds of the leaderboard, averaged over them."""
+    return {
+        "cpu_seconds": _mean(
+            [sum(cell.record.get("cpu_seconds", {}).values()) or None for cell in cells]
+        ),
+        "latency_ms": 1e3 * _mean([cell.record.get("latency_seconds") for cell in cells]),
+        "images_per_second": _mean([cell.record.get("images_per_second") for cell in cells]),
+        "peak_memory_mb": _mean([cell.record.get("peak_memory_bytes") for cell in cells]) / 1e6,
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    known = [float(value) for value in values if value is not None]
+    return fmean(known) if known else math.nan
+
+
+def _notes(cells: Sequence[CellResult], status: str, expected: int) -> list[str]:
+    """What a reader must know of a row: notes of its cells, missing folds, reasons of failure."""
+    notes = list(dict.fromkeys(str(cell.record.get("note") or "") for cell in cells))
+    if status == "partial":
+        finished = sum(cell.status == "ok" for cell in cells)
+        notes.append(
+            f"scores are over {finished} of {expected} folds and compare with no other row"
+        )
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        if cell.status != "ok":
+            because = (cell.status, cell.reason or "no reason was recorded")
+            reasons.setdefault(because, []).append(cell.id.split)
+    for (what, why), splits in reasons.items():
+        notes.append(why if len(splits) == expected else f"{', '.join(splits)} {what}: {why}")
+    if len(cells) < expected:
+        notes.append(f"{expected - len(cells)} of {expected} folds have not run")
+    return [note for note in notes if note]

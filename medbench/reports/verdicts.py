@@ -1,0 +1,196 @@
+"""What the numbers of a data set amount to, in sentences that a reader cannot overlook."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from medbench.evaluation.comparisons import Difference
+from medbench.evaluation.ranks import RanksAcross
+from medbench.reports.assessment import SHORTCUT_BOUND, DatasetAssessment, Probe
+from medbench.reports.text import format_interval, format_score
+
+_SEEN = {
+    "file-properties": "file-properties (width, height, mode and file size, not one pixel)",
+    "intensity": "intensity (how bright, not where)",
+    "border": "border (the outer tenth: markers, collimation, padding)",
+    "thumbnail": "thumbnail (8 x 8 pixels)",
+}
+"""What each built-in probe looks at."""
+_LISTED = 3
+"""Models or findings named in a sentence; more are counted."""
+
+
+def verdicts(dataset: DatasetAssessment) -> list[str]:
+    """Sentences on a data set, the gravest first; names in them are as stored.
+
+    They say what the audit found, whether the labels can be had without looking, which models
+    can be told apart and by how much, and what keeps the figures from meaning more.
+    """
+    return [
+        *_audit(dataset),
+        *_shortcut(dataset),
+        *_caution(dataset),
+        *_ranking(dataset),
+        *_inflation(dataset),
+        *_calibration(dataset),
+    ]
+
+
+def across_verdict(ranks: RanksAcross) -> str:
+    """What can be said of models across data sets, in a sentence or two."""
+    order = ", ".join(
+        f"{rank.model} {rank.mean_rank:.1f}"
+        + (f" ({rank.low:.1f} to {rank.high:.1f})" if rank.low is not None else "")
+        for rank in ranks.ranks
+    )
+    words = (
+        f"Mean rank over {ranks.n_datasets} data sets of {ranks.n_sources} "
+        f"collection{'s' * (ranks.n_sources != 1)}, with 95% interval: {order}."
+    )
+    if ranks.left_out:
+        words += f" Not on every data set, so not ranked: {', '.join(ranks.left_out)}."
+    if ranks.test is None:
+        return f"{words} No model is called better across data sets: {ranks.reason}."
+    if ranks.test.p >= 0.05:
+        return f"{words} Friedman's test finds no difference (p = {ranks.test.p:.2g})."
+    return (
+        f"{words} Friedman's test: p = {ranks.test.p:.2g}; mean ranks that differ by less than "
+        f"{ranks.test.critical_difference:.2f} (Nemenyi) cannot be told apart."
+    )
+
+
+def _audit(dataset: DatasetAssessment) -> Iterator[str]:
+    findings = dataset.audit["findings"] if dataset.audit else []
+    for finding in findings:
+        if finding["severity"] == "serious":
+            yield f"Serious finding of the audit: {finding['text']}"
+    counts = Counter(finding["severity"] for finding in findings)
+    if counts["warning"]:
+        yield f"Warning of the audit: {_texts(findings, 'warning')}"
+
+
+def _texts(findings: Sequence[dict[str, str]], severity: str) -> str:
+    texts = [finding["text"] for finding in findings if finding["severity"] == severity]
+    more = f" And {len(texts) - _LISTED} more." if len(texts) > _LISTED else ""
+    return " ".join(texts[:_LISTED]) + more
+
+
+def _shortcut(dataset: DatasetAssessment) -> Iterator[str]:
+    alarming = [probe for probe in dataset.probes if probe.alarming]
+    if not alarming:
+        return
+    high = [probe for probe in alarming if probe.above_bound]
+    words = "Shortcut risk: labels can be had without looking at what the images show."
+    if high:
+        words += (
+            f" AUROC from {'; '.join(f'{_seen(probe)} {_auroc(probe)}' for probe in high)}; "
+            f"an interval above {format_score(SHORTCUT_BOUND)} is reason for doubt."
+        )
+    like = [probe for probe in alarming if probe.like_leader]
+    if like and dataset.comparison is not None:
+        each = "; ".join(
+            f"{probe.row.name} ({difference_words(probe.behind, corrected=False)})"
+            for probe in like
+            if probe.behind is not None
+        )
+        words += f" The leader ({dataset.comparison.leader}) cannot be told from {each}."
+    yield words
+
+
+def _seen(probe: Probe) -> str:
+    return _SEEN.get(probe.row.name, probe.row.name)
+
+
+def _auroc(probe: Probe) -> str:
+    fields = probe.row.fields
+    return format_interval(fields["auroc"], fields["auroc_low"], fields["auroc_high"])
+
+
+def _caution(dataset: DatasetAssessment) -> Iterator[str]:
+    bound = dataset.record.get("caution_above")
+    if bound is None:
+        return
+    above = [
+        row.name
+        for row in dataset.rows
+        if row.fields["kind"] == "model" and row.complete and row.fields["auroc"] > bound
+    ]
+    if above:
+        yield (
+            f"Caution: {_listed(above)} score{'s' * (len(above) == 1)} above "
+            f"{format_score(bound)}. On a diagnosis so high an AUROC is more often a leak or a "
+            "shortcut than a discovery: look at the sanity rows, the audit, and images of another "
+            "hospital."
+        )
+
+
+def _ranking(dataset: DatasetAssessment) -> Iterator[str]:
+    comparison = dataset.comparison
+    if comparison is None:
+        return
+    if comparison.reason:
+        yield f"Models cannot be compared: {comparison.reason}."
+        return
+    leader = comparison.leader
+    behind = [each for each in comparison.differences if each.separated]
+    tied = [each for each in comparison.differences if not each.separated]
+    if tied and not behind:
+        limit = comparison.smallest_visible
+        seen = "" if limit is None else f": the smallest difference it could show is {_size(limit)}"
+        yield f"This test set cannot rank these models{seen}."
+    yield from _each(f"The leader ({leader}) cannot be told from", tied)
+    yield from _each(f"{leader} is ahead of", behind)
+    if comparison.differences and comparison.warning:
+        yield f"How far intervals can be trusted: {comparison.warning}."
+
+
+def _each(words: str, differences: Sequence[Difference]) -> Iterator[str]:
+    """A sentence with the first few rivals and their differences."""
+    if not differences:
+        return
+    named = "; ".join(f"{one.rival} ({difference_words(one)})" for one in differences[:_LISTED])
+    more = f"; and {len(differences) - _LISTED} more" if len(differences) > _LISTED else ""
+    yield f"{words} {named}{more}."
+
+
+def difference_words(each: Difference, *, corrected: bool = True) -> str:
+    """A difference with its interval, for a bracket."""
+    low = each.corrected_low if corrected else each.low
+    high = each.corrected_high if corrected else each.high
+    return f"difference {_size(each.difference)}, 95% CI {_size(low)} to {_size(high)}"
+
+
+def _size(value: float) -> str:
+    return format_score(value)
+
+
+def _inflation(dataset: DatasetAssessment) -> Iterator[str]:
+    for row in dataset.rows:
+        if row.fields["kind"] != "split by image" or not row.complete:
+            continue
+        honest = dataset.row(row.name) or dataset.row(row.name, "sanity")
+        if honest is not None:
+            gained = row.fields["auroc"] - honest.fields["auroc"]
+            yield (
+                f"{row.name} scores {format_score(row.fields['auroc'])} where images are split one "
+                f"by one, and {format_score(honest.fields['auroc'])} where patients and copies are "
+                f"kept together: {'leaks add' if gained > 0 else 'the difference is'} "
+                f"{_size(gained)}."
+            )
+
+
+def _calibration(dataset: DatasetAssessment) -> Iterator[str]:
+    reasons = dict.fromkeys(
+        reason
+        for row in dataset.rows
+        if row.fields["kind"] == "model"
+        for reason in row.not_calibrated
+    )
+    if reasons:
+        yield f"Probabilities are {next(iter(reasons))}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_LISTED])
+    return f"{shown} and {len(names) - _LISTED} more" if len(names) > _LISTED else shown
