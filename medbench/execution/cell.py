@@ -83,7 +83,7 @@ class Cell:
     """A cell between its two phases, ``fit`` and ``predict``."""
 
     def __init__(self, spec: CellSpec, announce: Announce) -> None:
-        self._firewall = Firewall(spec.closed, (spec.development, spec.folder, spec.features))
+        self._firewall = Firewall(spec.closed, _open_places(spec))
         for plugin in spec.plugins:
             registry.load_plugin(Path(plugin))
         self._spec = spec
@@ -332,6 +332,13 @@ def _peak_memory() -> int | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _open_places(spec: CellSpec) -> list[str]:
+    """What a cell reads by itself, which may lie beside what is closed."""
+    places = [spec.development, spec.folder, spec.features, *spec.plugins]
+    places += [str(Path(plugin).parent / "__pycache__") for plugin in spec.plugins]
+    return places if spec.weights_path is None else [*places, spec.weights_path]
 
 
 def _keras_device() -> str:

@@ -127,6 +127,8 @@ class _Runner:
         }
         if model.skip is not None:
             return record
+        # of a start that was killed at its very end; the cell's folder is open to the family
+        (folder / "predictions.parquet").unlink(missing_ok=True)
         try:
             with self.scratch.development(cell) as development:
                 fitted, predicted, probabilities = self._talk(cell, development)
@@ -227,14 +229,14 @@ def _predictions(cell: PlannedCell, probabilities: Any) -> pd.DataFrame:
 
 
 def _spec(cell: PlannedCell, place: Place, run: Path, development: Path, folder: Path) -> CellSpec:
-    weights, settings = cell.model.weights, cell.settings
+    weights, settings, data = cell.model.weights, cell.settings, cell.dataset.data
     return CellSpec(
         model=cell.model.name,
         tuner=cell.model.tuner,
         plugins=tuple(str(plugin) for plugin in place.plugins),
-        classes=cell.dataset.data.task.classes,
-        image_shape=cell.dataset.data.task.image_shape,
-        kind=cell.dataset.data.task.kind,
+        classes=data.task.classes,
+        image_shape=data.task.image_shape,
+        kind=data.task.kind,
         trials=settings.budget.trials,
         seconds=settings.budget.seconds,
         inner_folds=settings.inner_folds,
@@ -248,5 +250,5 @@ def _spec(cell: PlannedCell, place: Place, run: Path, development: Path, folder:
         weights_path=str(weights.path) if weights and weights.path else None,
         weights_sha256=weights.sha256 if weights else None,
         weights_note=weights.note if weights else None,
-        closed=tuple(closed_places(run, place.cache, cell.dataset.data.source.reads())),
+        closed=tuple(closed_places(run, place.cache, data.source.reads(), data.table["origin"])),
     )

@@ -262,7 +262,8 @@ def _decisions_table(dataset: DatasetAssessment) -> Iterator[str]:
     if not rows:
         return
     shown = _SHOWN_SCORES[dataset.record["task"]]
-    titles = [METRICS[name].name.capitalize() for name in (*shown, *PROBABILITY_SCORES)]
+    named = [METRICS[name].name for name in (*shown, *PROBABILITY_SCORES)]
+    titles = [name[0].upper() + name[1:] for name in named]
     yield f"\n| Model | {' | '.join(titles)} | Latency | Images a second |"
     yield f"|---|{'---:|' * (len(titles) + 2)}"
     for row in rows:
@@ -348,7 +349,7 @@ def _print_dataset(dataset: DatasetAssessment, console: Console) -> None:
     # Text, unlike str, is printed without looking for markup in the names
     console.print(Text(plain(f"{record['title']} ({dataset.name})"), style="bold"))
     console.print(Text(plain(describe_dataset(record)), style="dim"))
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     grid.add_column("model", overflow="fold", min_width=8)
     grid.add_column(Text("AUROC [95% CI]"), no_wrap=True)
     more = ("bal. acc.", "inner", "time", "size") if console.width >= _FULL_WIDTH else ()

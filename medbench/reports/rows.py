@@ -124,9 +124,10 @@ def make_row(
     }
     notes = _notes(cells, status, expected)
     scored: dict[str, Any] = {"scores": {}, "uncalibrated": {}, "class_scores": {}}
+    folds = tuple(fold_predictions(cell, record) for cell in finished)
     if finished:
         try:
-            scored = _scored(finished, record)
+            scored = _scored(finished, folds, record)
         except ProtocolError as error:
             notes.append(f"not scored: {error}")
     if interval := scored.get("interval"):
@@ -138,17 +139,18 @@ def make_row(
         fields["balanced_accuracy"] = scored["scores"]["balanced_accuracy"]
         notes += [text for text in (interval.reason, interval.warning) if text]
     fields["note"] = "; ".join(plain(note) for note in notes)
-    return Row(fields=fields, costs=_costs(finished), **scored)
+    return Row(fields=fields, folds=folds, costs=_costs(finished), **scored)
 
 
-def _scored(cells: Sequence[CellResult], record: Mapping[str, Any]) -> dict[str, Any]:
+def _scored(
+    cells: Sequence[CellResult], folds: Sequence[FoldPredictions], record: Mapping[str, Any]
+) -> dict[str, Any]:
     """What is computed from the predictions of finished cells.
 
     Raises:
         ProtocolError: A fold cannot be scored.
     """
     kind, n_classes = record["task"], len(record["classes"])
-    folds = tuple(fold_predictions(cell, record) for cell in cells)
     plan = Resampling(folds, n_classes)
     drawn = None if plan.obstacle else auroc_replicates(folds, n_classes, plan=plan)
     interval = fold_auroc_interval(folds, n_classes, drawn=drawn)
@@ -163,7 +165,6 @@ def _scored(cells: Sequence[CellResult], record: Mapping[str, Any]) -> dict[str,
         before.append(fold_scores(raw.labels, raw.probabilities, **how))
     reasons = [(cell.record.get("calibration") or {}).get("reason", "") for cell in cells]
     return {
-        "folds": folds,
         "interval": interval,
         "drawn": drawn,
         "each": [scores["auroc"] for scores in each],

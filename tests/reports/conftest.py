@@ -10,6 +10,7 @@ import pytest
 from medbench.store import CellId, CellResult, RunResult
 
 SECONDS_OF_A_CELL = 24.0
+SANITY = ("majority", "file-properties", "intensity", "border", "thumbnail")
 
 
 class RunFactory:
@@ -17,6 +18,7 @@ class RunFactory:
 
     def __init__(self) -> None:
         self.datasets = {}
+        self.audits = {}
         self.cells = []
 
     def dataset(self, name="phantoms", classes=("benign", "malignant"), n_folds=3, **fields):
@@ -37,18 +39,27 @@ class RunFactory:
             "homepage": "",
             "synthetic": True,
             "fingerprint": "0" * 64,
+            "collection": name,
+            "caution_above": 0.97,
             **fields,
         }
 
     def split(self, dataset, fold):
         return "official" if self.datasets[dataset]["n_folds"] == 1 else f"r0f{fold}"
 
+    def finding(self, text, severity="serious", dataset="phantoms"):
+        """Something that the audit of a data set found."""
+        finding = {"check": "x", "severity": severity, "text": text, "remedy": "Mend it."}
+        self.audits.setdefault(dataset, {"findings": []})["findings"].append(finding)
+
     def model(self, model, skill, dataset="phantoms", folds=None, **fields):
         """Finished cells of a model; the higher ``skill``, the better (0 is a constant)."""
         for fold in range(self.datasets[dataset]["n_folds"]) if folds is None else folds:
             self.finished(model, skill, dataset, fold, **fields)
 
-    def finished(self, model, skill, dataset="phantoms", fold=0, n=60, trials=None, **fields):
+    def finished(
+        self, model, skill, dataset="phantoms", fold=0, n=60, trials=None, by_image=False, **fields
+    ):
         n_classes = len(self.datasets[dataset]["classes"])
         rng = np.random.default_rng([fold, *model.encode()])
         labels = np.arange(n) % n_classes
@@ -63,7 +74,11 @@ class RunFactory:
         if trials is None:
             trials = make_trials(rng)
         self._add(
-            CellId(dataset=dataset, model=model, split=self.split(dataset, fold)),
+            CellId(
+                dataset=dataset,
+                model=model,
+                split="by-image-" * by_image + self.split(dataset, fold),
+            ),
             {
                 "status": "ok",
                 "reason": "",
@@ -73,6 +88,7 @@ class RunFactory:
                 "threshold": 0.5 if n_classes == 2 else None,
                 "seconds": {"tuning": 20.0, "refit": 3.0, "total": SECONDS_OF_A_CELL},
                 "size_bytes": 3_100_000,
+                "sanity": model in SANITY,
                 **fields,
             },
             predictions,
@@ -102,6 +118,7 @@ class RunFactory:
             configuration={},
             environment={},
             datasets=self.datasets,
+            audits=self.audits,
             cells=tuple(self.cells),
         )
 

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from medbench.errors import StoreError
+from medbench.reports.assessment import assess
 from medbench.reports.figures import write_figures
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -25,7 +26,7 @@ def test_a_data_set_gets_its_four_figures_in_its_folder(factory, tmp_path):
     factory.model("strong", 2.0)
     factory.unfinished("strong", "failed", "boom", fold=9)
     factory.unfinished("broken", "failed", "boom")
-    written = write_figures(factory.run(), tmp_path)
+    written = write_figures(assess(factory.run()), tmp_path)
     assert written == [tmp_path / "figures" / "phantoms" / name for name in ALL]
     assert sorted(tmp_path.rglob("*.*")) == sorted(written)  # no temporary file is left
     for path in written:
@@ -38,13 +39,17 @@ def test_more_classes_models_and_a_single_fold(factory, tmp_path):
     factory.dataset(classes=[f"class number {k}" for k in range(12)], n_folds=1)
     for k in range(5):
         factory.model(f"a-model-with-a-very-long-name-{k}", k, n=120)
-    assert names(write_figures(factory.run(), tmp_path)) == [*ALL[:3], "classes.png", ALL[3]]
+    assert names(write_figures(assess(factory.run()), tmp_path)) == [
+        *ALL[:3],
+        "classes.png",
+        ALL[3],
+    ]
 
 
 def test_no_finished_cell_no_figure(factory, tmp_path):
     factory.dataset()
     factory.unfinished("broken", "failed", "boom")
-    assert write_figures(factory.run(), tmp_path) == []
+    assert write_figures(assess(factory.run()), tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -52,14 +57,14 @@ def test_what_cannot_be_scored_is_left_out(factory, tmp_path):
     factory.dataset(n_folds=1)
     factory.model("strong", 2.0, trials=[{"number": 0, "state": "failed", "score": None}])
     factory.cells[0].predictions["label"] = 1
-    assert names(write_figures(factory.run(), tmp_path)) == ["confusion.png"]
+    assert names(write_figures(assess(factory.run()), tmp_path)) == ["confusion.png"]
 
 
 def test_a_model_without_an_interval_is_drawn(factory, tmp_path):
     factory.dataset(n_folds=1)
     factory.model("strong", 2.0, trials=[])
     factory.cells[0].predictions["group"] = factory.cells[0].predictions["label"]
-    written = write_figures(factory.run(), tmp_path)
+    written = write_figures(assess(factory.run()), tmp_path)
     assert names(written) == ["scores.png", "roc.png", "confusion.png"]
 
 
@@ -69,7 +74,7 @@ def test_better_predictions_change_the_figures_and_equal_ones_do_not(new_factory
         factory = new_factory()
         factory.dataset(n_folds=1)
         factory.model("model", skill)
-        written = write_figures(factory.run(), tmp_path / str(run))
+        written = write_figures(assess(factory.run()), tmp_path / str(run))
         content.append([path.read_bytes() for path in written[:3]])
     assert content[0] == content[1]
     assert all(a != b for a, b in zip(content[0], content[2], strict=True))
@@ -80,7 +85,7 @@ def test_no_name_leaves_the_folder(name, factory, tmp_path):
     factory.dataset(name, n_folds=1)
     factory.model("strong", 2.0, name, trials=[], n=20)
     root = tmp_path / "report"
-    written = write_figures(factory.run(), root)
+    written = write_figures(assess(factory.run()), root)
     assert {path.parent.parent for path in written} == {root / "figures"}
     assert [path for path in tmp_path.iterdir()] == [root]
 
@@ -89,7 +94,7 @@ def test_two_names_that_look_alike_get_two_folders(factory, tmp_path):
     for name in ("a/b", "a|b"):
         factory.dataset(name, n_folds=1)
         factory.model("strong", 2.0, name, trials=[], n=20)
-    written = write_figures(factory.run(), tmp_path)
+    written = write_figures(assess(factory.run()), tmp_path)
     assert len({path.parent for path in written}) == 2
 
 
@@ -97,7 +102,7 @@ def test_names_that_matplotlib_would_interpret_are_drawn(factory, tmp_path):
     factory.dataset(classes=("$\\frac$", "$x^2$"), n_folds=2)
     for name in ("_hidden", "$\\bad{$", "日本", "a\nb", "<b>=cmd()|"):
         factory.model(name, 1.0)
-    assert names(write_figures(factory.run(), tmp_path)) == ALL
+    assert names(write_figures(assess(factory.run()), tmp_path)) == ALL
 
 
 def test_drawing_leaves_no_trace_in_the_global_state(factory, tmp_path):
@@ -107,7 +112,7 @@ def test_drawing_leaves_no_trace_in_the_global_state(factory, tmp_path):
     factory.dataset(n_folds=1)
     factory.model("strong", 2.0)
     before = dict(mpl.rcParams)
-    write_figures(factory.run(), tmp_path)
+    write_figures(assess(factory.run()), tmp_path)
     assert dict(mpl.rcParams) == before
     assert plt.get_fignums() == []
 
@@ -117,4 +122,14 @@ def test_a_folder_that_cannot_be_written_is_named(factory, tmp_path):
     factory.model("strong", 2.0)
     (tmp_path / "figures").write_text("in the way")
     with pytest.raises(StoreError, match="cannot be written"):
-        write_figures(factory.run(), tmp_path)
+        write_figures(assess(factory.run()), tmp_path)
+
+
+def test_ranks_across_six_collections_are_drawn(factory, tmp_path):
+    for k in range(6):
+        factory.dataset(f"set-{k}", n_folds=1, collection=f"hospital {k}")
+        for name, skill in (("good", 3.0), ("fair", 1.0), ("$poor_", 0.2)):
+            factory.model(name, skill, f"set-{k}", trials=[])
+    written = write_figures(assess(factory.run()), tmp_path)
+    assert written[-1] == tmp_path / "figures" / "critical-difference.png"
+    assert min(pixels(written[-1]).shape[:2]) > 150

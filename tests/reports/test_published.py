@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from medbench.datasets.catalog import load_catalog
+from medbench.reports.assessment import assess
 from medbench.reports.figures import write_figures
-from medbench.reports.leaderboard import leaderboard, print_leaderboard, write_leaderboard
+from medbench.reports.leaderboard import print_leaderboard, write_leaderboard
 from medbench.reports.published import published_rows
 
 OFFICIAL = {"split": "official", "published": "pneumoniamnist", "official_file": True}
@@ -26,8 +27,8 @@ def official(factory):
 
 
 def test_published_rows_stand_below_ours_with_no_interval_and_in_no_comparison(official):
-    table = leaderboard(official.run())
-    assert table["status"].tolist() == ["ok", "ok", "failed"] + ["published"] * 7
+    table = assess(official.run()).table
+    assert table["status"].tolist() == ["ok", "failed", "ok"] + ["published"] * 7
     rows = table[table["status"] == "published"]
     assert rows["auroc"].is_monotonic_decreasing
     assert rows.iloc[0][["model", "auroc"]].tolist() == ["Google AutoML Vision", 0.991]
@@ -38,7 +39,7 @@ def test_published_rows_stand_below_ours_with_no_interval_and_in_no_comparison(o
 
 def test_a_file_that_is_not_the_official_one_is_marked(official):
     official.datasets["pneumo"]["official_file"] = False
-    notes = leaderboard(official.run())["note"].tail(7)
+    notes = assess(official.run()).table["note"].tail(7)
     assert notes.str.endswith("our file is not the official one").all()
 
 
@@ -59,11 +60,11 @@ def test_they_are_shown_only_for_the_official_split_of_a_set_that_has_them(chang
 def test_a_run_of_before_there_were_published_results_has_none(factory):
     factory.dataset(n_folds=1, split="official")
     factory.model("weak", 0.5)
-    assert leaderboard(factory.run())["status"].tolist() == ["ok"]
+    assert assess(factory.run()).table["status"].tolist() == ["ok"]
 
 
 def test_they_are_in_every_file_and_on_the_terminal_and_in_no_figure(official, tmp_path):
-    run = official.run()
+    run = assess(official.run())
     write_leaderboard(run, tmp_path)
     rows = list(csv.DictReader(io.StringIO((tmp_path / "leaderboard.csv").read_text())))
     assert rows[-1]["status"] == "published" and rows[-1]["auroc_low"] == ""
@@ -71,7 +72,7 @@ def test_they_are_in_every_file_and_on_the_terminal_and_in_no_figure(official, t
         "published"
     )
     markdown = (tmp_path / "leaderboard.md").read_text()
-    assert "| ResNet-18 (28) | .944 (published) | - | - | - | - | - | - | - |" in markdown
+    assert "| ResNet-18 (28) | .944 (published) | - | - | - | - | - | - | - | - |" in markdown
     assert "compared with nothing" in markdown
     out = io.StringIO()
     print_leaderboard(run, Console(file=out, width=80))
