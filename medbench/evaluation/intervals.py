@@ -19,6 +19,8 @@ LEVEL = 0.95
 """Nominal level of every interval."""
 FEW_GROUPS = 20
 """With fewer groups of some class, simulations miss the level (``docs/coverage.md``)."""
+FEW_IN_A_FOLD = 10
+"""The same for the groups of a class in one of several folds, where intervals are too wide."""
 _MANY_FIXED = 0.1
 """Share of groups without a partner to be exchanged with that an interval may leave unsaid."""
 _NO_NOISE = 1e-12
@@ -336,6 +338,7 @@ class Resampling:
         met = {fold.repeat: Counter[Any]() for fold in folds}
         exchangeable: set[int] = set()
         shown_by = np.zeros((2, n_classes), dtype=np.int64)
+        fewest_in_fold = FEW_IN_A_FOLD
         for place, fold in enumerate(folds):
             if np.shape(fold.groups) != np.shape(fold.labels)[:1]:
                 raise ProtocolError(
@@ -351,6 +354,8 @@ class Resampling:
             np.logical_or.at(shows, image_to_name, membership(fold.labels, n_classes))
             new = groups >= first_new
             shown_by += [shows[new].sum(axis=0), (~shows[new]).sum(axis=0)]
+            in_fold = shows.sum(axis=0)
+            fewest_in_fold = min(fewest_in_fold, int(in_fold[in_fold > 0].min()))
             several = fold.labels.ndim == 2
             self._strata.append(self._sorted(groups[new], shows[new], several))
             exchangeable.update(g for s in self._strata[-1] if len(s) > 1 for g in s.tolist())
@@ -364,6 +369,7 @@ class Resampling:
                 )
         self.n_groups = len(number)
         """Number of groups of all folds; repeats share theirs."""
+        self._fewest_in_fold = fewest_in_fold if len(folds) > 1 else FEW_IN_A_FOLD
         self._fixed = self.n_groups - len(exchangeable)
         self._shown_by = shown_by if folds and folds[0].labels.ndim == 2 else shown_by[:1]
 
@@ -391,6 +397,11 @@ class Resampling:
             return (
                 f"only {few} groups {kind}: with fewer than {FEW_GROUPS} a 95% interval holds the "
                 "truth less or more often than it says"
+            )
+        if self._fewest_in_fold < FEW_IN_A_FOLD:
+            return (
+                f"only {self._fewest_in_fold} groups of a class in one of the folds: with fewer "
+                f"than {FEW_IN_A_FOLD} a 95% interval is rather too wide"
             )
         if self._fixed > _MANY_FIXED * self.n_groups:
             return (

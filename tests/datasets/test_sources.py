@@ -73,21 +73,10 @@ def test_groups_come_from_a_table_and_a_missing_row_is_named(class_folders, tmp_
         FolderSource.model_validate(entry).listing()
 
 
-def test_a_table_of_groups_may_be_missing_only_where_the_entry_says_what_that_means(class_folders):
-    root = class_folders(per_class=2)
-    groups = {"table": "nowhere.csv"}
+def test_a_table_of_groups_that_is_named_must_be_there(class_folders):
+    entry = {"path": str(class_folders(per_class=2)), "groups": {"table": "nowhere.csv"}}
     with pytest.raises(DatasetError, match=r"nowhere.csv: not found"):
-        FolderSource.model_validate({"path": str(root), "groups": groups}).listing()
-    groups["if_missing"] = "copies may leak"
-    listing = FolderSource.model_validate({"path": str(root), "groups": groups}).listing()
-    assert set(listing.table["group"]) == {""}
-    assert listing.notes == ("copies may leak",)
-    table = root.parent / "nowhere.csv"
-    table.write_text("file,group\n" + "".join(f"{n},g\n" for n in listing.table["origin"]))
-    source = FolderSource.model_validate({"path": str(root), "groups": groups})
-    listing = source.within(root.parent).listing()
-    assert set(listing.table["group"]) == {"g"}
-    assert listing.notes == ()
+        FolderSource.model_validate(entry).listing()
 
 
 def test_ordinal_classes_keep_the_order_that_is_given(class_folders):

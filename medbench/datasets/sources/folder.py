@@ -28,8 +28,6 @@ class GroupTable(BaseModel):
     """Column with the image's path relative to the data set's folder."""
     group: str = "group"
     """Column with the patient, lesion or scan."""
-    if_missing: str = ""
-    """What readers of results are told where the CSV is not there; without it that is an error."""
 
 
 class FolderSource(Source):
@@ -74,13 +72,12 @@ class FolderSource(Source):
             names += files
             labels += [folder.name] * len(files)
         classes = check_classes(labels, self.classes, named_in=str(root))
-        groups = self._group_of(names)
         paths = [inside(root, name, named_in=str(root)) for name in names]
         table = pd.DataFrame(
             {
                 "origin": names,
                 "label": pd.Series([classes.index(label) for label in labels], dtype="int64"),
-                "group": groups or "",
+                "group": self._group_of(names),
                 "split": "",
             }
         )
@@ -90,16 +87,15 @@ class FolderSource(Source):
             read=FileReader(paths),
             signature=file_signature(paths),
             kind=self.task,
-            notes=(self.groups.if_missing,) if self.groups and groups is None else (),
         )
 
     def _excluded(self, name: str) -> bool:
         return any(fnmatch.fnmatch(name, pattern) for pattern in self.exclude)
 
-    def _group_of(self, names: Sequence[str]) -> list[str] | None:
-        """The group of each image; None where there is no table of them."""
-        if self.groups is None or (self.groups.if_missing and not self.find(self.groups.table)):
-            return None
+    def _group_of(self, names: Sequence[str]) -> list[str]:
+        """The group of each image; "" where there is no table of them."""
+        if self.groups is None:
+            return [""] * len(names)
         path = self.locate(self.groups.table)
         rows = read_csv(path)
         for column in (self.groups.file, self.groups.group):

@@ -48,6 +48,7 @@ class MedMnistSource(NpzSource):
             change = {
                 "image_size": size,
                 "path": self.path if base else self.path.replace(stem, f"{stem}_{size}"),
+                "collection": self.collection or name,
                 "title": self.title if base else f"{self.title}, {size} px",
                 "published": (self.published or stem) if base else "",
             }
