@@ -70,6 +70,13 @@ def test_the_start_and_the_two_cores_are_measured(measured):
 
 
 @pytest.mark.slow
+def test_every_planted_copy_is_found_and_the_bootstrap_is_held_against_single_draws(measured):
+    records = measured("near-duplicates", "bootstrap")
+    details = records["near-duplicates"]["details"]
+    assert details["pairs found"] == details["copies made"] == 20
+    assert set(records) == {"near-duplicates", "bootstrap"}
+
+
 def test_scikit_learn_without_a_cache_scores_every_fold_as_the_search_does(measured):
     details = measured("hog-svm")["hog-svm"]["details"]
     assert details["folds"] >= 3
@@ -165,5 +172,15 @@ def test_the_page_of_the_documentation_has_the_markers_and_names_every_benchmark
     page = (ROOT / "docs" / "performance.md").read_text()
     table = speed("table")
     assert 0 < page.index(table.BEGIN) < page.index(table.END)
-    for name in ("overhead", "hog-svm", "head-search", "engines", "workers", "help", "decoding"):
+    for name in (
+        "overhead",
+        "hog-svm",
+        "head-search",
+        "engines",
+        "workers",
+        "help",
+        "decoding",
+        "near-duplicates",
+        "bootstrap",
+    ):
         assert f"- **{name}**" in page

@@ -23,6 +23,8 @@ BENCHMARKS = {
     "workers": "workers",
     "help": "help_start",
     "two-cores": "two_cores",
+    "near-duplicates": "near_duplicates",
+    "bootstrap": "bootstrap",
 }
 """Names for ``--only``, and the file that measures each."""
 
@@ -42,8 +44,8 @@ def main() -> int:
             quick=options.quick,
             scratch=Path(scratch),
             cores=available_threads(),
-            data_dir=options.data_dir,
-            weights_dir=options.weights_dir,
+            data_dir=options.data_dir and options.data_dir.resolve(),
+            weights_dir=options.weights_dir and options.weights_dir.resolve(),
         )
         for name in options.only or BENCHMARKS:
             print(f"{name} ...", file=sys.stderr, flush=True)
