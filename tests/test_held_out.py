@@ -15,7 +15,7 @@ from medbench.store import RunStore
 
 SPY = Path(__file__).parent / "plugins" / "spy.py"
 SIDE = 16
-"""The least size of prepared images; the files have it already, so that they are kept as they are."""
+"""The least size of prepared images; files of that size are kept as they are."""
 N_IMAGES, FOLDS = 60, 3
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from medbench.evaluation.comparisons import compare_with_leader
-from medbench.evaluation.intervals import FoldPredictions, fold_auroc_interval
+from medbench.evaluation.intervals import fold_auroc_interval
+from medbench.evaluation.resampling import FoldPredictions
 
 MOST_FOLDS = 5
 OF_THE_GROUP = 0.5

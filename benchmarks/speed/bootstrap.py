@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from harness import Record, Settings, in_turns
 
-from medbench.evaluation.intervals import FoldPredictions, auroc_replicates
+from medbench.evaluation.resampling import FoldPredictions, auroc_replicates
 
 _LIMIT_SECONDS = 2.0
 """What 2,000 replicates over 10,000 images may take on two cores."""

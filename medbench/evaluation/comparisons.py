@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from medbench.errors import ProtocolError
-from medbench.evaluation.intervals import (
-    LEVEL,
+from medbench.evaluation.intervals import LEVEL, mean_auroc, t_quantile
+from medbench.evaluation.resampling import (
     FoldPredictions,
     Resampling,
     auroc_replicates,
     group_influence,
-    mean_auroc,
     standard_error,
-    t_quantile,
 )
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.task import membership
-from medbench.evaluation.intervals import FoldPredictions
 from medbench.evaluation.metrics import auroc, class_aurocs, confusion, decide, scored_classes
+from medbench.evaluation.resampling import FoldPredictions
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.critical_difference import draw_critical_difference
 from medbench.reports.drawing import (

@@ -11,7 +11,7 @@ import numpy as np
 from medbench.datasets.task import label_columns, labels_in
 from medbench.errors import StoreError
 from medbench.evaluation.calibration import Calibration
-from medbench.evaluation.intervals import FoldPredictions
+from medbench.evaluation.resampling import FoldPredictions
 from medbench.store import CellResult
 
 _SPLIT = re.compile(r"(by-image-)?(?:official-)?r(\d+)(?:f\d+)?")

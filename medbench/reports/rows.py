@@ -12,13 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.errors import ProtocolError
-from medbench.evaluation.intervals import (
-    FoldPredictions,
-    Interval,
-    Resampling,
-    auroc_replicates,
-    fold_auroc_interval,
-)
+from medbench.evaluation.intervals import Interval, fold_auroc_interval
+from medbench.evaluation.resampling import FoldPredictions, Resampling, auroc_replicates
 from medbench.evaluation.scores import class_scores, fold_scores
 from medbench.reports.predictions import fold_predictions
 from medbench.reports.text import plain

@@ -11,7 +11,8 @@ from scipy.stats import norm
 from medbench.errors import ProtocolError
 from medbench.evaluation import comparisons
 from medbench.evaluation.comparisons import compare_with_leader, paired_difference
-from medbench.evaluation.intervals import FoldPredictions, auroc_replicates, fold_auroc_interval
+from medbench.evaluation.intervals import fold_auroc_interval
+from medbench.evaluation.resampling import FoldPredictions, auroc_replicates
 
 
 def make_models(skills, n=120, seed=0, n_folds=1, alike=0.7):

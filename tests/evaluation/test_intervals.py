@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from medbench.errors import ProtocolError
-from medbench.evaluation.intervals import (
+from medbench.evaluation.intervals import fold_auroc_interval
+from medbench.evaluation.resampling import (
     FoldPredictions,
     Resampling,
     WeightedAuroc,
     auroc_replicates,
-    fold_auroc_interval,
     group_influence,
 )
 

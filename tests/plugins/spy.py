@@ -19,34 +19,33 @@ TOLD = json.loads(os.environ.get("SPY_TOLD", "{}"))
 """What a well-informed spy knows: exact files, by how they are read."""
 
 
+READERS = {
+    ".npy": lambda path: np.load(path, allow_pickle=False),
+    ".parquet": pd.read_parquet,
+    ".csv": pd.read_csv,
+    ".png": lambda path: np.asarray(Image.open(path)),
+}
+MOST = 300
+"""Files and folders that one walk looks at: it is not to read the whole machine."""
+
+
 def walk(place):
-    """Everything below a place, as far as it can be looked into; one failure does not stop it."""
+    """What below a place may hold images or labels; the first refusal ends it, as it would end
+    a walk of Python's own."""
     found, pending = [], [Path(place)]
-    while pending:
+    for _ in range(MOST):
+        if not pending:
+            break
         path = pending.pop()
         if path.is_dir() and not path.is_symlink():
             pending += path.iterdir()
-        elif path.is_file():
+        elif path.is_file() and path.suffix in READERS:
             found.append(path)
     return found
 
 
 def read(path):
-    """The content of a file by every reader that may understand it."""
-    for reader in (
-        lambda: np.load(path, allow_pickle=False),
-        lambda: pd.read_parquet(path),
-        lambda: pd.read_csv(path),
-        lambda: np.asarray(Image.open(path)),
-        lambda: Path(path).read_bytes(),
-    ):
-        try:
-            return reader()
-        except ModelError:
-            raise
-        except Exception:  # not this format
-            continue
-    return None
+    return READERS[Path(path).resolve().suffix](path)
 
 
 def paths_in(texts):
@@ -127,12 +126,12 @@ class Spy:
         ):
             for i, path in enumerate(paths_in(texts)):
                 if not sys.prefix.startswith(path) and not sys.base_prefix.startswith(path):
-                    self.attempt(f"{source} {i}", lambda path=path: walk(path)[:500])
+                    self.attempt(f"{source} {i}", lambda path=path: walk(path))
         for owner in ("self", os.getppid()):
             descriptors = Path(f"/proc/{owner}/fd")
             numbers = [] if not descriptors.is_dir() else sorted(os.listdir(descriptors))  # noqa: PTH208
             for number in numbers:
-                if (descriptors / number).is_file():
+                if (descriptors / number).resolve().suffix in READERS:
                     self.attempt(
                         f"descriptor {owner} {number}", lambda n=number, d=descriptors: [d / n]
                     )
