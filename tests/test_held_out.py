@@ -74,8 +74,7 @@ def test_a_family_that_looks_everywhere_finds_no_held_out_image_or_label(
     images = np.load(prepared / "images.npy")
     parts = pd.read_parquet(told["labels"])
     looks = json.loads(reports.read_text())
-    per_fold = 3 + 1 + 2  # inner folds, refit; the held-out part, whole and for its speed, ...
-    assert len(looks) >= FOLDS * per_fold
+    assert len(looks) == FOLDS * (3 + 1 + 1)  # inner folds, refit, held-out part
     for look, fold in folds_of(looks):
         development = (parts[fold] == "development").to_numpy()
         held_out = parts.loc[~development, "label"].to_numpy(float).tolist()

@@ -251,7 +251,10 @@ def _in_words(wanted: _Wanted, cells: Sequence[PlannedCell]) -> str:
     from medbench.execution.plan import KEPT_BACK
     from medbench.reports.text import format_seconds
 
-    datasets, models, place = len(wanted.datasets), len(wanted.models), wanted.place
+    datasets, place = len(wanted.datasets), wanted.place
+    sanity = len({cell.id.model for cell in cells if cell.model.family.sanity})
+    models = len(wanted.models) - sanity
+    beside = f" and {sanity} sanity row{'s' * (sanity > 1)}" if sanity else ""
     shared = ""
     if wanted.total_time is not None:
         shared = (
@@ -260,7 +263,7 @@ def _in_words(wanted: _Wanted, cells: Sequence[PlannedCell]) -> str:
         )
     at_a_time = f"{place.jobs} at a time " if place.jobs > 1 else ""
     return (
-        f"{datasets} data set{'s' * (datasets > 1)} x {models} model{'s' * (models > 1)}, "
+        f"{datasets} data set{'s' * (datasets > 1)} x {models} model{'s' * (models != 1)}{beside}, "
         f"{len(cells)} cells, each {cells[0].settings.budget}{shared}, {at_a_time}on "
         f"{place.threads} thread{'s' * (place.threads > 1)}{' each' * (place.jobs > 1)}"
     )

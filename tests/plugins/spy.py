@@ -25,7 +25,7 @@ READERS = {
     ".csv": pd.read_csv,
     ".png": lambda path: np.asarray(Image.open(path)),
 }
-MOST = 300
+MOST = 100
 """Files and folders that one walk looks at: it is not to read the whole machine."""
 
 
