@@ -72,6 +72,8 @@ class Row:
     """CPU seconds, latency, throughput and peak memory; NaN where they were not recorded."""
     class_scores: Mapping[str, NDArray[np.float64]]
     """Scores of each class, averaged over the folds, shape (n_classes,) each."""
+    groups_warning: str = ""
+    """Why intervals of these groups, whatever the model, may not keep their level."""
     not_calibrated: tuple[str, ...] = ()
     """Why probabilities are as the model gave them, each reason once."""
 
@@ -132,7 +134,8 @@ def make_row(
         fields["auroc_high"] = math.nan if interval.high is None else interval.high
         fields["auroc_fold_sd"] = float(np.std(each, ddof=1)) if len(each) > 1 else math.nan
         fields["balanced_accuracy"] = scored["scores"]["balanced_accuracy"]
-        notes += [text for text in (interval.reason, interval.warning) if text]
+        of_groups = scored["groups_warning"]  # the same for every row, so not said of each
+        notes += [t for t in (interval.reason, interval.warning) if t and t != of_groups]
     fields["note"] = "; ".join(plain(note) for note in notes)
     return Row(fields=fields, folds=folds, costs=_costs(finished), **scored)
 
@@ -161,6 +164,7 @@ def _scored(
     reasons = [(cell.record.get("calibration") or {}).get("reason", "") for cell in cells]
     return {
         "interval": interval,
+        "groups_warning": plan.warning,
         "drawn": drawn,
         "each": [scores["auroc"] for scores in each],
         "scores": {name: float(np.mean([scores[name] for scores in each])) for name in each[0]},

@@ -32,6 +32,7 @@ def verdicts(dataset: DatasetAssessment) -> list[str]:
         *_shortcut(dataset),
         *_caution(dataset),
         *_ranking(dataset),
+        *_trust(dataset),
         *_inflation(dataset),
         *_calibration(dataset),
     ]
@@ -141,8 +142,16 @@ def _ranking(dataset: DatasetAssessment) -> Iterator[str]:
         yield f"This test set cannot rank these models{seen}."
     yield from _each(f"The leader ({leader}) cannot be told from", tied)
     yield from _each(f"{leader} is ahead of", behind)
-    if comparison.differences and comparison.warning:
-        yield f"How far intervals can be trusted: {comparison.warning}."
+
+
+def _trust(dataset: DatasetAssessment) -> Iterator[str]:
+    """Why intervals and comparisons may not keep their level, each reason once."""
+    kept_whole = [row for row in dataset.rows if row.fields["kind"] != "split by image"]
+    reasons = dict.fromkeys(row.groups_warning for row in kept_whole if row.groups_warning)
+    if dataset.comparison is not None and dataset.comparison.differences:
+        reasons |= dict.fromkeys(filter(None, dataset.comparison.warning.split("; ")))
+    if reasons:
+        yield f"How far intervals can be trusted: {'; '.join(reasons)}."
 
 
 def _each(words: str, differences: Sequence[Difference]) -> Iterator[str]:

@@ -196,3 +196,12 @@ def test_a_model_that_one_data_set_lacks_is_not_ranked(factory):
     ranks = assess(factory.run()).ranks
     assert ranks.left_out == ("extra",)
     assert "so not ranked: extra" in across_verdict(ranks)
+
+
+def test_few_patients_are_said_once_and_not_of_every_row(factory):
+    factory.dataset(n_folds=3)
+    for name in ("a", "b"):
+        for fold in range(3):
+            factory.finished(name, 1.0, fold=fold, n=24)
+    assert about(factory, "How far intervals can be trusted: only ")
+    assert not assess(factory.run()).table["note"].any()
