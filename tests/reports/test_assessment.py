@@ -202,6 +202,6 @@ def test_few_patients_are_said_once_and_not_of_every_row(factory):
     factory.dataset(n_folds=3)
     for name in ("a", "b"):
         for fold in range(3):
-            factory.finished(name, 1.0, fold=fold, n=24)
+            factory.finished(name, 1.0, fold=fold, n=12)
     assert about(factory, "How far intervals can be trusted: only ")
     assert not assess(factory.run()).table["note"].any()
