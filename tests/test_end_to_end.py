@@ -18,6 +18,8 @@ import medbench
 from medbench.cli import main
 from medbench.store import RunStore
 
+RUN = ["run", "--no-sanity"]
+"""The sanity rows have tests of their own, in ``test_run_options.py``."""
 PLUGIN = Path(__file__).parent / "plugins" / "nearest_centroid.py"
 
 
@@ -43,7 +45,7 @@ def assert_equal_predictions(one: Path, other: Path) -> None:
 
 def test_a_folder_of_images_becomes_a_leaderboard(class_folders, tmp_path, capsys):
     root = class_folders(per_class=12, name="my films")
-    arguments = ["run", "--data", str(root), "--models", "majority", "hog-svm"]
+    arguments = [*RUN, "--data", str(root), "--models", "majority", "hog-svm"]
     assert main([*arguments, "--trials", "2", "--folds", "2"]) == 0
     run = tmp_path / "results" / "my-films"
     table = pd.read_csv(run / "leaderboard.csv")
@@ -60,7 +62,7 @@ def test_a_folder_of_images_becomes_a_leaderboard(class_folders, tmp_path, capsy
 
 def test_the_same_command_again_repeats_nothing_and_new_models_are_added(class_folders, capsys):
     root = str(class_folders(per_class=12))
-    common = ["run", "--data", root, "--trials", "2", "--folds", "2", "--out", "out"]
+    common = [*RUN, "--data", root, "--trials", "2", "--folds", "2", "--out", "out"]
     assert main([*common, "--models", "majority"]) == 0
     stamps = {p: p.stat().st_mtime_ns for p in Path("out/cells").rglob("predictions.parquet")}
     assert main([*common, "--models", "majority"]) == 0
@@ -72,7 +74,7 @@ def test_the_same_command_again_repeats_nothing_and_new_models_are_added(class_f
 
 def test_other_settings_or_other_data_are_refused_in_the_same_folder(class_folders, capsys):
     root = class_folders(per_class=12)
-    common = ["run", "--data", str(root), "--models", "majority", "--out", "out"]
+    common = [*RUN, "--data", str(root), "--models", "majority", "--out", "out"]
     assert main([*common, "--trials", "2", "--folds", "2"]) == 0
     assert main([*common, "--trials", "2", "--folds", "3"]) == 2
     assert "folds: 2 there, 3 now" in capsys.readouterr().err
@@ -84,7 +86,7 @@ def test_other_settings_or_other_data_are_refused_in_the_same_folder(class_folde
 def test_what_has_changed_is_run_again_and_nothing_is_lost_before(class_folders, tmp_path, capsys):
     plugin = tmp_path / "mine.py"
     plugin.write_text(PLUGIN.read_text())
-    common = ["run", "--data", str(class_folders(per_class=12)), "--plugin", str(plugin)]
+    common = [*RUN, "--data", str(class_folders(per_class=12)), "--plugin", str(plugin)]
     common += ["--models", "nearest-centroid", "--trials", "1", "--folds", "2", "--out", "out"]
     assert subprocess.run(command(*common), check=False).returncode == 0
     plugin.write_text(PLUGIN.read_text() + "\n# changed\n")
@@ -95,7 +97,7 @@ def test_what_has_changed_is_run_again_and_nothing_is_lost_before(class_folders,
 
 
 def test_a_damaged_cell_is_run_again(class_folders):
-    common = ["run", "--data", str(class_folders(per_class=12)), "--models", "majority"]
+    common = [*RUN, "--data", str(class_folders(per_class=12)), "--models", "majority"]
     common += ["--trials", "1", "--folds", "2", "--out", "out"]
     assert main(common) == 0
     before = predictions(Path("out"))
@@ -109,7 +111,7 @@ def test_a_damaged_cell_is_run_again(class_folders):
 def test_a_start_that_fails_does_not_bind_the_folder(class_folders, capsys):
     root = class_folders(per_class=12)
     (root / "a" / "00.png").write_text("broken")
-    common = ["run", "--data", str(root), "--models", "majority", "--trials", "1", "--out", "out"]
+    common = [*RUN, "--data", str(root), "--models", "majority", "--trials", "1", "--out", "out"]
     assert main(common) == 2
     assert "a/00.png" in capsys.readouterr().err
     assert main([*common, "--folds", "2", "--skip-unreadable"]) == 0
@@ -118,7 +120,7 @@ def test_a_start_that_fails_does_not_bind_the_folder(class_folders, capsys):
 def test_a_plugin_of_forty_lines_appears_in_the_table(class_folders):
     assert len(PLUGIN.read_text().splitlines()) <= 40
     root = str(class_folders(per_class=12))
-    arguments = ["run", "--data", root, "--plugin", str(PLUGIN), "--trials", "2", "--folds", "2"]
+    arguments = [*RUN, "--data", root, "--plugin", str(PLUGIN), "--trials", "2", "--folds", "2"]
     assert main([*arguments, "--models", "nearest-centroid", "majority", "--out", "out"]) == 0
     table = pd.read_csv("out/leaderboard.csv").set_index("model")
     assert table.loc["nearest-centroid", "status"] == "ok"
@@ -170,7 +172,7 @@ class NeedyFamily(Base):
 def test_a_failure_is_a_row_with_its_reason_and_the_run_goes_on(class_folders, capsys, tmp_path):
     plugin = tmp_path / "crashing.py"
     plugin.write_text(CRASHING)
-    arguments = ["run", "--data", str(class_folders(per_class=12)), "--plugin", str(plugin)]
+    arguments = [*RUN, "--data", str(class_folders(per_class=12)), "--plugin", str(plugin)]
     arguments += ["--models", "raises", "dies", "shy", "needy", "majority"]
     assert main([*arguments, "--trials", "1", "--folds", "2", "--out", "out"]) == 1
     table = pd.read_csv("out/leaderboard.csv").set_index("model")
@@ -222,7 +224,7 @@ def test_failed_cells_are_run_again_on_request_only(class_folders, tmp_path, mon
     plugin, mended = tmp_path / "plugin.py", tmp_path / "mended"
     plugin.write_text(MENDED)
     monkeypatch.setenv("MENDED", str(mended))
-    arguments = ["run", "--data", str(class_folders(per_class=10)), "--plugin", str(plugin)]
+    arguments = [*RUN, "--data", str(class_folders(per_class=10)), "--plugin", str(plugin)]
     arguments += ["--models", "mended", "--trials", "1", "--folds", "2", "--out", "out"]
     assert main(arguments) == 1
     mended.write_text("")
@@ -233,62 +235,6 @@ def test_failed_cells_are_run_again_on_request_only(class_folders, tmp_path, mon
     assert {cell.status for cell in RunStore(Path("out")).read().cells} == {"ok"}
     assert main([*arguments, "--retry", "failed"]) == 0
     assert "2 of 2 cells are finished already" in capsys.readouterr().out
-
-
-SPY = """
-import gc, os
-from pathlib import Path
-import numpy as np
-from medbench import Classifier, ModelFamily, register_model
-
-class Spy(Classifier):
-    def fit(self, train, validation, progress):
-        self.n = int(train.labels.max()) + 1
-        here = Path(os.environ["SPY_RUN"])
-        arrays = [p for p in here.rglob("*.npy") if p.name not in ("labels.npy", "groups.npy")]
-        images = [np.load(p) for p in arrays if p.name == "images.npy"]
-        seen = {i.tobytes() for batch in images for i in batch}
-        names = sorted(p.relative_to(here).as_posix() for p in here.rglob("*.npy"))
-        Path(os.environ["SPY_OUT"]).write_text(f"{len(seen)} {names}")
-    def predict_proba(self, batch):
-        return np.full((len(batch), 2), 0.5)
-    def save(self, folder): ...
-    def load(self, folder): ...
-
-class Breaks(Spy):
-    def fit(self, train, validation, progress):
-        pass
-    def predict_proba(self, batch):
-        if not hasattr(batch, "labels"):
-            raise RuntimeError("cannot predict what is held out")
-        return np.full((len(batch), 2), 0.5)
-
-@register_model("breaks")
-class BreaksFamily(ModelFamily):
-    def search_space(self, space, task): ...
-    def build(self, params, task, context):
-        return Breaks()
-
-@register_model("spy")
-class SpyFamily(ModelFamily):
-    def search_space(self, space, task): ...
-    def build(self, params, task, context):
-        return Spy()
-"""
-
-
-def test_a_fitting_process_finds_no_held_out_images_in_the_run_folder(
-    class_folders, tmp_path, monkeypatch
-):
-    plugin = tmp_path / "spy.py"
-    plugin.write_text(SPY)
-    monkeypatch.setenv("SPY_RUN", str(tmp_path / "out"))
-    monkeypatch.setenv("SPY_OUT", str(tmp_path / "seen.txt"))
-    arguments = ["run", "--data", str(class_folders(per_class=10)), "--plugin", str(plugin)]
-    arguments += ["--models", "majority", "breaks", "spy"]
-    assert main([*arguments, "--trials", "1", "--folds", "2", "--out", "out"]) == 1
-    count = int((tmp_path / "seen.txt").read_text().split()[0])
-    assert count == 10  # of 20 images: the development half, although others ran before
 
 
 def run_until_trials(arguments: list[str], trials_file: Path, count: int) -> subprocess.Popen:
@@ -320,7 +266,7 @@ def workers(run: Path) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_kill_9_in_the_middle_and_the_same_command_again_equals_an_undisturbed_run(tmp_path):
-    options = ["run", "--datasets", "phantoms-mr", "--models", "xgboost"]
+    options = [*RUN, "--datasets", "phantoms-mr", "--models", "xgboost"]
     options += ["--trials", "4", "--folds", "2"]
     assert subprocess.run(command(*options, "--out", "whole"), check=False).returncode == 0
     trials = Path("killed/cells/phantoms-mr/xgboost/r0f0/trials.jsonl")
@@ -354,7 +300,7 @@ def two_jobs(class_folders, tmp_path, monkeypatch):
     cells that run have finished a trial."""
     plugin = tmp_path / "slow.py"
     plugin.write_text(SLOW)
-    options = ["run", "--data", str(class_folders(per_class=12)), "--plugin", str(plugin)]
+    options = [*RUN, "--data", str(class_folders(per_class=12)), "--plugin", str(plugin)]
     options += ["--models", "nearest-centroid", "hog-svm", "--trials", "3", "--folds", "2"]
     options += ["--threads", "1"]
 
@@ -435,7 +381,7 @@ def test_a_folder_that_can_no_longer_be_written_ends_every_cell(two_jobs, monkey
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
-    options = ["run", "--datasets", "phantoms-mr", "--models", "xgboost", "--trials", "50"]
+    options = [*RUN, "--datasets", "phantoms-mr", "--models", "xgboost", "--trials", "50"]
     process = subprocess.Popen(
         command(*options, "--out", "out"),
         stdout=subprocess.PIPE,
@@ -466,7 +412,7 @@ def test_two_runs_at_once_in_one_folder_are_refused(capsys):
 
 def test_an_official_split_is_predicted_once_and_tuned_on_its_validation_part(tmp_path):
     npz_with_an_official_split(tmp_path / "set.npz")
-    arguments = ["run", "--datasets", "mine", "--models", "hog-svm", "xgboost", "--out", "out"]
+    arguments = [*RUN, "--datasets", "mine", "--models", "hog-svm", "xgboost", "--out", "out"]
     assert main([*arguments, "--trials", "2"]) == 0
     cells = RunStore(Path("out")).read().cells
     assert [cell.id.split for cell in cells] == ["official", "official"]
@@ -493,7 +439,7 @@ def test_with_more_seeds_folds_are_drawn_anew_and_an_official_split_is_repeated(
     class_folders, tmp_path
 ):
     npz_with_an_official_split(tmp_path / "set.npz")
-    arguments = ["run", "--datasets", "mine", "--data", str(class_folders(per_class=12, name="f"))]
+    arguments = [*RUN, "--datasets", "mine", "--data", str(class_folders(per_class=12, name="f"))]
     arguments += ["--models", "xgboost", "--trials", "1", "--folds", "2", "--seeds", "2"]
     assert main([*arguments, "--jobs", "2", "--threads", "1", "--out", "out"]) == 0
     cells = {cell.id: cell for cell in RunStore(Path("out")).read().cells}
@@ -514,7 +460,7 @@ def test_with_more_seeds_folds_are_drawn_anew_and_an_official_split_is_repeated(
 
 def test_the_total_time_is_divided_recorded_and_the_same_command_goes_on(class_folders, capsys):
     root = str(class_folders(per_class=12))
-    arguments = ["run", "--data", root, "--models", "majority", "hog-svm", "--trials", "1"]
+    arguments = [*RUN, "--data", root, "--models", "majority", "hog-svm", "--trials", "1"]
     arguments += ["--folds", "2", "--out", "out"]
     assert main([*arguments, "--total-time", "2m", "--dry-run"]) == 0
     assert "1 trials / 45 s (an equal share of 2m 00s, 25% of it kept for" in spaced(capsys)
@@ -534,7 +480,7 @@ def spaced(capsys) -> str:
 
 def test_a_dry_run_trains_and_writes_nothing_and_estimates(class_folders, tmp_path, capsys):
     root = str(class_folders(per_class=12))
-    arguments = ["run", "--data", root, "--models", "majority", "hog-svm", "inceptionv3"]
+    arguments = [*RUN, "--data", root, "--models", "majority", "hog-svm", "inceptionv3"]
     arguments += ["--folds", "2"]
     offline = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9"}
     before = sorted(tmp_path.rglob("*"))
@@ -549,7 +495,7 @@ def test_a_dry_run_trains_and_writes_nothing_and_estimates(class_folders, tmp_pa
     assert "inceptionv3: pretrained weights not here (88 MB to fetch)" in shown
     assert "6 cells to run, 1 at a time: at most 1m 20s by the seconds of their budgets" in shown
     assert not list(Path(os.environ["MEDBENCH_CACHE"]).rglob("*.h5"))
-    small = ["run", "--data", root, "--folds", "2", "--out", "out", "--trials", "1", "--models"]
+    small = [*RUN, "--data", root, "--folds", "2", "--out", "out", "--trials", "1", "--models"]
     assert main([*small, "majority", "hog-svm", "--dry-run"]) == 0
     assert "4 cells to run, 1 at a time: no bound in seconds" in spaced(capsys)
     assert main([*small, "hog-svm"]) == 0
@@ -571,7 +517,7 @@ def test_no_output_names_a_patient_a_file_or_an_absolute_path(class_folders, tmp
     rows = [f"{c}/{i:02d}.png,{c},Jane Doe {i // 2}{c}" for c in "ab" for i in range(12)]
     table.write_text("\n".join(["file,label,patient", *rows]))
     Path("datasets.yaml").write_text(f"mine: {{source: table, path: {table}, group: patient}}\n")
-    arguments = ["run", "--datasets", "mine", "--models", "majority", "--out", "out"]
+    arguments = [*RUN, "--datasets", "mine", "--models", "majority", "--out", "out"]
     assert main([*arguments, "--trials", "1", "--folds", "2"]) == 0
     for file in Path("out").rglob("*"):
         if file.is_file():
@@ -594,7 +540,7 @@ def test_a_wheel_outside_the_checkout_has_its_data_sets_and_suites():
 
 
 def test_the_leaderboard_is_rebuilt_from_the_store(class_folders):
-    arguments = ["run", "--data", str(class_folders(per_class=12)), "--models", "majority"]
+    arguments = [*RUN, "--data", str(class_folders(per_class=12)), "--models", "majority"]
     assert main([*arguments, "--trials", "1", "--folds", "2", "--out", "out"]) == 0
     before = Path("out/leaderboard.json").read_text()
     for file in ("leaderboard.json", "leaderboard.csv", "leaderboard.md"):
@@ -608,7 +554,8 @@ def test_the_demo_runs_every_built_in_family():
     offline = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9"}
     assert subprocess.run(command("run"), env=offline, check=False).returncode == 0
     table = pd.read_csv("results/demo/leaderboard.csv").set_index("model")
-    families = {"majority", "hog-svm", "xgboost", "cnn", "inceptionv3"}
+    families = {"hog-svm", "xgboost", "cnn", "inceptionv3"}
+    families |= {"majority", "file-properties", "intensity", "border", "thumbnail"}
     assert set(table.index) == families
     assert (table["status"] == "ok").all()
     assert table.loc["inceptionv3", "note"] == "no pretrained weights"  # it is offline
@@ -618,7 +565,7 @@ def test_the_demo_runs_every_built_in_family():
 @pytest.mark.parametrize("model", ["cnn", "inceptionv3"])
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_kill_9_and_going_on_equals_an_undisturbed_run_for_deep_families(tmp_path, model):
-    options = ["run", "--datasets", "phantoms-mr", "--models", model, "--trials", "2"]
+    options = [*RUN, "--datasets", "phantoms-mr", "--models", model, "--trials", "2"]
     options += ["--folds", "2"]
     assert subprocess.run(command(*options, "--out", "whole"), check=False).returncode == 0
     trials = Path(f"killed/cells/phantoms-mr/{model}/r0f0/trials.jsonl")
@@ -631,7 +578,7 @@ def test_kill_9_and_going_on_equals_an_undisturbed_run_for_deep_families(tmp_pat
 
 @pytest.mark.real
 def test_the_brain_mri_set_runs_given_only_as_a_folder(real_data):
-    arguments = ["run", "--data", str(real_data / "brain-mri"), "--models", "hog-svm"]
+    arguments = [*RUN, "--data", str(real_data / "brain-mri"), "--models", "hog-svm"]
     assert main([*arguments, "--trials", "1", "--folds", "3", "--out", "out"]) == 0
     row = pd.read_csv("out/leaderboard.csv").iloc[0]
     assert row["dataset"] == "brain-mri"

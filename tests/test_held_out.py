@@ -16,7 +16,7 @@ from medbench.store import RunStore
 SPY = Path(__file__).parent / "plugins" / "spy.py"
 SIDE = 16
 """The least size of prepared images; files of that size are kept as they are."""
-N_IMAGES, FOLDS = 60, 3
+N_IMAGES, FOLDS = 40, 2
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def hashes(images: np.ndarray) -> set[str]:
 def test_a_family_that_looks_everywhere_finds_no_held_out_image_or_label(
     films, tmp_path, monkeypatch
 ):
-    assert run("majority", "hog-svm") == 0  # whose predictions and features could be found
+    assert run("majority", "intensity") == 0  # whose predictions and features could be found
     (prepared,) = Path(os.environ["MEDBENCH_CACHE"], "prepared").glob("set-*")
     reports = tmp_path / "elsewhere" / "found.json"
     reports.parent.mkdir()
@@ -111,7 +111,6 @@ def test_a_family_that_is_refused_becomes_a_row_with_the_reason_and_the_run_goes
     films, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setenv("SPY_RUN", str(tmp_path / "out"))
-    assert run("majority") == 0
     assert run("careless", "careless-later", "majority") == 1
     table = pd.read_csv("out/leaderboard.csv").set_index("model")
     assert table["status"].to_dict() == {
@@ -121,9 +120,8 @@ def test_a_family_that_is_refused_becomes_a_row_with_the_reason_and_the_run_goes
     }
     reasons = {cell.id.model: cell.reason for cell in RunStore(Path("out")).read().cells}
     said = "in a folder that holds held-out images or labels. A family gets all that it may see"
-    assert reasons["careless"].startswith(f"tried to read 'images.parquet' {said}")
-    assert reasons["careless-later"].startswith("tried to read ")
-    assert said in reasons["careless-later"]
+    assert f"tried to read 'images.parquet' {said}" in reasons["careless"]
+    assert "tried to read " in reasons["careless-later"] and said in reasons["careless-later"]
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -42,7 +42,7 @@ def test_a_broken_package_is_one_line_of_warning_beside_the_list(install, capsys
 
 def test_an_installed_family_source_and_tuner_run_in_cells_of_their_own(example_plugin, tmp_path):
     Path("datasets.yaml").write_text("noise: {source: squares, image_size: 24}\n")
-    arguments = ["run", "--datasets", "noise", "--models", "brightness"]
+    arguments = ["run", "--datasets", "noise", "--models", "brightness", "--no-sanity"]
     arguments += ["--tuner", "random", "--trials", "2", "--folds", "2", "--out", "out"]
     assert main(arguments) == 0
     table = pd.read_csv("out/leaderboard.csv").set_index("model")

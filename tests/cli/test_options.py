@@ -100,17 +100,42 @@ def wanted_of(*arguments):
 def test_models_are_those_of_the_suite_or_the_core_and_those_of_plugins(tmp_path):
     from medbench import registry
 
-    core = ["majority", "hog-svm", "xgboost", "cnn", "inceptionv3"]
+    sanity = ["majority", "file-properties", "intensity", "border", "thumbnail"]
+    core = [*sanity, "hog-svm", "xgboost", "cnn", "inceptionv3"]
     assert wanted_of().models == core  # the demo's
-    assert wanted_of("--suite", "smoke").models == core[:3]
+    assert wanted_of("--suite", "smoke").models == core[:7]
     assert wanted_of("--datasets", "phantoms-mr").models == core
     everything = wanted_of("--datasets", "phantoms-mr", "--models", "all").models
-    assert everything == registry.models.names() and set(core) < set(everything)
+    assert sorted(everything) == sorted(registry.models.names())
+    assert everything[:5] == sanity and set(core) < set(everything)
     plugin = Path(__file__).parents[1] / "plugins" / "nearest_centroid.py"
     added = wanted_of("--datasets", "phantoms-mr", "--plugin", str(plugin)).models
     assert added == [*core, "nearest-centroid"]
     assert wanted_of("--suite", "smoke", "--plugin", str(plugin)).models[-1] == "nearest-centroid"
-    assert wanted_of("--models", "cnn", "--plugin", str(plugin)).models == ["cnn"]
+    assert wanted_of("--models", "cnn", "--plugin", str(plugin)).models == [*sanity, "cnn"]
+
+
+def test_sanity_rows_can_be_left_out_or_named_one_by_one():
+    assert wanted_of("--models", "cnn", "--no-sanity").models == ["cnn"]
+    chosen = ("--models", "cnn", "border", "cnn", "--no-sanity")
+    assert wanted_of(*chosen).models == ["cnn", "border"]
+    assert len(wanted_of("--models", "cnn", "border").models) == 6  # each once
+
+
+def test_the_operating_point_is_asked_for_by_one_of_two_rates(capsys):
+    assert str(wanted_of().settings.operating_point) == "youden"
+    wanted = wanted_of("--sensitivity", "0.95").settings.operating_point
+    assert str(wanted) == "sensitivity 0.95"
+    assert str(wanted_of("--specificity", ".9").settings.operating_point) == "specificity 0.9"
+    assert "give a number above 0 and up to 1" in errors_of(capsys, "run", "--sensitivity", "95")
+    both = ("run", "--sensitivity", "0.9", "--specificity", "0.9")
+    assert "not allowed with argument" in usage_of(capsys, *both)
+
+
+def test_the_inflation_of_a_model_that_does_not_run_is_refused_with_the_remedy(capsys, tmp_path):
+    said = errors_of(capsys, "run", "--models", "xgboost", "--inflation", "hog-svm")
+    assert "--inflation hog-svm: is not among the models of this run. Add it to --models." in said
+    assert wanted_of("--models", "xgboost", "--inflation", "border").inflated == ["border"]
 
 
 def test_cores_are_divided_among_the_jobs_unless_threads_are_given(monkeypatch):

@@ -23,6 +23,7 @@ READERS = {
     ".npy": lambda path: np.load(path, allow_pickle=False),
     ".parquet": pd.read_parquet,
     ".csv": pd.read_csv,
+    ".json": lambda path: path.read_text(),
     ".png": lambda path: np.asarray(Image.open(path)),
 }
 MOST = 100
@@ -54,13 +55,13 @@ def paths_in(texts):
 
 
 def arrays_in_memory():
-    seen, found = set(), []
+    kinds = (np.ndarray, pd.DataFrame, pd.Series)
+    found = {}
     for holder in gc.get_objects():
-        for thing in [holder, *gc.get_referents(holder)]:
-            if id(thing) not in seen and isinstance(thing, np.ndarray | pd.DataFrame | pd.Series):
-                seen.add(id(thing))
-                found.append(thing)
-    return found
+        for thing in (holder, *gc.get_referents(holder)):
+            if isinstance(thing, kinds):
+                found[id(thing)] = thing
+    return list(found.values())
 
 
 def frames_and_locals():
