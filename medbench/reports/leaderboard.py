@@ -377,7 +377,7 @@ def _print_dataset(dataset: DatasetAssessment, console: Console) -> None:
         )
     console.print(grid)
     standings = {row.fields["standing"] for row in dataset.rows}
-    if "tied" in standings:
+    if standings & {"tied", "behind"}:
         console.print(Text("* highest   = cannot be told from it", style="dim"))
     sentences = Table.grid(padding=(0, 1))
     for sentence in verdicts(dataset):
