@@ -267,6 +267,9 @@ class RunStore:
             raise StoreError(f"{path}: damaged, it has no status. Run the same command again.")
         folder = path.parent
         dataset, model, split = folder.parts[-3:]
+        key = read_json(folder / "key.json")
+        if not isinstance(key, dict) or not isinstance(key.get("parts"), dict):
+            raise StoreError(f"{folder / 'key.json'}: damaged. Run the same command again.")
         predictions = None
         if record["status"] == "ok":
             predictions = read_parquet(folder / "predictions.parquet")
@@ -277,7 +280,7 @@ class RunStore:
             record=record,
             predictions=predictions,
             trials=tuple(TrialLog(folder).records()),
-            key_parts=read_json(folder / "key.json")["parts"],
+            key_parts=key["parts"],
         )
 
 

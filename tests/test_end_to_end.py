@@ -98,11 +98,12 @@ def test_what_has_changed_is_run_again_and_nothing_is_lost_before(class_folders,
 
 def test_a_damaged_cell_is_run_again(class_folders):
     common = [*RUN, "--data", str(class_folders(per_class=12)), "--models", "majority"]
-    common += ["--trials", "1", "--folds", "2", "--out", "out"]
+    common += ["--trials", "1", "--folds", "3", "--out", "out"]
     assert main(common) == 0
     before = predictions(Path("out"))
     (Path("out/cells/set/majority/r0f0/predictions.parquet")).write_bytes(b"PAR1 torn")
     (Path("out/cells/set/majority/r0f1/cell.json")).write_text("{}")
+    (Path("out/cells/set/majority/r0f2/key.json")).write_text("{}")
     assert main(common) == 0
     after = predictions(Path("out"))
     assert all(after[cell].equals(frame) for cell, frame in before.items())

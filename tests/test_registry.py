@@ -20,7 +20,8 @@ class Mine(ModelFamily):
 
 
 def test_built_in_names_come_first_and_are_loaded_on_use():
-    assert models.names()[:5] == ["majority", "hog-svm", "xgboost", "cnn", "inceptionv3"]
+    sanity = ["majority", "file-properties", "intensity", "border", "thumbnail"]
+    assert models.names()[:9] == [*sanity, "hog-svm", "xgboost", "cnn", "inceptionv3"]
     assert models.get("majority").name == "majority"
 
 

@@ -63,9 +63,10 @@ def test_a_finished_cell_is_read_back_in_full_precision(tmp_path):
     log.append({"number": 0, "score": 0.5}, np.full((2, 2), 0.5))
     store.write_predictions(CELL, predictions)
     assert store.read().cells == ()  # not finished before cell.json is there
+    write_json(store.cell_folder(CELL) / "key.json", {"key": "k", "parts": {"seed": 0}})
     store.finish_cell(CELL, {"status": "ok", "reason": ""})
     (cell,) = store.read().cells
-    assert cell.id == CELL
+    assert cell.id == CELL and cell.key_parts == {"seed": 0}
     pd.testing.assert_frame_equal(cell.predictions, predictions)
     assert cell.trials[0]["score"] == 0.5
     assert (log.oof(0) == 0.5).all()
@@ -74,6 +75,7 @@ def test_a_finished_cell_is_read_back_in_full_precision(tmp_path):
 def test_a_missing_prediction_file_is_named(tmp_path):
     store = RunStore(tmp_path)
     store.begin(SETTINGS)
+    write_json(store.cell_folder(CELL) / "key.json", {"key": "k", "parts": {}})
     store.finish_cell(CELL, {"status": "ok", "reason": ""})
     with pytest.raises(StoreError, match=r"predictions.parquet: cannot be read"):
         store.read()
@@ -122,11 +124,13 @@ def test_the_operating_systems_refusal_names_the_place_and_the_remedy(tmp_path):
         write_json(tmp_path / "file" / "x.json", {})
 
 
+@pytest.mark.parametrize("file", ["cell.json", "key.json"])
 @pytest.mark.parametrize("content", ["{}", "[]", "", "{"])
-def test_a_damaged_record_of_a_cell_is_named(tmp_path, content):
+def test_a_damaged_record_of_a_cell_is_named(tmp_path, file, content):
     store = RunStore(tmp_path)
     store.begin(SETTINGS)
+    write_json(store.cell_folder(CELL) / "key.json", {"key": "k", "parts": {}})
     store.finish_cell(CELL, {"status": "failed", "reason": "x"})
-    (store.cell_folder(CELL) / "cell.json").write_text(content)
-    with pytest.raises(StoreError, match=r"cell.json"):
+    (store.cell_folder(CELL) / file).write_text(content)
+    with pytest.raises(StoreError, match=file):
         store.read()

@@ -68,7 +68,8 @@ class Source(BaseModel, ABC):
     def reads(self) -> list[Path]:
         """The files and folders that hold the images and labels, as far as they are here."""
         named = (getattr(self, field, None) for field in ("path", "images"))
-        return [found for path in named if path and (found := self.find(path)) is not None]
+        paths = [path for path in named if isinstance(path, str) and path]
+        return [found for path in paths if (found := self.find(path)) is not None]
 
     def is_here(self) -> bool:
         """Whether the files can be found; always where there are none."""
