@@ -18,8 +18,6 @@ from medbench.datasets.findings import SEVERITIES, Finding, Severity, enumerated
 from medbench.datasets.prepared import PreparedDataset
 from medbench.datasets.task import membership
 
-__all__ = ["SEVERITIES", "UNREADABLE", "Audit", "Copies", "Finding", "audit", "label_key"]
-
 UNREADABLE = "unreadable"
 """The check whose images have no rows, because they were left out."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from medbench.datasets.audit import SEVERITIES, UNREADABLE, Audit, Finding
+from medbench.datasets.audit import UNREADABLE, Audit
+from medbench.datasets.findings import SEVERITIES, Finding
 from medbench.reports.text import markdown_text, plain
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from medbench.datasets.audit import Copies, label_key
+from medbench.datasets.copies import Copies, label_key
 from medbench.datasets.prepared import PreparedDataset
 from medbench.reports.drawing import FONT, cut
 from medbench.reports.text import plain

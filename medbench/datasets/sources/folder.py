@@ -89,6 +89,11 @@ class FolderSource(Source):
             kind=self.task,
         )
 
+    def reads(self) -> list[Path]:
+        """See ``Source.reads``; with the table of groups."""
+        table = self.find(self.groups.table) if self.groups is not None else None
+        return [*super().reads(), *([table] if table is not None else [])]
+
     def _excluded(self, name: str) -> bool:
         return any(fnmatch.fnmatch(name, pattern) for pattern in self.exclude)
 
