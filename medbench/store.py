@@ -24,7 +24,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -34,11 +35,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medbench.errors import StoreError
+from medbench.pieces import (
+    ANYTHING,
+    AUDIT,
+    CELL,
+    DATASET,
+    KEY,
+    TRIAL,
+    Entries,
+    fits_dataset,
+    lacking,
+)
 
 FORMAT = 3
 """Raised whenever what is written changes so that another version could misread it."""
 
 Status = Literal["ok", "failed", "skipped"]
+BY_IMAGE = "by-image-"
+"""Begins the name of a split that divides single images."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -86,6 +100,43 @@ class RunResult:
     """``audit.json`` by name; see ``medbench.datasets.audit.Audit.as_record``."""
     cells: tuple[CellResult, ...]
     """Finished cells (also failed and skipped ones), by data set, model and split."""
+    gaps: tuple[str, ...] = ()
+    """A sentence for each piece that is damaged or missing: its path within the run folder, and
+    what is left out of this result therefore."""
+    at_work: bool = False
+    """Whether another process held the folder while it was read."""
+
+    @property
+    def unfinished(self) -> str:
+        """A sentence on what is still to come; empty where every fold of every model is there.
+
+        Failed and skipped cells are there. Models of which no cell has begun are unknown.
+        """
+        wanted = 0
+        for dataset, _, by_image in {
+            (cell.id.dataset, cell.id.model, cell.id.split.startswith(BY_IMAGE))
+            for cell in self.cells
+        }:
+            record = self.datasets.get(dataset, {})
+            name = "n_folds_by_image" if by_image else "n_folds"
+            wanted += record.get(name) or 0
+        waiting = sorted(set(self.datasets) - {cell.id.dataset for cell in self.cells})
+        found = []
+        if not self.cells:
+            found.append("no cell of it is finished yet")
+        else:
+            if len(self.cells) < wanted:
+                found.append(f"{len(self.cells)} of {wanted} cells are finished")
+            if waiting:
+                found.append(f"no cell of {', '.join(waiting)} is finished yet")
+        if self.at_work:
+            found.append("another process is at work in its folder")
+        return f"This run is not finished: {'; '.join(found)}." if found else ""
+
+    @property
+    def partial(self) -> bool:
+        """Whether anything is still to come; ``unfinished`` says what."""
+        return bool(self.unfinished)
 
 
 class RunStore:
@@ -93,6 +144,7 @@ class RunStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._held = False
 
     # --- the run -----------------------------------------------------------------------------
 
@@ -142,6 +194,11 @@ class RunStore:
             raise StoreError(f"{self.folder}: there is no run here (no run.json).")
         run: dict[str, Any] = read_json(path)
         found = run.get("format") if isinstance(run, dict) else None
+        if isinstance(found, int) and found > FORMAT:
+            raise StoreError(
+                f"{path}: written by a newer MedBench (format {found}, this one reads {FORMAT}): "
+                "update MedBench."
+            )
         if found != FORMAT:
             raise StoreError(
                 f"{path}: written in format {found}, this MedBench reads format {FORMAT}. "
@@ -172,10 +229,27 @@ class RunStore:
                     f"another run is at work in {self.folder}. "
                     "Wait for it, or name another folder with --out."
                 ) from None
+        self._held = True
         try:
             yield
         finally:
+            self._held = False
             lock.release()
+
+    def _held_by_another(self) -> bool:
+        """Whether another process holds the folder right now; nothing is written to find out."""
+        from filelock import FileLock, Timeout
+
+        path = self.folder / ".lock"
+        if self._held or not path.exists():
+            return False
+        try:
+            with FileLock(path, timeout=0):
+                return False
+        except Timeout:
+            return True
+        except (OSError, NotImplementedError):  # of a folder that cannot be written, such as a CD
+            return False
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Record versions, machine and commit of the latest start."""
@@ -225,31 +299,30 @@ class RunStore:
     # --- reading -----------------------------------------------------------------------------
 
     def read(self) -> RunResult:
-        """The whole run, without models and images.
+        """The run without models and images, as far as it can be read; ``gaps`` names the rest.
 
         Raises:
-            StoreError: There is no run, or a piece of it is damaged (which one is named).
+            StoreError: There is no run, ``run.json`` is damaged, or another version wrote it.
         """
         run = self._read_run()
-        environment = self.folder / "environment.json"
-        records = {
-            path.parent.name: read_json(path)
-            for path in sorted(self.folder.glob("datasets/*/dataset.json"))
-        }
-        audits = {
-            path.parent.name: read_json(path)
-            for path in sorted(self.folder.glob("datasets/*/audit.json"))
-        }
-        cells = [
-            self._read_cell(path) for path in sorted(self.folder.glob("cells/*/*/*/cell.json"))
-        ]
+        reading = _Reading(self.folder)
+        environment = reading.record(
+            self.folder / "environment.json", ANYTHING, "versions and machine are not stated"
+        )
+        datasets, cells = reading.datasets(), []
+        for path in sorted(self.folder.glob("cells/*/*/*/cell.json")):
+            dataset = datasets.get(path.parts[-4])
+            if dataset is not None:
+                cells.append(reading.cell(path, dataset))
         return RunResult(
             folder=self.folder,
             configuration=run["configuration"],
-            environment=read_json(environment) if environment.exists() else {},
-            datasets=records,
-            audits=audits,
-            cells=tuple(cells),
+            environment=environment or {},
+            datasets=datasets,
+            audits=reading.audits(datasets),
+            cells=tuple(cell for cell in cells if cell is not None),
+            gaps=tuple(reading.gaps),
+            at_work=self._held_by_another(),
         )
 
     def read_cell(self, cell: CellId) -> CellResult | None:
@@ -259,29 +332,127 @@ class RunStore:
             StoreError: A piece of it is damaged.
         """
         path = self.cell_folder(cell) / "cell.json"
-        return self._read_cell(path) if path.exists() else None
+        if not path.exists():
+            return None
+        reading = _Reading(self.folder)
+        result = reading.cell(path, None)
+        if reading.gaps:
+            raise StoreError(f"{self.folder}: {' '.join(reading.gaps)} Run the same command again.")
+        return result
 
-    def _read_cell(self, path: Path) -> CellResult:
-        record = read_json(path)
-        if not isinstance(record, dict) or record.get("status") not in ("ok", "failed", "skipped"):
-            raise StoreError(f"{path}: damaged, it has no status. Run the same command again.")
+
+class _Reading:
+    """Reads what can be read of a run folder, and names what cannot."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.gaps: list[str] = []
+
+    def record(self, path: Path, entries: Entries, therefore: str) -> dict[str, Any] | None:
+        """A JSON object with entries that can be used, or None and a gap.
+
+        Args:
+            path: Its file.
+            entries: What it must hold.
+            therefore: What is not known without it.
+        """
+        try:
+            found = read_json(path)
+        except StoreError:
+            found = None
+        if not isinstance(found, dict):
+            self._gap(path, _state(path), therefore)
+            return None
+        if lack := lacking(found, entries):
+            self._gap(path, f"damaged (see {', '.join(lack)})", therefore)
+            return None
+        return found
+
+    def datasets(self) -> dict[str, dict[str, Any]]:
+        """``dataset.json`` of every data set that has one or has cells."""
+        paths = {path.parent.name: path for path in self._folder.glob("datasets/*/dataset.json")}
+        n_cells = Counter(path.parts[-4] for path in self._folder.glob("cells/*/*/*/cell.json"))
+        found = {}
+        for name in sorted({*paths, *n_cells}):
+            path = self._folder / "datasets" / name / "dataset.json"
+            n = n_cells[name]
+            lost = f" with its {n} cell{'s' * (n > 1)}" if n else ""
+            record = self.record(path, DATASET, f"data set {name} is left out{lost}")
+            if record is not None:
+                found[name] = record
+        return found
+
+    def audits(self, datasets: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """``audit.json`` of the data sets."""
+        found = {}
+        for name in datasets:
+            path = self._folder / "datasets" / name / "audit.json"
+            record = self.record(path, AUDIT, f"what the audit of {name} found is not shown")
+            if record is not None:
+                found[name] = record
+        return found
+
+    def cell(self, path: Path, dataset: Mapping[str, Any] | None) -> CellResult | None:
+        """A finished cell, or None and a gap.
+
+        Args:
+            path: Its ``cell.json``.
+            dataset: ``dataset.json``; None leaves out whether the predictions are of its classes.
+        """
         folder = path.parent
-        dataset, model, split = folder.parts[-3:]
-        key = read_json(folder / "key.json")
-        if not isinstance(key, dict) or not isinstance(key.get("parts"), dict):
-            raise StoreError(f"{folder / 'key.json'}: damaged. Run the same command again.")
+        name, model, split = folder.parts[-3:]
+        cell = CellId(dataset=name, model=model, split=split)
+        left_out = f"cell {cell} is left out"
+        record = self.record(path, CELL, left_out)
+        if record is None:
+            return None
         predictions = None
         if record["status"] == "ok":
-            predictions = read_parquet(folder / "predictions.parquet")
+            predictions = self._predictions(folder / "predictions.parquet", left_out)
+            if predictions is None:
+                return None
+            if dataset is not None and not fits_dataset(predictions, record, dataset):
+                what = f"not of the classes of {name}"
+                self._gap(folder / "predictions.parquet", what, left_out)
+                return None
+        key = self.record(
+            folder / "key.json", KEY, f"it is not known from what inputs cell {cell} was made"
+        )
         return CellResult(
-            id=CellId(dataset=dataset, model=model, split=split),
+            id=cell,
             status=record["status"],
-            reason=record.get("reason", ""),
+            reason=record.get("reason") or "",
             record=record,
             predictions=predictions,
-            trials=tuple(TrialLog(folder).records()),
-            key_parts=key["parts"],
+            trials=self._trials(folder, f"the search of cell {cell} is not shown"),
+            key_parts={} if key is None else key["parts"],
         )
+
+    def _predictions(self, path: Path, therefore: str) -> pd.DataFrame | None:
+        try:
+            return read_parquet(path)
+        except StoreError:
+            self._gap(path, _state(path), therefore)
+            return None
+
+    def _trials(self, folder: Path, therefore: str) -> tuple[dict[str, Any], ...]:
+        """The trials of a cell; none and a gap where one of them is damaged."""
+        try:
+            trials = TrialLog(folder).records()
+            if all(isinstance(one, dict) and not lacking(one, TRIAL) for one in trials):
+                return tuple(trials)
+        except StoreError:
+            pass
+        self._gap(folder / "trials.jsonl", "damaged", therefore)
+        return ()
+
+    def _gap(self, path: Path, what: str, therefore: str) -> None:
+        where = path.relative_to(self._folder).as_posix()
+        self.gaps.append(f"{where}: {what}, so {therefore}.")
+
+
+def _state(path: Path) -> str:
+    return "damaged" if path.exists() else "missing"
 
 
 class TrialLog:
@@ -318,10 +489,10 @@ class TrialLog:
         """All finished trials, in order."""
         if not self._lines.exists():
             return []
-        lines = self._lines.read_bytes().split(b"\n")[:-1]
         try:
+            lines = self._lines.read_bytes().split(b"\n")[:-1]
             return [json.loads(line) for line in lines]
-        except json.JSONDecodeError as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise StoreError(f"{self._lines}: damaged ({error}). Remove its folder.") from error
 
     def oof(self, number: int) -> NDArray[np.float64]:
@@ -377,7 +548,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(
             f"{path}: cannot be read ({error}). If it is damaged, remove its folder and give the "
             "run's command again."
@@ -408,7 +579,9 @@ def read_parquet(path: Path) -> pd.DataFrame:
     Raises:
         StoreError: It is missing or damaged.
     """
+    from pyarrow import ArrowException
+
     try:
         return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ArrowException) as error:
         raise StoreError(f"{path}: cannot be read ({error}).") from error

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,54 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medbench.errors import StoreError
-from medbench.store import CellId, RunStore, TrialLog, read_json, write_json, writing
+from medbench.store import FORMAT, CellId, RunStore, TrialLog, read_json, write_json, writing
 
 SETTINGS = {"folds": 5, "seed": 0}
 CELL = CellId(dataset="d", model="m", split="r0f0")
+DATASET = {
+    "title": "D",
+    "task": "binary",
+    "classes": ["a", "b"],
+    "class_counts": [3, 3],
+    "n_images": 6,
+    "n_groups": 6,
+    "split": "2-fold x 1",
+    "n_folds": 2,
+    "synthetic": False,
+    "notes": [],
+    "licence": "",
+    "fingerprint": "0" * 64,
+}
+TRIAL = {"number": 0, "state": "complete", "params": {"C": 1}, "score": 0.5}
+PREDICTIONS = pd.DataFrame(
+    {"image": [3, 5], "group": [0, 1], "label": [0, 1], "p0": [0.1, 1 / 3], "p1": [0.9, 2 / 3]}
+)
+
+
+def finish(store, cell=CELL, **fields):
+    """A finished cell as a run writes it."""
+    TrialLog(store.cell_folder(cell)).append(TRIAL, np.full((2, 2), 0.5))
+    store.write_predictions(cell, PREDICTIONS)
+    write_json(store.cell_folder(cell) / "key.json", {"key": "k", "parts": {"seed": 0}})
+    store.finish_cell(cell, {"status": "ok", "reason": "", **fields})
+
+
+def describe(store, name="d"):
+    """The description of a data set as a run writes it."""
+    store.write_audit(name, {"findings": []})
+    store.write_dataset(name, DATASET, pd.DataFrame({"label": [0, 1]}))
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A whole run of two folds."""
+    store = RunStore(tmp_path / "run")
+    store.begin(SETTINGS)
+    store.write_environment({"cores": 2})
+    describe(store)
+    for split in ("r0f0", "r0f1"):
+        finish(store, replace(CELL, split=split))
+    return store
 
 
 def test_a_run_is_begun_once_and_other_settings_are_refused_by_name(tmp_path):
@@ -30,10 +75,19 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
         RunStore(tmp_path / "thesis.doc").begin(SETTINGS)
 
 
-def test_a_run_of_another_version_is_refused(tmp_path):
-    write_json(tmp_path / "run.json", {"format": 99, "configuration": {}})
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (FORMAT + 1, rf"newer MedBench \(format {FORMAT + 1}, this one reads {FORMAT}\): update"),
+        (1, "written in format 1, .*Use the version that wrote it"),
+        ("x", "written in format x"),
+        (None, "written in format None"),
+    ],
+)
+def test_a_run_of_another_version_is_refused(tmp_path, written, said):
+    write_json(tmp_path / "run.json", {"format": written, "configuration": {}})
     for use in (lambda s: s.begin(SETTINGS), lambda s: s.read()):
-        with pytest.raises(StoreError, match="written in format 99"):
+        with pytest.raises(StoreError, match=said):
             use(RunStore(tmp_path))
 
 
@@ -56,29 +110,18 @@ def test_two_runs_cannot_work_in_one_folder(tmp_path):
 def test_a_finished_cell_is_read_back_in_full_precision(tmp_path):
     store = RunStore(tmp_path)
     store.begin(SETTINGS)
-    predictions = pd.DataFrame(
-        {"image": [3, 5], "group": [0, 1], "label": [0, 1], "p0": [0.1, 1 / 3], "p1": [0.9, 2 / 3]}
-    )
+    describe(store)
     log = TrialLog(store.cell_folder(CELL))
-    log.append({"number": 0, "score": 0.5}, np.full((2, 2), 0.5))
-    store.write_predictions(CELL, predictions)
+    log.append(TRIAL, np.full((2, 2), 0.5))
+    store.write_predictions(CELL, PREDICTIONS)
     assert store.read().cells == ()  # not finished before cell.json is there
     write_json(store.cell_folder(CELL) / "key.json", {"key": "k", "parts": {"seed": 0}})
     store.finish_cell(CELL, {"status": "ok", "reason": ""})
     (cell,) = store.read().cells
     assert cell.id == CELL and cell.key_parts == {"seed": 0}
-    pd.testing.assert_frame_equal(cell.predictions, predictions)
+    pd.testing.assert_frame_equal(cell.predictions, PREDICTIONS)
     assert cell.trials[0]["score"] == 0.5
     assert (log.oof(0) == 0.5).all()
-
-
-def test_a_missing_prediction_file_is_named(tmp_path):
-    store = RunStore(tmp_path)
-    store.begin(SETTINGS)
-    write_json(store.cell_folder(CELL) / "key.json", {"key": "k", "parts": {}})
-    store.finish_cell(CELL, {"status": "ok", "reason": ""})
-    with pytest.raises(StoreError, match=r"predictions.parquet: cannot be read"):
-        store.read()
 
 
 @given(
@@ -124,13 +167,178 @@ def test_the_operating_systems_refusal_names_the_place_and_the_remedy(tmp_path):
         write_json(tmp_path / "file" / "x.json", {})
 
 
-@pytest.mark.parametrize("file", ["cell.json", "key.json"])
-@pytest.mark.parametrize("content", ["{}", "[]", "", "{"])
-def test_a_damaged_record_of_a_cell_is_named(tmp_path, file, content):
+# --- reading what is not whole -------------------------------------------------------------
+
+
+def test_a_whole_run_has_no_gaps_and_is_finished(store):
+    run = store.read()
+    assert run.gaps == () and run.unfinished == "" and not run.partial
+    assert len(run.cells) == 2 and run.environment == {"cores": 2}
+
+
+DAMAGES = {
+    "cells/d/m/r0f0/cell.json": "so cell d x m x r0f0 is left out",
+    "cells/d/m/r0f0/predictions.parquet": "so cell d x m x r0f0 is left out",
+    "cells/d/m/r0f0/key.json": "so it is not known from what inputs cell d x m x r0f0 was made",
+    "cells/d/m/r0f0/trials.jsonl": "so the search of cell d x m x r0f0 is not shown",
+    "datasets/d/dataset.json": "so data set d is left out with its 2 cells",
+    "datasets/d/audit.json": "so what the audit of d found is not shown",
+    "environment.json": "so versions and machine are not stated",
+}
+
+
+@pytest.mark.parametrize("file", DAMAGES)
+@pytest.mark.parametrize("content", ["{\n", "[1]\n", '"x"\n', "[" * 100_000 + "\n", b"\xff\xfe\n"])
+def test_what_is_damaged_is_left_out_and_named_by_its_path_within_the_run(store, file, content):
+    path = store.folder / file
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    run = store.read()
+    assert run.gaps == (f"{file}: damaged, {DAMAGES[file]}.",)
+    left = {cell.id.split: cell for cell in run.cells}
+    lost = {"r0f0"} if "left out" in DAMAGES[file] else set()
+    if "dataset.json" in file:
+        lost = {"r0f0", "r0f1"}
+    assert set(left) == {"r0f0", "r0f1"} - lost
+    if "trials" in file:
+        assert left["r0f0"].trials == () and left["r0f0"].predictions is not None
+        assert left["r0f1"].trials != ()
+    if "key" in file:
+        assert left["r0f0"].key_parts == {} and left["r0f1"].key_parts == {"seed": 0}
+
+
+# A cell without cell.json is not finished, and a model with nothing to tune has no trials.
+@pytest.mark.parametrize(
+    "file", [file for file in DAMAGES if not file.endswith(("cell.json", "trials.jsonl"))]
+)
+def test_what_is_missing_is_named_as_missing(store, file):
+    (store.folder / file).unlink()
+    assert store.read().gaps == (f"{file}: missing, {DAMAGES[file]}.",)
+
+
+@pytest.mark.parametrize(
+    ("file", "entry", "value"),
+    [
+        ("datasets/d/dataset.json", "classes", "ab"),
+        ("datasets/d/dataset.json", "classes", [1, 2]),
+        ("datasets/d/dataset.json", "class_counts", [3]),
+        ("datasets/d/dataset.json", "class_counts", [1, 2, 3]),
+        ("datasets/d/dataset.json", "task", "regression"),
+        ("datasets/d/dataset.json", "task", ["binary"]),
+        ("datasets/d/dataset.json", "n_folds", "2"),
+        ("datasets/d/dataset.json", "n_folds", 0),
+        ("datasets/d/dataset.json", "n_images", True),
+        ("datasets/d/dataset.json", "notes", "x"),
+        ("datasets/d/dataset.json", "caution_above", "x"),
+        ("cells/d/m/r0f0/cell.json", "status", "done"),
+        ("cells/d/m/r0f0/cell.json", "inner_score", "high"),
+        ("cells/d/m/r0f0/cell.json", "seconds", 3),
+        ("cells/d/m/r0f0/cell.json", "seconds", {"total": "long"}),
+        ("cells/d/m/r0f0/cell.json", "calibration", {"temperatures": []}),
+        ("cells/d/m/r0f0/cell.json", "calibration", {"temperatures": [0], "reason": ""}),
+        ("datasets/d/audit.json", "findings", [{"text": "x"}]),
+        ("cells/d/m/r0f0/key.json", "parts", None),
+    ],
+)
+def test_an_entry_that_reports_cannot_use_is_named(store, file, entry, value):
+    path = store.folder / file
+    write_json(path, {**read_json(path), entry: value})
+    assert store.read().gaps == (f"{file}: damaged (see {entry}), {DAMAGES[file]}.",)
+
+
+@pytest.mark.parametrize("entry", sorted(DATASET))
+def test_a_description_that_lacks_an_entry_is_named(store, entry):
+    path = store.folder / "datasets" / "d" / "dataset.json"
+    write_json(path, {name: value for name, value in DATASET.items() if name != entry})
+    (gap,) = store.read().gaps
+    assert gap.startswith(f"datasets/d/dataset.json: damaged (see {entry})")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: frame.drop(columns="p1"),
+        lambda frame: frame.drop(columns="group"),
+        lambda frame: frame.rename(columns={"label": "label0"}).assign(label1=1),
+        lambda frame: frame.assign(label=["a", "b"]),
+        lambda frame: frame.assign(label=[0, 2]),
+        lambda frame: frame.assign(p1=["x", "y"]),
+        lambda frame: frame.head(0),
+    ],
+)
+def test_predictions_of_other_classes_are_named(store, change):
+    store.write_predictions(CELL, change(PREDICTIONS))
+    run = store.read()
+    where = "cells/d/m/r0f0/predictions.parquet"
+    assert run.gaps == (f"{where}: not of the classes of d, {DAMAGES[where]}.",)
+    assert [cell.id.split for cell in run.cells] == ["r0f1"]
+
+
+def test_a_torn_last_trial_is_no_gap(store):
+    with (store.cell_folder(CELL) / "trials.jsonl").open("a") as file:
+        file.write('{"number": 1, "sta')
+    run = store.read()
+    assert run.gaps == () and len(run.cells[0].trials) == 1
+
+
+def test_a_trial_that_says_nothing_leaves_out_the_search(store):
+    TrialLog(store.cell_folder(CELL)).append({"number": 1}, None)
+    run = store.read()
+    assert run.cells[0].trials == ()
+    assert run.gaps == (
+        f"cells/d/m/r0f0/trials.jsonl: damaged, {DAMAGES['cells/d/m/r0f0/trials.jsonl']}.",
+    )
+
+
+def test_several_gaps_are_named_each(store):
+    for file in ("environment.json", "cells/d/m/r0f0/key.json", "cells/d/m/r0f1/cell.json"):
+        (store.folder / file).write_text("")
+    assert [gap.split(":")[0] for gap in store.read().gaps] == [
+        "environment.json",
+        "cells/d/m/r0f0/key.json",
+        "cells/d/m/r0f1/cell.json",
+    ]
+
+
+@pytest.mark.parametrize("file", ["cell.json", "key.json", "predictions.parquet", "trials.jsonl"])
+def test_a_damaged_cell_is_an_error_to_whoever_goes_on_with_it(store, file):
+    (store.cell_folder(CELL) / file).write_text("{\n")
+    with pytest.raises(StoreError, match=rf"{file}: damaged.*Run the same command again"):
+        store.read_cell(CELL)
+
+
+def test_an_empty_run_has_no_cells_and_is_not_finished(tmp_path):
     store = RunStore(tmp_path)
     store.begin(SETTINGS)
-    write_json(store.cell_folder(CELL) / "key.json", {"key": "k", "parts": {}})
-    store.finish_cell(CELL, {"status": "failed", "reason": "x"})
-    (store.cell_folder(CELL) / file).write_text(content)
-    with pytest.raises(StoreError, match=file):
-        store.read()
+    store.write_environment({})
+    run = store.read()
+    assert run.cells == () and run.gaps == ()
+    assert run.unfinished == "This run is not finished: no cell of it is finished yet."
+
+
+def test_folds_and_data_sets_that_are_to_come_make_a_run_unfinished(store):
+    describe(store, "later")
+    finish(store, replace(CELL, model="half"))
+    store.finish_cell(replace(CELL, model="half"), {"status": "failed", "reason": "x"})
+    assert store.read().unfinished == (
+        "This run is not finished: 3 of 4 cells are finished; no cell of later is finished yet."
+    )
+
+
+def test_folds_by_image_count_for_the_models_that_have_them(store):
+    path = store.folder / "datasets" / "d" / "dataset.json"
+    write_json(path, {**DATASET, "n_folds_by_image": 2})
+    assert not store.read().partial
+    finish(store, replace(CELL, split="by-image-r0f0"))
+    assert "3 of 4 cells" in store.read().unfinished
+
+
+def test_a_folder_at_work_is_unfinished_but_not_for_the_run_that_works_there(store):
+    reader = RunStore(store.folder)
+    with store.lock():
+        assert reader.read().unfinished == (
+            "This run is not finished: another process is at work in its folder."
+        )
+        assert not store.read().partial
+    assert not reader.read().partial
+    with store.lock():  # reading did not keep it
+        pass

@@ -25,6 +25,7 @@ BENCHMARKS = {
     "two-cores": "two_cores",
     "near-duplicates": "near_duplicates",
     "bootstrap": "bootstrap",
+    "report": "report_page",
 }
 """Names for ``--only``, and the file that measures each."""
 

@@ -16,6 +16,7 @@ import medbench
 _VERBS = {
     "run": "tune models on data sets and write a leaderboard",
     "leaderboard": "print the leaderboard of a run",
+    "report": "make the page of a run again, or of several runs together",
     "compare": "compare two runs on the same data, paired on the same patients",
     "reproduce": "run a run again and see whether it gives the same predictions",
     "audit": "look for copies, leaks, wrong labels and shortcuts in data sets",

@@ -1,9 +1,15 @@
-"""Print the leaderboard of a run, and write its tables and figures again from what is stored."""
+"""Print the leaderboard of a run, and write tables, figures, cards and page again."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from medbench.reports.assessment import Assessment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,10 +19,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Read, write and print; nothing is trained."""
+    """Read, print and write; nothing is trained."""
     from medbench.cli.progress import make_console
-    from medbench.cli.report import report
+    from medbench.reports.stored import assessed
+    from medbench.reports.terminal import print_leaderboard
     from medbench.store import RunStore
 
-    report(RunStore(options.run), make_console())
+    console = make_console()
+    assessment = assessed(RunStore(options.run).read())
+    print_leaderboard(assessment, console)  # first: what cannot be written can still be read
+    write_everything(assessment, console)
     return 0
+
+
+def write_everything(
+    assessment: Assessment, console: Console, *, images: bool | None = None
+) -> None:
+    """Write tables, figures, cards and the page into the run folder, and say where they are.
+
+    Args:
+        assessment: The run, assessed.
+        console: Where to say it; the page comes last.
+        images: See ``medbench.reports.page.write_page``.
+    """
+    from medbench.reports.cards import write_cards
+    from medbench.reports.figures import write_figures
+    from medbench.reports.leaderboard import write_leaderboard
+    from medbench.reports.page import write_page
+
+    folder = assessment.run.folder
+    write_leaderboard(assessment, folder)
+    write_cards(assessment, folder)
+    write_figures(assessment, folder)
+    page = write_page(assessment, folder, images=images)
+    for line in (
+        f"Tables, figures and cards: {folder}/leaderboard.md, .csv, .json, .tex, figures/, cards/",
+        f"Page: {page}",
+    ):
+        console.print(line, soft_wrap=True, markup=False)

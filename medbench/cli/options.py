@@ -34,6 +34,15 @@ def add_catalog(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_images(parser: argparse._ActionsContainer) -> None:
+    """``--images`` and ``--no-images``: True, False, or None for what the licences allow."""
+    parser.add_argument(
+        "--images",
+        action=argparse.BooleanOptionalAction,
+        help="show images on the page (default: of data sets whose licence lets them be passed on)",
+    )
+
+
 def duration(text: str) -> float:
     """Seconds, above 0, of ``90``, ``90s``, ``2m`` or ``1h``."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())

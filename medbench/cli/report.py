@@ -1,32 +1,100 @@
-"""Tables and figures of a run, written beside it and printed."""
+"""Make the page of a run, or of several together, from what is stored; nothing is trained."""
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from medbench.cli.options import add_images
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from medbench.store import RunResult, RunStore
+    from medbench.reports.assessment import Assessment
+
+_FORMATS = ("html", "md", "latex", "csv", "json")
 
 
-def report(store: RunStore, console: Console) -> RunResult:
-    """Write the leaderboard and figures of a run, print the leaderboard, and say where it is.
-
-    It is printed first: what cannot be written can still be read.
-    """
-    from medbench.reports.assessment import assess
-    from medbench.reports.figures import write_figures
-    from medbench.reports.leaderboard import print_leaderboard, write_leaderboard
-
-    run = store.read()
-    assessment = assess(run)
-    print_leaderboard(assessment, console)
-    write_leaderboard(assessment, store.folder)
-    write_figures(assessment, store.folder)
-    console.print(
-        f"Tables and figures: {store.folder}/leaderboard.md, .csv, .json and figures/",
-        soft_wrap=True,
-        markup=False,
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``report``."""
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="run folders; several are joined"
     )
-    return run
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        choices=_FORMATS,
+        default=["html"],
+        help="the page (html, the default), or tables",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where it goes (default: the run folder; of several runs results/A-and-B)",
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in your browser")
+    add_images(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Read, write, and say where it is."""
+    from medbench.cli.progress import make_console
+    from medbench.reports.join import join_runs
+    from medbench.reports.stored import assessed
+    from medbench.store import RunStore
+
+    console = make_console()
+    folders: list[Path] = options.runs
+    runs = [RunStore(folder).read() for folder in folders]
+    if len(runs) == 1:
+        out = options.out or folders[0]
+        run = runs[0]
+    else:
+        out = options.out or Path("results") / "-and-".join(f.resolve().name for f in folders)
+        run = join_runs(runs, out)
+    for gap in run.gaps:
+        console.print(f"Not shown: {gap}", style="yellow", markup=False)
+    written = write_formats(assessed(run), out, options.format, options.images, folders)
+    for path in written:
+        console.print(str(path), soft_wrap=True, markup=False, highlight=False)
+    if options.open:
+        _open(written[0], console)
+    return 0
+
+
+def write_formats(
+    assessment: Assessment,
+    folder: Path,
+    formats: list[str],
+    images: bool | None,
+    pictures_in: list[Path],
+) -> list[Path]:
+    """Write a run in some formats.
+
+    Returns:
+        The files a reader opens, in the order of the formats.
+    """
+    from medbench.reports.latex import write_latex
+    from medbench.reports.markdown import write_markdown
+    from medbench.reports.page import write_page
+    from medbench.reports.tables import write_csv, write_leaderboard_json
+
+    writers = {
+        "html": lambda: write_page(assessment, folder, images=images, pictures_in=pictures_in),
+        "md": lambda: write_markdown(assessment, folder),
+        "latex": lambda: write_latex(assessment, folder),
+        "csv": lambda: write_csv(assessment, folder),
+        "json": lambda: write_leaderboard_json(assessment, folder),
+    }
+    return [writers[name]() for name in dict.fromkeys(formats)]
+
+
+def _open(path: Path, console: Console) -> None:
+    """Show a file in the user's browser, or say that there is none."""
+    import webbrowser
+
+    if not webbrowser.open(path.resolve().as_uri()):
+        console.print("No browser was found; open the file by hand.")

@@ -51,6 +51,7 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.store import RunStore
 
     run = RunStore(options.run).read()
+    _check_whole(run)
     wanted = _wanted(run, options.datasets, options.models)
     place = _place(options, run)
     console = make_console()
@@ -62,10 +63,28 @@ def execute(options: argparse.Namespace) -> int:
         with store.lock():
             store.begin(cells[0].settings.as_record())
             store.write_environment(describe_environment(place.threads, place.jobs))
+            for name in {cell.id.dataset for cell in cells} & run.audits.keys():
+                store.write_audit(name, run.audits[name])  # of the same data, as the keys say
             run_cells(cells, store, place, watcher)
         same = [_say_whether_same(wanted[cell.id], store, watcher) for cell in cells]
         watcher.say(f"{sum(same)} of {len(same)} cells gave the same predictions.")
     return 0 if all(same) else 1
+
+
+def _check_whole(run: RunResult) -> None:
+    """Refuse a run of which a piece is damaged or missing: it would be called reproduced without.
+
+    Raises:
+        StoreError: Such pieces are named.
+    """
+    from medbench.errors import StoreError
+
+    if run.gaps:
+        raise StoreError(
+            f"{run.folder}: is not whole, so that it cannot be said to be reproduced. "
+            f"{' '.join(run.gaps)} Take these files from a copy, or give the command of the run "
+            "again."
+        )
 
 
 @contextlib.contextmanager
@@ -189,9 +208,13 @@ def _say_what_differs(
 
 def _say_whether_same(before: CellResult, store: RunStore, watcher: Watcher) -> bool:
     """Whether a repeated cell gave the same predictions; if not, say what it may be due to."""
+    from medbench.reports.text import without_paths
+
     after = store.read_cell(before.id)
     if after is None or after.predictions is None or before.predictions is None:
-        reason = "did not finish" if after is None else f"{after.status}: {after.reason}"
+        reason = (
+            "did not finish" if after is None else f"{after.status}: {without_paths(after.reason)}"
+        )
         watcher.say(f"{before.id}: {reason}")
         return False
     columns = [name for name in before.predictions if str(name).startswith("p")]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medbench.cli.audit import add_fail_on_audit
-from medbench.cli.options import add_catalog, add_plugin, duration, whole
+from medbench.cli.options import add_catalog, add_images, add_plugin, duration, whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from medbench.datasets.catalog import Catalog
     from medbench.evaluation.operating_point import OperatingPoint
     from medbench.execution.plan import Place, PlannedCell, Settings
+    from medbench.reports.assessment import Assessment
     from medbench.store import RunStore
     from medbench.tuning.budget import Budget
 
@@ -125,6 +126,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         help="where pretrained weights are (or set MEDBENCH_WEIGHTS)",
     )
     add_plugin(parser)
+    add_images(parser)
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave unreadable images out"
     )
@@ -153,11 +155,13 @@ class _Wanted:
 def execute(options: argparse.Namespace) -> int:
     """Plan, run what is missing, and report; 1 if a cell failed."""
     from medbench.cli.datasets import download_missing
+    from medbench.cli.leaderboard import write_everything
     from medbench.cli.progress import make_console, make_watcher
-    from medbench.cli.report import report
     from medbench.datasets.audit import audit
     from medbench.execution.environment import describe_environment
     from medbench.execution.local import run_cells
+    from medbench.reports.stored import assessed
+    from medbench.reports.terminal import print_leaderboard
     from medbench.store import RunStore
 
     wanted = _wanted(options)
@@ -187,8 +191,11 @@ def execute(options: argparse.Namespace) -> int:
             store.write_environment(describe_environment(place.threads, place.jobs))
             watcher.say(_in_words(wanted, cells))
             run_cells(cells, store, place, watcher, retry_failed=retry_failed)
-        result = report(store, console)
-    failed = {cell.id for cell in result.cells if cell.status == "failed"}
+        assessment = assessed(store.read())
+        print_leaderboard(assessment, console)  # first: what cannot be written can still be read
+        _keep_pictures(cells, assessment, options.images)
+        write_everything(assessment, console, images=options.images)
+    failed = {cell.id for cell in assessment.run.cells if cell.status == "failed"}
     return 1 if failed & {cell.id for cell in cells} else 0
 
 
@@ -244,6 +251,20 @@ def _write_audits(
         store.write_audit(data.name, audits[data.name].as_record())
         picture = store.folder / "figures" / folder_name(data.name) / "duplicates.png"
         write_contact_sheet(data, picture)
+
+
+def _keep_pictures(
+    cells: Sequence[PlannedCell], assessment: Assessment, images: bool | None
+) -> None:
+    """Put the thumbnails that the page shows into the run folder, where images may be shown."""
+    from medbench.reports.page.pictures import keep_pictures
+
+    prepared = {cell.dataset.data.name: cell.dataset.data for cell in cells}
+    for dataset in assessment.datasets:
+        data = prepared.get(dataset.name)
+        wanted = dataset.record.get("redistributable") if images is None else images
+        if data is not None and wanted:
+            keep_pictures(assessment.run, dataset, data.images, data.labels)
 
 
 def _in_words(wanted: _Wanted, cells: Sequence[PlannedCell]) -> str:

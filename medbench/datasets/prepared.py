@@ -262,6 +262,7 @@ def describe(dataset: PreparedDataset) -> dict[str, object]:
         "n_groups": int(dataset.table["group"].nunique()),
         "image_shape": list(dataset.task.image_shape),
         "licence": source.licence,
+        "redistributable": source.redistributable,
         "citation": source.citation,
         "homepage": source.homepage,
         "published": source.published,

@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from medbench.errors import ProtocolError
-from medbench.evaluation.intervals import LEVEL, mean_auroc, t_quantile
-from medbench.evaluation.resampling import (
-    FoldPredictions,
-    Resampling,
-    auroc_replicates,
-    group_influence,
-    standard_error,
-)
+from medbench.evaluation.intervals import LEVEL, t_quantile
+from medbench.evaluation.resampling import FoldPredictions, Resampled, resample, standard_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +61,31 @@ def compare_with_leader(
     leader: str | None = None,
     replicates: int = 2000,
     seed: int = 0,
-    drawn: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> Comparison:
     """Tell which models are separated from the leader, by a paired bootstrap over groups.
 
+    Args:
+        models: Held-out predictions of each model, one entry a fold, all on the same folds.
+        n_classes: Number of classes of the task.
+        leader: As for ``compare_resampled``.
+        replicates: Number of bootstrap replicates, at least 2.
+        seed: Seed of the resampling.
+
+    Returns:
+        See ``compare_resampled``.
+
+    Raises:
+        ProtocolError: As ``resample`` and ``compare_resampled``.
+    """
+    return compare_resampled(resample(models, n_classes, replicates, seed), leader=leader)
+
+
+def compare_resampled(models: Mapping[str, Resampled], *, leader: str | None = None) -> Comparison:
+    """Tell which models are separated from the leader, by their replicates on the same resamples.
+
     Every model is scored on the same resamples of the same patients. The standard error of a
     difference is that of the differences of the replicates; intervals and p take t quantiles of
-    it, with Satterthwaite's degrees of freedom, as ``fold_auroc_interval`` does. Holm's step-down
+    it, with Satterthwaite's degrees of freedom, as ``auroc_interval`` does. Holm's step-down
     correction runs over the rivals: the i-th smallest of m values of p is held against
     0.05 / (m - i + 1), its corrected interval has the level that belongs to that, and from the
     first that is not below on, no rival is separated and all have the level of that first one.
@@ -84,60 +94,48 @@ def compare_with_leader(
     (perfect separation against constant scores) p = 0 with a warning.
 
     Args:
-        models: Held-out predictions of each model, one entry a fold, all on the same folds.
-        n_classes: Number of classes of the task.
+        models: What one call of ``resample`` gave for each model.
         leader: The model to compare with the others; by default that of the highest AUROC, the
             first of equals. Chosen by the same test set it is flattered: among five equally good
             models one is called separated 5 to 8 times in 100 (``docs/coverage.md``).
-        replicates: Number of bootstrap replicates, at least 2.
-        seed: Seed of the resampling.
-        drawn: What ``auroc_replicates`` gave for some of the models, all with the same seed and
-            number, to save drawing again.
 
     Returns:
         The comparison; one without numbers but with a ``reason`` where a class of a fold has
         too few groups.
 
     Raises:
-        ProtocolError: No models, an unknown leader, models on different folds or patients,
-            replicates of different number, or input that cannot be scored.
+        ProtocolError: No models, an unknown leader, or models that were not resampled together.
 
     Source: Holm (1979), Scandinavian Journal of Statistics 6(2); for the bootstrap see
-    ``auroc_replicates``.
+    ``resample``.
     """
     if not models:
         raise ProtocolError("there are no models to compare.")
     names = list(models)
-    for name in names[1:]:
-        _require_same_folds(names[0], models[names[0]], name, models[name])
-    aurocs = {name: mean_auroc(folds, n_classes) for name, folds in models.items()}
-    leader = max(names, key=aurocs.__getitem__) if leader is None else leader
+    leader = max(names, key=lambda name: models[name].auroc) if leader is None else leader
     if leader not in models:
         raise ProtocolError(f"leader {leader!r} is none of the models: {', '.join(names)}.")
-    plan = Resampling(models[leader], n_classes)
+    first = models[leader]
+    plan = first.plan
+    for name, each in models.items():
+        if each.plan is not plan:
+            raise ProtocolError(
+                f"models {leader!r} and {name!r} cannot be compared: they were not resampled "
+                "together, on the same images of the same folds in the same order."
+            )
     if plan.obstacle:
         reason = plan.obstacle.replace("no interval", "no comparison")
         return Comparison(
             leader=leader, differences=(), tie_group=(), smallest_visible=None, reason=reason
         )
-    known = dict(drawn or {})
-    for name in names:
-        if name not in known:
-            known[name] = auroc_replicates(models[name], n_classes, replicates, seed, plan)
-        if known[name].shape != known[names[0]].shape:
-            raise ProtocolError(
-                f"models {names[0]!r} and {name!r} have {len(known[names[0]])} and "
-                f"{len(known[name])} replicates. Draw all with one number and seed."
-            )
-    influence = {name: group_influence(models[name], n_classes, plan) for name in names}
     raw = [
         _Raw(
             rival=name,
-            difference=aurocs[leader] - aurocs[name],
-            error=standard_error(known[leader] - known[name]),
-            free=plan.degrees_of_freedom(influence[leader] - influence[name]),
+            difference=first.auroc - each.auroc,
+            error=standard_error(first.replicates - each.replicates),
+            free=plan.degrees_of_freedom(first.influence - each.influence),
         )
-        for name in names
+        for name, each in models.items()
         if name != leader
     ]
     differences = _holm(leader, raw)
@@ -242,25 +240,3 @@ def _holm(leader: str, raw: Sequence[_Raw]) -> tuple[Difference, ...]:
             )
         )
     return tuple(differences)
-
-
-def _require_same_folds(
-    name: str, folds: Sequence[FoldPredictions], other: str, others: Sequence[FoldPredictions]
-) -> None:
-    """Raise unless two models were tested on the same images in the same order."""
-    pair = f"models {name!r} and {other!r} cannot be compared:"
-    if len(folds) != len(others):
-        raise ProtocolError(
-            f"{pair} {len(folds)} and {len(others)} folds. Compare on the folds that both have."
-        )
-    for place, (fold, its) in enumerate(zip(folds, others, strict=True)):
-        for what, one, two in (
-            ("labels", fold.labels, its.labels),
-            ("groups", fold.groups, its.groups),
-            ("repeats", fold.repeat, its.repeat),
-        ):
-            if not np.array_equal(one, two):
-                raise ProtocolError(
-                    f"{pair} their {what} differ in fold {place + 1}. "
-                    "Give the predictions of both for the same images in the same order."
-                )

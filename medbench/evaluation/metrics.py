@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -104,14 +105,61 @@ def class_aurocs(
     Returns:
         float64, shape (n_classes,); NaN where a class is not scored (see ``scored_classes``).
     """
-    from sklearn.metrics import roc_auc_score
-
     labels, probabilities = checked(labels, probabilities, n_classes)
     shown = membership(labels, n_classes)
     areas = np.full(n_classes, np.nan)
     for k in scored_classes(labels, n_classes):
-        areas[k] = roc_auc_score(shown[:, k], probabilities[:, k])
+        areas[k] = Cuts.of(shown[:, k], probabilities[:, k]).area
     return areas
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cuts:
+    """What is called positive at each threshold that can make a difference, the highest first.
+
+    Written out because scikit-learn checks its input for longer than it counts; values are the
+    same to the last bit.
+    """
+
+    true: NDArray[np.float64]
+    """Positives that are called so, shape (n_distinct_scores,); all of them at the last cut."""
+    false: NDArray[np.float64]
+    """Negatives that are called positive, shape (n_distinct_scores,)."""
+
+    @classmethod
+    def of(cls, positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> Cuts:
+        """Sort images, shape (n_images,) each, at least one; scores are finite."""
+        order = np.argsort(scores, kind="stable")[::-1]
+        in_order = scores[order]
+        last = np.append(np.flatnonzero(in_order[1:] != in_order[:-1]), len(order) - 1)
+        true = np.cumsum(positive[order])[last].astype(np.float64)
+        return cls(true=true, false=1 + last - true)
+
+    @property
+    def other_side(self) -> Cuts:
+        """The cuts where negatives are looked for, by the same scores turned round."""
+        return Cuts(
+            true=self.false[-1] - np.append(0, self.false[:-1])[::-1],
+            false=self.true[-1] - np.append(0, self.true[:-1])[::-1],
+        )
+
+    @property
+    def area(self) -> float:
+        """Area under the ROC curve, of positives and negatives, at least one each."""
+        true, false = self.true, self.false
+        if len(true) > 2:
+            corner = (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0)
+            kept = np.concatenate([[True], corner, [True]])
+            true, false = true[kept], false[kept]
+        true, false = np.append(0, true), np.append(0, false)
+        return float(np.trapezoid(true / true[-1], false / false[-1]))
+
+    @property
+    def average_precision(self) -> float:
+        """Precision at each cut, weighted by the recall that the cut adds; of some positives."""
+        precision = self.true / (self.true + self.false)
+        recall = np.append((self.true / self.true[-1])[::-1], 0.0)
+        return max(0.0, float(-(np.diff(recall) * precision[::-1]).sum()))
 
 
 def decide(probabilities: NDArray[Any], threshold: Threshold) -> NDArray[np.int64]:
@@ -175,11 +223,10 @@ def balanced_accuracy(
 
 
 def _mean_recall(labels: NDArray[np.int64], decided: NDArray[np.int64]) -> float:
-    from sklearn.metrics import recall_score
-
-    return float(
-        recall_score(labels, decided, labels=np.unique(labels), average="macro", zero_division=0)
-    )
+    of_class = np.bincount(labels)
+    found = np.bincount(labels[labels == decided], minlength=len(of_class))
+    present = of_class > 0
+    return float((found[present] / of_class[present]).mean())
 
 
 def confusion(labels: NDArray[Any], decided: NDArray[Any], n_classes: int) -> NDArray[np.int64]:
@@ -193,7 +240,5 @@ def confusion(labels: NDArray[Any], decided: NDArray[Any], n_classes: int) -> ND
     Returns:
         int64, shape (n_classes, n_classes).
     """
-    from sklearn.metrics import confusion_matrix
-
-    counts: NDArray[np.int64] = confusion_matrix(labels, decided, labels=np.arange(n_classes))
-    return counts
+    cells = np.asarray(labels) * n_classes + np.asarray(decided)
+    return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from itertools import repeat
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +26,18 @@ _MANY_FIXED = 0.1
 _NO_NOISE = 1e-12
 """A bootstrap standard error below this is rounding."""
 _CHUNK_WEIGHTS = 1_000_000
-"""Weights (replicates x images) held at a time: 8 MB, and a few times that for what follows."""
+"""Weights (replicates x groups) drawn at a time: 8 MB."""
+_SCORED_AT_ONCE = 4
+"""Chunks of draws that are scored together; more would not fit into the cache of a core."""
+_FEW_RUNGS = 32
+"""So many rungs are compared with each other by a product with a triangle of ones."""
+_LOWER = np.tri(_FEW_RUNGS, k=-1, dtype=np.float32)
+_EXACT_IN_SINGLE = 2**23
+"""Single precision holds every half of a whole number up to here."""
+_LARGE = 5000
+"""Images of a fold, of which the weights of all pairs are likely to be beyond that."""
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +55,29 @@ class FoldPredictions:
     """Which repeat of the cross-validation the fold belongs to; repeats share their patients."""
 
 
-def auroc_replicates(
-    folds: Sequence[FoldPredictions],
+@dataclass(frozen=True, kw_only=True)
+class Resampled:
+    """What one model scores on its folds, and what it would have scored with other patients."""
+
+    plan: Resampling
+    """Which groups were drawn in place of which; one object for all models drawn together."""
+    auroc: float
+    """AUROC within each fold, averaged over the folds."""
+    replicates: NDArray[np.float64]
+    """The same under each resample, shape (replicates,); empty where the plan has an obstacle."""
+    influence: NDArray[np.float64]
+    """How much each group moves the AUROC, to first order, shape (n_groups,). The difference
+    between two models drawn together is the influence on their difference."""
+    constant: bool
+    """Whether no image of any fold was predicted otherwise than the rest of its fold."""
+
+
+def resample(
+    models: Mapping[Name, Sequence[FoldPredictions]],
     n_classes: int,
     replicates: int = 2000,
     seed: int = 0,
-    plan: Resampling | None = None,
-) -> NDArray[np.float64]:
+) -> dict[Name, Resampled]:
     """AUROC averaged over the folds, under resampling of whole groups within the folds.
 
     Patients, not images, are the independent unit: within each fold whole groups are drawn with
@@ -62,45 +92,137 @@ def auroc_replicates(
     are taken for two patients.
 
     The draws depend on labels, groups, order of the folds, and seed, never on probabilities: two
-    models on the same folds get the same draws, and the difference of their replicates is that
-    of a paired bootstrap.
+    models on the same folds get the same draws, whether in one call or in two, and the difference
+    of their replicates is that of a paired bootstrap. One call draws once for all its models.
 
     Args:
-        folds: Held-out predictions, one entry a fold.
+        models: Held-out predictions of each model, one entry a fold, all on the same folds.
         n_classes: Number of classes of the task.
         replicates: Number of bootstrap replicates, at least 2.
         seed: Seed of the resampling.
-        plan: The ``Resampling`` of these folds, to save sorting them again.
 
     Returns:
-        float64, shape (replicates,).
+        One entry a model, without replicates where resampling has nothing to choose from.
 
     Raises:
-        ProtocolError: As ``fold_auroc_interval``; or resampling has nothing to choose from.
+        ProtocolError: No models, no folds, models on different folds or patients, a fold with one
+            class only, or input that cannot be scored (see ``metrics.checked``).
 
     Source: Field & Welsh (2007), "Bootstrapping clustered data", JRSS-B 69(3), for groups;
     McCarthy & Snowden (1985) and Rao & Wu (1988), JASA 83(401), for m - 1 of m.
     """
+    if not models:
+        raise ProtocolError("there are no models to score.")
     if replicates < 2:
         raise ProtocolError(f"replicates is {replicates}; a bootstrap needs at least 2.")
-    plan = Resampling(folds, n_classes) if plan is None else plan
-    if plan.obstacle:
-        raise ProtocolError(f"{plan.obstacle}. Use fewer folds, or add patients.")
-    statistics = [WeightedAuroc(f.labels, f.probabilities, n_classes) for f in folds]
-    rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(len(folds))]
-    rows = max(1, _CHUNK_WEIGHTS // max(plan.n_groups, *(len(f.labels) for f in folds)))
-    values = np.empty(replicates)
-    for begin in range(0, replicates, rows):
-        size = min(rows, replicates - begin)
-        counts = plan.draw(size, rngs)
-        total, defined = np.zeros(size), np.zeros(size)
-        for statistic, group_of_image in zip(statistics, plan.group_of_image, strict=True):
-            each = statistic(np.take(counts, group_of_image, axis=1))
-            # a later repeat has other folds, from which a draw may remove a whole class
-            total += np.nan_to_num(each, nan=0.0)
-            defined += ~np.isnan(each)
-        values[begin : begin + size] = total / np.where(defined > 0, defined, np.nan)
-    return values
+    (first, folds), *others = models.items()
+    if not folds:
+        raise ProtocolError("there are no folds to average over.")
+    for name, its in others:
+        _require_same_folds(first, folds, name, its)
+    plan = Resampling(folds, n_classes)
+    statistics = [
+        [
+            WeightedAuroc(fold.labels, fold.probabilities, n_classes, groups, plan.n_groups)
+            for fold, groups in zip(its, plan.group_of_image, strict=True)
+        ]
+        for its in models.values()
+    ]
+    values = np.empty((len(models), 0 if plan.obstacle else replicates))
+    if not plan.obstacle:
+        _fill(values, statistics, plan, seed)
+    return {
+        name: Resampled(
+            plan=plan,
+            auroc=float(np.mean([each.value for each in of_model])),
+            replicates=drawn,
+            influence=sum((each.influence() for each in of_model), start=np.zeros(plan.n_groups))
+            / len(of_model),
+            constant=all((fold.probabilities == fold.probabilities[0]).all() for fold in its),
+        )
+        for (name, its), of_model, drawn in zip(models.items(), statistics, values, strict=True)
+    }
+
+
+def auroc_replicates(
+    folds: Sequence[FoldPredictions], n_classes: int, replicates: int = 2000, seed: int = 0
+) -> NDArray[np.float64]:
+    """The replicates of ``resample`` of a single model, float64, shape (replicates,).
+
+    Raises:
+        ProtocolError: As ``resample``; or resampling has nothing to choose from.
+    """
+    (resampled,) = resample({"": folds}, n_classes, replicates, seed).values()
+    if resampled.plan.obstacle:
+        raise ProtocolError(f"{resampled.plan.obstacle}. Use fewer folds, or add patients.")
+    return resampled.replicates
+
+
+def _fill(
+    values: NDArray[np.float64],
+    statistics: Sequence[Sequence[WeightedAuroc]],
+    plan: Resampling,
+    seed: int,
+) -> None:
+    """Write the replicates of every model, shape (n_models, replicates), chunk by chunk.
+
+    Chunks are of a size that labels and groups alone decide, for draws depend on it too.
+    """
+    places = plan.group_of_image
+    rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(len(places))]
+    rows = max(1, _CHUNK_WEIGHTS // max(plan.n_groups, *map(len, places)))
+    with ThreadPoolExecutor(min(len(statistics), _cores())) as pool:
+        for begin in range(0, values.shape[1], _SCORED_AT_ONCE * rows):
+            block = values[:, begin : begin + _SCORED_AT_ONCE * rows]
+            # counts are small whole numbers, which single precision holds exactly
+            counts = np.empty((plan.n_groups, block.shape[1]), dtype=np.float32)
+            for first in range(0, block.shape[1], rows):
+                chunk = counts[:, first : first + rows]
+                chunk[:] = plan.draw(chunk.shape[1], rngs).T
+            averaged = pool.map(_average, statistics, repeat(counts.T))
+            for of_model, average in zip(block, averaged, strict=True):
+                of_model[:] = average
+
+
+def _average(statistics: Sequence[WeightedAuroc], counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean over the folds of one model under each set of counts, shape (n_sets,)."""
+    each = np.array([statistic(counts) for statistic in statistics])
+    # a later repeat has other folds, from which a draw may remove a whole class
+    defined = (~np.isnan(each)).sum(axis=0)
+    total = np.zeros(len(counts))
+    for of_fold in each:
+        total += np.nan_to_num(of_fold, nan=0.0)
+    average: NDArray[np.float64] = total / np.where(defined > 0, defined, np.nan)
+    return average
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _require_same_folds(
+    name: object, folds: Sequence[FoldPredictions], other: object, others: Sequence[FoldPredictions]
+) -> None:
+    """Raise unless two models were tested on the same images in the same order."""
+    pair = f"models {name!r} and {other!r} cannot be compared:"
+    if len(folds) != len(others):
+        raise ProtocolError(
+            f"{pair} {len(folds)} and {len(others)} folds. Compare on the folds that both have."
+        )
+    for place, (fold, its) in enumerate(zip(folds, others, strict=True)):
+        for what, one, two in (
+            ("labels", fold.labels, its.labels),
+            ("groups", fold.groups, its.groups),
+            ("repeats", fold.repeat, its.repeat),
+        ):
+            if not np.array_equal(one, two):
+                raise ProtocolError(
+                    f"{pair} their {what} differ in fold {place + 1}. "
+                    "Give the predictions of both for the same images in the same order."
+                )
 
 
 def standard_error(replicates: NDArray[np.float64]) -> float:
@@ -109,106 +231,191 @@ def standard_error(replicates: NDArray[np.float64]) -> float:
     return error if error > _NO_NOISE else 0.0
 
 
-def group_influence(
-    folds: Sequence[FoldPredictions], n_classes: int, plan: Resampling
-) -> NDArray[np.float64]:
-    """How much each group moves the AUROC averaged over the folds, to first order.
-
-    Args:
-        folds: Held-out predictions, one entry a fold.
-        n_classes: Number of classes of the task.
-        plan: The ``Resampling`` of these folds.
-
-    Returns:
-        float64, shape (n_groups,), in the order of ``Resampling``; differences between two models
-        on the same folds are the influences on their difference.
-    """
-    influence = np.zeros(plan.n_groups)
-    for fold, group_of_image in zip(folds, plan.group_of_image, strict=True):
-        each = WeightedAuroc(fold.labels, fold.probabilities, n_classes).influence()
-        np.add.at(influence, group_of_image, each / len(folds))
-    return influence
-
-
 class WeightedAuroc:
-    """AUROC of fixed labels and probabilities under many sets of whole-number image weights.
+    """AUROC of fixed labels and probabilities under many sets of whole-number weights.
 
-    Sorting is done once; each set of weights then costs a cumulative sum a class. All sums are of
-    whole numbers in float64, so they are exact up to 2**53 and ties count exactly one half.
+    Sorting is done once. All sums are of whole numbers and halves of them, in a precision that
+    holds them exactly, so that ties count exactly one half.
     """
 
-    def __init__(self, labels: NDArray[Any], probabilities: NDArray[Any], n_classes: int) -> None:
+    def __init__(
+        self,
+        labels: NDArray[Any],
+        probabilities: NDArray[Any],
+        n_classes: int,
+        groups: NDArray[np.int64] | None = None,
+        n_groups: int | None = None,
+    ) -> None:
         """Sort each scored class against the rest.
 
         Args:
             labels: As for ``medbench.evaluation.metrics.auroc``.
             probabilities: Shape (n_images, n_classes), finite.
             n_classes: Number of classes of the task.
+            groups: Whose weight each image has, int, shape (n_images,); by default its own.
+            n_groups: Number of weights in a set; by default one an image.
 
         Raises:
             ProtocolError: Nothing to tell apart, or the input cannot be scored.
         """
         labels, probabilities = checked(labels, probabilities, n_classes)
         shown = membership(labels, n_classes)
-        self._classes = []
-        self._n_images = len(labels)
-        for k in scored_classes(labels, n_classes):
-            scores = probabilities[:, k]
-            order = np.argsort(scores, kind="stable")
-            positive, negative = order[shown[order, k]], order[~shown[order, k]]
-            below = np.searchsorted(scores[negative], scores[positive], side="left")
-            not_above = np.searchsorted(scores[negative], scores[positive], side="right")
-            self._classes.append((positive, negative, below, not_above))
+        self._groups = np.arange(len(labels)) if groups is None else groups
+        self._n_groups = len(labels) if n_groups is None else n_groups
+        self._classes = [
+            _Ladder(shown[:, k], probabilities[:, k], self._groups, self._n_groups)
+            for k in scored_classes(labels, n_classes)
+        ]
+
+    @property
+    def value(self) -> float:
+        """AUROC where all weights are 1; macro one-versus-rest for more than two classes."""
+        # unlike a sum of trapezoids, this makes a perfect separation exactly 1
+        return sum(ladder.area for ladder in self._classes) / len(self._classes)
 
     def __call__(self, weights: NDArray[Any]) -> NDArray[np.float64]:
         """AUROC (macro one-versus-rest for more than two classes) under each set of weights.
 
         Args:
-            weights: Whole numbers, shape (n_sets, n_images). A class of which a set has no
-                positive or no negative image of positive weight is left out of that set's mean.
+            weights: Whole numbers, shape (n_sets, n_groups); fastest as float32 with the weights
+                of one group beside each other. A class of which a set has no positive or no
+                negative image of positive weight is left out of that set's mean.
 
         Returns:
             float64, shape (n_sets,); NaN where no class is left.
         """
-        weights = np.asarray(weights, dtype=np.float64)
+        columns = np.ascontiguousarray(weights.T)
+        if columns.dtype != np.float32:
+            columns = columns.astype(np.float64)
         total, defined = np.zeros(len(weights)), np.zeros(len(weights))
-        for positive, negative, below, not_above in self._classes:
-            wanted = np.take(weights, positive, axis=1)
-            rest = np.zeros((len(weights), len(negative) + 1))
-            np.cumsum(np.take(weights, negative, axis=1), axis=1, out=rest[:, 1:])
-            won = np.take(rest, below, axis=1)
-            if np.array_equal(below, not_above):
-                won *= 2
-            else:
-                won += np.take(rest, not_above, axis=1)
-            pairs = wanted.sum(axis=1) * rest[:, -1]
+        for ladder in self._classes:
+            won, pairs = ladder.won(columns)
             some = pairs > 0
-            total[some] += np.einsum("ri,ri->r", wanted, won)[some] / (2 * pairs[some])
+            total[some] += won[some] / pairs[some]
             defined += some
         np.divide(total, defined, out=total, where=defined > 0)
         total[defined == 0] = np.nan
         return total
 
     def influence(self) -> NDArray[np.float64]:
-        """Derivative of the AUROC by the weight of each image, where all weights are 1.
+        """Derivative of the AUROC by the weight of each group, where all weights are 1.
 
         Returns:
-            float64, shape (n_images,), of sum 0.
+            float64, shape (n_groups,), of sum 0.
 
         Source: the placement values of DeLong et al. (1988), Biometrics 44(3).
         """
-        influence = np.zeros(self._n_images)
-        for positive, negative, below, not_above in self._classes:
-            of_positive = (below + not_above) / (2 * len(negative))
-            place = np.arange(len(negative))
-            lost = np.searchsorted(below, place, "right") + np.searchsorted(
-                not_above, place, "right"
-            )
-            of_negative = 1 - lost / (2 * len(positive))
-            area = of_positive.mean()
-            influence[positive] += (of_positive - area) / len(positive)
-            influence[negative] += (of_negative - area) / len(negative)
-        return influence / len(self._classes)
+        of_images: NDArray[np.float64]
+        of_images = np.sum([ladder.influence() for ladder in self._classes], axis=0)
+        of_images /= len(self._classes)
+        influence = np.zeros(self._n_groups)
+        np.add.at(influence, self._groups, of_images)
+        return influence
+
+
+class _Ladder:
+    """One class against the rest: the images sorted by score into rungs.
+
+    A rung is a run of negatives and the run of positives that follows it, all of which they win
+    against; or all images of one score, where that score is shared by both and each pair of them
+    is won by half. A positive wins against all negatives of lower rungs. Good models have few
+    rungs, and no more than the rarer side has images.
+    """
+
+    def __init__(
+        self,
+        positive: NDArray[np.bool_],
+        scores: NDArray[np.float64],
+        groups: NDArray[np.int64],
+        n_groups: int,
+    ) -> None:
+        """Sort the images, shape (n_images,) each; weights belong to ``groups``."""
+        from scipy.sparse import csr_array
+
+        order = np.argsort(scores, kind="stable")
+        positive_in_order, in_order = positive[order], scores[order]
+        level = np.append(0, np.cumsum(in_order[1:] != in_order[:-1]))
+        wins = np.bincount(level, weights=positive_in_order) > 0
+        loses = np.bincount(level, weights=~positive_in_order) > 0
+        shared = wins & loses
+        begins = shared[1:] | shared[:-1] | (loses[1:] & wins[:-1])
+        rung_of_level = np.append(0, np.cumsum(begins))
+        rung = rung_of_level[level]
+        n_rungs = int(rung[-1]) + 1
+        self._halvings = 0
+        while n_rungs > _FEW_RUNGS << self._halvings:
+            self._halvings += 1
+        n_rungs = -(-n_rungs >> self._halvings) << self._halvings  # empty ones on top, to halve
+        self._shared = np.unique(rung_of_level[shared])
+        self._negative = np.bincount(rung[~positive_in_order], minlength=n_rungs)
+        self._positive = np.bincount(rung[positive_in_order], minlength=n_rungs)
+        # rows: the negatives of each rung, then the positives; a product with it sums weights
+        in_rows = np.concatenate([order[~positive_in_order], order[positive_in_order]])
+        ends = np.cumsum(np.concatenate([self._negative, self._positive]))
+        self._sums = csr_array(
+            (np.ones(len(order), dtype=np.float32), groups[in_rows], np.append(0, ends)),
+            shape=(2 * n_rungs, n_groups),
+        )
+        self._rung = np.empty_like(rung)
+        self._rung[order] = rung
+        self._is_positive = positive
+
+    @property
+    def area(self) -> float:
+        """Share of pairs that are won where all weights are 1."""
+        won = float(self._positive @ self._below())
+        return won / float(self._positive.sum() * self._negative.sum())
+
+    def won(
+        self, columns: NDArray[np.floating[Any]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Weights of the pairs that are won, and of all pairs, shape (n_sets,) each.
+
+        Args:
+            columns: Weights, float32 or float64, shape (n_groups, n_sets).
+        """
+        if len(self._rung) > _LARGE:
+            columns = columns.astype(np.float64)
+        sums = self._sums @ columns
+        negative, positive = sums[: len(self._negative)], sums[len(self._negative) :]
+        won = np.einsum("ks,ks->s", negative, positive)
+        if len(self._shared):
+            won -= np.einsum("ks,ks->s", negative[self._shared], positive[self._shared]) / 2
+        for _ in range(self._halvings):
+            won += np.einsum("ks,ks->s", negative[0::2], positive[1::2])
+            negative = negative[0::2] + negative[1::2]
+            positive = positive[0::2] + positive[1::2]
+        won += np.einsum("ks,ks->s", _LOWER[: len(negative), : len(negative)] @ negative, positive)
+        pairs = negative.sum(axis=0).astype(np.float64) * positive.sum(axis=0)
+        if columns.dtype == np.float32 and pairs.max() > _EXACT_IN_SINGLE:
+            return self.won(columns.astype(np.float64))
+        return won.astype(np.float64), pairs
+
+    def influence(self) -> NDArray[np.float64]:
+        """See ``WeightedAuroc.influence``; shape (n_images,)."""
+        n_positive, n_negative = self._positive.sum(), self._negative.sum()
+        above = n_positive - np.cumsum(self._positive) + self._halved(self._positive)
+        is_positive, rung = self._is_positive, self._rung
+        placement = np.where(
+            is_positive,
+            (self._below() / n_negative)[rung],
+            (above / n_positive)[rung],
+        )
+        area = placement[is_positive].mean()
+        influence: NDArray[np.float64]
+        influence = (placement - area) / np.where(is_positive, n_positive, n_negative)
+        return influence
+
+    def _below(self) -> NDArray[np.float64]:
+        """Negatives that a positive of each rung wins against, where all weights are 1."""
+        below = np.cumsum(self._negative) - self._negative
+        return below + self._halved(self._negative)
+
+    def _halved(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Counts of each rung, half of them where its images are tied."""
+        halved = counts.astype(np.float64)
+        halved[self._shared] /= 2
+        return halved
 
 
 class Resampling:
@@ -310,16 +517,19 @@ class Resampling:
 
     def draw(self, replicates: int, rngs: Sequence[np.random.Generator]) -> NDArray[np.float64]:
         """How often each group is drawn, shape (replicates, n_groups); one generator a fold."""
-        counts = np.empty((replicates, self.n_groups))
+        counts = np.empty((self.n_groups, replicates))
         for strata, rng in zip(self._strata, rngs, strict=True):
             for members in strata:
                 size = len(members)
                 drawn = rng.integers(size, size=(replicates, max(1, size - 1)))
                 drawn += size * np.arange(replicates)[:, None]
-                counts[:, members] = np.bincount(
-                    drawn.ravel(), minlength=replicates * size
-                ).reshape(replicates, size)
-        return counts
+                counts[members] = (
+                    np.bincount(drawn.ravel(), minlength=replicates * size)
+                    .reshape(replicates, size)
+                    .T
+                )
+        # whoever weights images takes all draws of a group at once
+        return counts.T
 
     def degrees_of_freedom(self, influence: NDArray[np.float64]) -> float:
         """On how many free terms the variance of a sum of these influences rests, at least 1.

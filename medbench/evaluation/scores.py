@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Real
 from typing import Any, get_args
 
@@ -13,11 +14,10 @@ from numpy.typing import NDArray
 from medbench.datasets.task import Kind, membership
 from medbench.errors import ProtocolError
 from medbench.evaluation.metrics import (
+    Cuts,
     Threshold,
-    auroc,
-    balanced_accuracy,
     checked,
-    class_aurocs,
+    confusion,
     decide,
 )
 
@@ -145,22 +145,36 @@ def fold_scores(
     Gorodkin (2004) for the MCC of several classes; Cohen (1968) for weighted kappa; Brier (1950);
     Guo et al. (2017) for ECE; PPV and NPV by Bayes' rule from sensitivity and specificity.
     """
-    labels, probabilities = _checked(labels, probabilities, kind, threshold)
+    labels, probabilities = _checked(labels, probabilities, kind)
+    _check_threshold(threshold, kind, probabilities.shape[1])
     if prevalence is not None and kind != "binary":
         raise ProtocolError(f"a prevalence applies to a binary task, not to a {kind} one.")
     if prevalence is not None and not 0 < prevalence < 1:
         raise ProtocolError(f"a prevalence lies between 0 and 1, not at {prevalence}.")
     part = _Part(labels=labels, probabilities=probabilities, threshold=threshold)
+    found = part.separation() | _quality(labels, probabilities, kind)
     if kind == "binary":
-        found = _binary(part, prevalence)
+        found |= _binary(part, prevalence)
     elif kind == "multi-label":
-        found = _multi_label(part)
+        found |= _multi_label(part)
     else:
-        found = _multi_class(part)
+        found |= _multi_class(part)
         if kind == "ordinal":
             found |= _ordinal(part)
-    found |= part.separation()
     return {name: float(found[name]) for name in METRICS if name in found}
+
+
+def probability_scores(
+    labels: NDArray[Any], probabilities: NDArray[Any], *, kind: Kind
+) -> dict[str, float]:
+    """Those of ``fold_scores`` that calibration is meant to improve, and that need no threshold.
+
+    Arguments and errors are those of ``fold_scores``.
+
+    Returns:
+        ``brier``, ``log_loss`` and ``ece``; plain floats.
+    """
+    return _quality(*_checked(labels, probabilities, kind), kind)
 
 
 def class_scores(
@@ -178,19 +192,18 @@ def class_scores(
         images show is 1 whatever the model says). Both classes of a binary task are given, class
         0 as seen from the other side.
     """
-    labels, probabilities = _checked(labels, probabilities, kind, threshold)
+    labels, probabilities = _checked(labels, probabilities, kind)
+    _check_threshold(threshold, kind, probabilities.shape[1])
     part = _Part(labels=labels, probabilities=probabilities, threshold=threshold)
-    recall, precision, _ = part.rates()
-    specificity, _, _ = part.rates(of_the_rest=True)
-    areas = part.aurocs()
+    areas = part.aurocs.copy()
     if kind == "binary":
         areas[0] = areas[1]
     return {
-        "recall": recall,
-        "specificity": specificity,
-        "precision": precision,
+        "recall": part.recall,
+        "specificity": part.specificity,
+        "precision": part.precision,
         "auroc": areas,
-        "average_precision": part.average_precisions(),
+        "average_precision": part.average_precisions,
     }
 
 
@@ -222,62 +235,101 @@ class _Part:
     probabilities: NDArray[np.float64]
     threshold: Threshold
 
-    @property
+    @cached_property
     def shown(self) -> NDArray[np.bool_]:
         """Which classes each image shows, shape (n_images, n_classes)."""
         return membership(self.labels, self.probabilities.shape[1])
 
-    @property
+    @cached_property
     def decided(self) -> NDArray[np.int64]:
         return decide(self.probabilities, self.threshold)
 
-    @property
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Images by true class and decided class, shape (n_classes, n_classes); exclusive ones."""
+        return confusion(self.labels, self.decided, self.probabilities.shape[1])
+
+    @cached_property
+    def hits(self) -> NDArray[np.int64]:
+        """Images that show each class and are decided so, shape (n_classes,)."""
+        if self.labels.ndim == 1:
+            return self.counts.diagonal()
+        hits: NDArray[np.int64] = (self.shown & (self.decided == 1)).sum(axis=0)
+        return hits
+
+    @cached_property
+    def n_shown(self) -> NDArray[np.int64]:
+        """Images that show each class, shape (n_classes,)."""
+        counted: NDArray[np.int64] = self.shown.sum(axis=0)
+        return counted
+
+    @cached_property
+    def n_decided(self) -> NDArray[np.int64]:
+        """Images for which each class is decided, shape (n_classes,)."""
+        counted: NDArray[np.int64]
+        counted = (self.counts if self.labels.ndim == 1 else self.decided).sum(axis=0)
+        return counted
+
+    @cached_property
     def varying(self) -> NDArray[np.bool_]:
         """Which classes some images show and others do not, shape (n_classes,)."""
-        present = self.shown.mean(axis=0)
-        varying: NDArray[np.bool_] = (present > 0) & (present < 1)
-        return varying
+        return (self.n_shown > 0) & (self.n_shown < len(self.labels))
 
-    def rates(self, *, of_the_rest: bool = False) -> tuple[NDArray[np.float64], ...]:
-        """Recall, precision and F1 of each class, or of all others together against it."""
-        from sklearn.metrics import precision_recall_fscore_support
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """Of each class, shape (n_classes,), like what follows; NaN where nothing is counted."""
+        return _ratio(self.hits, self.n_shown)
 
-        shown = self.shown
-        called = membership(self.decided, shown.shape[1])
-        precision, recall, f1, _ = precision_recall_fscore_support(
-            (shown ^ of_the_rest).astype(np.int64),
-            (called ^ of_the_rest).astype(np.int64),
-            average=None,
-            zero_division=np.nan,
-        )
-        return recall, precision, f1
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        return _ratio(self.hits, self.n_decided)
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        return _ratio(2 * self.hits, self.n_shown + self.n_decided)
+
+    @property
+    def specificity(self) -> NDArray[np.float64]:
+        """Recall of all other classes together against each class."""
+        n = len(self.labels)
+        return _ratio(n - self.n_shown - self.n_decided + self.hits, n - self.n_shown)
 
     def separation(self) -> dict[str, float]:
         """What ``metrics`` measures, where it is defined."""
         if not self.varying.any():
             return {"auroc": np.nan, "balanced_accuracy": np.nan}
-        labels, probabilities = self.labels, self.probabilities
+        recall = self.recall[self.n_shown > 0]
+        if self.labels.ndim == 2:
+            recall = ((self.recall + self.specificity) / 2)[self.varying]
         return {
-            "auroc": auroc(labels, probabilities, probabilities.shape[1]),
-            "balanced_accuracy": balanced_accuracy(labels, probabilities, self.threshold),
+            "auroc": float(np.nanmean(self.aurocs)),
+            "balanced_accuracy": float(recall.mean()),
         }
 
-    def aurocs(self) -> NDArray[np.float64]:
-        n_classes = self.probabilities.shape[1]
-        if not self.varying.any():
-            return np.full(n_classes, np.nan)
-        return class_aurocs(self.labels, self.probabilities, n_classes)
-
-    def average_precisions(self) -> NDArray[np.float64]:
-        from sklearn.metrics import average_precision_score
-
-        shown, scores = self.shown, self.probabilities
+    @cached_property
+    def cuts(self) -> dict[int, Cuts]:
+        """Of each class that varies."""
+        shown, scores, varying = self.shown, self.probabilities, np.flatnonzero(self.varying)
         if self.labels.ndim == 1 and scores.shape[1] == 2:
             # p1 alone is what binary scores rest on: small values of it all have a p0 of 1
-            scores = np.column_stack([-scores[:, 1], scores[:, 1]])
-        found = np.full(shown.shape[1], np.nan)
-        for k in np.flatnonzero(self.varying):
-            found[k] = average_precision_score(shown[:, k], scores[:, k])
+            return {k: Cuts.of(shown[:, 1], scores[:, 1]) for k in varying.tolist()[1:]}
+        return {k: Cuts.of(shown[:, k], scores[:, k]) for k in varying.tolist()}
+
+    @cached_property
+    def aurocs(self) -> NDArray[np.float64]:
+        """As ``metrics.class_aurocs`` has them, and NaN where that raises."""
+        areas = np.full(self.probabilities.shape[1], np.nan)
+        for k, cuts in self.cuts.items():
+            areas[k] = cuts.area
+        return areas
+
+    @cached_property
+    def average_precisions(self) -> NDArray[np.float64]:
+        found = np.full(self.probabilities.shape[1], np.nan)
+        for k, cuts in self.cuts.items():
+            found[k] = cuts.average_precision
+        if self.labels.ndim == 1 and len(found) == 2 and self.cuts:
+            found[0] = self.cuts[1].other_side.average_precision
         return found
 
     def macro(self, values: NDArray[np.float64]) -> float:
@@ -285,91 +337,99 @@ class _Part:
         return float(values[self.varying].mean()) if self.varying.any() else np.nan
 
 
-def _binary(part: _Part, prevalence: float | None) -> dict[str, float]:
-    from sklearn.metrics import accuracy_score
+def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Shares, NaN of nothing."""
+    shares = np.full(len(part), np.nan)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares
 
-    p1 = part.probabilities[:, 1]
-    recall, _, f1 = part.rates()
-    specificity, sensitivity = recall
+
+def _binary(part: _Part, prevalence: float | None) -> dict[str, float]:
+    specificity, sensitivity = part.recall.tolist()
     if prevalence is None:
         prevalence = float(part.labels.mean())
     ppv, npv = _predictive_values(sensitivity, specificity, prevalence)
     return {
-        "average_precision": part.average_precisions()[1],
-        "accuracy": accuracy_score(part.labels, part.decided),
+        "average_precision": part.average_precisions[1],
+        "accuracy": (part.decided == part.labels).mean(),
         "sensitivity": sensitivity,
         "specificity": specificity,
         **_attainable(part),
-        "f1": f1[1],
+        "f1": part.f1[1],
         "mcc": _matthews(part),
         "ppv": ppv,
         "npv": npv,
         "prevalence": prevalence,
-        **_binary_quality(part.labels, p1),
     }
 
 
 def _multi_class(part: _Part) -> dict[str, float]:
-    from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
-
-    labels, probabilities, decided = part.labels, part.probabilities, part.decided
-    n_classes = probabilities.shape[1]
-    # scikit-learn warns of sums that are farther from one than float64 rounding takes them
-    normalised = probabilities / probabilities.sum(axis=1, keepdims=True)
     return {
-        "accuracy": accuracy_score(labels, decided),
-        "macro_f1": part.macro(part.rates()[2]),
+        "accuracy": (part.decided == part.labels).mean(),
+        "macro_f1": part.macro(part.f1),
         "mcc": _matthews(part),
-        "brier": n_classes * mean_squared_error(part.shown.astype(np.float64), probabilities),
-        "log_loss": log_loss(labels, normalised, labels=np.arange(n_classes)),
-        "ece": expected_calibration_error(probabilities.max(axis=1), decided == labels),
     }
 
 
 def _ordinal(part: _Part) -> dict[str, float]:
-    from sklearn.metrics import cohen_kappa_score, mean_absolute_error
-
-    classes = np.arange(part.probabilities.shape[1])
-    kappa = np.nan
-    if part.varying.any():
-        kappa = cohen_kappa_score(part.labels, part.decided, labels=classes, weights="quadratic")
-    return {"quadratic_kappa": kappa, "mae": mean_absolute_error(part.labels, part.decided)}
+    return {
+        "quadratic_kappa": _quadratic_kappa(part),
+        "mae": np.abs(part.labels - part.decided).mean(),
+    }
 
 
 def _multi_label(part: _Part) -> dict[str, float]:
-    each = [
-        _binary_quality(labels, scores)
-        for labels, scores in zip(part.labels.T, part.probabilities.T, strict=True)
-    ]
     return {
-        "average_precision": part.macro(part.average_precisions()),
-        "macro_f1": part.macro(part.rates()[2]),
-        **{name: float(np.mean([scores[name] for scores in each])) for name in each[0]},
+        "average_precision": part.macro(part.average_precisions),
+        "macro_f1": part.macro(part.f1),
+    }
+
+
+def _quality(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], kind: Kind
+) -> dict[str, float]:
+    """How near the probabilities are to what came."""
+    if kind == "binary":
+        return _binary_quality(labels, probabilities[:, 1])
+    if kind == "multi-label":
+        each = [
+            _binary_quality(of_label, scores)
+            for of_label, scores in zip(labels.T, probabilities.T, strict=True)
+        ]
+        return {name: float(np.mean([scores[name] for scores in each])) for name in each[0]}
+    shown = membership(labels, probabilities.shape[1])
+    squares = (shown - probabilities) ** 2
+    of_true = probabilities[shown] / probabilities.sum(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    return {
+        "brier": float(len(shown.T) * squares.mean(axis=0).mean()),
+        "log_loss": _log_loss(of_true),
+        "ece": expected_calibration_error(probabilities.max(axis=1), right),
     }
 
 
 def _binary_quality(labels: NDArray[np.int64], p1: NDArray[np.float64]) -> dict[str, float]:
-    """How near the probabilities of one class are to what came."""
-    from sklearn.metrics import log_loss, mean_squared_error
-
+    """The same of the probabilities of one class."""
     return {
-        "brier": mean_squared_error(labels, p1),
-        "log_loss": log_loss(labels, p1, labels=[0, 1]),
+        "brier": float(((labels - p1) ** 2).mean()),
+        "log_loss": _log_loss(np.where(labels == 1, p1, 1 - p1)),
         "ece": expected_calibration_error(p1, labels),
     }
 
 
+def _log_loss(of_true: NDArray[np.float64]) -> float:
+    """Of the probabilities that were given to what came, shape (n_images,)."""
+    smallest = np.finfo(np.float64).eps
+    return float(-np.log(np.clip(of_true, smallest, 1 - smallest)).mean())
+
+
 def _attainable(part: _Part) -> dict[str, float]:
     """The best sensitivity at each demanded specificity, and the reverse."""
-    from sklearn.metrics import roc_curve
-
     best = {}
     if part.varying.any():
-        # dropped points on a straight piece could be the very ones at the demanded rate
-        false_positive, sensitivity, _ = roc_curve(
-            part.labels, part.probabilities[:, 1], drop_intermediate=False
-        )
-        specificity = 1 - false_positive
+        cuts = part.cuts[1]
+        sensitivity = np.append(0, cuts.true) / cuts.true[-1]
+        specificity = 1 - np.append(0, cuts.false) / cuts.false[-1]
     for level in _LEVELS:
         one, other = f"sensitivity_at_{level}_specificity", f"specificity_at_{level}_sensitivity"
         best[one] = best[other] = np.nan
@@ -380,12 +440,23 @@ def _attainable(part: _Part) -> dict[str, float]:
 
 
 def _matthews(part: _Part) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    decided = part.decided
-    if not part.varying.any() or (decided == decided[0]).all():
+    """The correlation of two one-hot matrices, from counts."""
+    if not part.varying.any() or (part.n_decided > 0).sum() == 1:
         return np.nan
-    return float(matthews_corrcoef(part.labels, decided))
+    n = float(len(part.labels))
+    shown, decided = part.n_shown.astype(np.float64), part.n_decided.astype(np.float64)
+    spread = (n**2 - decided @ decided) * (n**2 - shown @ shown)
+    return float((part.hits.sum() * n - shown @ decided) / np.sqrt(spread))
+
+
+def _quadratic_kappa(part: _Part) -> float:
+    """One minus the squared distances of the decisions over those of chance."""
+    if not part.varying.any():
+        return np.nan
+    classes = np.arange(len(part.n_shown))
+    distance = (classes - classes[:, None]) ** 2
+    by_chance = np.outer(part.n_shown, part.n_decided) / len(part.labels)
+    return float(1 - (distance * part.counts).sum() / (distance * by_chance).sum())
 
 
 def _predictive_values(
@@ -399,9 +470,9 @@ def _predictive_values(
 
 
 def _checked(
-    labels: NDArray[Any], probabilities: NDArray[Any], kind: Kind, threshold: Threshold
+    labels: NDArray[Any], probabilities: NDArray[Any], kind: Kind
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Labels and probabilities, if they and the threshold fit the kind of task."""
+    """Labels and probabilities, if they fit the kind of task."""
     if kind not in get_args(Kind):
         raise ProtocolError(f'no kind of task is "{kind}". Kinds: {", ".join(get_args(Kind))}.')
     if np.ndim(probabilities) != 2:
@@ -421,7 +492,6 @@ def _checked(
         raise ProtocolError(
             f"probabilities of {int(far.sum())} of {len(labels)} images do not sum to one."
         )
-    _check_threshold(threshold, kind, n_classes)
     return labels, probabilities
 
 

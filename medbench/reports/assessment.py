@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 
 from medbench.errors import ProtocolError, StoreError
-from medbench.evaluation.comparisons import Comparison, Difference, compare_with_leader
+from medbench.evaluation.comparisons import Comparison, Difference, compare_resampled
+from medbench.evaluation.intervals import mean_auroc
 from medbench.evaluation.ranks import RanksAcross, rank_across
-from medbench.reports.predictions import by_image
+from medbench.evaluation.resampling import FoldPredictions, Resampled, resample
+from medbench.reports.predictions import by_image, fold_predictions
 from medbench.reports.published import published_rows
 from medbench.reports.rows import COLUMNS, NUMBERS, Kind, Row, make_row
 from medbench.store import CellResult, RunResult
@@ -21,6 +23,8 @@ MAJORITY = "majority"
 """The model that always predicts the class frequencies; skill is measured from it."""
 SHORTCUT_BOUND = 0.6
 """A sanity row whose interval lies above this shows that labels can be had without the content."""
+Of = tuple[str, Kind]
+"""Whose row it is: a model may have one row of each kind."""
 _KINDS: tuple[Kind, ...] = ("model", "sanity", "split by image", "published")
 _STATUSES = ("ok", "partial", "failed", "skipped", "published")
 
@@ -112,23 +116,60 @@ def assess(run: RunResult) -> Assessment:
     Raises:
         StoreError: The run does not describe a data set that it has cells of.
     """
-    cells: dict[str, list[CellResult]] = {}
-    for cell in run.cells:
-        cells.setdefault(cell.id.dataset, []).append(cell)
+    cells = cells_of_datasets(run)
     datasets = tuple(_assess_dataset(run, name, cells[name]) for name in sorted(cells))
     return Assessment(run=run, datasets=datasets, ranks=_ranks(datasets))
 
 
+def cells_of_datasets(run: RunResult) -> dict[str, list[CellResult]]:
+    """The cells of each data set.
+
+    Raises:
+        StoreError: The run does not describe a data set that it has cells of.
+    """
+    cells: dict[str, list[CellResult]] = {}
+    for cell in run.cells:
+        cells.setdefault(cell.id.dataset, []).append(cell)
+    for name in sorted(cells):
+        if name not in run.datasets:
+            raise StoreError(
+                f"{run.folder}: has cells of data set {name!r} but no dataset.json of it."
+            )
+    return cells
+
+
+def cells_of_rows(cells: Sequence[CellResult]) -> dict[Of, list[CellResult]]:
+    """The cells that each row of a data set is made from."""
+    of_row: dict[Of, list[CellResult]] = {}
+    for cell in cells:
+        kind: Kind = "sanity" if cell.record.get("sanity") else "model"
+        if by_image(cell.id.split):
+            kind = "split by image"
+        of_row.setdefault((cell.id.model, kind), []).append(cell)
+    return of_row
+
+
+def finished_folds(
+    cells: Sequence[CellResult], record: Mapping[str, Any]
+) -> tuple[FoldPredictions, ...]:
+    """Calibrated held-out predictions of the finished ones of some cells."""
+    return tuple(fold_predictions(cell, record) for cell in cells if cell.status == "ok")
+
+
 def _assess_dataset(run: RunResult, name: str, cells: Sequence[CellResult]) -> DatasetAssessment:
-    if name not in run.datasets:
-        raise StoreError(f"{run.folder}: has cells of data set {name!r} but no dataset.json of it.")
     record = run.datasets[name]
-    rows = _rows(name, record, cells)
-    models = {row.name: row for row in rows if row.fields["kind"] == "model" and row.complete}
-    comparison = _compare(models, len(record["classes"])) if models else None
-    leader = models[comparison.leader] if comparison is not None else None
+    of_row = cells_of_rows(cells)
+    folds = {of: finished_folds(its, record) for of, its in of_row.items()}
+    resampled = _resample_rows(folds, len(record["classes"]))
+    rows = _rows(name, record, of_row, folds, resampled)
+    known = {of: one for of, one in resampled.items() if isinstance(one, Resampled)}
+    models = [row for row in rows if row.fields["kind"] == "model" and row.complete]
+    comparison = None
+    if models:
+        comparison = compare_resampled({row.name: known[row.name, "model"] for row in models})
+    leader = known[comparison.leader, "model"] if comparison is not None else None
     probes = tuple(
-        Probe(row=row, behind=_behind(leader, row, len(record["classes"])))
+        Probe(row=row, behind=_behind(leader, known[row.name, "sanity"]))
         for row in rows
         if row.fields["kind"] == "sanity" and row.complete and row.name != MAJORITY
     )
@@ -144,19 +185,48 @@ def _assess_dataset(run: RunResult, name: str, cells: Sequence[CellResult]) -> D
     )
 
 
-def _rows(name: str, record: Mapping[str, Any], cells: Sequence[CellResult]) -> list[Row]:
+def _resample_rows(
+    folds: Mapping[Of, Sequence[FoldPredictions]], n_classes: int
+) -> dict[Of, Resampled | ProtocolError]:
+    """What resampling makes of each row, or why it cannot; rows on the same folds share draws."""
+    together: dict[tuple[Any, ...], dict[Of, Sequence[FoldPredictions]]] = {}
+    for of, its in folds.items():
+        if its:
+            same = tuple((f.labels.tobytes(), f.groups.tobytes(), f.repeat) for f in its)
+            together.setdefault(same, {})[of] = its
+    found: dict[Of, Resampled | ProtocolError] = {}
+    for rows in together.values():
+        try:
+            found |= resample(rows, n_classes)
+        except ProtocolError:  # a row that cannot be scored must not take the others along
+            whole = {}
+            for of, its in rows.items():
+                try:
+                    mean_auroc(its, n_classes)
+                    whole[of] = its
+                except ProtocolError as error:
+                    found[of] = error
+            if whole:
+                found |= resample(whole, n_classes)
+    return found
+
+
+def _rows(
+    name: str,
+    record: Mapping[str, Any],
+    of_row: Mapping[Of, Sequence[CellResult]],
+    folds: Mapping[Of, Sequence[FoldPredictions]],
+    resampled: Mapping[Of, Resampled | ProtocolError],
+) -> list[Row]:
     """All rows of a data set in their order, with their skill over the majority class."""
-    of_row: dict[tuple[str, Kind], list[CellResult]] = {}
-    for cell in cells:
-        kind: Kind = "sanity" if cell.record.get("sanity") else "model"
-        if by_image(cell.id.split):
-            kind = "split by image"
-        of_row.setdefault((cell.id.model, kind), []).append(cell)
     n_by_image = record.get("n_folds_by_image", 0)
     wanted = {kind: int(record["n_folds"]) for kind in _KINDS} | {"split by image": n_by_image}
     for (_, kind), found in of_row.items():
         wanted[kind] = max(wanted[kind], len(found))
-    rows = [make_row(found, record, wanted[kind], kind) for (_, kind), found in of_row.items()]
+    rows = [
+        make_row(found, record, wanted[of[1]], of[1], folds[of], resampled.get(of))
+        for of, found in of_row.items()
+    ]
     floor = next((r.fields["auroc"] for r in rows if r.name == MAJORITY and r.complete), math.nan)
     for row in rows:
         if row.complete and row.fields["kind"] != "split by image":
@@ -181,26 +251,12 @@ def _order(row: Row) -> tuple[Any, ...]:
     return _KINDS.index(fields["kind"]), status, -auroc, fields["model"]
 
 
-def _compare(models: Mapping[str, Row], n_classes: int) -> Comparison:
-    return compare_with_leader(
-        {name: row.folds for name, row in models.items()},
-        n_classes,
-        drawn={name: row.drawn for name, row in models.items() if row.drawn is not None},
-    )
-
-
-def _behind(leader: Row | None, row: Row, n_classes: int) -> Difference | None:
+def _behind(leader: Resampled | None, row: Resampled) -> Difference | None:
     """How far a row lies behind the leader."""
     if leader is None:
         return None
     # names that cannot clash, should somebody call a model as a sanity row is called
-    pair = {"leader": leader, "row": row}
-    compared = compare_with_leader(
-        {name: one.folds for name, one in pair.items()},
-        n_classes,
-        leader="leader",
-        drawn={name: one.drawn for name, one in pair.items() if one.drawn is not None},
-    )
+    compared = compare_resampled({"leader": leader, "row": row}, leader="leader")
     return compared.differences[0] if compared.differences else None
 
 

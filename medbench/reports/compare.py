@@ -10,7 +10,7 @@ from medbench.errors import ProtocolError, StoreError
 from medbench.evaluation.comparisons import Difference, paired_difference
 from medbench.evaluation.intervals import mean_auroc
 from medbench.reports.predictions import by_image, fold_predictions
-from medbench.reports.text import format_interval, format_score, plain
+from medbench.reports.text import format_interval, format_score, plain, without_paths
 from medbench.store import CellResult, RunResult
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def compare_runs(first: RunResult, second: RunResult) -> RunComparison:
             f"({', '.join(first.datasets) or 'none'}; {', '.join(second.datasets) or 'none'})."
         )
     changes: list[Change] = []
-    notes: list[str] = []
+    notes = [f"{run.folder.name}: {gap}" for run in (first, second) for gap in run.gaps]
     for name in shared:
         record = first.datasets[name]
         if record["fingerprint"] != second.datasets[name]["fingerprint"]:
@@ -157,7 +157,8 @@ def print_comparison(found: RunComparison, console: Console) -> None:
             one = change.difference
             bounds = "-" if one is None else format_interval(one.difference, one.low, one.high)
             scores = (format_score(change.before), format_score(change.after))
-            row = (plain(change.model), *scores, bounds, plain(change.words))
+            words = plain(without_paths(change.words))
+            row = (plain(change.model), *scores, bounds, words)
             grid.add_row(*(Text(text) for text in row))
         console.print(grid)
         differing = dict.fromkeys(part for change in changes for part in change.differing)
@@ -165,7 +166,7 @@ def print_comparison(found: RunComparison, console: Console) -> None:
         console.print(Text(f"What differs between the runs: {said}."))
         console.print()
     for note in found.notes:
-        console.print(Text(plain(note)))
+        console.print(Text(plain(without_paths(note)), style="yellow"))
     if found.changes:
         console.print(
             "Differences are paired on the same patients; each interval stands for itself, so with "

@@ -45,7 +45,8 @@ def fold_predictions(
             f"cell {cell.id}: predictions.parquet must have the columns label (or label0, label1, "
             f"... of a multi-label task), {', '.join(needed)}."
         )
-    probabilities = frame[needed[1:]].to_numpy(np.float64)
+    # column by column: a part of a data frame costs more than all that is done with it
+    probabilities = np.column_stack([frame[name].to_numpy(np.float64) for name in needed[1:]])
     if calibrated:
         calibration = Calibration.from_record(cell.record.get("calibration"))
         several = record["task"] == "multi-label"

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.errors import ProtocolError
-from medbench.evaluation.intervals import Interval, fold_auroc_interval
-from medbench.evaluation.resampling import FoldPredictions, Resampling, auroc_replicates
-from medbench.evaluation.scores import class_scores, fold_scores
+from medbench.evaluation.intervals import Interval, auroc_interval
+from medbench.evaluation.resampling import FoldPredictions, Resampled
+from medbench.evaluation.scores import class_scores, fold_scores, probability_scores
 from medbench.reports.predictions import fold_predictions
 from medbench.reports.text import plain
 from medbench.store import CellResult
@@ -61,8 +61,6 @@ class Row:
     """Calibrated held-out predictions of the finished cells."""
     interval: Interval | None = None
     """None where nothing could be scored."""
-    drawn: NDArray[np.float64] | None = None
-    """See ``auroc_replicates``; None where there is no interval."""
     scores: Mapping[str, float]
     """Every score of ``medbench.evaluation.scores``, averaged over the folds; NaN where it is
     undefined in one of them."""
@@ -89,7 +87,12 @@ class Row:
 
 
 def make_row(
-    cells: Sequence[CellResult], record: Mapping[str, Any], expected: int, kind: Kind
+    cells: Sequence[CellResult],
+    record: Mapping[str, Any],
+    expected: int,
+    kind: Kind,
+    folds: Sequence[FoldPredictions],
+    resampled: Resampled | ProtocolError | None,
 ) -> Row:
     """A row but for what needs other rows.
 
@@ -98,6 +101,8 @@ def make_row(
         record: ``dataset.json``.
         expected: How many cells there will be.
         kind: What kind of row it is.
+        folds: Calibrated held-out predictions of the finished cells.
+        resampled: What ``resample`` made of them, or why it could not; None without any.
     """
     finished = [cell for cell in cells if cell.status == "ok"]
     if finished:
@@ -121,12 +126,13 @@ def make_row(
     }
     notes = _notes(cells, status, expected)
     scored: dict[str, Any] = {"scores": {}, "uncalibrated": {}, "class_scores": {}}
-    folds = tuple(fold_predictions(cell, record) for cell in finished)
-    if finished:
-        try:
-            scored = _scored(finished, folds, record)
-        except ProtocolError as error:
-            notes.append(f"not scored: {error}")
+    try:
+        if isinstance(resampled, ProtocolError):
+            raise resampled
+        if resampled is not None:
+            scored = _scored(finished, folds, record, resampled)
+    except ProtocolError as error:
+        notes.append(f"not scored: {error}")
     if interval := scored.get("interval"):
         each = scored.pop("each")
         fields["auroc"] = interval.estimate
@@ -137,21 +143,21 @@ def make_row(
         of_groups = scored["groups_warning"]  # the same for every row, so not said of each
         notes += [t for t in (interval.reason, interval.warning) if t and t != of_groups]
     fields["note"] = "; ".join(plain(note) for note in notes)
-    return Row(fields=fields, folds=folds, costs=_costs(finished), **scored)
+    return Row(fields=fields, folds=tuple(folds), costs=_costs(finished), **scored)
 
 
 def _scored(
-    cells: Sequence[CellResult], folds: Sequence[FoldPredictions], record: Mapping[str, Any]
+    cells: Sequence[CellResult],
+    folds: Sequence[FoldPredictions],
+    record: Mapping[str, Any],
+    resampled: Resampled,
 ) -> dict[str, Any]:
     """What is computed from the predictions of finished cells.
 
     Raises:
         ProtocolError: A fold cannot be scored.
     """
-    kind, n_classes = record["task"], len(record["classes"])
-    plan = Resampling(folds, n_classes)
-    drawn = None if plan.obstacle else auroc_replicates(folds, n_classes, plan=plan)
-    interval = fold_auroc_interval(folds, n_classes, drawn=drawn)
+    kind = record["task"]
     prevalence = record.get("prevalence") if kind == "binary" else None
     each, before, classes = [], [], []
     for cell, fold in zip(cells, folds, strict=True):
@@ -160,12 +166,11 @@ def _scored(
         each.append(fold_scores(fold.labels, fold.probabilities, prevalence=prevalence, **how))
         classes.append(class_scores(fold.labels, fold.probabilities, **how))
         raw = fold_predictions(cell, record, calibrated=False)
-        before.append(fold_scores(raw.labels, raw.probabilities, **how))
+        before.append(probability_scores(raw.labels, raw.probabilities, kind=kind))
     reasons = [(cell.record.get("calibration") or {}).get("reason", "") for cell in cells]
     return {
-        "interval": interval,
-        "groups_warning": plan.warning,
-        "drawn": drawn,
+        "interval": auroc_interval(resampled),
+        "groups_warning": resampled.plan.warning,
         "each": [scores["auroc"] for scores in each],
         "scores": {name: float(np.mean([scores[name] for scores in each])) for name in each[0]},
         "uncalibrated": {

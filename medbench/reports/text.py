@@ -4,6 +4,35 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
+
+_NAME = r"""[^\s\\/:*?"'<>|,;()\[\]{}]+"""
+_ROOT = r"(?P<root>[A-Za-z]:[\\/]+|\\\\+|/+)"
+_PATH = re.compile(
+    r"(?P<url>\b(?!file:)[A-Za-z][\w+.-]+://\S*)|"  # left as it is
+    rf"(?:\bfile://|(?<![\w.~…\\/])){_ROOT}"  # neither and/or nor ./relative nor ~/of-home
+    # a folder's name may have blanks in it, since another separator follows
+    rf"(?P<parts>(?:{_NAME}(?:[ ]{_NAME}){{0,3}}[\\/]+)*(?:{_NAME})?)"
+)
+_QUOTED = re.compile(rf"""(?<=["']){_ROOT}(?P<parts>[^"'\n]*[^"'\n\\/ ][^"'\n]*)(?=["'])""")
+"""Within quotes the last name may have blanks in it too."""
+_HOMES = ("home", "users")
+"""Folders whose folders are named after people."""
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"{\char34}",
+    "`": r"\textasciigrave{}",
+    **{special: f"\\{special}" for special in "{}$&#%_"},
+}
+_TEX_LETTERS = frozenset("ßæøåÆØÅœŒłŁđĐıþÞðÐ¡¿«»§©®°±µ·×÷½¼¾¹²³£–—‘’“”„…†‡•™")
+"""Beyond accented Latin letters, what pdfLaTeX prints without further packages."""
+_LAST_ACCENTED = "\u017f"
 
 
 def plain(text: str) -> str:
@@ -19,9 +48,61 @@ def markdown_text(text: str) -> str:
 
 
 def csv_text(text: str) -> str:
-    """A name or note that no spreadsheet takes for a formula."""
+    """A name or note that no spreadsheet takes for a formula.
+
+    A tab or a carriage return before a formula is gone with the other control characters.
+    """
     text = plain(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def latex_text(text: str) -> str:
+    r"""A name or note that LaTeX prints as it is.
+
+    What pdfLaTeX has no glyph for becomes ``\\medbenchchar{character}{U+1234}``, a macro of
+    ``medbench.reports.latex`` that takes the character where the engine knows Unicode.
+    """
+    shown = "".join(
+        _TEX.get(c) or (c if _printable_by_tex(c) else _unicode(c)) for c in plain(text)
+    )
+    # a row that begins with [ or * would be read as an option of the line break before it, and
+    # neighbouring hyphens as one dash
+    shown = re.sub(r"(?<=-)(?=-)", "{}", shown)
+    return f"{{{shown[0]}}}{shown[1:]}" if shown.startswith(("[", "*")) else shown
+
+
+def _printable_by_tex(character: str) -> bool:
+    if character.isascii() or character in _TEX_LETTERS:
+        return True
+    base = unicodedata.normalize("NFD", character)[0]
+    return character <= _LAST_ACCENTED and base.isascii() and base.isalpha()
+
+
+def _unicode(character: str) -> str:
+    return f"\\medbenchchar{{{character}}}{{U+{ord(character):04X}}}"
+
+
+def without_paths(text: str) -> str:
+    """A text in which every absolute path is its last name after an ellipsis, ``…/weights.h5``.
+
+    Reports travel, and a path tells how somebody's machine is laid out and often who they are; so
+    of a home folder itself nothing is left. Web addresses and relative paths stay as they are.
+    """
+    return _PATH.sub(_last_name, _QUOTED.sub(_last_name, text))
+
+
+def _last_name(match: re.Match[str]) -> str:
+    found = match.groupdict()
+    if found.get("url"):
+        return match[0]
+    names = [name for name in re.split(r"[\\/]+", found["parts"]) if name]
+    if not names:
+        return match[0]
+    before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
+    if len(names) == 1 and before + after in ("[]", "<>"):
+        return match[0]  # the end of some markup
+    is_home = len(names) == 2 and names[0].lower() in _HOMES
+    return "…" if is_home else f"…/{names[-1]}"
 
 
 def format_score(value: float) -> str:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from medbench.cli import main
+from medbench.store import RunStore
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +91,26 @@ def test_a_run_is_compared_with_another_from_the_command_line(finished, capsys):
     assert "identical predictions" in capsys.readouterr().out
     assert main(["compare", "out", "nowhere"]) == 2
     assert "there is no run here" in capsys.readouterr().err
+
+
+def test_a_run_that_is_not_whole_is_not_called_reproduced(finished, capsys):
+    path = Path("out/cells/set/majority/r0f1/predictions.parquet")
+    path.write_bytes(path.read_bytes()[:100])
+    assert reproduce(finished) == 2
+    error = capsys.readouterr().err
+    assert "is not whole" in error
+    assert "cells/set/majority/r0f1/predictions.parquet: damaged" in error
+
+
+def test_what_is_kept_of_a_repeated_run_is_whole(finished):
+    assert reproduce(finished, "--out", "kept") == 0
+    kept = RunStore(Path("kept")).read()
+    assert kept.gaps == () and not kept.partial
+
+
+def test_comparing_a_damaged_run_says_what_is_left_out(finished, capsys):
+    shutil.copytree("out", "other")
+    Path("other/cells/set/majority/r0f0/key.json").write_text("{")
+    assert main(["compare", "out", "other"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "other: cells/set/majority/r0f0/key.json: damaged" in shown

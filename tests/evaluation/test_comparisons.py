@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from medbench.errors import ProtocolError
-from medbench.evaluation import comparisons
-from medbench.evaluation.comparisons import compare_with_leader, paired_difference
+from medbench.evaluation.comparisons import (
+    compare_resampled,
+    compare_with_leader,
+    paired_difference,
+)
 from medbench.evaluation.intervals import fold_auroc_interval
-from medbench.evaluation.resampling import FoldPredictions, auroc_replicates
+from medbench.evaluation.resampling import FoldPredictions, auroc_replicates, resample
 
 
 def make_models(skills, n=120, seed=0, n_folds=1, alike=0.7):
@@ -124,12 +127,14 @@ def test_equal_seeds_give_equal_comparisons_and_other_seeds_others():
     assert compare_with_leader(models, 2, replicates=100, seed=1) != first
 
 
-def test_models_whose_replicates_are_given_are_not_drawn_again(monkeypatch):
+def test_a_comparison_of_what_was_resampled_is_that_of_the_predictions():
     models = make_models({"a": 1.5, "b": 1.1, "c": 1.0})
-    expected = compare_with_leader(models, 2, replicates=100)
-    drawn = {name: auroc_replicates(folds, 2, 100) for name, folds in models.items()}
-    monkeypatch.delattr(comparisons, "auroc_replicates")
-    assert compare_with_leader(models, 2, drawn=drawn) == expected
+    resampled = resample(models, 2, 100)
+    assert compare_resampled(resampled) == compare_with_leader(models, 2, replicates=100)
+    pair = {name: resampled[name] for name in "cb"}
+    assert compare_resampled(pair, leader="b").differences[0] == paired_difference(
+        models["b"], models["c"], 2, names=("b", "c"), replicates=100
+    )
 
 
 def test_equal_predictions_are_not_separated():
@@ -211,10 +216,11 @@ def test_wrong_arguments_are_errors():
         compare_with_leader(models, 2, leader="c")
     with pytest.raises(ProtocolError, match="1 and 2 folds"):
         compare_with_leader({"a": models["a"], "b": models["b"] * 2}, 2)
-    with pytest.raises(ProtocolError, match="20 and 30 replicates"):
-        compare_with_leader(
-            models, 2, replicates=30, drawn={"a": auroc_replicates(models["a"], 2, 20)}
-        )
+    apart = {name: resample({name: models[name]}, 2, 20)[name] for name in "ab"}
+    with pytest.raises(ProtocolError, match="they were not resampled together"):
+        compare_resampled(apart)
+    with pytest.raises(ProtocolError, match="no models"):
+        compare_resampled({})
     with pytest.raises(ProtocolError, match="both models are named 'x'"):
         paired_difference(models["a"], models["b"], 2, names=("x", "x"))
     models["b"][0].probabilities[0] = np.nan

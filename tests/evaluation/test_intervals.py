@@ -1,5 +1,7 @@
 """Intervals: right point estimate, right replicates, right unit, right refusals."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,13 +9,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from medbench.errors import ProtocolError
-from medbench.evaluation.intervals import fold_auroc_interval
+from medbench.evaluation import resampling
+from medbench.evaluation.intervals import fold_auroc_interval, mean_auroc
 from medbench.evaluation.resampling import (
     FoldPredictions,
-    Resampling,
     WeightedAuroc,
     auroc_replicates,
-    group_influence,
+    resample,
 )
 
 
@@ -48,6 +50,23 @@ def test_weighted_auroc_equals_scikit_learn_with_sample_weights(n_classes, n, de
     ]
     got = WeightedAuroc(labels, probabilities, n_classes)(weights)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [3000, 20_000])
+def test_sums_that_single_precision_cannot_hold_are_exact_all_the_same(n):
+    rng = np.random.default_rng(n)
+    labels = rng.integers(0, 2, n)
+    p1 = np.round(rng.random(n) + 0.1 * labels, 3)
+    weights = rng.integers(1, 4, (3, n))
+    got = WeightedAuroc(labels, np.column_stack([-p1, p1]), 2)(weights.astype(np.float32))
+    for each, found in zip(weights, got, strict=True):
+        # whole numbers in Python have no limit
+        by_score = np.zeros((2, 1101), dtype=np.int64)
+        np.add.at(by_score, (labels, np.round(1000 * p1).astype(np.int64)), each)
+        negative, positive = by_score.astype(object)
+        below = np.cumsum(negative) - negative
+        won = (positive * (2 * below + negative)).sum()
+        assert found == won / (2 * negative.sum() * positive.sum())
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -144,17 +163,69 @@ def test_two_models_on_the_same_folds_get_the_same_draws():
     assert not np.array_equal(auroc_replicates(folds, 2, 100), auroc_replicates(folds[:1], 2, 100))
 
 
-def test_given_replicates_are_used_and_not_drawn_again():
-    folds = [make_fold(60, seed=1)]
-    drawn = auroc_replicates(folds, 2, 300, seed=7)
-    assert fold_auroc_interval(folds, 2, drawn=drawn) == fold_auroc_interval(folds, 2, 300, 7)
+def weighted_macro(fold, weights):
+    """Macro one-versus-rest AUROC by scikit-learn."""
+    return np.mean(
+        [
+            roc_auc_score(fold.labels == k, scores, sample_weight=weights)
+            for k, scores in enumerate(fold.probabilities.T)
+        ]
+    )
+
+
+def several_models(n_models=3, n_classes=3, n_folds=2):
+    """Models on the same folds, of which the last has ties."""
+    return {
+        f"m{m}": [
+            dataclasses.replace(
+                make_fold(
+                    50, n_classes, seed=10 * m + k, decimals=1 if m == n_models - 1 else None
+                ),
+                groups=np.arange(50) // 2 // n_classes * n_classes + np.arange(50) % n_classes,
+            )
+            for k in range(n_folds)
+        ]
+        for m in range(n_models)
+    }
+
+
+def test_models_drawn_together_are_what_each_is_alone():
+    models = several_models()
+    together = resample(models, 3, 300)
+    assert list(together) == list(models)
+    for name, folds in models.items():
+        alone = resample({name: folds}, 3, 300)[name]
+        np.testing.assert_array_equal(together[name].replicates, alone.replicates)
+        np.testing.assert_array_equal(together[name].influence, alone.influence)
+        assert together[name].auroc == alone.auroc == mean_auroc(folds, 3)
+    assert len({id(each.plan) for each in together.values()}) == 1
+
+
+def test_replicates_of_many_chunks_are_those_of_their_counts(monkeypatch):
+    monkeypatch.setattr(resampling, "_CHUNK_WEIGHTS", 700)
+    models = several_models()
+    found = resample(models, 3, 45)
+    plan = found["m0"].plan
+    rows = 700 // max(plan.n_groups, 50)
+    assert rows < 45 and 45 % rows
+    rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(0).spawn(2)]
+    counts = np.concatenate([plan.draw(min(rows, 45 - b), rngs) for b in range(0, 45, rows)])
+    for name, folds in models.items():
+        expected = np.mean(
+            [
+                [weighted_macro(fold, each[group_of_image]) for each in counts]
+                for fold, group_of_image in zip(folds, plan.group_of_image, strict=True)
+            ],
+            axis=0,
+        )
+        np.testing.assert_allclose(found[name].replicates, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_influence_is_the_derivative_by_the_weight_of_a_group(n_classes):
     fold = make_fold(30, n_classes, seed=8, decimals=1, groups=np.arange(30) // 2)
-    plan = Resampling([fold], n_classes)
-    got = group_influence([fold], n_classes, plan)
+    resampled = resample({"m": [fold]}, n_classes, 2)["m"]
+    plan, got = resampled.plan, resampled.influence
     statistic = WeightedAuroc(fold.labels, fold.probabilities, n_classes)
     step = 1e-6
     weights = 1 + step * (plan.group_of_image[0] == np.arange(15)[:, None])
@@ -164,12 +235,10 @@ def test_influence_is_the_derivative_by_the_weight_of_a_group(n_classes):
 
 def test_the_standard_error_is_that_of_the_influence():
     fold = make_fold(300, seed=9, groups=np.arange(300) // 4 * 2 + np.arange(300) % 2)
-    plan = Resampling([fold], 2)
-    influence = group_influence([fold], 2, plan)
-    assert auroc_replicates([fold], 2).std() == pytest.approx(
-        np.sqrt((influence**2).sum()), rel=0.1
-    )
-    assert 74 < plan.degrees_of_freedom(influence) <= 148
+    resampled = resample({"m": [fold]}, 2)["m"]
+    expected = np.sqrt((resampled.influence**2).sum())
+    assert resampled.replicates.std() == pytest.approx(expected, rel=0.1)
+    assert 74 < resampled.plan.degrees_of_freedom(resampled.influence) <= 148
 
 
 def test_copies_of_an_image_in_one_group_do_not_narrow_the_interval():

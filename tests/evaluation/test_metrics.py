@@ -2,10 +2,16 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    roc_auc_score,
+)
 
 from medbench.errors import ProtocolError
 from medbench.evaluation.metrics import (
+    Cuts,
     auroc,
     balanced_accuracy,
     class_aurocs,
@@ -153,3 +159,21 @@ def test_labels_of_several_classes_other_than_0_and_1_are_refused():
     labels[3, 1] = 2
     with pytest.raises(ProtocolError, match="from 0 to 1"):
         auroc(labels, probabilities, 4)
+
+
+def test_areas_and_average_precisions_are_those_of_scikit_learn_to_the_last_bit():
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(4, 300))
+        positive = np.append([True, False], rng.random(n) < 0.3)
+        scores = np.round(rng.random(n + 2), int(rng.integers(1, 17)))
+        cuts = Cuts.of(positive, scores)
+        assert cuts.area == roc_auc_score(positive, scores)
+        assert cuts.average_precision == average_precision_score(positive, scores)
+        other = cuts.other_side
+        assert other.average_precision == average_precision_score(~positive, -scores)
+
+
+def test_confusion_counts_as_scikit_learn_does():
+    labels, decided = np.random.default_rng(4).integers(0, 5, (2, 200))
+    assert (confusion(labels, decided, 5) == confusion_matrix(labels, decided)).all()

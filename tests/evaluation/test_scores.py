@@ -15,6 +15,7 @@ from medbench.evaluation.scores import (
     class_scores,
     expected_calibration_error,
     fold_scores,
+    probability_scores,
 )
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -361,6 +362,22 @@ def test_auroc_and_balanced_accuracy_are_those_of_the_leaderboard():
                 assert found["balanced_accuracy"] == expected
                 compared += 1
     assert compared > FEWER_INPUTS
+
+
+def test_scores_of_probabilities_are_those_among_all_scores():
+    for kind, draw in (
+        ("binary", random_binary),
+        ("multi-class", random_classes),
+        ("ordinal", random_classes),
+        ("multi-label", random_labels),
+    ):
+        for seed in range(FEWER_INPUTS):
+            labels, probabilities, threshold = draw(seed)
+            found = probability_scores(labels, probabilities, kind=kind)
+            every = fold_scores(labels, probabilities, kind=kind, threshold=threshold)
+            assert found == {name: every[name] for name in ("brier", "log_loss", "ece")}
+    with pytest.raises(ProtocolError, match="not finite"):
+        probability_scores(np.array([0, 1]), two_columns([0.5, NAN]), kind="binary")
 
 
 # Degenerate parts

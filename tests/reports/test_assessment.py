@@ -205,3 +205,21 @@ def test_few_patients_are_said_once_and_not_of_every_row(factory):
             factory.finished(name, 1.0, fold=fold, n=12)
     assert about(factory, "How far intervals can be trusted: only ")
     assert not assess(factory.run()).table["note"].any()
+
+
+def some_models(factory):
+    factory.dataset(n_folds=2)
+    for name, skill in (("strong", 2.0), ("weak", 0.5), ("border", 0.2)):
+        factory.model(name, skill)
+    return factory
+
+
+def test_a_model_that_cannot_be_scored_takes_no_other_along(factory, new_factory):
+    some_models(factory).model("broken", 2.0)
+    factory.cells[-1].predictions.loc[3, "p1"] = math.nan
+    found, without = assess(factory.run()), assess(some_models(new_factory()).run())
+    broken = found.table["model"] == "broken"
+    note = found.table.loc[broken, "note"].item()
+    assert note == "not scored: probabilities of 1 of 60 images are not finite."
+    assert found.table[~broken].reset_index(drop=True).equals(without.table)
+    assert found.datasets[0].probes[0].behind == without.datasets[0].probes[0].behind

@@ -1,6 +1,8 @@
 """Two runs are compared on the same patients, or it is said why they cannot be."""
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -56,6 +58,16 @@ def test_the_inputs_that_differ_are_named(pair):
     found = compare_runs(first.run(), second.run())
     assert found.changes[0].differing == ("budget",)
     assert "What differs between the runs: budget." in printed(found)
+
+
+def test_what_could_not_be_read_is_said_with_its_run(pair):
+    runs = [
+        replace(factory.run(), folder=Path(name), gaps=gaps)
+        for factory, name, gaps in zip(pair, ("a", "b"), ((), ("cells/x: damaged.",)), strict=True)
+    ]
+    found = compare_runs(*runs)
+    assert found.notes == ("b: cells/x: damaged.",)
+    assert "b: cells/x: damaged." in printed(found)
 
 
 def test_other_data_are_refused(pair):

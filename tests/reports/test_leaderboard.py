@@ -4,25 +4,16 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 from medbench.errors import StoreError
 from medbench.reports.assessment import assess
-from medbench.reports.leaderboard import print_leaderboard, write_leaderboard
+from medbench.reports.leaderboard import write_leaderboard
 from medbench.reports.rows import COLUMNS
-from medbench.reports.text import (
-    csv_text,
-    format_interval,
-    format_megabytes,
-    format_score,
-    format_seconds,
-    markdown_text,
-    plain,
-)
 
 pytestmark = pytest.mark.filterwarnings("error")
 HOSTILE = ("<script>", "=cmd()", "a|b", "[red]x[/red]", "`x`\nnew \x1b[31mline", "-1+1", "@sum")
@@ -49,12 +40,6 @@ def leaderboard(run):
 
 def row_of(table, model):
     return table[table["model"] == model].iloc[0]
-
-
-def printed(run, width=80):
-    out = io.StringIO()
-    print_leaderboard(assess(run), Console(file=out, width=width))
-    return out.getvalue()
 
 
 def test_rows_are_sorted_by_auroc_with_unfinished_rows_last(usual):
@@ -242,83 +227,44 @@ def test_hostile_names_stay_names_in_every_file(factory, tmp_path):
     assert "\x1b" not in page
 
 
-def test_the_terminal_table_fits_80_columns_and_shows_the_notes_below(usual):
-    text = printed(usual)
-    assert max(map(len, text.splitlines())) <= 80
-    assert "AUROC [95% CI]" in text
-    assert "strong: no pretrained weights" in text
-    assert "broken: ValueError: boom" in text
-    assert "(2/3 folds)" in text
-    assert "\x1b" not in text  # not a terminal, so no colour
-
-
-def test_hostile_names_are_printed_as_they_are(factory):
-    factory.dataset("d[/]", HOSTILE, n_folds=1, title="[bold]t[/bold]")
-    for name in HOSTILE:
-        factory.model(name, 1.0, "d[/]", n=140, note="[/nothing]")
-    text = printed(factory.run())
-    assert "[red]x[/red]" in text
-    assert "[bold]t[/bold] (d[/])" in text
-    assert "[/nothing]" in text
-    assert "\x1b" not in text
-    assert max(map(len, text.splitlines())) <= 80
-
-
-def test_long_model_names_do_not_push_numbers_out(factory):
-    factory.dataset(n_folds=1)
-    factory.model("sklearn:package.of.mine:AVeryLongClassNameIndeed", 1.0)
-    text = printed(factory.run())
-    assert max(map(len, text.splitlines())) <= 80
-    assert "3.1 MB" in text
-
-
-def test_a_run_without_cells_prints_a_sentence(factory, tmp_path):
+def test_a_run_without_cells_gives_tables_without_rows(factory, tmp_path):
     factory.dataset()
-    assert "No cell of this run is finished yet." in printed(factory.run())
     write_leaderboard(assess(factory.run()), tmp_path)
     assert (tmp_path / "leaderboard.csv").read_text() == ",".join(COLUMNS) + "\n"
+    assert json.loads((tmp_path / "leaderboard.json").read_text())["rows"] == []
 
 
-@pytest.mark.parametrize(
-    ("got", "expected"),
-    [
-        (format_score(0.9124), ".912"),
-        (format_score(1.0), "1.000"),
-        (format_score(0.9996), "1.000"),
-        (format_score(-0.0124), "-.012"),
-        (format_score(-0.00001), ".000"),
-        (format_score(math.nan), "-"),
-        (format_interval(0.912, 0.881, 0.94), ".912 (.881 to .940)"),
-        (format_interval(0.912, math.nan, math.nan), ".912"),
-        (format_seconds(4.23), "4.2s"),
-        (format_seconds(42.2), "42s"),
-        (format_seconds(59.7), "1m 00s"),
-        (format_seconds(72), "1m 12s"),
-        (format_seconds(3599.6), "1h 00m"),
-        (format_seconds(2 * 3600 + 180), "2h 03m"),
-        (format_seconds(math.nan), "-"),
-        (format_megabytes(3.14), "3.1 MB"),
-        (format_megabytes(0.0121), "12.1 kB"),
-        (format_megabytes(0.00085), "850 B"),
-        (format_megabytes(1234), "1.2 GB"),
-        (format_megabytes(math.nan), "-"),
-        (csv_text("=1"), "'=1"),
-        (csv_text("\t=1"), "'=1"),
-        (csv_text("hog-svm"), "hog-svm"),
-        (markdown_text("a|b<c>\n`d`&[e](f)"), r"a\|b&lt;c&gt; \`d\`&amp;\[e\](f)"),
-        (plain("a\x1b[31m\u202eb\r\n c"), "a [31m b c"),
-    ],
-)
-def test_numbers_and_names_as_text(got, expected):
-    assert got == expected
-
-
-@pytest.mark.parametrize("width", [40, 60])
-def test_a_narrow_terminal_still_shows_models_and_intervals(factory, width):
+def test_reasons_are_written_without_absolute_paths(factory, tmp_path):
     factory.dataset(n_folds=1)
-    factory.model("hog-svm", 1.0)
-    stream = io.StringIO()
-    console = Console(file=stream, width=width)
-    print_leaderboard(assess(factory.run()), console)
-    row = next(line for line in stream.getvalue().splitlines() if "hog-svm" in line)
-    assert " to " in row and row.rstrip().endswith(")")
+    reason = "OSError: /home/anna/secret/weights.h5 or C:\\Users\\anna\\w.h5"
+    factory.unfinished("broken", "failed", reason)
+    run = replace(factory.run(), gaps=("cells/x: see /home/anna/log.txt",))
+    write_leaderboard(assess(run), tmp_path)
+    for file in ("leaderboard.csv", "leaderboard.json", "leaderboard.md", "leaderboard.tex"):
+        content = (tmp_path / file).read_text()
+        assert "anna" not in content
+        assert "weights.h5" in content
+
+
+def test_what_is_not_there_stands_above_the_tables(factory, tmp_path):
+    factory.dataset()
+    factory.model("half", 1.0, folds=[0])
+    run = replace(factory.run(), gaps=("cells/a/b/c/cell.json: damaged, so it is left out.",))
+    write_leaderboard(assess(run), tmp_path)
+    page = (tmp_path / "leaderboard.md").read_text()
+    top = page[: page.index("## The phantoms set")]
+    assert "cells/a/b/c/cell.json: damaged" in top
+    assert "This run is not finished: 1 of 3 cells are finished." in top
+    stored = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert stored["gaps"] == list(run.gaps) and stored["unfinished"] == run.unfinished
+
+
+def test_runs_with_other_budgets_are_not_said_to_have_had_the_same(usual, tmp_path):
+    write_leaderboard(assess(usual), tmp_path)
+    assert "Every model had the same tuning budget." in (tmp_path / "leaderboard.md").read_text()
+    joined = {"budget": "2 trials (a) and 3 trials (b), so not equal", "unequal": ["budget"]}
+    write_leaderboard(assess(replace(usual, configuration=joined)), tmp_path)
+    page = (tmp_path / "leaderboard.md").read_text()
+    assert "Every model had the same tuning budget." not in page
+    assert "2 trials (a) and 3 trials (b), so not equal" in page
+    assert "made with different settings (budget)" in page

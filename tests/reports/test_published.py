@@ -11,8 +11,9 @@ from rich.console import Console
 from medbench.datasets.catalog import load_catalog
 from medbench.reports.assessment import assess
 from medbench.reports.figures import write_figures
-from medbench.reports.leaderboard import print_leaderboard, write_leaderboard
+from medbench.reports.leaderboard import write_leaderboard
 from medbench.reports.published import published_rows
+from medbench.reports.terminal import print_leaderboard
 
 OFFICIAL = {"split": "official", "published": "pneumoniamnist", "official_file": True}
 

@@ -28,6 +28,8 @@ class Source(BaseModel, ABC):
     """Name of the format in the registry."""
     title: str = ""
     licence: str = "not stated"
+    redistributable: bool = False
+    """Whether the licence lets images be passed on, and so be shown on a page that can be."""
     citation: str = ""
     homepage: str = ""
     notes: tuple[str, ...] = ()

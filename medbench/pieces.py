@@ -1,0 +1,165 @@
+"""What each file of a run folder must hold so that reports can use it; see ``medbench.store``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+import pandas as pd
+
+from medbench.datasets.task import Kind, label_columns
+
+Entries = Mapping[str, Callable[[Any], bool]]
+"""Whether an entry of a JSON object can be used, by name; what is absent is shown as None."""
+
+_MULTI_LABEL = "multi-label"
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _number(value: Any) -> bool:
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    return real and math.isfinite(value)
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _truth(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _mapping(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_number, value.values()))
+
+
+def _listed(one: Callable[[Any], bool], fewest: int = 0) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and len(value) >= fewest and all(map(one, value))
+
+
+def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+def _threshold(value: Any) -> bool:
+    return _number(value) or _listed(_number)(value)
+
+
+def _calibration(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _text(value.get("reason"))
+        and _listed(lambda one: _number(one) and one > 0, fewest=1)(value.get("temperatures"))
+    )
+
+
+DATASET: Entries = {
+    "title": _text,
+    "task": lambda value: value in get_args(Kind),
+    "classes": _listed(_text, fewest=2),
+    "class_counts": _listed(_count, fewest=2),
+    "n_images": _count,
+    "n_groups": _count,
+    "split": _text,
+    "n_folds": lambda value: _count(value) and value > 0,
+    "synthetic": _truth,
+    "notes": _listed(_text),
+    "licence": _text,
+    "fingerprint": _text,
+    "source": _or_none(_text),
+    "citation": _or_none(_text),
+    "homepage": _or_none(_text),
+    "published": _or_none(_text),
+    "collection": _or_none(_text),
+    "caution_above": _or_none(_number),
+    "prevalence": _or_none(_number),
+    "n_folds_by_image": lambda value: value is None or _count(value),
+    "official_file": _or_none(_truth),
+}
+"""``dataset.json``."""
+
+CELL: Entries = {
+    "status": lambda value: value in ("ok", "failed", "skipped"),
+    "reason": _or_none(_text),
+    "note": _or_none(_text),
+    "sanity": _or_none(_truth),
+    "params": _or_none(_mapping),
+    "inner_score": _or_none(_number),
+    "n_trials": _or_none(_count),
+    "threshold": _or_none(_threshold),
+    "calibration": _or_none(_calibration),
+    "seconds": _or_none(_numbers),
+    "cpu_seconds": _or_none(_numbers),
+    "size_bytes": _or_none(_number),
+    "latency_seconds": _or_none(_number),
+    "images_per_second": _or_none(_number),
+    "peak_memory_bytes": _or_none(_number),
+}
+"""``cell.json``."""
+
+KEY: Entries = {"parts": _mapping}
+"""``key.json``."""
+
+FINDING: Entries = dict.fromkeys(("check", "severity", "text", "remedy"), _text)
+"""One finding of an audit."""
+
+AUDIT: Entries = {
+    "findings": _listed(lambda one: isinstance(one, dict) and not lacking(one, FINDING))
+}
+"""``audit.json``."""
+
+TRIAL: Entries = {
+    "number": _count,
+    "state": _text,
+    "params": _mapping,
+    "score": _or_none(_number),
+}
+"""One line of ``trials.jsonl``."""
+
+ANYTHING: Entries = {}
+"""Any object will do, as of ``environment.json``."""
+
+
+def lacking(record: Mapping[str, Any], entries: Entries) -> list[str]:
+    """Names of the entries that are absent or of a kind that cannot be used."""
+    lack = [name for name, fits in entries.items() if not fits(record.get(name))]
+    if entries is DATASET and not lack and len(record["classes"]) != len(record["class_counts"]):
+        lack.append("class_counts")
+    return lack
+
+
+def fits_dataset(
+    predictions: pd.DataFrame, cell: Mapping[str, Any], dataset: Mapping[str, Any]
+) -> bool:
+    """Whether the predictions and the calibration of a cell are of the classes of its data set.
+
+    Args:
+        predictions: See ``medbench.store.CellResult.predictions``.
+        cell: Its ``cell.json``.
+        dataset: ``dataset.json``.
+    """
+    n_classes = len(dataset["classes"])
+    several = dataset["task"] == _MULTI_LABEL
+    labels = [str(name) for name in label_columns(map(str, predictions.columns))]
+    needed = ["image", "group", *labels, *(f"p{k}" for k in range(n_classes))]
+    if len(labels) != (n_classes if several else 1) or not set(needed) <= set(predictions.columns):
+        return False
+    whole = all(predictions[name].dtype.kind in "iu" for name in ("image", "group", *labels))
+    real = all(predictions[f"p{k}"].dtype.kind == "f" for k in range(n_classes))
+    if not (whole and real and len(predictions)):
+        return False
+    calibration = cell.get("calibration")
+    known = predictions[labels].to_numpy()
+    return (
+        (calibration is None or len(calibration["temperatures"]) in (1, n_classes))
+        and known.min() >= 0
+        and known.max() < (2 if several else n_classes)
+    )

@@ -1,0 +1,129 @@
+"""What every format says of a run, a data set and a row, in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from medbench.reports.assessment import Assessment
+from medbench.reports.published import HOW_TO_READ_PUBLISHED, PUBLISHED
+from medbench.reports.rows import Row
+from medbench.reports.text import format_interval, format_score
+
+_SAME_BUDGET = "Every model had the same tuning budget. "
+_OTHER_BUDGETS = (
+    "The models of these runs did not have the same tuning budget, so a difference between models "
+    "of different runs may be one of budget. "
+)
+HOW_TO_READ = (
+    "AUROC is computed within each held-out fold and averaged over the folds; for more than two "
+    "classes it is the unweighted mean of one class against the rest, for several labels an image "
+    "the mean over the labels.",
+    "The bracket is a 95% bootstrap interval over groups (patients) within folds: the sampling "
+    "noise given the fitted models. The spread over folds (fold sd) stands apart from it.",
+    "Models are told apart by the paired bootstrap of their difference to the leader on the same "
+    "patients, corrected for the number of models (Holm); overlapping intervals decide nothing. "
+    "Tied is what cannot be told from the leader; among those there is no order.",
+    "Sanity rows see the file, the brightness, the border or a thumbnail only. Where one of them "
+    "scores, labels can be had without looking at what the images show.",
+    _SAME_BUDGET + "Inner is the validation AUROC that chose the configuration; where it lies well "
+    "above the AUROC, the choice was optimistic.",
+    "Decisions are taken at the operating point that was frozen before the held-out part was "
+    "opened. Probabilities are calibrated by one temperature, fitted like it on inner predictions; "
+    "scores of probabilities are given before and after.",
+    "Above majority is the AUROC minus that of the constant majority model.",
+)
+"""Of a run by itself; see ``how_to_read``."""
+
+_NAMED_CLASSES = 12
+"""Above this many classes their names do not fit into a line."""
+_KINDS = {
+    "binary": "classes",
+    "multi-class": "classes",
+    "ordinal": "classes in rising order",
+    "multi-label": "labels, any number of them an image",
+}
+MARKS = {"leader": "*", "tied": "="}
+"""By the standing of a row."""
+UNEQUAL = "unequal"
+"""Entry of a joined run's configuration: the settings in which its runs differ."""
+
+
+def how_to_read(assessment: Assessment) -> tuple[str, ...]:
+    """What the columns mean, a paragraph each; not escaped."""
+    unequal = "budget" in assessment.run.configuration.get(UNEQUAL, ())
+    lines = [
+        line.replace(_SAME_BUDGET, _OTHER_BUDGETS) if unequal else line for line in HOW_TO_READ
+    ]
+    if any(row.fields["status"] == PUBLISHED for row in _rows(assessment)):
+        lines.append(HOW_TO_READ_PUBLISHED)
+    return tuple(lines)
+
+
+def describe_settings(configuration: Mapping[str, Any]) -> str:
+    """What every model was given: budget, inner folds, seed; and whether it was not the same."""
+    tuner = configuration.get("tuner")
+    tuned = f"tuned by {tuner}" if tuner else "each tuned by its family's default tuner"
+    words = (
+        f"Budget of each model on each split: {configuration.get('budget', 'not recorded')}, "
+        f"{tuned}, on {configuration.get('inner_folds', '?')} inner folds (or the official "
+        f"validation part); seed {configuration.get('seed', '?')}."
+    )
+    unequal = [str(name).replace("_", " ") for name in configuration.get(UNEQUAL, ())]
+    if unequal:
+        words += (
+            f" These runs were made with different settings ({', '.join(unequal)}), so their "
+            "models were not given the same."
+        )
+    return words
+
+
+def describe_dataset(record: Mapping[str, Any]) -> str:
+    """One line on a data set: size, classes, split, origin, notes and licence; not escaped."""
+    kinds = zip(record["classes"], record["class_counts"], strict=True)
+    named = f" ({', '.join(f'{k} {n:,}' for k, n in kinds)})"
+    parts = [
+        f"{record['n_images']:,} images of {record['n_groups']:,} groups",
+        f"{len(record['classes'])} {_KINDS[record['task']]}"
+        + named * (len(record["classes"]) <= _NAMED_CLASSES),
+        f"split: {record['split']}",
+        "synthetic images" if record["synthetic"] else "real images",
+        *record["notes"],
+        f"licence: {record['licence'] or 'not stated'}",
+    ]
+    return "; ".join(parts) + "."
+
+
+def row_title(row: Row) -> str:
+    """A row's name: its model, and what kind of row it is where that is not plain."""
+    kind = row.fields["kind"]
+    return f"{row.name} ({kind})" if kind in ("sanity", "split by image") else row.name
+
+
+def auroc_words(fields: Mapping[str, Any]) -> str:
+    """The AUROC of a row with its interval, or why there is none."""
+    if fields["status"] in ("failed", "skipped"):
+        return str(fields["status"])
+    if fields["status"] == "partial":
+        return f"{format_score(fields['auroc'])} ({fields['folds']} folds)"
+    if fields["status"] == PUBLISHED:
+        return f"{format_score(fields['auroc'])} (published)"
+    return format_interval(fields["auroc"], fields["auroc_low"], fields["auroc_high"])
+
+
+def behind_words(fields: Mapping[str, Any]) -> str:
+    """How far a row lies behind the leader, with the corrected interval; a dash for none."""
+    if fields["standing"] not in ("tied", "behind"):
+        return "-"
+    return format_interval(*(fields[f"behind_leader{end}"] for end in ("", "_low", "_high")))
+
+
+def standing_words(fields: Mapping[str, Any]) -> str:
+    """How a row stands to the leader, and by how much."""
+    if fields["standing"] in ("tied", "behind"):
+        return f"{fields['standing']}: {behind_words(fields)}"
+    return str(fields["standing"]) or "-"
+
+
+def _rows(assessment: Assessment) -> list[Row]:
+    return [row for dataset in assessment.datasets for row in dataset.rows]

@@ -1,0 +1,219 @@
+"""The page of a run: one HTML file that needs no network, no server and no explanation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import medbench
+from medbench.evaluation.scores import METRICS
+from medbench.reports.assessment import Assessment, DatasetAssessment
+from medbench.reports.describe import describe_settings, how_to_read
+from medbench.reports.drawing import folder_name
+from medbench.reports.page.across import across
+from medbench.reports.page.answer import TRUST, Answer, answer
+from medbench.reports.page.charts import interval_bar
+from medbench.reports.page.method import method
+from medbench.reports.page.pictures import Pictures, copies_sheet, read_pictures
+from medbench.reports.page.results import SHOWN_AT_FIRST, Results, drawn_models, results
+from medbench.reports.page.tuning import Tuning, tuning
+from medbench.reports.rows import PROBABILITY_SCORES
+from medbench.reports.text import (
+    format_interval,
+    format_megabytes,
+    format_score,
+    format_seconds,
+    plain,
+    without_paths,
+)
+from medbench.reports.verdicts import verdicts
+from medbench.store import write_text
+
+if TYPE_CHECKING:
+    import jinja2
+
+PAGE = "report.html"
+"""Its name in a run folder."""
+COPIES = "duplicates.png"
+"""The sheet of copies among a data set's figures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Section:
+    """One data set on the page."""
+
+    dataset: DatasetAssessment
+    anchor: str
+    """Where links to it go: safe in an address."""
+    answer: Answer
+    verdicts: tuple[str, ...]
+    results: Results
+    tuning: Tuning | None
+    scale_from: float
+    """Where the scale of the interval bars begins."""
+    pictures: Pictures | None
+    why_no_pictures: str
+
+
+def write_page(
+    assessment: Assessment,
+    folder: Path,
+    *,
+    images: bool | None = None,
+    pictures_in: Sequence[Path] = (),
+) -> Path:
+    """Write ``report.html``.
+
+    Args:
+        assessment: The run, assessed.
+        folder: Where the page goes.
+        pictures_in: Run folders that may hold thumbnails; that of the run where none is given.
+        images: Whether images are shown. By default those of data sets whose licence lets them be
+            passed on are, so that the page can be too.
+
+    Returns:
+        The page.
+
+    Raises:
+        StoreError: The folder cannot be written.
+    """
+    path = folder / PAGE
+    write_text(path, page(assessment, images=images, pictures_in=pictures_in))
+    return path
+
+
+def page(
+    assessment: Assessment, *, images: bool | None = None, pictures_in: Sequence[Path] = ()
+) -> str:
+    """The page as text; arguments as of ``write_page``."""
+    run = assessment.run
+    models = {d.name: drawn_models(run, d) for d in assessment.datasets}
+    places = tuple(pictures_in) or (run.folder,)
+    sections = [
+        _section(assessment, dataset, models[dataset.name], number, images, places)
+        for number, dataset in enumerate(assessment.datasets)
+    ]
+    return (
+        _templates()
+        .get_template("page.html.j2")
+        .render(
+            run=run,
+            sections=sections,
+            across=across(assessment, models),
+            method=method(assessment),
+            status=_status(assessment),
+            by_name={section.dataset.name: section for section in sections},
+            how_to_read=how_to_read(assessment),
+            settings=describe_settings(run.configuration),
+            families=sorted({row.name for d in assessment.datasets for row in d.rows}),
+            version=medbench.__version__,
+        )
+    )
+
+
+def _section(
+    assessment: Assessment,
+    dataset: DatasetAssessment,
+    models: Any,
+    number: int,
+    images: bool | None,
+    places: Sequence[Path],
+) -> _Section:
+    pictures, why = _pictures(assessment, dataset, images, places)
+    known = [
+        value
+        for row in dataset.rows
+        for value in (row.fields["auroc_low"], row.fields["auroc"])
+        if not math.isnan(value)
+    ]
+    return _Section(
+        dataset=dataset,
+        anchor=f"data-{number}",
+        answer=answer(dataset, assessment.run.cells),
+        verdicts=tuple(verdicts(dataset)),
+        results=results(dataset, models),
+        tuning=tuning(dataset.name, str(dataset.record["title"]), models),
+        scale_from=min(0.4, *known) if known else 0.4,
+        pictures=pictures,
+        why_no_pictures=why,
+    )
+
+
+def _pictures(
+    assessment: Assessment,
+    dataset: DatasetAssessment,
+    images: bool | None,
+    places: Sequence[Path],
+) -> tuple[Pictures | None, str]:
+    """The pictures of a data set, or why there are none."""
+    if images is False:
+        return None, "Images are left out (--no-images)."
+    may = bool(dataset.record.get("redistributable"))
+    if images is None and not may:
+        return None, (
+            "Images are left out: the licence of this set is not known to let them be passed on. "
+            "--images shows them, on a page for your own eyes."
+        )
+    for folder in places:
+        found = read_pictures(assessment.run, dataset, folder)
+        if found is not None:
+            sheet = copies_sheet(folder / "figures" / folder_name(dataset.name) / COPIES)
+            return Pictures(samples=found.samples, wrong=found.wrong, copies=sheet), ""
+    return None, (
+        "No thumbnails are in the run folder. The run's command, given again with --images, puts "
+        "them there and trains nothing again."
+    )
+
+
+def _status(assessment: Assessment) -> list[str]:
+    """What keeps the page from being the whole story: unfinished runs, missing pieces."""
+    run = assessment.run
+    said = []
+    if run.unfinished:
+        said.append(f"Partial. {run.unfinished} What follows is over what is there.")
+    said += [f"Not shown: {gap}" for gap in run.gaps]
+    return said
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    """The templates, which escape everything that is not said to be markup."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("medbench.reports.page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "score": format_score,
+        "seconds": format_seconds,
+        "megabytes": format_megabytes,
+        "one_line": lambda text: without_paths(plain(str(text))),
+        "sortable": _sortable,
+        "number": _number,
+    }
+    environment.globals |= {
+        "METRICS": METRICS,
+        "PROBABILITY_SCORES": PROBABILITY_SCORES,
+        "SHOWN_AT_FIRST": SHOWN_AT_FIRST,
+        "TRUST": TRUST,
+        "interval": format_interval,
+        "interval_bar": interval_bar,
+    }
+    return environment
+
+
+def _sortable(value: float) -> str:
+    """A number as a table sorts it; what is not known comes last and is empty."""
+    return "" if value is None or math.isnan(value) else f"{value:.6g}"
+
+
+def _number(value: float, unit: str = "") -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:,.3g}{unit}"

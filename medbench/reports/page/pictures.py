@@ -1,0 +1,218 @@
+"""Images on the page: a few of each class, and where the chosen model was most surely wrong.
+
+They are cut out of the prepared data set while it is there, right after a run, and kept in the run
+folder as thumbnails, so that the page can be made again without the data.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from medbench.errors import StoreError
+from medbench.reports.assessment import DatasetAssessment
+from medbench.reports.predictions import fold_predictions
+from medbench.reports.winner import winner
+from medbench.store import RunResult, read_json, write_json, writing
+
+SAMPLES_OF_A_CLASS = 4
+MOST_CLASSES = 12
+"""Classes of which samples are shown; of more, the first ones."""
+MOST_WRONG = 8
+_SIDE = 112
+"""Longest side of a thumbnail in pixels."""
+_QUALITY = 70
+_SHEET_WIDTH = 960
+_MOST_SHEET_BYTES = 300_000
+_FOLDER = "pictures"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One thumbnail."""
+
+    uri: str
+    """``data:`` address of a WebP image."""
+    caption: str
+    """As stored: escape it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """Those of one data set."""
+
+    samples: tuple[Picture, ...]
+    wrong: tuple[Picture, ...]
+    copies: str
+    """``data:`` address of the sheet of identical and near-identical images; may be empty."""
+
+
+def wanted_rows(run: RunResult, dataset: DatasetAssessment, labels: NDArray[np.int64]) -> list[int]:
+    """Row numbers of the images that the page shows of a data set, each once."""
+    samples = [row for _, row in _samples(dataset, labels)]
+    return list(dict.fromkeys([*samples, *(one.row for one in most_wrong(run, dataset))]))
+
+
+def keep_pictures(
+    run: RunResult, dataset: DatasetAssessment, images: Any, labels: NDArray[np.int64]
+) -> None:
+    """Write the thumbnails that the page needs into the run folder.
+
+    Args:
+        run: The run; thumbnails go below its folder.
+        dataset: The data set, assessed.
+        images: uint8, shape (n_images, height, width, channels); may be a memory map.
+        labels: Labels of all images; see ``LabelledBatch``.
+
+    Raises:
+        StoreError: The folder cannot be written.
+    """
+    folder = _folder(run.folder, dataset.name)
+    for row in wanted_rows(run, dataset, labels):
+        path = folder / f"{row}.webp"
+        if not path.exists():
+            with writing(path):
+                folder.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(_thumbnail(np.asarray(images[row])))
+    samples = [[k, row] for k, row in _samples(dataset, labels)]
+    write_json(folder / "pictures.json", {"samples": samples})
+
+
+def read_pictures(run: RunResult, dataset: DatasetAssessment, folder: Path) -> Pictures | None:
+    """What ``keep_pictures`` left in a run folder; None where there is nothing."""
+    kept = _folder(folder, dataset.name)
+    if not (kept / "pictures.json").is_file():
+        return None
+    classes = dataset.record["classes"]
+    try:
+        samples = [(int(k), int(row)) for k, row in read_json(kept / "pictures.json")["samples"]]
+        shown = [_picture(kept / f"{row}.webp", str(classes[k])) for k, row in samples]
+    except (StoreError, OSError, ValueError, TypeError, KeyError, IndexError):
+        return None  # damaged: the page says that there are no pictures
+    wrong = []
+    for one in most_wrong(run, dataset):
+        path = kept / f"{one.row}.webp"
+        if path.is_file():
+            wrong.append(_picture(path, one.caption(classes)))
+    return Pictures(samples=tuple(shown), wrong=tuple(wrong), copies="")
+
+
+def copies_sheet(path: Path) -> str:
+    """The picture of copies (see ``medbench.reports.contact_sheet``) as a ``data:`` address."""
+    try:
+        with Image.open(path) as sheet:
+            sheet.load()
+            picture = sheet.convert("RGB")
+    except OSError:
+        return ""
+    if picture.width > _SHEET_WIDTH:
+        picture = picture.resize(
+            (_SHEET_WIDTH, max(1, round(picture.height * _SHEET_WIDTH / picture.width)))
+        )
+    for quality in (_QUALITY, 40, 20):
+        content = _webp(picture, quality)
+        if len(content) <= _MOST_SHEET_BYTES:
+            return _uri(content)
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrong:
+    """A held-out image that a model was sure of, wrongly."""
+
+    row: int
+    true: int
+    decided: int
+    probability: float
+
+    def caption(self, classes: Sequence[Any]) -> str:
+        """What it is and what the model took it for."""
+        return (
+            f"is {classes[self.true]}, taken for {classes[self.decided]} "
+            f"with probability {self.probability:.2f}"
+        )
+
+
+def most_wrong(run: RunResult, dataset: DatasetAssessment) -> list[Wrong]:
+    """Held-out images of the chosen model by falling probability of a wrong class.
+
+    Of repeats only the first is looked at; of several labels an image there are none.
+    """
+    best = winner(dataset, run.cells)
+    if best is None or dataset.record["task"] == "multi-label":
+        return []
+    found: list[Wrong] = []
+    seen: set[int] = set()
+    for cell in run.cells:
+        if (cell.id.dataset, cell.id.model) != (dataset.name, best.name):
+            continue
+        if cell.predictions is None or "image" not in cell.predictions:
+            continue
+        fold = fold_predictions(cell, dataset.record)
+        if fold.repeat:
+            continue
+        rows = cell.predictions["image"].to_numpy(np.int64)
+        others = fold.probabilities.copy()
+        others[np.arange(len(rows)), fold.labels] = -1
+        decided = others.argmax(axis=1)
+        sure = others.max(axis=1)
+        wrong = sure > fold.probabilities[np.arange(len(rows)), fold.labels]
+        for i in np.flatnonzero(wrong):
+            if int(rows[i]) not in seen:
+                seen.add(int(rows[i]))
+                found.append(
+                    Wrong(
+                        row=int(rows[i]),
+                        true=int(fold.labels[i]),
+                        decided=int(decided[i]),
+                        probability=float(sure[i]),
+                    )
+                )
+    found.sort(key=lambda one: (-one.probability, one.row))
+    return found[:MOST_WRONG]
+
+
+def _samples(dataset: DatasetAssessment, labels: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Class and row number of images spread evenly over each class."""
+    found = []
+    for k in range(min(len(dataset.record["classes"]), MOST_CLASSES)):
+        rows = np.flatnonzero(labels == k if labels.ndim == 1 else labels[:, k] == 1)
+        places = np.unique(np.linspace(0, len(rows) - 1, SAMPLES_OF_A_CLASS).astype(int))
+        found += [(k, int(row)) for row in rows[places]] if len(rows) else []
+    return found
+
+
+def _folder(run_folder: Path, name: str) -> Path:
+    return run_folder / "datasets" / name / _FOLDER
+
+
+def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:
+    image = Image.fromarray(
+        np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    )
+    factor = _SIDE / max(image.size)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    kind = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS
+    return _webp(image.resize(size, kind).convert("RGB"), _QUALITY)
+
+
+def _webp(image: Image.Image, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="WEBP", quality=quality)
+    return buffer.getvalue()
+
+
+def _picture(path: Path, caption: str) -> Picture:
+    return Picture(uri=_uri(path.read_bytes()), caption=caption)
+
+
+def _uri(content: bytes) -> str:
+    return f"data:image/webp;base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,206 @@
+"""A stored assessment is the one that was computed, and is used for these results only."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from medbench.evaluation.resampling import FoldPredictions
+from medbench.reports import stored
+from medbench.reports.assessment import assess
+from medbench.reports.leaderboard import write_leaderboard
+from medbench.reports.stored import assessed
+from medbench.reports.verdicts import across_verdict, verdicts
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture
+def run(factory, tmp_path):
+    """Six collections with all that an assessment can hold: ties, failures, probes, repeats."""
+    for k in range(6):
+        name = f"set-{k}"
+        classes = ("a", "b", "c")[: 3 if k == 1 else 2]
+        factory.dataset(name, classes, n_folds=2, n_folds_by_image=2 * (k == 0), prevalence=0.1)
+        factory.model("good", 3.0, name, calibration={"temperatures": [2.0], "reason": ""})
+        factory.model("fair", 1.2, name, note="=a note", calibration=None)
+        factory.model("border", 0.4, name)
+        factory.model("majority", 0, name)
+    for fold in range(2):
+        factory.finished("good", 4.0, "set-0", fold, by_image=True)
+    factory.model("partial", 1.0, "set-0", folds=[1])
+    factory.unfinished("broken", "failed", "boom", "set-0")
+    factory.dataset("small", n_folds=1, split="official", published="pneumoniamnist")
+    for name in ("good", "fair"):
+        factory.finished(name, 1.0, "small", n=3)  # no interval and no comparison
+    factory.finished("file-properties", 1.0, "small", n=3)
+    factory.finished("not-scored", 1.0, "small")
+    factory.cells[-1].predictions["p0"] = math.nan
+    factory.finding("Something.", dataset="set-0")
+    return dataclasses.replace(factory.run(), folder=tmp_path)
+
+
+def refuse(run):
+    raise AssertionError("computed again")
+
+
+@pytest.fixture
+def never_computed(monkeypatch):
+    """From here on nothing may be computed."""
+
+    def now():
+        monkeypatch.setattr(stored, "assess", refuse)
+
+    return now
+
+
+def same(one, other):
+    """Equal in every field, where NaN equals NaN."""
+    assert type(one) is type(other)
+    if isinstance(one, FoldPredictions) or dataclasses.is_dataclass(one):
+        for field in dataclasses.fields(one):
+            same(getattr(one, field.name), getattr(other, field.name))
+    elif isinstance(one, dict):
+        assert list(one) == list(other)
+        for name in one:
+            same(one[name], other[name])
+    elif isinstance(one, tuple | list):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            same(a, b)
+    elif isinstance(one, np.ndarray):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+    else:
+        assert one == other or (math.isnan(one) and math.isnan(other))
+
+
+def test_what_was_stored_is_what_was_computed(run, never_computed, tmp_path):
+    computed = assessed(run)
+    never_computed()
+    again = assessed(run)
+    assert again.run is computed.run is run
+    same(again.ranks, computed.ranks)
+    same(again.datasets, computed.datasets)
+    assert again.ranks.test is not None
+    probes = again.datasets[0].probes
+    assert probes[0].row in again.datasets[0].rows and probes[0].behind is not None
+    (small,) = (dataset for dataset in again.datasets if dataset.name == "small")
+    assert small.comparison.reason and {row.fields["kind"] for row in small.rows} >= {"published"}
+
+
+def test_all_that_reads_an_assessment_says_the_same_of_a_stored_one(run, never_computed, tmp_path):
+    written = []
+    for turn in range(3):
+        found = assess(run) if turn == 0 else assessed(run)
+        if turn == 1:
+            never_computed()
+        folder = tmp_path / f"turn-{turn}"
+        folder.mkdir()
+        write_leaderboard(found, folder)
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        words = [verdicts(dataset) for dataset in found.datasets]
+        written.append((files, words, across_verdict(found.ranks)))
+    assert len(written[0][0]) >= 5
+    assert written[0] == written[1] == written[2]
+
+
+def test_only_json_is_stored_and_no_probability(run, tmp_path):
+    assessed(run)
+    text = (tmp_path / "assessment.json").read_text()
+    assert "NaN" not in text
+    row = json.loads(text)["datasets"]["set-0"]["rows"][0]
+    assert row["fields"]["behind_leader"] is None
+    assert "folds" not in row
+    assert len(text) < 200_000
+
+
+def changed_probability(run):
+    run.cells[0].predictions.loc[5, "p0"] += 1e-12
+
+
+def changed_label(run):
+    for cell in run.cells:
+        if cell.id.dataset == "set-5" and cell.id.split == "r0f0":
+            cell.predictions.loc[[5, 6], "label"] = [0, 1]
+
+
+def changed_threshold(run):
+    run.cells[0].record["threshold"] = 0.25
+
+
+def changed_prevalence(run):
+    run.datasets["set-0"]["prevalence"] = 0.2
+
+
+def changed_code(run):
+    stored._code.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [changed_probability, changed_label, changed_threshold, changed_prevalence, changed_code],
+)
+def test_other_results_are_computed_again(run, change, never_computed, monkeypatch):
+    assessed(run)
+    if change is changed_code:
+        monkeypatch.setattr(stored, "version", lambda name: "0")
+    change(run)
+    with monkeypatch.context() as patched:
+        patched.setattr(stored, "assess", refuse)
+        with pytest.raises(AssertionError, match="computed again"):
+            assessed(run)
+    same(assessed(run).datasets, assess(run).datasets)  # and stored in place of the other
+    never_computed()
+    assessed(run)
+    stored._code.cache_clear()
+
+
+def test_a_finished_fold_more_is_another_result(run, monkeypatch):
+    assessed(dataclasses.replace(run, cells=run.cells[1:]))
+    monkeypatch.setattr(stored, "assess", refuse)
+    with pytest.raises(AssertionError, match="computed again"):
+        assessed(run)
+
+
+def test_what_an_audit_found_is_not_stored(run, never_computed):
+    assessed(run)
+    never_computed()
+    audits = {"set-0": {"findings": []}}
+    assert assessed(dataclasses.replace(run, audits=audits)).datasets[0].audit == {"findings": []}
+
+
+def cut_short(text):
+    return text[: len(text) // 2]
+
+
+def without_rows(text):
+    record = json.loads(text)
+    record["datasets"]["set-0"].pop("rows")
+    return json.dumps(record)
+
+
+def of_another_shape(text):
+    return json.dumps({**json.loads(text), "datasets": [1, 2]})
+
+
+@pytest.mark.parametrize("damage", [cut_short, without_rows, of_another_shape, lambda _: "[]"])
+def test_a_damaged_file_is_replaced_in_silence(run, damage, tmp_path, capsys):
+    first = assessed(run)
+    path = tmp_path / "assessment.json"
+    whole = path.read_text()
+    path.write_text(damage(whole))
+    same(assessed(run).datasets, first.datasets)
+    assert path.read_text() == whole
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_folder_that_cannot_be_written_is_assessed_all_the_same(run, tmp_path):
+    gone = dataclasses.replace(run, folder=tmp_path / "gone")
+    same(assessed(gone).datasets, assess(run).datasets)
+    assert not gone.folder.exists()
+    (tmp_path / "assessment.json").mkdir()  # nothing can be written under this name
+    same(assessed(run).datasets, assess(run).datasets)
+    assert [path.name for path in tmp_path.iterdir()] == ["assessment.json"]
