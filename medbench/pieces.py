@@ -152,14 +152,14 @@ def fits_dataset(
     needed = ["image", "group", *labels, *(f"p{k}" for k in range(n_classes))]
     if len(labels) != (n_classes if several else 1) or not set(needed) <= set(predictions.columns):
         return False
-    whole = all(predictions[name].dtype.kind in "iu" for name in ("image", "group", *labels))
-    real = all(predictions[f"p{k}"].dtype.kind == "f" for k in range(n_classes))
+    kinds = {name: kind.kind for name, kind in predictions.dtypes.items()}
+    whole = all(kinds[name] in "iu" for name in ("image", "group", *labels))
+    real = all(kinds[f"p{k}"] == "f" for k in range(n_classes))
     if not (whole and real and len(predictions)):
         return False
     calibration = cell.get("calibration")
-    known = predictions[labels].to_numpy()
-    return (
-        (calibration is None or len(calibration["temperatures"]) in (1, n_classes))
-        and known.min() >= 0
-        and known.max() < (2 if several else n_classes)
+    highest = 1 if several else n_classes - 1
+    known = [predictions[name].to_numpy() for name in labels]
+    return (calibration is None or len(calibration["temperatures"]) in (1, n_classes)) and all(
+        each.min() >= 0 and each.max() <= highest for each in known
     )
