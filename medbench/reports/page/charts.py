@@ -34,6 +34,8 @@ class Axis:
     low: float
     high: float
     log: bool = False
+    whole: bool = False
+    """Whether only whole numbers have a place, as of a count."""
 
     def __post_init__(self) -> None:
         if not self.low < self.high:  # a single value still has a place, in the middle
@@ -60,6 +62,8 @@ class Axis:
             if (self.high - self.low) / (step / finer) <= 6:
                 step /= finer
                 break
+        if self.whole:
+            step = max(1.0, round(step))
         first = math.ceil(self.low / step - 1e-9)
         count = math.floor((self.high - first * step) / step + 1e-9) + 1
         return [(v := (first + i) * step, f"{v:.6g}") for i in range(count)]
@@ -162,8 +166,11 @@ def line_chart(
             edge = [(a, high) for a, _, high in one.band]
             edge += [(a, low) for a, low, _ in reversed(one.band)]
             frame.parts.append(f'<path class="band" d="{frame.path(edge)}Z"/>')
-        if one.points:
+        if len(one.points) > 1:
             frame.parts.append(f'<path class="line" d="{frame.path(one.points, step=one.step)}"/>')
+        elif one.points:  # a line of one point would not be seen
+            ((only_x, only_y),) = one.points
+            frame.parts.append(_mark(frame, only_x, only_y, one.name))
         frame.parts.extend(_mark(frame, a, b, text) for a, b, text in one.marks)
         frame.parts.append("</g>")
     return frame.svg(title)

@@ -253,7 +253,7 @@ def _history(models: Sequence[Drawn]) -> Markup:
         series.append(Series(name=one.name, number=one.number, points=points, step=True))
     return line_chart(
         series,
-        Axis(label="trial of a fold", low=1, high=most),
+        Axis(label="trial of a fold", low=1, high=most, whole=True),
         score_axis([y for one in series for _, y in one.points], "best inner AUROC so far"),
         described(series, "Best inner AUROC by trial"),
     )
