@@ -77,6 +77,11 @@ def test_every_planted_copy_is_found_and_the_bootstrap_is_held_against_single_dr
     assert set(records) == {"near-duplicates", "bootstrap"}
 
 
+def test_the_page_of_a_synthetic_run_is_made_twice(measured):
+    details = measured("report")["report"]["details"]
+    assert details["page, MB"] > 0.05 and details["peak memory, MB"] > 50
+
+
 def test_scikit_learn_without_a_cache_scores_every_fold_as_the_search_does(measured):
     details = measured("hog-svm")["hog-svm"]["details"]
     assert details["folds"] >= 3
@@ -182,5 +187,6 @@ def test_the_page_of_the_documentation_has_the_markers_and_names_every_benchmark
         "decoding",
         "near-duplicates",
         "bootstrap",
+        "report",
     ):
         assert f"- **{name}**" in page

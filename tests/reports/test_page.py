@@ -3,11 +3,13 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import medbench
 from medbench.reports.assessment import assess
 from medbench.reports.page import page, write_page
 from medbench.reports.page.across import pareto_front
@@ -197,6 +199,49 @@ def test_ten_data_sets_of_ten_models_stay_below_five_megabytes(factory):
 
 def test_equal_runs_make_equal_pages(usual):
     assert page(assess(usual.run())) == page(assess(usual.run()))
+
+
+COLOUR_VISIONS = {
+    "usual": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protan": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deutan": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritan": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+"""What is left of linear RGB: Machado, Oliveira & Fernandes (2009), severity 1."""
+
+
+@pytest.mark.parametrize("vision", COLOUR_VISIONS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_of_models_are_told_apart_with_every_colour_vision(vision, scheme):
+    from skimage.color import deltaE_ciede2000, rgb2lab
+
+    css = Path(medbench.reports.page.__file__).with_name("templates") / "page.css"
+    light, dark = css.read_text().split("@media (prefers-color-scheme: dark)", 1)
+    block = light if scheme == "light" else dark
+    names = [f"s{number}" for number in range(10)] + ["paper"]
+    found = [re.search(rf"--{name}: #(\w{{6}})", block)[1] for name in names]
+    rgb = np.array([[int(text[i : i + 2], 16) / 255 for i in (0, 2, 4)] for text in found])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.transpose(COLOUR_VISIONS[vision]), 0, 1)
+    seen = np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)
+    lab = rgb2lab(seen[None])[0][:10]
+    steps = [deltaE_ciede2000(lab[i], lab[j]) for i in range(10) for j in range(i)]
+    assert min(steps) > 10
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    high, low = np.maximum(luminance[:10], luminance[10]), np.minimum(luminance[:10], luminance[10])
+    assert ((high + 0.05) / (low + 0.05)).min() >= 3
 
 
 def test_the_pareto_front_holds_what_no_other_beats():
