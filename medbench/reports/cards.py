@@ -168,8 +168,8 @@ def _can_show(dataset: DatasetAssessment) -> list[str]:
         )
     else:
         said.append(
-            "Models are fitted and tested on the same collection of images: how they do on those of "
-            "other hospitals, devices and patients is not shown."
+            "Models are fitted and tested on the same collection: how they do on images of other "
+            "hospitals, devices and patients is not shown."
         )
     if record["n_groups"] == record["n_images"]:
         said.append(
