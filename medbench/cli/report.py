@@ -55,8 +55,8 @@ def execute(options: argparse.Namespace) -> int:
     else:
         out = options.out or Path("results") / "-and-".join(f.resolve().name for f in folders)
         run = join_runs(runs, out)
-    for gap in run.gaps:
-        console.print(f"Not shown: {gap}", style="yellow", markup=False)
+    for words in filter(None, [run.unfinished, *(f"Not shown: {gap}" for gap in run.gaps)]):
+        console.print(words, style="yellow", markup=False)
     written = write_formats(assessed(run), out, options.format, options.images, folders)
     for path in written:
         console.print(str(path), soft_wrap=True, markup=False, highlight=False)

@@ -262,7 +262,7 @@ def _keep_pictures(
     prepared = {cell.dataset.data.name: cell.dataset.data for cell in cells}
     for dataset in assessment.datasets:
         data = prepared.get(dataset.name)
-        wanted = dataset.record.get("redistributable") if images is None else images
+        wanted = dataset.record.get("redistributable") is True if images is None else images
         if data is not None and wanted:
             keep_pictures(assessment.run, dataset, data.images, data.labels)
 

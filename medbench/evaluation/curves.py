@@ -17,7 +17,7 @@ GRID = np.linspace(0, 1, 101)
 """Where curves are evaluated: shares from 0 to 1 in steps of one hundredth."""
 CALIBRATION_BINS = 10
 """Bins of equal width of a reliability diagram."""
-_REPLICATES = 200
+_REPLICATES = 1000
 _TAILS = (2.5, 97.5)
 _WILSON = 1.959963984540054
 """97.5% quantile of the normal distribution."""
@@ -63,7 +63,7 @@ def roc_curve(folds: Sequence[FoldPredictions], n_classes: int) -> Curve:
     Raises:
         ProtocolError: No class of a fold can be told from the rest.
 
-    Source: Fawcett (2006), "An introduction to ROC analysis", algorithm 4.
+    Source: Fawcett (2006), "An introduction to ROC analysis", on vertical averaging.
     """
     return _averaged(folds, n_classes, _sensitivity)
 

@@ -42,6 +42,21 @@ COPIES = "duplicates.png"
 """The sheet of copies among a data set's figures."""
 
 
+_STANDINGS = (
+    "leader",
+    "tied",
+    "behind",
+    "model",
+    "partial",
+    "failed",
+    "skipped",
+    "sanity",
+    "split by image",
+    "published",
+)
+"""How a row stands, in the order in which the table sorts them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Section:
     """One data set on the page."""
@@ -56,6 +71,8 @@ class _Section:
     scale_from: float
     """Where the scale of the interval bars begins."""
     pictures: Pictures | None
+    copies: str
+    """``data:`` address of the sheet of identical and near-identical images; may be empty."""
     why_no_pictures: str
 
 
@@ -102,6 +119,7 @@ def page(
         .get_template("page.html.j2")
         .render(
             run=run,
+            run_name=run.folder.resolve().name,
             sections=sections,
             across=across(assessment, models),
             method=method(assessment),
@@ -139,6 +157,7 @@ def _section(
         tuning=tuning(dataset.name, str(dataset.record["title"]), models),
         scale_from=min(0.4, *known) if known else 0.4,
         pictures=pictures,
+        copies=_copies(dataset, images, places),
         why_no_pictures=why,
     )
 
@@ -152,21 +171,29 @@ def _pictures(
     """The pictures of a data set, or why there are none."""
     if images is False:
         return None, "Images are left out (--no-images)."
-    may = bool(dataset.record.get("redistributable"))
-    if images is None and not may:
+    may = dataset.record.get("redistributable")
+    if images is None and may is not True:
+        known = "is not known to let" if may is None else "does not let"
         return None, (
-            "Images are left out: the licence of this set is not known to let them be passed on. "
-            "--images shows them, on a page for your own eyes."
+            f"Images are left out: the licence of this set {known} them be passed on. --images "
+            "shows them, on a page for your own eyes."
         )
     for folder in places:
         found = read_pictures(assessment.run, dataset, folder)
         if found is not None:
-            sheet = copies_sheet(folder / "figures" / folder_name(dataset.name) / COPIES)
-            return Pictures(samples=found.samples, wrong=found.wrong, copies=sheet), ""
+            return found, ""
     return None, (
         "No thumbnails are in the run folder. The run's command, given again with --images, puts "
         "them there and trains nothing again."
     )
+
+
+def _copies(dataset: DatasetAssessment, images: bool | None, places: Sequence[Path]) -> str:
+    """The sheet of copies of a data set, where images may be shown and there is one."""
+    if images is False or (images is None and dataset.record.get("redistributable") is not True):
+        return ""
+    sheets = (folder / "figures" / folder_name(dataset.name) / COPIES for folder in places)
+    return next(filter(None, map(copies_sheet, sheets)), "")
 
 
 def _status(assessment: Assessment) -> list[str]:
@@ -203,6 +230,7 @@ def _templates() -> jinja2.Environment:
         "METRICS": METRICS,
         "PROBABILITY_SCORES": PROBABILITY_SCORES,
         "SHOWN_AT_FIRST": SHOWN_AT_FIRST,
+        "STANDINGS": _STANDINGS,
         "TRUST": TRUST,
         "interval": format_interval,
         "interval_bar": interval_bar,

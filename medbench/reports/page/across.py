@@ -46,6 +46,8 @@ class Across:
     """The section across data sets."""
 
     ranks: Markup | None
+    tested: bool
+    """Whether a rank test was made."""
     verdict: str
     costs: tuple[DatasetCosts, ...]
 
@@ -60,6 +62,7 @@ def across(assessment: Assessment, models: Mapping[str, Sequence[Drawn]]) -> Acr
     ranks = assessment.ranks
     return Across(
         ranks=rank_chart(ranks) if ranks else None,
+        tested=ranks is not None and ranks.test is not None,
         verdict=across_verdict(ranks) if ranks else "",
         costs=tuple(
             _costs(dataset.name, str(dataset.record["title"]), models[dataset.name])
@@ -104,11 +107,18 @@ def _costs(name: str, title: str, models: Sequence[Drawn]) -> DatasetCosts:
         for one in scored
         if one.name in points
     ]
-    line = Series(name="Pareto front", number=0, points=[points[n] for n in front], step=True)
+    joined = Series(
+        name="Pareto front", number=0, points=[points[n] for n in front], step=True, faint=True
+    )
     seconds = [x for x, _ in points.values()] or [1.0]
     chart = line_chart(
-        [Series(name=line.name, number=0, points=line.points, step=True, faint=True), *series],
-        Axis(label="seconds over all folds", low=min(seconds), high=max(seconds), log=True),
+        [joined, *series],
+        Axis(
+            label="seconds over all folds",
+            low=min(seconds) / 1.3,
+            high=max(seconds) * 1.3,
+            log=True,
+        ),
         score_axis([y for _, y in points.values()], "AUROC"),
         described(series, "AUROC against seconds"),
     )
@@ -161,7 +171,11 @@ def _history(trials: Sequence[Mapping[str, object]]) -> list[tuple[float, float]
         score, at = trial.get("score"), trial.get("at_seconds")
         if trial.get("state") != "complete" or not isinstance(score, float):
             continue
-        if isinstance(at, (int, float)) and (not found or score > found[-1][1]):
+        if (
+            isinstance(at, (int, float))
+            and math.isfinite(at)
+            and (not found or score > found[-1][1])
+        ):
             found.append((float(at), score))
     return found
 

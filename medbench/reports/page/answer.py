@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +27,8 @@ TRUST = {
 """Whether the data can be trusted, in a few words."""
 _GRAVE = ("Shortcut risk", "Serious")
 _CAREFUL = ("Caution", "Warning", "How far")
+PROBES = ("file-properties", "intensity", "border", "thumbnail")
+"""Sanity rows that a default run has beside the majority class."""
 _NAMED = 4
 """Models of a tie that are named; more are counted."""
 
@@ -48,6 +50,8 @@ class Answer:
     trust: Trust
     doubts: tuple[str, ...]
     """Sentences that a reader must know before using it, the gravest first."""
+    unknown: tuple[str, ...]
+    """Those of them that say what was not looked at."""
 
 
 def answer(dataset: DatasetAssessment, cells: Sequence[CellResult]) -> Answer:
@@ -60,19 +64,20 @@ def answer(dataset: DatasetAssessment, cells: Sequence[CellResult]) -> Answer:
     grave = tuple(one for one in said if one.startswith(_GRAVE))
     careful = tuple(one for one in said if one.startswith(_CAREFUL))
     trust: Trust = "doubt" if grave else "caution" if careful else "ok"
-    if not any(probe.row.complete for probe in dataset.probes):
-        careful += ("No sanity row is finished, so shortcuts were not looked for.",)
-        trust = "caution" if trust == "ok" else trust
+    unknown = tuple(_unknown(dataset))
+    careful += unknown
+    trust = "caution" if trust == "ok" and unknown else trust
     best = winner(dataset, cells)
     if best is None:
         return Answer(
             model=None,
-            headline="No model is finished yet.",
+            headline="No model is finished on every fold.",
             sure="",
             standing="",
             cost="",
             trust=trust,
             doubts=grave + careful,
+            unknown=unknown,
         )
     fields = best.fields
     return Answer(
@@ -83,35 +88,46 @@ def answer(dataset: DatasetAssessment, cells: Sequence[CellResult]) -> Answer:
         cost=_cost(best),
         trust=trust,
         doubts=grave + careful,
+        unknown=unknown,
     )
+
+
+def _unknown(dataset: DatasetAssessment) -> Iterator[str]:
+    """What was not looked at, so that its silence says nothing."""
+    if dataset.audit is None:
+        yield "There is no audit of this data set in the run folder, so nothing is known of copies."
+    finished = {probe.row.name for probe in dataset.probes}
+    if missing := [name for name in PROBES if name not in finished]:
+        yield (
+            f"Sanity rows that are not finished here: {', '.join(missing)}; shortcuts that they "
+            "would show were not looked for."
+        )
 
 
 def _sure(dataset: DatasetAssessment, best: Row) -> str:
     fields = best.fields
     interval = format_interval(fields["auroc"], fields["auroc_low"], fields["auroc_high"])
-    words = f"On held-out patients its AUROC is {interval}."
+    words = f"On held-out images its AUROC is {interval}."
     if "(" not in interval:
-        words = f"On held-out patients its AUROC is {interval}; an interval cannot be given."
+        words = f"On held-out images its AUROC is {interval}; an interval cannot be given."
+    words += " It was chosen by its inner score"
+    words += "." if len(best.folds) == 1 else ", and among equally good ones by its seconds."
     comparison, leader = dataset.comparison, dataset.leader
     if comparison is None or leader is None or comparison.reason:
-        return f"{words} It was chosen by its inner score."
-    others = [name for name in comparison.tie_group if name != best.name]
-    if best.name not in comparison.tie_group:
-        return (
-            f"{words} It was chosen by its inner score; on the held-out part {leader.name} is "
-            "ahead of it, which must not choose."
-        )
+        return words
     if not comparison.differences:
         return f"{words} There is no other model to compare it with."
-    if not others:
-        return f"{words} It is ahead of every other model."
+    if best.name not in comparison.tie_group:
+        return f"{words} On the held-out part, which must not choose, {leader.name} is ahead of it."
+    others = [name for name in comparison.tie_group if name not in (best.name, leader.name)]
     named = ", ".join(others[:_NAMED])
-    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-    n = len(comparison.tie_group)
-    return (
-        f"{words} It cannot be told from {named}{more}: a tie of {n}, of which it was chosen by "
-        "its inner score and cost."
-    )
+    named += f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    if best.name == leader.name:
+        if not others:
+            return f"{words} It is ahead of every other model."
+        return f"{words} It cannot be told from {named}: a tie of {len(others) + 1}."
+    both = f"Neither it nor {named} can" if others else "It cannot"
+    return f"{words} {both} be told from the highest, {leader.name}: a tie of {len(others) + 2}."
 
 
 def _standing(dataset: DatasetAssessment, best: Row) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from medbench.reports.text import plain
+from medbench.reports.text import plain as _plain
+from medbench.reports.text import without_paths
 
 if TYPE_CHECKING:
     from medbench.evaluation.ranks import RanksAcross
@@ -21,9 +22,15 @@ _WIDTH, _HEIGHT = 380, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 10, 40
 _BAR_WIDTH, _BAR_HEIGHT = 160, 16
 _ROW = 24
+_FEWEST_TICKS = 3
 _LONGEST_NAME = 24
 
 Point = tuple[float, float]
+
+
+def plain(text: str) -> str:
+    """One line without control characters and absolute paths."""
+    return without_paths(_plain(text))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +59,13 @@ class Axis:
     def ticks(self) -> list[tuple[float, str]]:
         """Values at which a line is drawn, with their text."""
         if self.log:
-            powers = range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
-            values = [10.0**power for power in powers]
-            if len(values) < 2:
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            for leads in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):  # the finer, the later
+                values = [lead * 10.0**power for power in powers for lead in leads]
+                values = [value for value in values if self.low <= value <= self.high]
+                if len(values) >= _FEWEST_TICKS:
+                    break
+            else:
                 values = [self.low, self.high]
             return [(value, f"{value:.3g}") for value in values]
         step = 10 ** math.floor(math.log10(self.high - self.low))
@@ -335,9 +346,9 @@ def share_axis(label: str) -> Axis:
 
 def score_axis(values: Sequence[float], label: str) -> Axis:
     """An axis of scores that begins a little below the lowest of them."""
-    known = [value for value in values if math.isfinite(value)]
-    low = min([0.5, *known])
-    return Axis(label=label, low=math.floor(low * 20) / 20, high=1.0)
+    known = [value for value in values if math.isfinite(value)] or [0.5]
+    low = math.floor((min(known) - 0.02) * 20) / 20
+    return Axis(label=label, low=min(max(low, 0.0), 0.9), high=1.0)
 
 
 def described(series: Sequence[Series], what: str) -> str:

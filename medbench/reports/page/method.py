@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from medbench.reports.assessment import Assessment, DatasetAssessment
-from medbench.reports.describe import describe_settings
+from medbench.reports.describe import UNEQUAL, describe_settings
 
 _CITED = (
+    "W. J. Youden (1950), Index for rating diagnostic tests, Cancer 3(1) (operating point).",
+    "E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference, "
+    "JASA 22 (bands of calibration).",
+    "M. P. Naeini et al. (2015), Obtaining well calibrated probabilities using Bayesian binning, "
+    "AAAI (ECE).",
     "A. S. Tejani et al. (2024), Checklist for Artificial Intelligence in Medical Imaging (CLAIM): "
     "2024 update, Radiology: Artificial Intelligence 6(4).",
     "G. S. Collins et al. (2024), TRIPOD+AI statement, BMJ 385.",
@@ -75,15 +80,24 @@ def method(assessment: Assessment) -> Method:
 def _protocol(assessment: Assessment) -> list[str]:
     configuration = assessment.run.configuration
     point = configuration.get("operating_point", "youden")
-    rule = "Youden's index" if point == "youden" else f"{point}"
+    rule = "Youden's index" if point == "youden" else str(point)
     splits = "; ".join(f"{d.name}: {d.record['split']}" for d in assessment.datasets)
+    official = [d for d in assessment.datasets if _official(d)]
+    kept = "" if len(official) == len(assessment.datasets) else _KEPT_WHOLE
+    published = (
+        " An official split is kept as it was published; the audit says what crosses it."
+        if official
+        else ""
+    )
+    tasks = {str(d.record["task"]) for d in assessment.datasets}
+    decided = f"the operating point ({rule})" if tasks & {"binary", "multi-label"} else ""
+    if tasks & {"multi-class", "ordinal"}:
+        decided += " or " * bool(decided) + "the most probable class as the decision"
     return [
-        f"Splits: {splits}. Patients (or whatever group a data set names) and identical or "
-        "near-identical images are never divided between two parts; all models saw the same "
-        "splits.",
+        f"Splits: {splits}.{kept}{published} All models saw the same splits.",
         f"Tuning: {describe_settings(configuration)}",
-        "Selection: configuration, epochs or rounds, calibration and operating point "
-        f"({rule}) come from inner predictions only; the model was then refitted and "
+        "Selection: configuration, epochs or rounds and calibration come from inner predictions "
+        f"only, and so does {decided or 'the decision'}; the model was then refitted and "
         "predicted the held-out part once.",
         "Calibration: one temperature fitted on inner predictions, where the smaller class has at "
         "least 50 groups in development.",
@@ -100,9 +114,21 @@ def _protocol(assessment: Assessment) -> list[str]:
     ]
 
 
+_KEPT_WHOLE = (
+    " Groups (patients where the data set names them) and identical or near-identical images are "
+    "never divided between two parts; where no patient is named, images of one that look different "
+    "can be."
+)
+
+
+def _official(dataset: DatasetAssessment) -> bool:
+    return str(dataset.record["split"]).startswith("official")
+
+
 def _environment(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Versions and machine, as name and text."""
     commit = environment.get("commit") or {}
+    packages = environment.get("packages") or {}
     found = []
     for name in ("medbench", "python", "system", "processor", "cores", "threads", "jobs"):
         if environment.get(name) is not None:
@@ -112,7 +138,6 @@ def _environment(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("commit", f"{commit['hash']}{dirty}"))
     if environment.get("keras_backend"):
         found.append(("keras backend", str(environment["keras_backend"])))
-    packages = environment.get("packages") or {}
     if packages:
         found.append(("packages", ", ".join(f"{k} {v}" for k, v in packages.items())))
     return found
@@ -148,34 +173,41 @@ def _checklist(assessment: Assessment) -> list[Item]:
     )
     risky = [d.name for d in datasets if any(probe.alarming for probe in d.probes)]
     answers: dict[int, str] = {
-        6: "Benchmark of image classification models under one equal budget.",
+        6: "Benchmark of image classification models under "
+        + ("unequal budgets." if configuration.get(UNEQUAL) else "one equal budget."),
         7: _each(datasets, "collection"),
         9: f"Decoded and resized once (height x width x channels): {shapes}." if datasets else "",
         12: left_out,
         19: "; ".join(f"{d.name}: {d.record['split']}" for d in datasets),
-        20: "Patient (or the group that a data set names), joined with identical and "
-        "near-identical images.",
+        20: "; ".join(
+            f"{d.name}: {'as published' if _official(d) else 'groups with their copies'}"
+            for d in datasets
+        ),
         22: f"Models: {', '.join(models)}; tuned configurations of every fold are in the run "
         "folder (cell.json)."
         if models
         else "",
         23: ", ".join(f"{k} {v}" for k, v in packages.items()),
-        24: f"Seeds derived from base seed {configuration.get('seed', '?')}; pretrained weights by "
-        "hash in the run folder.",
+        24: f"Seeds derived from base seed {configuration.get('seed', '?')}."
+        + " Pretrained weights by hash in the run folder."
+        * any(cell.record.get("weights_sha256") for cell in run.cells),
         25: f"Budget of each model on each split: {configuration.get('budget', 'not recorded')}; "
         f"{configuration.get('inner_folds', '?')} inner folds.",
-        26: "By inner score; within noise the cheaper. The held-out part chooses nothing.",
+        26: "By inner score; of several folds within one standard error the one of fewest "
+        "seconds. The held-out part chooses nothing.",
         27: "None.",
         28: "AUROC (primary), balanced accuracy, sensitivity and specificity at the frozen "
         "operating point, average precision, Brier score, log loss, ECE and more (scores.csv).",
         29: "95% bootstrap intervals over groups; paired differences to the leader with Holm's "
         "correction.",
         30: "Sanity rows that see no anatomy"
-        + (f"; shortcut risk: {', '.join(risky)}." if risky else "; none gave an alarm."),
+        + (f"; shortcut risk: {', '.join(risky)}." if risky else "; none gave an alarm.")
+        if any(d.probes for d in datasets)
+        else "",
         32: "Held-out folds, or the official test part, predicted once.",
         35: sizes,
-        37: "Section 2 of this page.",
-        38: "Sections 2 and 4 of this page.",
+        37: "Leaderboard and results of this page.",
+        38: "Intervals of the leaderboard; bands of the curves.",
         39: "Confusion matrices and, where images may be shown, the most confidently wrong ones.",
         40: " ".join(
             dict.fromkeys(str(note) + "." for d in datasets for note in d.record["notes"])
@@ -207,10 +239,10 @@ _ITEMS = (
     (16, "8", "Source of the annotations and who annotated"),
     (17, "8", "Annotation of the test set"),
     (18, "8", "Inter- and intra-rater variability"),
-    (19, "16", "How data were assigned to parts"),
-    (20, "12", "Level at which parts are disjoint"),
+    (19, "12a", "How data were assigned to parts"),
+    (20, "12a", "Level at which parts are disjoint"),
     (21, "10", "Intended sample size"),
-    (22, "12", "Description of the models"),
+    (22, "12, 22", "Description of the models"),
     (23, "12", "Software libraries and versions"),
     (24, "12", "Initialisation of the models"),
     (25, "12", "Training and tuning"),
@@ -222,16 +254,16 @@ _ITEMS = (
     (31, "", "Explainability"),
     (32, "23", "Evaluation on internal data"),
     (33, "23", "Testing on external data"),
-    (34, "18", "Registration of the study"),
+    (34, "18c", "Registration of the study"),
     (35, "20", "Numbers of patients and images"),
     (36, "20", "Demographic and clinical characteristics"),
     (37, "23", "Performance on the test part"),
     (38, "23", "Precision of the estimates"),
     (39, "23", "Failure analysis"),
     (40, "26", "Limitations"),
-    (41, "25", "Implications for practice"),
-    (42, "18", "Where the full protocol is"),
-    (43, "18", "Availability of software, model and data"),
-    (44, "18", "Funding and role of the funders"),
+    (41, "25, 27", "Implications for practice"),
+    (42, "18d", "Where the full protocol is"),
+    (43, "18e, 18f", "Availability of software, model and data"),
+    (44, "18a", "Funding and role of the funders"),
 )
 """Items of CLAIM 2024 in short, with the item of TRIPOD+AI that asks for the same."""

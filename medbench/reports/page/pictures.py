@@ -19,7 +19,7 @@ from PIL import Image
 
 from medbench.errors import StoreError
 from medbench.reports.assessment import DatasetAssessment
-from medbench.reports.predictions import fold_predictions
+from medbench.reports.predictions import by_image, fold_predictions
 from medbench.reports.winner import winner
 from medbench.store import RunResult, read_json, write_json, writing
 
@@ -31,7 +31,7 @@ _SIDE = 112
 """Longest side of a thumbnail in pixels."""
 _QUALITY = 70
 _SHEET_WIDTH = 960
-_MOST_SHEET_BYTES = 300_000
+_MOST_SHEET_BYTES = 150_000
 _FOLDER = "pictures"
 
 
@@ -51,8 +51,6 @@ class Pictures:
 
     samples: tuple[Picture, ...]
     wrong: tuple[Picture, ...]
-    copies: str
-    """``data:`` address of the sheet of identical and near-identical images; may be empty."""
 
 
 def wanted_rows(run: RunResult, dataset: DatasetAssessment, labels: NDArray[np.int64]) -> list[int]:
@@ -102,7 +100,7 @@ def read_pictures(run: RunResult, dataset: DatasetAssessment, folder: Path) -> P
         path = kept / f"{one.row}.webp"
         if path.is_file():
             wrong.append(_picture(path, one.caption(classes)))
-    return Pictures(samples=tuple(shown), wrong=tuple(wrong), copies="")
+    return Pictures(samples=tuple(shown), wrong=tuple(wrong))
 
 
 def copies_sheet(path: Path) -> str:
@@ -131,13 +129,14 @@ class Wrong:
     row: int
     true: int
     decided: int
+    """The most probable class, wherever the operating point lies."""
     probability: float
 
     def caption(self, classes: Sequence[Any]) -> str:
         """What it is and what the model took it for."""
         return (
-            f"is {classes[self.true]}, taken for {classes[self.decided]} "
-            f"with probability {self.probability:.2f}"
+            f"is {classes[self.true]}, but {classes[self.decided]} "
+            f"with a probability of {self.probability:.2f}"
         )
 
 
@@ -154,7 +153,7 @@ def most_wrong(run: RunResult, dataset: DatasetAssessment) -> list[Wrong]:
     for cell in run.cells:
         if (cell.id.dataset, cell.id.model) != (dataset.name, best.name):
             continue
-        if cell.predictions is None or "image" not in cell.predictions:
+        if cell.predictions is None or by_image(cell.id.split):
             continue
         fold = fold_predictions(cell, dataset.record)
         if fold.repeat:

@@ -21,27 +21,31 @@ from medbench.evaluation.curves import (
     roc_curve,
 )
 from medbench.evaluation.metrics import confusion, decide
+from medbench.evaluation.resampling import FoldPredictions
 from medbench.reports.assessment import DatasetAssessment
+from medbench.reports.drawing import cut
 from medbench.reports.page.charts import Series, described, line_chart, share_axis
 from medbench.reports.predictions import by_image
 from medbench.reports.rows import Row
-from medbench.reports.text import format_score
+from medbench.reports.text import format_score, plain
 from medbench.store import CellResult, RunResult
 
 SHOWN_AT_FIRST = 4
 """Models whose curves are drawn before the reader asks for more; more cannot be told apart."""
 MOST_CONFUSED = 12
 """Above this many classes a confusion matrix is not drawn: nobody could read it."""
+_TOLERANCE = 1e-3
+"""How far a drawn curve may lie from the computed one; less than a line is wide."""
 _BANDS = {
-    "folds": "band: lowest to highest fold",
-    "bootstrap": "band: pointwise 95% bootstrap interval over groups",
+    "folds": "band: lowest to highest fold or seed",
+    "bootstrap": "band: pointwise 95% interval of 1,000 bootstrap resamples of groups",
     "none": "no band: too few groups",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """A model or sanity row with finished cells."""
+    """A real model with finished cells."""
 
     row: Row
     cells: tuple[CellResult, ...]
@@ -89,8 +93,6 @@ class Results:
     operating: tuple[OperatingRow, ...]
     operating_names: tuple[str, ...]
     """Metrics of the operating points, by their key."""
-    tuned: tuple[Drawn, ...]
-    """Models with at least one trial."""
 
 
 def drawn_models(run: RunResult, dataset: DatasetAssessment) -> tuple[Drawn, ...]:
@@ -122,7 +124,7 @@ def results(dataset: DatasetAssessment, models: tuple[Drawn, ...]) -> Results:
         band = _BANDS[curves[0].band]
         roc.append(_curve(one, curves[0], start=True))
         precision.append(_curve(one, curves[1]))
-        holds.append(_reliability(one, reliability(one.row.folds)))
+        holds.append(_reliability(one, reliability(_first_repeat(one))))
     return Results(
         models=models,
         roc=line_chart(
@@ -149,13 +151,17 @@ def results(dataset: DatasetAssessment, models: tuple[Drawn, ...]) -> Results:
         confusions=_confusions(models, n_classes),
         operating=_operating(dataset.record, models),
         operating_names=_OPERATING[dataset.record["task"]],
-        tuned=tuple(one for one in models if any(cell.trials for cell in one.cells)),
     )
+
+
+def _first_repeat(one: Drawn) -> list[FoldPredictions]:
+    """Folds in which every image is held out at most once."""
+    return [fold for fold in one.row.folds if not fold.repeat] or list(one.row.folds)
 
 
 def _confidence(record: Mapping[str, Any]) -> str:
     return {
-        "binary": "probability of the positive class",
+        "binary": f"probability of {cut(plain(str(record['classes'][-1])), 24)}",
         "multi-label": "probability of a label",
     }.get(record["task"], "probability of the decided class")
 
@@ -175,12 +181,26 @@ def _curve(one: Drawn, curve: Curve, *, start: bool = False) -> Series:
 
 
 def _kept(curve: Curve) -> NDArray[np.int64]:
-    """Places of the grid where line or band bends; between them straight lines say the same."""
-    bends = np.zeros(len(GRID), dtype=bool)
-    bends[[0, -1]] = True
-    for values in (curve.values, curve.low, curve.high):
-        bends[1:-1] |= np.abs(np.diff(values, 2)) > 1e-3
-    return np.flatnonzero(bends)
+    """Places of the grid that a line needs to stay within a thousandth of curve and band.
+
+    From each place kept, the next is the farthest one up to which straight lines hold.
+    """
+    values = np.array([curve.values, curve.low, curve.high])
+    kept, last = [0], len(GRID) - 1
+    while kept[-1] < last:
+        begin = kept[-1]
+        end = begin + 1
+        while end < last and _straight(values[:, begin : end + 2]):
+            end += 1
+        kept.append(end)
+    return np.array(kept)
+
+
+def _straight(values: NDArray[np.float64]) -> bool:
+    """Whether values between the first and last column lie on the lines between those."""
+    share = np.linspace(0, 1, values.shape[1])
+    lines = values[:, :1] + (values[:, -1:] - values[:, :1]) * share
+    return bool(np.abs(values - lines).max() <= _TOLERANCE)
 
 
 def _reliability(one: Drawn, found: Reliability) -> Series:
@@ -206,6 +226,8 @@ def _confusions(models: Sequence[Drawn], n_classes: int) -> tuple[Confusion, ...
         for cell, fold in zip(one.cells, one.row.folds, strict=True):
             if fold.labels.ndim == 2:
                 return ()
+            if fold.repeat:  # every image once
+                continue
             decided = decide(fold.probabilities, cell.record.get("threshold"))
             counts += confusion(fold.labels, decided, n_classes)
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

@@ -11,7 +11,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
       const number = head.dataset.type === "number";
       const descending = head.getAttribute("aria-sort")
         ? head.getAttribute("aria-sort") === "ascending"
-        : number;
+        : number && head.dataset.first !== "ascending";
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", descending ? "descending" : "ascending");
       sort(table, column, number, descending);
