@@ -69,7 +69,7 @@ def test_the_first_part_says_which_model_how_sure_at_what_cost_and_whether_to_tr
     assert re.search(r"(hog-svm|cnn) AUROC \.\d{3}", words)
     assert re.search(r"On held-out images its AUROC is \.\d{3} \(\.\d{3} to \.\d{3}\)", words)
     assert "cannot be told from" in words or "ahead of every other" in words
-    assert "Cost: 1m 12s to tune, fit and test over 3/3 folds, a model of 3.1 MB" in words
+    assert "Cost: 1m 12s to tune, fit and test over 3 folds, a model of 3.1 MB" in words
     assert "with caution" in words and "7 pairs of images carry different labels" in words
 
 

@@ -142,8 +142,9 @@ def _standing(dataset: DatasetAssessment, best: Row) -> str:
 
 def _cost(best: Row) -> str:
     fields, costs = best.fields, best.costs
+    over = f" over {len(best.folds)} folds" if len(best.folds) > 1 else ""
     parts = [
-        f"{format_seconds(fields['seconds'])} to tune, fit and test over {fields['folds']} folds",
+        f"{format_seconds(fields['seconds'])} to tune, fit and test{over}",
         f"a model of {format_megabytes(fields['size_mb'])}",
     ]
     latency = costs.get("latency_ms", float("nan"))
