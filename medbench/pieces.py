@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -13,7 +12,10 @@ from medbench.datasets.task import Kind, label_columns
 Entries = Mapping[str, Callable[[Any], bool]]
 """Whether an entry of a JSON object can be used, by name; what is absent is shown as None."""
 
-_MULTI_LABEL = "multi-label"
+_LARGEST = 1e15
+"""Beyond it a number is damage: no sum or product that reports make of such numbers overflows."""
+_LONGEST = 64
+"""Bits of a whole number among settings: a seed may be larger than any measurement."""
 
 
 def _text(value: Any) -> bool:
@@ -22,11 +24,19 @@ def _text(value: Any) -> bool:
 
 def _number(value: Any) -> bool:
     real = isinstance(value, int | float) and not isinstance(value, bool)
-    return real and math.isfinite(value)
+    return real and abs(value) <= _LARGEST  # which NaN is not
+
+
+def _positive(value: Any) -> bool:
+    return _number(value) and value > 0
+
+
+def _amount(value: Any) -> bool:
+    return _number(value) and value >= 0
 
 
 def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and _amount(value)
 
 
 def _truth(value: Any) -> bool:
@@ -37,8 +47,14 @@ def _mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _numbers(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_number, value.values()))
+def _scalar(value: Any) -> bool:
+    if isinstance(value, int):
+        return value.bit_length() <= _LONGEST
+    return value is None or _text(value) or _number(value)
+
+
+def _mapped(one: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(map(one, value.values()))
 
 
 def _listed(one: Callable[[Any], bool], fewest: int = 0) -> Callable[[Any], bool]:
@@ -57,7 +73,7 @@ def _calibration(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and _text(value.get("reason"))
-        and _listed(lambda one: _number(one) and one > 0, fewest=1)(value.get("temperatures"))
+        and _listed(_positive, fewest=1)(value.get("temperatures"))
     )
 
 
@@ -81,8 +97,10 @@ DATASET: Entries = {
     "collection": _or_none(_text),
     "caution_above": _or_none(_number),
     "prevalence": _or_none(_number),
-    "n_folds_by_image": lambda value: value is None or _count(value),
+    "n_folds_by_image": _or_none(_count),
     "official_file": _or_none(_truth),
+    "redistributable": _or_none(_truth),
+    "image_shape": _or_none(lambda value: _listed(_count)(value) and len(value) == 3),
 }
 """``dataset.json``."""
 
@@ -91,13 +109,13 @@ CELL: Entries = {
     "reason": _or_none(_text),
     "note": _or_none(_text),
     "sanity": _or_none(_truth),
-    "params": _or_none(_mapping),
+    "params": _or_none(_mapped(_scalar)),
     "inner_score": _or_none(_number),
     "n_trials": _or_none(_count),
     "threshold": _or_none(_threshold),
     "calibration": _or_none(_calibration),
-    "seconds": _or_none(_numbers),
-    "cpu_seconds": _or_none(_numbers),
+    "seconds": _or_none(_mapped(_number)),
+    "cpu_seconds": _or_none(_mapped(_number)),
     "size_bytes": _or_none(_number),
     "latency_seconds": _or_none(_number),
     "images_per_second": _or_none(_number),
@@ -119,13 +137,21 @@ AUDIT: Entries = {
 TRIAL: Entries = {
     "number": _count,
     "state": _text,
-    "params": _mapping,
+    "params": _mapped(_scalar),
     "score": _or_none(_number),
+    "at_seconds": _or_none(_amount),
 }
 """One line of ``trials.jsonl``."""
 
-ANYTHING: Entries = {}
-"""Any object will do, as of ``environment.json``."""
+ENVIRONMENT: Entries = {
+    "commit": _or_none(_mapped(_scalar)),
+    "packages": _or_none(_mapped(_text)),
+    "threads": _or_none(_count),
+}
+"""``environment.json``."""
+
+CONFIGURATION: Entries = {"unequal": _listed(_text)}
+"""Settings in ``run.json`` that are more than one text, number or truth."""
 
 
 def lacking(record: Mapping[str, Any], entries: Entries) -> list[str]:
@@ -136,18 +162,22 @@ def lacking(record: Mapping[str, Any], entries: Entries) -> list[str]:
     return lack
 
 
-def fits_dataset(
-    predictions: pd.DataFrame, cell: Mapping[str, Any], dataset: Mapping[str, Any]
-) -> bool:
-    """Whether the predictions and the calibration of a cell are of the classes of its data set.
+def unusable(configuration: Mapping[str, Any]) -> list[str]:
+    """Names of the settings in ``run.json`` that are of a kind that cannot be used."""
+    return [
+        name for name, value in configuration.items() if not CONFIGURATION.get(name, _scalar)(value)
+    ]
+
+
+def predictions_fit(predictions: pd.DataFrame, dataset: Mapping[str, Any]) -> bool:
+    """Whether the predictions of a cell are of the classes of its data set.
 
     Args:
         predictions: See ``medbench.store.CellResult.predictions``.
-        cell: Its ``cell.json``.
         dataset: ``dataset.json``.
     """
     n_classes = len(dataset["classes"])
-    several = dataset["task"] == _MULTI_LABEL
+    several = dataset["task"] == "multi-label"
     labels = [str(name) for name in label_columns(map(str, predictions.columns))]
     needed = ["image", "group", *labels, *(f"p{k}" for k in range(n_classes))]
     if len(labels) != (n_classes if several else 1) or not set(needed) <= set(predictions.columns):
@@ -157,9 +187,22 @@ def fits_dataset(
     real = all(kinds[f"p{k}"] == "f" for k in range(n_classes))
     if not (whole and real and len(predictions)):
         return False
-    calibration = cell.get("calibration")
     highest = 1 if several else n_classes - 1
     known = [predictions[name].to_numpy() for name in labels]
-    return (calibration is None or len(calibration["temperatures"]) in (1, n_classes)) and all(
-        each.min() >= 0 and each.max() <= highest for each in known
-    )
+    return all(each.min() >= 0 and each.max() <= highest for each in known)
+
+
+def record_fits(cell: Mapping[str, Any], dataset: Mapping[str, Any]) -> bool:
+    """Whether calibration and operating point of an ok cell are of the classes of its data set.
+
+    Args:
+        cell: Its ``cell.json``.
+        dataset: ``dataset.json``.
+    """
+    n_classes = len(dataset["classes"])
+    calibration, threshold = cell.get("calibration"), cell.get("threshold")
+    if calibration is not None and len(calibration["temperatures"]) not in (1, n_classes):
+        return False
+    if dataset["task"] == "multi-label":
+        return isinstance(threshold, list) and len(threshold) == n_classes
+    return _number(threshold) if dataset["task"] == "binary" else threshold is None

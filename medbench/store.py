@@ -36,21 +36,26 @@ from numpy.typing import NDArray
 
 from medbench.errors import StoreError
 from medbench.pieces import (
-    ANYTHING,
     AUDIT,
     CELL,
     DATASET,
+    ENVIRONMENT,
     KEY,
     TRIAL,
     Entries,
-    fits_dataset,
     lacking,
+    predictions_fit,
+    record_fits,
+    unusable,
 )
 
 FORMAT = 3
 """Raised whenever what is written changes so that another version could misread it."""
 
 Status = Literal["ok", "failed", "skipped"]
+_WAIT_FOR_LOCK = 1.0
+"""Seconds. Who reads a run takes its lock for a moment to see whether somebody works there, and
+a run that starts at that moment must not be refused."""
 BY_IMAGE = "by-image-"
 """Begins the name of a split that divides single images."""
 
@@ -103,6 +108,8 @@ class RunResult:
     gaps: tuple[str, ...] = ()
     """A sentence for each piece that is damaged or missing: its path within the run folder, and
     what is left out of this result therefore."""
+    unread: tuple[CellId, ...] = ()
+    """Finished cells that are left out, because they or their data set could not be read."""
     at_work: bool = False
     """Whether another process held the folder while it was read."""
 
@@ -120,9 +127,12 @@ class RunResult:
             record = self.datasets.get(dataset, {})
             name = "n_folds_by_image" if by_image else "n_folds"
             wanted += record.get(name) or 0
-        waiting = sorted(set(self.datasets) - {cell.id.dataset for cell in self.cells})
+        begun = {cell.dataset for cell in (*self.unread, *(one.id for one in self.cells))}
+        waiting = sorted(set(self.datasets) - begun)
         found = []
-        if not self.cells:
+        if not self.cells and self.unread:
+            found.append("none of its finished cells could be read")
+        elif not self.cells:
             found.append("no cell of it is finished yet")
         else:
             if len(self.cells) < wanted:
@@ -192,8 +202,17 @@ class RunStore:
         path = self.folder / "run.json"
         if not path.is_file():
             raise StoreError(f"{self.folder}: there is no run here (no run.json).")
-        run: dict[str, Any] = read_json(path)
-        found = run.get("format") if isinstance(run, dict) else None
+        restore = (
+            "Only this file is damaged, the cells are untouched: restore it from a copy, or begin "
+            "a new run in another folder with --out."
+        )
+        try:
+            run = read_json(path)
+        except StoreError as error:
+            raise StoreError(f"{path}: cannot be read ({error.__cause__}). {restore}") from error
+        if not isinstance(run, dict):
+            raise StoreError(f"{path}: damaged, it is no JSON object. {restore}")
+        found = run.get("format")
         if isinstance(found, int) and found > FORMAT:
             raise StoreError(
                 f"{path}: written by a newer MedBench (format {found}, this one reads {FORMAT}): "
@@ -201,11 +220,11 @@ class RunStore:
             )
         if found != FORMAT:
             raise StoreError(
-                f"{path}: written in format {found}, this MedBench reads format {FORMAT}. "
+                f"{path}: written in format {found!r}, this MedBench reads format {FORMAT}. "
                 "Use the version that wrote it, or another folder with --out."
             )
         if not isinstance(run.get("configuration"), dict):
-            raise StoreError(f"{path}: damaged, it names no configuration.")
+            raise StoreError(f"{path}: damaged, it names no configuration. {restore}")
         return run
 
     @contextlib.contextmanager
@@ -221,7 +240,7 @@ class RunStore:
             raise StoreError(f"--out {self.folder}: is a file, not a folder.")
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock", timeout=0)
+            lock = FileLock(self.folder / ".lock", timeout=_WAIT_FOR_LOCK)
             try:
                 lock.acquire()
             except Timeout:
@@ -307,21 +326,25 @@ class RunStore:
         run = self._read_run()
         reading = _Reading(self.folder)
         environment = reading.record(
-            self.folder / "environment.json", ANYTHING, "versions and machine are not stated"
+            self.folder / "environment.json", ENVIRONMENT, "versions and machine are not stated"
         )
-        datasets, cells = reading.datasets(), []
+        datasets, cells, unread = reading.datasets(), [], []
         for path in sorted(self.folder.glob("cells/*/*/*/cell.json")):
             dataset = datasets.get(path.parts[-4])
-            if dataset is not None:
-                cells.append(reading.cell(path, dataset))
+            cell = None if dataset is None else reading.cell(path, dataset)
+            if cell is None:
+                unread.append(_cell_id(path.parent))
+            else:
+                cells.append(cell)
         return RunResult(
             folder=self.folder,
-            configuration=run["configuration"],
+            configuration=reading.configuration(run["configuration"]),
             environment=environment or {},
             datasets=datasets,
             audits=reading.audits(datasets),
-            cells=tuple(cell for cell in cells if cell is not None),
+            cells=tuple(cells),
             gaps=tuple(reading.gaps),
+            unread=tuple(unread),
             at_work=self._held_by_another(),
         )
 
@@ -368,6 +391,14 @@ class _Reading:
             return None
         return found
 
+    def configuration(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of ``run.json`` that can be used; a gap names the others."""
+        lost = unusable(found)
+        if lost:
+            what = f"damaged (see {', '.join(lost)})"
+            self._gap(self._folder / "run.json", what, "these settings are not stated")
+        return {name: value for name, value in found.items() if name not in lost}
+
     def datasets(self) -> dict[str, dict[str, Any]]:
         """``dataset.json`` of every data set that has one or has cells."""
         paths = {path.parent.name: path for path in self._folder.glob("datasets/*/dataset.json")}
@@ -400,8 +431,7 @@ class _Reading:
             dataset: ``dataset.json``; None leaves out whether the predictions are of its classes.
         """
         folder = path.parent
-        name, model, split = folder.parts[-3:]
-        cell = CellId(dataset=name, model=model, split=split)
+        cell = _cell_id(folder)
         left_out = f"cell {cell} is left out"
         record = self.record(path, CELL, left_out)
         if record is None:
@@ -411,9 +441,13 @@ class _Reading:
             predictions = self._predictions(folder / "predictions.parquet", left_out)
             if predictions is None:
                 return None
-            if dataset is not None and not fits_dataset(predictions, record, dataset):
-                what = f"not of the classes of {name}"
-                self._gap(folder / "predictions.parquet", what, left_out)
+            other = None
+            if dataset is not None and not predictions_fit(predictions, dataset):
+                other = folder / "predictions.parquet"
+            elif dataset is not None and not record_fits(record, dataset):
+                other = path
+            if other is not None:
+                self._gap(other, f"not of the classes of {cell.dataset}", left_out)
                 return None
         key = self.record(
             folder / "key.json", KEY, f"it is not known from what inputs cell {cell} was made"
@@ -424,7 +458,9 @@ class _Reading:
             reason=record.get("reason") or "",
             record=record,
             predictions=predictions,
-            trials=self._trials(folder, f"the search of cell {cell} is not shown"),
+            trials=self._trials(
+                folder, record.get("n_trials") or 0, f"the search of cell {cell} is not shown"
+            ),
             key_parts={} if key is None else key["parts"],
         )
 
@@ -435,20 +471,28 @@ class _Reading:
             self._gap(path, _state(path), therefore)
             return None
 
-    def _trials(self, folder: Path, therefore: str) -> tuple[dict[str, Any], ...]:
-        """The trials of a cell; none and a gap where one of them is damaged."""
+    def _trials(self, folder: Path, wanted: int, therefore: str) -> tuple[dict[str, Any], ...]:
+        """The trials of a cell; none and a gap where one of ``wanted`` is damaged or gone."""
+        what = "damaged"
         try:
             trials = TrialLog(folder).records()
             if all(isinstance(one, dict) and not lacking(one, TRIAL) for one in trials):
-                return tuple(trials)
+                if len(trials) >= wanted:
+                    return tuple(trials)
+                what = f"{len(trials)} of {wanted} trials are there"
         except StoreError:
             pass
-        self._gap(folder / "trials.jsonl", "damaged", therefore)
+        self._gap(folder / "trials.jsonl", what, therefore)
         return ()
 
     def _gap(self, path: Path, what: str, therefore: str) -> None:
         where = path.relative_to(self._folder).as_posix()
         self.gaps.append(f"{where}: {what}, so {therefore}.")
+
+
+def _cell_id(folder: Path) -> CellId:
+    dataset, model, split = folder.parts[-3:]
+    return CellId(dataset=dataset, model=model, split=split)
 
 
 def _state(path: Path) -> str:

@@ -1,10 +1,12 @@
 import json
 import os
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +29,8 @@ DATASET = {
     "licence": "",
     "fingerprint": "0" * 64,
 }
-TRIAL = {"number": 0, "state": "complete", "params": {"C": 1}, "score": 0.5}
+TRIAL = {"number": 0, "state": "complete", "params": {"C": 1}, "score": 0.5, "at_seconds": 1.5}
+HUGE = 10**400
 PREDICTIONS = pd.DataFrame(
     {"image": [3, 5], "group": [0, 1], "label": [0, 1], "p0": [0.1, 1 / 3], "p1": [0.9, 2 / 3]}
 )
@@ -38,13 +41,15 @@ def finish(store, cell=CELL, **fields):
     TrialLog(store.cell_folder(cell)).append(TRIAL, np.full((2, 2), 0.5))
     store.write_predictions(cell, PREDICTIONS)
     write_json(store.cell_folder(cell) / "key.json", {"key": "k", "parts": {"seed": 0}})
-    store.finish_cell(cell, {"status": "ok", "reason": "", **fields})
+    store.finish_cell(
+        cell, {"status": "ok", "reason": "", "threshold": 0.5, "n_trials": 1, **fields}
+    )
 
 
-def describe(store, name="d"):
+def describe(store, name="d", **fields):
     """The description of a data set as a run writes it."""
     store.write_audit(name, {"findings": []})
-    store.write_dataset(name, DATASET, pd.DataFrame({"label": [0, 1]}))
+    store.write_dataset(name, {**DATASET, **fields}, pd.DataFrame({"label": [0, 1]}))
 
 
 @pytest.fixture
@@ -80,7 +85,7 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
     [
         (FORMAT + 1, rf"newer MedBench \(format {FORMAT + 1}, this one reads {FORMAT}\): update"),
         (1, "written in format 1, .*Use the version that wrote it"),
-        ("x", "written in format x"),
+        (str(FORMAT), f"written in format '{FORMAT}', this MedBench reads format {FORMAT}"),
         (None, "written in format None"),
     ],
 )
@@ -94,9 +99,30 @@ def test_a_run_of_another_version_is_refused(tmp_path, written, said):
 def test_no_run_and_a_damaged_run_are_named(tmp_path):
     with pytest.raises(StoreError, match="there is no run here"):
         RunStore(tmp_path).read()
-    (tmp_path / "run.json").write_text("{")
-    with pytest.raises(StoreError, match=r"run.json: cannot be read"):
-        RunStore(tmp_path).read()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", json.dumps({"format": FORMAT})])
+def test_a_damaged_run_json_does_not_cost_the_finished_cells(store, content):
+    (store.folder / "run.json").write_text(content)
+    said = "Only this file is damaged, the cells are untouched: restore it from a copy"
+    for use in (store.read, lambda: store.begin(SETTINGS)):
+        with pytest.raises(StoreError, match=said) as error:
+            use()
+        assert "emove" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [("seed", [1]), ("budget", {"a": 1}), ("inner_folds", HUGE), ("unequal", "budget")],
+)
+def test_a_setting_that_cannot_be_used_is_left_out_and_named(tmp_path, entry, value):
+    settings = {"folds": 5, "tuner": None, "seed": 2**63}
+    RunStore(tmp_path).begin({**settings, entry: value})
+    run = RunStore(tmp_path).read()
+    kept = {name: one for name, one in settings.items() if name != entry}
+    assert run.configuration == kept
+    gap = f"run.json: damaged (see {entry}), so these settings are not stated."
+    assert gap in run.gaps
 
 
 def test_two_runs_cannot_work_in_one_folder(tmp_path):
@@ -105,6 +131,16 @@ def test_two_runs_cannot_work_in_one_folder(tmp_path):
         pass
     with RunStore(tmp_path).lock():
         pass
+
+
+def test_a_run_may_start_at_the_moment_in_which_another_process_reads_it(tmp_path):
+    reader = FileLock(tmp_path / ".lock", thread_local=False)
+    reader.acquire()
+    done = threading.Timer(0.2, reader.release)
+    done.start()
+    with RunStore(tmp_path).lock():
+        assert not reader.is_locked
+    done.join()
 
 
 def test_a_finished_cell_is_read_back_in_full_precision(tmp_path):
@@ -116,7 +152,7 @@ def test_a_finished_cell_is_read_back_in_full_precision(tmp_path):
     store.write_predictions(CELL, PREDICTIONS)
     assert store.read().cells == ()  # not finished before cell.json is there
     write_json(store.cell_folder(CELL) / "key.json", {"key": "k", "parts": {"seed": 0}})
-    store.finish_cell(CELL, {"status": "ok", "reason": ""})
+    store.finish_cell(CELL, {"status": "ok", "reason": "", "threshold": 0.5})
     (cell,) = store.read().cells
     assert cell.id == CELL and cell.key_parts == {"seed": 0}
     pd.testing.assert_frame_equal(cell.predictions, PREDICTIONS)
@@ -206,7 +242,7 @@ def test_what_is_damaged_is_left_out_and_named_by_its_path_within_the_run(store,
         assert left["r0f0"].key_parts == {} and left["r0f1"].key_parts == {"seed": 0}
 
 
-# A cell without cell.json is not finished, and a model with nothing to tune has no trials.
+# A cell without cell.json is not finished; trials are counted, see below.
 @pytest.mark.parametrize(
     "file", [file for file in DAMAGES if not file.endswith(("cell.json", "trials.jsonl"))]
 )
@@ -235,6 +271,19 @@ def test_what_is_missing_is_named_as_missing(store, file):
         ("cells/d/m/r0f0/cell.json", "seconds", {"total": "long"}),
         ("cells/d/m/r0f0/cell.json", "calibration", {"temperatures": []}),
         ("cells/d/m/r0f0/cell.json", "calibration", {"temperatures": [0], "reason": ""}),
+        ("datasets/d/dataset.json", "redistributable", "yes"),
+        ("datasets/d/dataset.json", "image_shape", "28x28"),
+        ("datasets/d/dataset.json", "image_shape", [28, 28]),
+        ("datasets/d/dataset.json", "image_shape", [28, 28, 1.5]),
+        ("datasets/d/dataset.json", "n_images", HUGE),
+        ("cells/d/m/r0f0/cell.json", "seconds", {"total": 1e308}),
+        ("cells/d/m/r0f0/cell.json", "size_bytes", HUGE),
+        ("cells/d/m/r0f0/cell.json", "params", {"C": [1]}),
+        ("environment.json", "commit", "abc"),
+        ("environment.json", "commit", {"hash": {}}),
+        ("environment.json", "packages", ["numpy"]),
+        ("environment.json", "packages", {"numpy": 2}),
+        ("environment.json", "threads", "all"),
         ("datasets/d/audit.json", "findings", [{"text": "x"}]),
         ("cells/d/m/r0f0/key.json", "parts", None),
     ],
@@ -273,6 +322,38 @@ def test_predictions_of_other_classes_are_named(store, change):
     assert [cell.id.split for cell in run.cells] == ["r0f1"]
 
 
+@pytest.mark.parametrize(
+    ("task", "threshold", "fits"),
+    [
+        ("binary", 0.5, True),
+        ("binary", None, False),
+        ("binary", [0.5, 0.5], False),
+        ("ordinal", None, True),
+        ("ordinal", 0.5, False),
+        ("multi-label", [0.5, 0.5], True),
+        ("multi-label", [0.5], False),
+        ("multi-label", 0.5, False),
+    ],
+)
+def test_an_operating_point_of_another_task_is_named(store, task, threshold, fits):
+    describe(store, "e", task=task)
+    cell = replace(CELL, dataset="e")
+    finish(store, cell, threshold=threshold)
+    if task == "multi-label":
+        store.write_predictions(
+            cell, PREDICTIONS.rename(columns={"label": "label0"}).assign(label1=1)
+        )
+    where = "cells/e/m/r0f0/cell.json"
+    gap = f"{where}: not of the classes of e, so cell e x m x r0f0 is left out."
+    assert store.read().gaps == (() if fits else (gap,))
+
+
+def test_a_calibration_of_other_classes_is_named(store):
+    finish(store, calibration={"temperatures": [1.0, 1.0, 1.0], "reason": ""})
+    where = "cells/d/m/r0f0/cell.json"
+    assert store.read().gaps == (f"{where}: not of the classes of d, {DAMAGES[where]}.",)
+
+
 def test_a_torn_last_trial_is_no_gap(store):
     with (store.cell_folder(CELL) / "trials.jsonl").open("a") as file:
         file.write('{"number": 1, "sta')
@@ -280,8 +361,36 @@ def test_a_torn_last_trial_is_no_gap(store):
     assert run.gaps == () and len(run.cells[0].trials) == 1
 
 
-def test_a_trial_that_says_nothing_leaves_out_the_search(store):
-    TrialLog(store.cell_folder(CELL)).append({"number": 1}, None)
+@pytest.mark.parametrize("left", [None, 0, 2])
+def test_trials_that_are_gone_leave_out_the_search_but_not_the_predictions(store, left):
+    store.finish_cell(CELL, {"status": "ok", "threshold": 0.5, "n_trials": 3})
+    log = store.cell_folder(CELL) / "trials.jsonl"
+    if left is None:
+        log.unlink()
+    else:
+        log.write_text((json.dumps(TRIAL) + "\n") * left)
+    run = store.read()
+    assert run.gaps == (
+        f"cells/d/m/r0f0/trials.jsonl: {left or 0} of 3 trials are there, "
+        "so the search of cell d x m x r0f0 is not shown.",
+    )
+    assert run.cells[0].trials == () and run.cells[0].predictions is not None
+
+
+@pytest.mark.parametrize(
+    "trial",
+    [
+        {"number": 1},
+        {**TRIAL, "at_seconds": -1},
+        {**TRIAL, "at_seconds": 1e300},
+        {**TRIAL, "params": {"C": HUGE}},
+        {**TRIAL, "params": {"C": [1]}},
+        {**TRIAL, "params": {"C": float("nan")}},
+    ],
+)
+def test_a_trial_that_cannot_be_used_leaves_out_the_search(store, trial):
+    with (store.cell_folder(CELL) / "trials.jsonl").open("a") as file:
+        file.write(json.dumps(trial) + "\n")
     run = store.read()
     assert run.cells[0].trials == ()
     assert run.gaps == (
@@ -313,6 +422,15 @@ def test_an_empty_run_has_no_cells_and_is_not_finished(tmp_path):
     run = store.read()
     assert run.cells == () and run.gaps == ()
     assert run.unfinished == "This run is not finished: no cell of it is finished yet."
+
+
+@pytest.mark.parametrize("file", ["cells/d/m/*/cell.json", "datasets/d/dataset.json"])
+def test_a_run_of_which_nothing_can_be_read_is_not_said_to_have_finished_nothing(store, file):
+    for path in store.folder.glob(file):
+        path.write_text("{")
+    run = store.read()
+    assert run.cells == () and len(run.unread) == 2
+    assert run.unfinished == ("This run is not finished: none of its finished cells could be read.")
 
 
 def test_folds_and_data_sets_that_are_to_come_make_a_run_unfinished(store):

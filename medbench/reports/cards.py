@@ -25,7 +25,6 @@ from medbench.reports.text import (
     format_score,
     format_seconds,
     markdown_text,
-    without_paths,
 )
 from medbench.reports.verdicts import verdicts
 from medbench.reports.winner import why, winner
@@ -69,25 +68,21 @@ def write_cards(assessment: Assessment, folder: Path) -> tuple[Path, ...]:
     return tuple(written)
 
 
-def _safe(text: str) -> str:
-    return markdown_text(without_paths(text))
-
-
 def _listed(sentences: Sequence[str]) -> Iterator[str]:
-    yield from (f"- {_safe(sentence)}" for sentence in sentences)
+    yield from (f"- {markdown_text(sentence)}" for sentence in sentences)
 
 
 def _entries(entries: Mapping[str, Any]) -> Iterator[str]:
     """A line for each entry that is known."""
     for name, value in entries.items():
         if value not in (None, ""):
-            yield f"- {name}: {_safe(str(value))}"
+            yield f"- {name}: {markdown_text(str(value))}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield f"| {' | '.join(head)} |"
     yield f"|{'---|' * len(head)}"
-    yield from (f"| {' | '.join(_safe(cell) for cell in row)} |" for row in rows)
+    yield from (f"| {' | '.join(markdown_text(cell) for cell in row)} |" for row in rows)
 
 
 # --- data sets ---------------------------------------------------------------------------------
@@ -95,7 +90,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _dataset_card(dataset: DatasetAssessment) -> Iterator[str]:
     record = dataset.record
-    yield f"# Data set: {_safe(record['title'])}\n"
+    yield f"# Data set: {markdown_text(record['title'])}\n"
     yield from _entries(
         {
             "Name": dataset.name,
@@ -190,8 +185,8 @@ def _model_card(assessment: Assessment, dataset: DatasetAssessment, won: Row) ->
         if (cell.id.dataset, cell.id.model, cell.status) == (dataset.name, won.name, "ok")
         and not by_image(cell.id.split)
     ]
-    yield f"# Model: {_safe(won.name)} on {_safe(record['title'])}\n"
-    yield f"{_safe(why(dataset, run.cells, won))}\n"
+    yield f"# Model: {markdown_text(won.name)} on {markdown_text(record['title'])}\n"
+    yield f"{markdown_text(why(dataset, run.cells, won))}\n"
     yield "## What it is\n"
     yield from _entries(
         {
@@ -207,13 +202,13 @@ def _model_card(assessment: Assessment, dataset: DatasetAssessment, won: Row) ->
     )
     yield f"\n## Intended use\n\n{_INTENDED_USE}\n"
     yield "## Training data\n"
-    yield _safe(f"{dataset.name}: {describe_dataset(record)}")
+    yield markdown_text(f"{dataset.name}: {describe_dataset(record)}")
     yield (
         f"See dataset-{folder_name(dataset.name)}.md. Each fold was fitted on its development part "
         "only.\n"
     )
     yield "## Tuned configuration\n"
-    yield f"{_safe(describe_settings(run.configuration))}\n"
+    yield f"{markdown_text(describe_settings(run.configuration))}\n"
     head = ("Fold", "Configuration", "Steps", "Inner AUROC", "Trials", "Threshold", "Temperature")
     yield from _table(head, [_configuration(cell) for cell in cells])
     yield from _scores(won)
@@ -293,8 +288,8 @@ def _decisions(won: Row, configuration: Mapping[str, Any]) -> Iterator[str]:
     rule = configuration.get("operating_point", "not recorded")
     yield (
         f"Chosen on inner predictions by this rule and frozen before the held-out part was opened: "
-        f"{_safe(str(rule))}. The thresholds stand in the table of configurations; a dash means "
-        "that the most probable class is taken."
+        f"{markdown_text(str(rule))}. The thresholds stand in the table of configurations; a dash "
+        "means that the most probable class is taken."
     )
 
 

@@ -19,8 +19,9 @@ HOW_TO_READ = (
     "AUROC is computed within each held-out fold and averaged over the folds; for more than two "
     "classes it is the unweighted mean of one class against the rest, for several labels an image "
     "the mean over the labels.",
-    "The bracket is a 95% bootstrap interval over groups (patients) within folds: the sampling "
-    "noise given the fitted models. The spread over folds (fold sd) stands apart from it.",
+    "The bracket is a 95% bootstrap interval over groups (patients where the data set names them, "
+    "and copies) within folds: the sampling noise given the fitted models. The spread over folds "
+    "(fold sd) stands apart from it.",
     "Models are told apart by the paired bootstrap of their difference to the leader on the same "
     "patients, corrected for the number of models (Holm); overlapping intervals decide nothing. "
     "Tied is what cannot be told from the leader; among those there is no order.",

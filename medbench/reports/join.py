@@ -57,6 +57,7 @@ def join_runs(runs: Sequence[RunResult], folder: Path) -> RunResult:
         gaps=tuple(
             f"{name}: {gap}" for run, name in zip(runs, names, strict=True) for gap in run.gaps
         ),
+        unread=tuple(cell for run in runs for cell in run.unread),
         at_work=any(run.at_work for run in runs),
     )
 
@@ -200,8 +201,8 @@ def _joined(
         each: list[Any] = [value.get(entry) for value in values]
         if all(one == each[0] for one in each):
             joined[entry] = each[0]
-        elif all(isinstance(one, Mapping) for one in each):
-            joined[entry] = _joined(each, names)
+        elif all(one is None or isinstance(one, Mapping) for one in each):
+            joined[entry] = _joined([one or {} for one in each], names)
         else:
             joined[entry] = _in_words(each, names)
             if unequal is not None:

@@ -17,7 +17,7 @@ from medbench.reports.describe import (
 )
 from medbench.reports.drawing import cut, folder_name
 from medbench.reports.rows import Row
-from medbench.reports.text import format_score, format_seconds, latex_text, without_paths
+from medbench.reports.text import format_score, format_seconds, latex_text
 from medbench.store import write_text
 
 _HEAD = r"""% The leaderboard of a MedBench run, one table per data set: \input{leaderboard.tex}
@@ -60,7 +60,7 @@ def _lines(assessment: Assessment) -> Iterator[str]:
     run = assessment.run
     for line in [*run.gaps, *([run.unfinished] if run.unfinished else [])]:
         # a comment: what is printed must not end in a paper, but who pastes it must see it
-        yield f"% {latex_text(without_paths(line))}"
+        yield f"% {latex_text(line)}"
     settings = describe_settings(run.configuration)
     for dataset in assessment.datasets:
         yield from _table(dataset, settings)
@@ -110,7 +110,7 @@ def _row(row: Row) -> list[str]:
     mark = MARKS.get(fields["standing"], "")
     name = latex_text(row_title(row)) + (f"$^{{{mark}}}$" if mark else "")
     if fields["status"] in _SCORELESS:
-        words = f"{fields['status']}: {cut(without_paths(fields['note']), _LONGEST_REASON)}"
+        words = f"{fields['status']}: {cut(fields['note'], _LONGEST_REASON)}"
         return [name, rf"\multicolumn{{{len(_COLUMNS) - 1}}}{{l}}{{{latex_text(words)}}}"]
     return [
         name,

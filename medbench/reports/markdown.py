@@ -23,7 +23,6 @@ from medbench.reports.text import (
     format_score,
     format_seconds,
     markdown_text,
-    without_paths,
 )
 from medbench.reports.verdicts import across_verdict, verdicts
 from medbench.store import write_text
@@ -81,7 +80,7 @@ def _warnings(assessment: Assessment) -> Iterator[str]:
     lines = [run.unfinished, *run.gaps] if run.unfinished else list(run.gaps)
     if lines:
         yield "\n**Not everything is here:**\n"
-        yield from (f"- {markdown_text(without_paths(line))}" for line in lines)
+        yield from (f"- {markdown_text(line)}" for line in lines)
 
 
 def _auroc_table(dataset: DatasetAssessment) -> Iterator[str]:
@@ -102,7 +101,7 @@ def _auroc_table(dataset: DatasetAssessment) -> Iterator[str]:
             format_megabytes(fields["size_mb"]),
             "-" if fields["status"] == PUBLISHED else str(fields["n_trials"]),
             fields["folds"],
-            markdown_text(without_paths(fields["note"])),
+            markdown_text(fields["note"]),
         ]
         yield f"| {' | '.join(cells)} |"
 

@@ -16,7 +16,7 @@ from medbench.evaluation.intervals import Interval, auroc_interval
 from medbench.evaluation.resampling import FoldPredictions, Resampled
 from medbench.evaluation.scores import class_scores, fold_scores, probability_scores
 from medbench.reports.predictions import fold_predictions
-from medbench.reports.text import plain
+from medbench.reports.text import one_line
 from medbench.store import CellResult
 
 Kind = Literal["model", "sanity", "split by image", "published"]
@@ -142,7 +142,7 @@ def make_row(
         fields["balanced_accuracy"] = scored["scores"]["balanced_accuracy"]
         of_groups = scored["groups_warning"]  # the same for every row, so not said of each
         notes += [t for t in (interval.reason, interval.warning) if t and t != of_groups]
-    fields["note"] = "; ".join(plain(note) for note in notes)
+    fields["note"] = "; ".join(one_line(note) for note in notes)
     return Row(fields=fields, folds=tuple(folds), costs=_costs(finished), **scored)
 
 
@@ -187,7 +187,7 @@ def _costs(cells: Sequence[CellResult]) -> dict[str, float]:
     """What the finished cells cost beyond the seconds of the leaderboard, averaged over them."""
     return {
         "cpu_seconds": _mean(
-            [sum(cell.record.get("cpu_seconds", {}).values()) or None for cell in cells]
+            [sum((cell.record.get("cpu_seconds") or {}).values()) or None for cell in cells]
         ),
         "latency_ms": 1e3 * _mean([cell.record.get("latency_seconds") for cell in cells]),
         "images_per_second": _mean([cell.record.get("images_per_second") for cell in cells]),

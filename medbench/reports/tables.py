@@ -41,7 +41,7 @@ def write_csv(assessment: Assessment, folder: Path) -> Path:
         ("classes", _classes_table(assessment)),
     ):
         texts = [column for column in _TEXTS if column in table]
-        safe = table.assign(**{column: table[column].map(_safe) for column in texts})
+        safe = table.assign(**{column: table[column].map(csv_text) for column in texts})
         write_text(folder / f"{name}.csv", safe.to_csv(index=False, lineterminator="\n"))
     return folder / "leaderboard.csv"
 
@@ -59,12 +59,8 @@ def write_leaderboard_json(assessment: Assessment, folder: Path) -> Path:
     return path
 
 
-def _safe(text: str) -> str:
-    return csv_text(without_paths(text))
-
-
 def _json(assessment: Assessment) -> dict[str, Any]:
-    """Everything in the tables, with comparisons and verdicts; what is not known is null."""
+    """Everything in the tables, with comparisons and verdicts."""
     described = {}
     for dataset in assessment.datasets:
         comparison = dataset.comparison
@@ -80,7 +76,6 @@ def _json(assessment: Assessment) -> dict[str, Any]:
     rows = [
         {
             **row.fields,
-            "note": without_paths(row.fields["note"]),
             "scores": dict(row.scores),
             "uncalibrated": dict(row.uncalibrated),
             "costs": dict(row.costs),
@@ -88,25 +83,27 @@ def _json(assessment: Assessment) -> dict[str, Any]:
         for dataset in assessment.datasets
         for row in dataset.rows
     ]
-    content: dict[str, Any] = _nulls(
+    content: dict[str, Any] = _presentable(
         {
             "settings": dict(assessment.run.configuration),
             "datasets": described,
             "rows": rows,
             "across": across_verdict(assessment.ranks) if assessment.ranks else None,
             "unfinished": assessment.run.unfinished,
-            "gaps": [without_paths(gap) for gap in assessment.run.gaps],
+            "gaps": list(assessment.run.gaps),
         }
     )
     return content
 
 
-def _nulls(value: Any) -> Any:
-    """The same with None for NaN and infinity, which JSON has no word for."""
+def _presentable(value: Any) -> Any:
+    """The same without absolute paths, and with None for NaN and infinity, unknown to JSON."""
     if isinstance(value, dict):
-        return {key: _nulls(one) for key, one in value.items()}
+        return {without_paths(key): _presentable(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [_nulls(one) for one in value]
+        return [_presentable(one) for one in value]
+    if isinstance(value, str):
+        return without_paths(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

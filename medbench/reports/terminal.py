@@ -17,8 +17,7 @@ from medbench.reports.text import (
     format_megabytes,
     format_score,
     format_seconds,
-    plain,
-    without_paths,
+    one_line,
 )
 from medbench.reports.verdicts import across_verdict, verdicts
 from medbench.store import RunResult
@@ -43,13 +42,13 @@ def print_leaderboard(assessment: Assessment, console: Console) -> None:
 
     print_gaps(assessment.run, console)
     if assessment.run.configuration.get(UNEQUAL):
-        console.print(Text(plain(describe_settings(assessment.run.configuration)), style="yellow"))
-    if not assessment.datasets:
-        console.print("No cell of this run is finished yet.")
+        console.print(
+            Text(one_line(describe_settings(assessment.run.configuration)), style="yellow")
+        )
     for dataset in assessment.datasets:
         _print_dataset(dataset, console)
     if assessment.ranks:
-        console.print(Text(plain(across_verdict(assessment.ranks))))
+        console.print(Text(one_line(across_verdict(assessment.ranks))))
         console.print()
 
 
@@ -57,9 +56,8 @@ def print_gaps(run: RunResult, console: Console) -> None:
     """Print, in yellow, what could not be read of a run, and what is still to come."""
     from rich.text import Text
 
-    # of a run without cells the leaderboard says so itself
-    for line in [*run.gaps, *([run.unfinished] if run.cells and run.unfinished else [])]:
-        console.print(Text(plain(without_paths(line)), style="yellow"))
+    for line in [*run.gaps, *([run.unfinished] if run.unfinished else [])]:
+        console.print(Text(one_line(line), style="yellow"))
 
 
 def _print_dataset(dataset: DatasetAssessment, console: Console) -> None:
@@ -70,8 +68,8 @@ def _print_dataset(dataset: DatasetAssessment, console: Console) -> None:
 
     record = dataset.record
     # Text, unlike str, is printed without looking for markup in the names
-    console.print(Text(plain(f"{record['title']} ({dataset.name})"), style="bold"))
-    console.print(Text(plain(describe_dataset(record)), style="dim"))
+    console.print(Text(one_line(f"{record['title']} ({dataset.name})"), style="bold"))
+    console.print(Text(one_line(describe_dataset(record)), style="dim"))
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     grid.add_column("model", overflow="fold", min_width=8)
     grid.add_column(Text("AUROC [95% CI]"), no_wrap=True)
@@ -94,7 +92,7 @@ def _print_dataset(dataset: DatasetAssessment, console: Console) -> None:
         style = "dim" if kind in ("sanity", "split by image") else styles.get(fields["status"])
         name = f"{row.name}, by image" if kind == "split by image" else row.name
         grid.add_row(
-            Text(f"{MARKS.get(fields['standing'], ' ')} {plain(name)}"),
+            Text(f"{MARKS.get(fields['standing'], ' ')} {one_line(name)}"),
             Text(auroc_words(fields), style="yellow" if style is None else style),
             *numbers[: len(more)],
         )
@@ -105,15 +103,15 @@ def _print_dataset(dataset: DatasetAssessment, console: Console) -> None:
     sentences = Table.grid(padding=(0, 1))
     for sentence in verdicts(dataset):
         strong = sentence.startswith(("Shortcut risk", "Serious", "Caution"))
-        sentences.add_row("-", Text(plain(sentence), style="bold yellow" if strong else ""))
+        sentences.add_row("-", Text(one_line(sentence), style="bold yellow" if strong else ""))
     console.print(sentences)
     notes = [
-        f"{plain(row.name)}: {without_paths(row.fields['note'])}"
+        f"{row.name}: {row.fields['note']}"
         for row in dataset.rows
         if row.fields["note"] and row.fields["status"] != PUBLISHED
     ]
     if any(row.fields["status"] == PUBLISHED for row in dataset.rows):
         notes.append(f"published: {origin(record)}")  # the same for all of them, so said once
     for note in notes:
-        console.print(Padding(Text(note), (0, 0, 0, 2)))
+        console.print(Padding(Text(one_line(note)), (0, 0, 0, 2)))
     console.print()

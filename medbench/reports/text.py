@@ -40,9 +40,17 @@ def plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
+def one_line(text: str) -> str:
+    """One line that may leave the machine: see ``plain`` and ``without_paths``.
+
+    The texts for Markdown, CSV and LaTeX below begin with it, so that none of them lets a path out.
+    """
+    return plain(without_paths(text))
+
+
 def markdown_text(text: str) -> str:
     """A name or note that Markdown shows as it is, in a table cell too."""
-    text = plain(text).replace("\\", "\\\\").replace("&", "&amp;")
+    text = one_line(text).replace("\\", "\\\\").replace("&", "&amp;")
     text = text.replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([|`\[\]*])", r"\\\1", text)
 
@@ -52,7 +60,7 @@ def csv_text(text: str) -> str:
 
     A tab or a carriage return before a formula is gone with the other control characters.
     """
-    text = plain(text)
+    text = one_line(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
@@ -63,7 +71,7 @@ def latex_text(text: str) -> str:
     ``medbench.reports.latex`` that takes the character where the engine knows Unicode.
     """
     shown = "".join(
-        _TEX.get(c) or (c if _printable_by_tex(c) else _unicode(c)) for c in plain(text)
+        _TEX.get(c) or (c if _printable_by_tex(c) else _unicode(c)) for c in one_line(text)
     )
     # a row that begins with [ or * would be read as an option of the line break before it, and
     # neighbouring hyphens as one dash

@@ -75,8 +75,14 @@ def why(dataset: DatasetAssessment, cells: Iterable[CellResult], won: Row) -> st
     cells = list(cells)
     scores = inner_scores(dataset.name, won.name, cells)
     mean = fmean(scores) if scores else math.nan
+    rule = (
+        "and of models within one standard error of the highest by fewest seconds"
+        if len(scores) > 1
+        else "the highest inner score; with one fold its noise is unknown, so cost had no part but "
+        "between equal scores"
+    )
     return (
         f"Chosen by its inner score (validation AUROC within the development part, mean {mean:.3f} "
-        f"over {len(scores)} fold{'s' * (len(scores) != 1)}), and of models within one standard "
-        "error of the highest by fewest seconds; held-out scores had no part in it."
+        f"over {len(scores)} fold{'s' * (len(scores) != 1)}), {rule}; held-out scores had no part "
+        "in it."
     )

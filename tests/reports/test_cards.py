@@ -113,3 +113,4 @@ def test_a_task_of_many_classes_and_one_of_labels_have_cards(factory, tmp_path):
     card = cards(factory.run(), tmp_path)["model-many.md"]
     assert "| official | nothing to tune | - | .800 | 12 | - | 1 |" in card
     assert "accuracy: ." in card
+    assert "with one fold its noise is unknown" in card

@@ -12,6 +12,7 @@ from medbench.reports.assessment import assess
 from medbench.reports.describe import describe_settings
 from medbench.reports.join import join_runs
 from medbench.reports.terminal import print_leaderboard
+from medbench.store import CellId
 
 QUICK = {"budget": "20 trials / 20 s", "seed": 0, "tuner": None}
 SLOW = {**QUICK, "budget": "5 trials / 10 s"}
@@ -172,6 +173,20 @@ def test_machines_and_versions_that_differ_are_given_with_their_runs(pair):
     ]
     packages = join_runs(runs, Path("t")).environment["packages"]
     assert packages == {"x": "1 (one) and 2 (two), so not equal", "y": "1"}
+
+
+def test_a_commit_that_one_run_lacks_stays_an_object(pair):
+    runs = [
+        replace(factory.run(), folder=Path(name), environment={"commit": commit})
+        for factory, name, commit in zip(pair, ("a", "b"), ({"hash": "x"}, None), strict=True)
+    ]
+    said = "x (a) and none (b), so not equal"
+    assert join_runs(runs, Path("t")).environment["commit"] == {"hash": said}
+
+
+def test_cells_that_could_not_be_read_are_those_of_all_runs(pair):
+    cell = CellId(dataset="phantoms", model="m", split="r0f0")
+    assert joined(*pair, unread=(cell,)).unread == (cell, cell)
 
 
 def test_one_run_alone_is_itself_but_for_its_folder(pair):

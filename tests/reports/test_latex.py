@@ -104,6 +104,14 @@ def test_names_do_not_become_commands_and_every_row_has_its_cells(written, facto
     assert r"\textbackslash{}end\{table\} 100\% \& \$" in text
 
 
+def test_a_caption_gives_no_path_away(written, factory):
+    path = "/home/anna/x"
+    factory.dataset(n_folds=1, title=path, split=path, licence=path)
+    factory.model("m", 1.0)
+    text = written(replace(factory.run(), configuration={"tuner": path}))
+    assert "anna" not in text and "licence: …/x." in text and "tuned by …/x" in text
+
+
 def test_what_is_not_there_is_a_comment_above(written, usual):
     run = replace(usual.run(), gaps=("cells/a: damaged,\nso x.",))
     (line,) = [one for one in written(run).splitlines() if "damaged" in one]

@@ -246,6 +246,40 @@ def test_reasons_are_written_without_absolute_paths(factory, tmp_path):
         assert "weights.h5" in content
 
 
+def test_no_file_gives_away_a_path_from_wherever_it_comes(factory, tmp_path):
+    path = "/home/anna/scans/last"
+    fields = dict.fromkeys(("title", "split", "licence", "citation", "source"), path)
+    homepage = "https://example.org/home/set"
+    classes = (f"{path}-a", f"{path}-b")
+    factory.dataset(classes=classes, n_folds=1, notes=[path], homepage=homepage, **fields)
+    factory.model("m", 2.0, note=path)
+    factory.finding(path)
+    run = replace(factory.run(), configuration={"tuner": path, "budget": path})
+    write_leaderboard(assess(run), tmp_path)
+    for file in tmp_path.iterdir():
+        content = file.read_text()
+        assert "anna" not in content and "scans" not in content
+    stored = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert stored["settings"]["tuner"] == "…/last"
+    assert stored["datasets"]["phantoms"]["homepage"] == homepage
+    assert stored["datasets"]["phantoms"]["audit"]["findings"][0]["text"] == "…/last"
+    assert "licence: …/last" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_cpu_seconds_that_are_null_are_not_known(factory, tmp_path):
+    factory.dataset(n_folds=1)
+    factory.model("m", 2.0, cpu_seconds=None)
+    write_leaderboard(assess(factory.run()), tmp_path)
+    stored = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert stored["rows"][0]["costs"]["cpu_seconds"] is None
+
+
+def test_groups_are_not_said_to_be_patients_where_nobody_named_them(usual, tmp_path):
+    write_leaderboard(assess(usual), tmp_path)
+    page = (tmp_path / "leaderboard.md").read_text()
+    assert "groups (patients where the data set names them, and copies)" in page
+
+
 def test_what_is_not_there_stands_above_the_tables(factory, tmp_path):
     factory.dataset()
     factory.model("half", 1.0, folds=[0])

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from medbench.reports.assessment import assess
 from medbench.reports.terminal import print_leaderboard
+from medbench.store import CellId
 
 pytestmark = pytest.mark.filterwarnings("error")
 HOSTILE = ("<script>", "=cmd()", "a|b", "[red]x[/red]", "`x`\nnew \x1b[31mline", "-1+1", "@sum")
@@ -66,7 +67,14 @@ def test_long_model_names_do_not_push_numbers_out(factory):
 
 def test_a_run_without_cells_prints_a_sentence(factory):
     factory.dataset()
-    assert printed(factory.run()) == "No cell of this run is finished yet.\n"
+    said = "This run is not finished: no cell of it is finished yet.\n"
+    assert printed(factory.run()) == said
+
+
+def test_a_run_of_which_nothing_could_be_read_says_so(factory):
+    cell = CellId(dataset="phantoms", model="m", split="official")
+    run = replace(factory.run(), gaps=("datasets/x: damaged, so y.",), unread=(cell,))
+    assert "none of its finished cells could be read" in printed(run)
 
 
 @pytest.mark.parametrize("width", [40, 60])
@@ -97,6 +105,15 @@ def test_reasons_are_printed_without_absolute_paths(factory):
     factory.unfinished("broken", "failed", "OSError: '/home/anna/my data/weights.h5'")
     text = printed(factory.run())
     assert "broken: OSError: '…/weights.h5'" in text
+
+
+def test_titles_notes_and_budgets_are_printed_without_absolute_paths(factory):
+    path = "/home/anna/scans/x"
+    factory.dataset(n_folds=1, title=path, notes=[path], licence=path)
+    factory.model("m", 1.0, note=path)
+    run = replace(factory.run(), configuration={"budget": path, "unequal": ["budget"]})
+    text = printed(run, 300)
+    assert "anna" not in text and "licence: …/x" in text
 
 
 def test_unequal_budgets_of_joined_runs_are_printed_above(usual):

@@ -14,6 +14,7 @@ from medbench.reports.text import (
     format_seconds,
     latex_text,
     markdown_text,
+    one_line,
     plain,
     without_paths,
 )
@@ -80,6 +81,12 @@ def test_absolute_paths_end_in_their_last_name(text, expected):
     assert without_paths(text) == expected
 
 
+@pytest.mark.parametrize("gate", [one_line, markdown_text, csv_text, latex_text])
+def test_no_text_of_a_report_gives_a_path_away_but_web_addresses_stay_whole(gate):
+    assert gate("from /home/anna/x.csv") == "from …/x.csv"
+    assert gate("see https://doi.org/10.1000/x/y.") == "see https://doi.org/10.1000/x/y."
+
+
 WORDS = st.text("abcXYZ019 .,=-äπ", max_size=12)
 NAMES = st.text("abcXYZ019._-äπ", min_size=1, max_size=8)
 ROOTS = st.sampled_from(["/", "//", "C:\\", "d:/", "\\\\", "file:///"])
@@ -107,7 +114,7 @@ def test_a_text_without_slashes_stays_as_it_is_and_nothing_is_cut_twice(text):
     [
         ("a_b & c%", r"a\_b \& c\%"),
         ("$x^2$ #1 {y}", r"\$x\textasciicircum{}2\$ \#1 \{y\}"),
-        ("\\input{/etc/passwd}", r"\textbackslash{}input\{/etc/passwd\}"),
+        ("\\input{/etc/passwd}", r"\textbackslash{}input\{…/passwd\}"),
         (
             '~<a|b>"q"`',
             r"\textasciitilde{}\textless{}a\textbar{}b\textgreater{}{\char34}q{\char34}"

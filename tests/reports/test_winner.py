@@ -79,3 +79,14 @@ def test_it_is_said_how_it_was_chosen(choose, factory):
     choose("a", [0.5, 0.6, 0.7])
     (dataset,) = assess(factory.run()).datasets
     assert "mean 0.600 over 3 folds" in why(dataset, factory.cells, choose.chosen())
+
+
+def test_with_one_fold_cost_is_not_said_to_have_had_a_part(factory):
+    factory.dataset(n_folds=1)
+    factory.finished("dear", 1.0, inner_score=0.90, seconds={"total": 100})
+    (dataset,) = assess(factory.run()).datasets
+    said = why(dataset, factory.cells, winner(dataset, factory.cells))
+    assert (
+        "the highest inner score; with one fold its noise is unknown, so cost had no part" in said
+    )
+    assert "standard error" not in said
