@@ -13,7 +13,8 @@ from pathlib import Path
 import table
 from harness import BenchmarkError, Record, Settings
 
-from medbench.execution.environment import available_threads, describe_environment
+from medbench.cores import available_threads
+from medbench.execution.environment import describe_environment
 
 BENCHMARKS = {
     "overhead": "overhead",

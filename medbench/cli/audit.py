@@ -103,8 +103,8 @@ def _names(options: argparse.Namespace) -> list[str]:
 
 def _prepared(name: str, source: Source) -> PreparedDataset:
     from medbench.cache import cache_folder
+    from medbench.cores import available_threads
     from medbench.datasets.prepared import prepare
-    from medbench.execution.environment import available_threads
 
     return prepare(
         name,

@@ -124,7 +124,7 @@ def _wanted(
 
 def _place(options: argparse.Namespace, run: RunResult) -> Place:
     from medbench.cache import cache_folder
-    from medbench.execution.environment import available_threads
+    from medbench.cores import available_threads
     from medbench.execution.plan import Place
 
     return Place(

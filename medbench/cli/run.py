@@ -257,13 +257,12 @@ def _keep_pictures(
     cells: Sequence[PlannedCell], assessment: Assessment, images: bool | None
 ) -> None:
     """Put the thumbnails that the page shows into the run folder, where images may be shown."""
-    from medbench.reports.page.pictures import keep_pictures
+    from medbench.reports.page.pictures import keep_pictures, may_be_shown
 
     prepared = {cell.dataset.data.name: cell.dataset.data for cell in cells}
     for dataset in assessment.datasets:
         data = prepared.get(dataset.name)
-        wanted = dataset.record.get("redistributable") is True if images is None else images
-        if data is not None and wanted:
+        if data is not None and may_be_shown(dataset.record, images):
             keep_pictures(assessment.run, dataset, data.images, data.labels)
 
 
@@ -402,7 +401,7 @@ def _budget(options: argparse.Namespace, default: str) -> Budget:
 
 def _place(options: argparse.Namespace) -> Place:
     from medbench.cache import cache_folder
-    from medbench.execution.environment import available_threads
+    from medbench.cores import available_threads
     from medbench.execution.plan import Place
 
     return Place(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.cores import available_threads
 from medbench.datasets.task import membership
 from medbench.errors import ProtocolError
 from medbench.evaluation.metrics import checked, scored_classes
@@ -171,7 +171,7 @@ def _fill(
     places = plan.group_of_image
     rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(len(places))]
     rows = max(1, _CHUNK_WEIGHTS // max(plan.n_groups, *map(len, places)))
-    with ThreadPoolExecutor(min(len(statistics), _cores())) as pool:
+    with ThreadPoolExecutor(min(len(statistics), available_threads())) as pool:
         for begin in range(0, values.shape[1], _SCORED_AT_ONCE * rows):
             block = values[:, begin : begin + _SCORED_AT_ONCE * rows]
             # counts are small whole numbers, which single precision holds exactly
@@ -194,13 +194,6 @@ def _average(statistics: Sequence[WeightedAuroc], counts: NDArray[Any]) -> NDArr
         total += np.nan_to_num(of_fold, nan=0.0)
     average: NDArray[np.float64] = total / np.where(defined > 0, defined, np.nan)
     return average
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _require_same_folds(

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import medbench
 from medbench import registry
 from medbench.cache import VARIABLE, cache_folder
+from medbench.cores import available_threads
 from medbench.datasets.catalog import DATA_FOLDER_VARIABLE, load_catalog
 from medbench.errors import ConfigurationError, MedBenchError, ModelError
 from medbench.execution import environment
@@ -81,7 +82,7 @@ def examine(
         boosting = pool.submit(_probe, "xgboost", dict(os.environ))
         backend: Future[dict[str, Any]] | None = None
         with contextlib.suppress(MedBenchError):  # reported where the backend is
-            threads = environment.available_threads()
+            threads = available_threads()
             backend = pool.submit(_probe, "keras", environment.child_environment(threads))
         yield "versions", _versions()
         yield "machine", _machine()
@@ -151,7 +152,7 @@ def _unmet(requirements: Sequence[Any]) -> Iterator[tuple[str, str, str]]:
 
 def _machine() -> Iterator[Finding]:
     yield Finding(state="ok", about="processor", text=environment.processor() or "not known")
-    allowed, there = environment.available_threads(), os.cpu_count()
+    allowed, there = available_threads(), os.cpu_count()
     yield Finding(state="ok", about="cores", text=f"{allowed} of {there} may be used")
     memory = _memory()
     if memory is not None:

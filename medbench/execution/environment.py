@@ -27,13 +27,6 @@ _DECISIVE = (
 """Packages whose version may change a prediction; they are part of a cell's key."""
 
 
-def available_threads() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def keras_backend() -> str | None:
     """The backend that cells use: ``KERAS_BACKEND``, else the first installed one.
 

@@ -17,6 +17,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.cores import available_threads
 from medbench.errors import ConfigurationError, unknown_name
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -103,9 +104,7 @@ def threads() -> int:
     allotted = os.environ.get("OMP_NUM_THREADS", "")
     if allotted.isdecimal() and int(allotted) > 0:
         return int(allotted)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return available_threads()
 
 
 def open_onnx(engine: str, model: bytes, threads: int) -> Run:

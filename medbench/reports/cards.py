@@ -30,7 +30,6 @@ from medbench.reports.verdicts import verdicts
 from medbench.reports.winner import why, winner
 from medbench.store import CellResult, write_text
 
-_SHORTCUT = "Shortcut risk"
 """Begins the verdict on sanity rows."""
 _INTENDED_USE = (
     "For research, not for diagnosis. It is the outcome of a benchmark: it was made to be compared "
@@ -133,7 +132,7 @@ def _audit(dataset: DatasetAssessment) -> list[str]:
 def _shortcuts(dataset: DatasetAssessment) -> list[str]:
     if not dataset.probes:
         return ["No sanity row is finished, so nobody has looked for shortcuts."]
-    said = [words for words in verdicts(dataset) if words.startswith(_SHORTCUT)] or [
+    said = [one.text for one in verdicts(dataset) if one.kind == "shortcut"] or [
         f"None was found: no sanity row lies above {format_score(SHORTCUT_BOUND)} with its whole "
         "interval, and the leader can be told from each."
         if dataset.leader is not None
@@ -151,7 +150,7 @@ def _sanity(dataset: DatasetAssessment) -> list[str]:
 
 def _can_show(dataset: DatasetAssessment) -> list[str]:
     record = dataset.record
-    said = [words for words in verdicts(dataset) if not words.startswith(_SHORTCUT)]
+    said = [one.text for one in verdicts(dataset) if one.kind != "shortcut"]
     limit = dataset.comparison.smallest_visible if dataset.comparison is not None else None
     if limit is not None:
         said.append(
@@ -218,7 +217,7 @@ def _model_card(assessment: Assessment, dataset: DatasetAssessment, won: Row) ->
     others = [row for row in dataset.rows if row.fields["kind"] == "model" and row is not won]
     yield from _listed([f"{row_title(row)}: AUROC {auroc_words(row.fields)}" for row in others])
     yield "\n## Verdicts on this data set\n"
-    yield from _listed(verdicts(dataset))
+    yield from _listed([one.text for one in verdicts(dataset)])
     yield from _cost(won)
     yield "\n## Environment\n"
     yield from _listed(_environment(run.environment))

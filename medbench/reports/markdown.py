@@ -61,8 +61,8 @@ def _lines(assessment: Assessment) -> Iterator[str]:
     for dataset in assessment.datasets:
         yield f"\n## {markdown_text(dataset.record['title'])}\n"
         yield f"{markdown_text(f'{dataset.name}: {describe_dataset(dataset.record)}')}\n"
-        for sentence in verdicts(dataset):
-            yield f"- {markdown_text(sentence)}"
+        for one in verdicts(dataset):
+            yield f"- {markdown_text(one.text)}"
         yield from _auroc_table(dataset)
         yield from _decisions_table(dataset)
         yield from _audit_lines(dataset)

@@ -66,7 +66,7 @@ def _json(assessment: Assessment) -> dict[str, Any]:
         comparison = dataset.comparison
         described[dataset.name] = {
             **dataset.record,
-            "verdicts": verdicts(dataset),
+            "verdicts": [one.text for one in verdicts(dataset)],
             "leader": comparison.leader if comparison else None,
             "tie_group": list(comparison.tie_group) if comparison else [],
             "smallest_visible": comparison.smallest_visible if comparison else None,

@@ -25,6 +25,8 @@ from medbench.store import RunResult
 if TYPE_CHECKING:
     from rich.console import Console
 
+_STRONG = ("serious", "shortcut", "caution")
+"""Kinds of verdicts that nobody should overlook."""
 _FULL_WIDTH = 78
 """Terminals narrower than this (columns) get the models and their AUROC only."""
 
@@ -101,9 +103,9 @@ def _print_dataset(dataset: DatasetAssessment, console: Console) -> None:
     if standings & {"tied", "behind"}:
         console.print(Text("* highest   = cannot be told from it", style="dim"))
     sentences = Table.grid(padding=(0, 1))
-    for sentence in verdicts(dataset):
-        strong = sentence.startswith(("Shortcut risk", "Serious", "Caution"))
-        sentences.add_row("-", Text(one_line(sentence), style="bold yellow" if strong else ""))
+    for one in verdicts(dataset):
+        style = "bold yellow" if one.kind in _STRONG else ""
+        sentences.add_row("-", Text(one_line(one.text), style=style))
     console.print(sentences)
     notes = [
         f"{row.name}: {row.fields['note']}"

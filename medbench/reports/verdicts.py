@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from medbench.evaluation.comparisons import Difference
 from medbench.evaluation.ranks import RanksAcross
@@ -21,21 +22,38 @@ _LISTED = 3
 """Models or findings named in a sentence; more are counted."""
 
 
-def verdicts(dataset: DatasetAssessment) -> list[str]:
-    """Sentences on a data set, the gravest first; names in them are as stored.
+Kind = Literal[
+    "serious", "warning", "shortcut", "caution", "ranking", "trust", "inflation", "calibration"
+]
+"""What a verdict is about: findings of the audit by severity, then what the scores say."""
 
-    They say what the audit found, whether the labels can be had without looking, which models
-    can be told apart and by how much, and what keeps the figures from meaning more.
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A sentence on a data set."""
+
+    kind: Kind
+    text: str
+    """Names in it are as stored."""
+
+
+def verdicts(dataset: DatasetAssessment) -> list[Verdict]:
+    """What there is to say of a data set, the gravest first.
+
+    It is what the audit found, whether the labels can be had without looking, which models can be
+    told apart and by how much, and what keeps the figures from meaning more.
     """
-    return [
-        *_audit(dataset),
-        *_shortcut(dataset),
-        *_caution(dataset),
-        *_ranking(dataset),
-        *_trust(dataset),
-        *_inflation(dataset),
-        *_calibration(dataset),
-    ]
+    said: dict[Kind, Iterator[str]] = {
+        "serious": _serious(dataset),
+        "warning": _warning(dataset),
+        "shortcut": _shortcut(dataset),
+        "caution": _caution(dataset),
+        "ranking": _ranking(dataset),
+        "trust": _trust(dataset),
+        "inflation": _inflation(dataset),
+        "calibration": _calibration(dataset),
+    }
+    return [Verdict(kind=kind, text=text) for kind, texts in said.items() for text in texts]
 
 
 def across_verdict(ranks: RanksAcross) -> str:
@@ -61,13 +79,15 @@ def across_verdict(ranks: RanksAcross) -> str:
     )
 
 
-def _audit(dataset: DatasetAssessment) -> Iterator[str]:
-    findings = dataset.audit["findings"] if dataset.audit else []
-    for finding in findings:
+def _serious(dataset: DatasetAssessment) -> Iterator[str]:
+    for finding in dataset.audit["findings"] if dataset.audit else []:
         if finding["severity"] == "serious":
             yield f"Serious finding of the audit: {finding['text']}"
-    counts = Counter(finding["severity"] for finding in findings)
-    if counts["warning"]:
+
+
+def _warning(dataset: DatasetAssessment) -> Iterator[str]:
+    findings = dataset.audit["findings"] if dataset.audit else []
+    if any(finding["severity"] == "warning" for finding in findings):
         yield f"Warning of the audit: {_texts(findings, 'warning')}"
 
 

@@ -139,7 +139,7 @@ def test_the_inflation_of_a_model_that_does_not_run_is_refused_with_the_remedy(c
 
 
 def test_cores_are_divided_among_the_jobs_unless_threads_are_given(monkeypatch):
-    monkeypatch.setattr("medbench.execution.environment.available_threads", lambda: 8)
+    monkeypatch.setattr("medbench.cores.available_threads", lambda: 8)
     for arguments, jobs, threads in (
         ([], 1, 8),
         (["--jobs", "2"], 2, 4),

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 def said(factory):
     (dataset,) = assess(factory.run()).datasets
-    return verdicts(dataset)
+    return [one.text for one in verdicts(dataset)]
 
 
 def about(factory, words):

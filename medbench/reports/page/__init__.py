@@ -18,7 +18,7 @@ from medbench.reports.page.across import across
 from medbench.reports.page.answer import TRUST, Answer, answer
 from medbench.reports.page.charts import interval_bar
 from medbench.reports.page.method import method
-from medbench.reports.page.pictures import Pictures, copies_sheet, read_pictures
+from medbench.reports.page.pictures import Pictures, copies_sheet, may_be_shown, read_pictures
 from medbench.reports.page.results import SHOWN_AT_FIRST, Results, drawn_models, results
 from medbench.reports.page.tuning import Tuning, tuning
 from medbench.reports.rows import PROBABILITY_SCORES
@@ -152,7 +152,7 @@ def _section(
         dataset=dataset,
         anchor=f"data-{number}",
         answer=answer(dataset, assessment.run.cells),
-        verdicts=tuple(verdicts(dataset)),
+        verdicts=tuple(one.text for one in verdicts(dataset)),
         results=results(dataset, models),
         tuning=tuning(dataset.name, str(dataset.record["title"]), models),
         scale_from=min(0.4, *known) if known else 0.4,
@@ -169,13 +169,12 @@ def _pictures(
     places: Sequence[Path],
 ) -> tuple[Pictures | None, str]:
     """The pictures of a data set, or why there are none."""
-    if images is False:
-        return None, "Images are left out (--no-images)."
-    may = dataset.record.get("redistributable")
-    if images is None and may is not True:
-        known = "is not known to let" if may is None else "does not let"
+    if not may_be_shown(dataset.record, images):
+        if images is False:
+            return None, "Images are left out (--no-images)."
+        known = "is not known to" if "redistributable" not in dataset.record else "does not"
         return None, (
-            f"Images are left out: the licence of this set {known} them be passed on. --images "
+            f"Images are left out: the licence of this set {known} let them be passed on. --images "
             "shows them, on a page for your own eyes."
         )
     for folder in places:
@@ -190,7 +189,7 @@ def _pictures(
 
 def _copies(dataset: DatasetAssessment, images: bool | None, places: Sequence[Path]) -> str:
     """The sheet of copies of a data set, where images may be shown and there is one."""
-    if images is False or (images is None and dataset.record.get("redistributable") is not True):
+    if not may_be_shown(dataset.record, images):
         return ""
     sheets = (folder / "figures" / folder_name(dataset.name) / COPIES for folder in places)
     return next(filter(None, map(copies_sheet, sheets)), "")

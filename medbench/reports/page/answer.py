@@ -25,8 +25,9 @@ TRUST = {
     "doubt": "not as it stands",
 }
 """Whether the data can be trusted, in a few words."""
-_GRAVE = ("Shortcut risk", "Serious")
-_CAREFUL = ("Caution", "Warning", "How far")
+_GRAVE = ("serious", "shortcut")
+_CAREFUL = ("warning", "caution", "trust")
+"""Kinds of verdicts that keep a reader from trusting the data, or make for caution."""
 PROBES = ("file-properties", "intensity", "border", "thumbnail")
 """Sanity rows that a default run has beside the majority class."""
 _NAMED = 4
@@ -61,8 +62,8 @@ def answer(dataset: DatasetAssessment, cells: Sequence[CellResult]) -> Answer:
     held-out part would flatter it.
     """
     said = verdicts(dataset)
-    grave = tuple(one for one in said if one.startswith(_GRAVE))
-    careful = tuple(one for one in said if one.startswith(_CAREFUL))
+    grave = tuple(one.text for one in said if one.kind in _GRAVE)
+    careful = tuple(one.text for one in said if one.kind in _CAREFUL)
     trust: Trust = "doubt" if grave else "caution" if careful else "ok"
     unknown = tuple(_unknown(dataset))
     careful += unknown

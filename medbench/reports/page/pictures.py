@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,16 @@ class Pictures:
 
     samples: tuple[Picture, ...]
     wrong: tuple[Picture, ...]
+
+
+def may_be_shown(record: Mapping[str, Any], images: bool | None) -> bool:
+    """Whether images of a data set go onto the page.
+
+    Args:
+        record: ``dataset.json``.
+        images: What the user said; None leaves it to the licence, as far as that is known.
+    """
+    return record.get("redistributable") is True if images is None else images
 
 
 def wanted_rows(run: RunResult, dataset: DatasetAssessment, labels: NDArray[np.int64]) -> list[int]:
