@@ -22,19 +22,16 @@ a torn last line is dropped when it is read. Nothing is pickled.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from medbench.errors import StoreError
+from medbench.files import read_json, read_parquet, write_json, write_parquet, writing
 from medbench.pieces import (
     AUDIT,
     CELL,
@@ -48,6 +45,7 @@ from medbench.pieces import (
     record_fits,
     unusable,
 )
+from medbench.trial_log import TrialLog
 
 FORMAT = 3
 """Raised whenever what is written changes so that another version could misread it."""
@@ -497,139 +495,3 @@ def _cell_id(folder: Path) -> CellId:
 
 def _state(path: Path) -> str:
     return "damaged" if path.exists() else "missing"
-
-
-class TrialLog:
-    """The finished trials of one cell, with their inner out-of-fold probabilities."""
-
-    def __init__(self, folder: Path) -> None:
-        """``folder``: the cell's."""
-        self._lines = folder / "trials.jsonl"
-        self._oof = folder / "oof"
-
-    def append(self, record: Mapping[str, Any], oof: NDArray[np.float64] | None) -> None:
-        """Add a finished trial; ``record["number"]`` names it.
-
-        Args:
-            record: JSON-ready description.
-            oof: Probabilities, float64, shape (n_development, n_classes), NaN where an image was
-                in no validation fold that was reached; None where there are none.
-        """
-        with writing(self._lines):
-            if oof is not None:
-                write_npy(self._oof / f"{record['number']:04d}.npy", oof)
-            self._lines.parent.mkdir(parents=True, exist_ok=True)
-            with self._lines.open("a+b") as file:
-                file.seek(0, os.SEEK_END)
-                if file.tell():
-                    file.seek(-1, os.SEEK_END)
-                    if file.read(1) != b"\n":  # a killed process left half a line
-                        self._drop_torn_line()
-                file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-
-    def records(self) -> list[dict[str, Any]]:
-        """All finished trials, in order."""
-        if not self._lines.exists():
-            return []
-        try:
-            lines = self._lines.read_bytes().split(b"\n")[:-1]
-            return [json.loads(line) for line in lines]
-        except (OSError, ValueError, RecursionError) as error:
-            raise StoreError(f"{self._lines}: damaged ({error}). Remove its folder.") from error
-
-    def oof(self, number: int) -> NDArray[np.float64]:
-        """Inner out-of-fold probabilities of a trial, shape (n_development, n_classes)."""
-        path = self._oof / f"{number:04d}.npy"
-        try:
-            array: NDArray[np.float64] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{path}: cannot be read ({error}). Remove its folder.") from error
-        return array
-
-    def _drop_torn_line(self) -> None:
-        content = self._lines.read_bytes()
-        os.truncate(self._lines, content.rfind(b"\n") + 1)
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into an error that names the place and the remedy."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be written ({error.strerror or error}). "
-            "Free space or permissions there, or name another folder with --out."
-        ) from error
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            yield temporary
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON; NaN is refused, since it is not JSON."""
-    with _replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON.
-
-    Raises:
-        StoreError: It is damaged.
-    """
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise StoreError(
-            f"{path}: cannot be read ({error}). If it is damaged, remove its folder and give the "
-            "run's command again."
-        ) from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file."""
-    with _replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_npy(path: Path, array: NDArray[Any]) -> None:
-    """Write an array."""
-    with _replacing(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-
-
-def write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table."""
-    with _replacing(path) as temporary:
-        frame.to_parquet(temporary, index=False)
-
-
-def read_parquet(path: Path) -> pd.DataFrame:
-    """Read a table.
-
-    Raises:
-        StoreError: It is missing or damaged.
-    """
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        # half the time of pandas' own reader, which looks for folders of files first
-        with ParquetFile(path) as file:
-            frame: pd.DataFrame = file.read(use_threads=False).to_pandas()
-        return frame
-    except (OSError, ValueError, ArrowException) as error:
-        raise StoreError(f"{path}: cannot be read ({error}).") from error

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medbench.errors import StoreError
-from medbench.store import FORMAT, CellId, RunStore, TrialLog, read_json, write_json, writing
+from medbench.files import read_json, write_json, writing
+from medbench.store import FORMAT, CellId, RunStore
+from medbench.trial_log import TrialLog
 
 SETTINGS = {"folds": 5, "seed": 0}
 CELL = CellId(dataset="d", model="m", split="r0f0")

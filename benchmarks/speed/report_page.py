@@ -94,7 +94,8 @@ def _write_dataset(store: RunStore, number: int, n_models: int, n_folds: int, n:
 
 
 def _write_cell(store: RunStore, cell: CellId, predictions: pd.DataFrame) -> None:
-    from medbench.store import TrialLog, write_json
+    from medbench.files import write_json
+    from medbench.trial_log import TrialLog
 
     folder = store.cell_folder(cell)
     store.write_predictions(cell, predictions)

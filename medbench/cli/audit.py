@@ -117,9 +117,9 @@ def _prepared(name: str, source: Source) -> PreparedDataset:
 
 def _report(dataset: PreparedDataset, found: Audit, folder: Path, console: Console) -> None:
     """Print the findings first: what cannot be written can still be read."""
+    from medbench.files import write_json, write_text
     from medbench.reports.audit import audit_markdown, print_audit
     from medbench.reports.contact_sheet import write_contact_sheet
-    from medbench.store import write_json, write_text
 
     title = dataset.name
     if dataset.source.title not in ("", title):

@@ -193,7 +193,7 @@ def add_dataset(options: argparse.Namespace) -> int:
     from medbench.datasets.catalog import check_name
     from medbench.datasets.detect import detect, unused_split
     from medbench.errors import ConfigurationError
-    from medbench.store import write_text
+    from medbench.files import write_text
 
     file = options.datasets_file or Path("datasets.yaml")
     options.datasets_file = file if file.exists() else None

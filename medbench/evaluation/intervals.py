@@ -8,13 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, logit, stdtrit
 
-from medbench.evaluation.resampling import (
-    FoldPredictions,
-    Resampled,
-    WeightedAuroc,
-    resample,
-    standard_error,
-)
+from medbench.evaluation.resampling import FoldPredictions, Resampled, resample, standard_error
+from medbench.evaluation.weighted_auroc import WeightedAuroc
 
 LEVEL = 0.95
 """Nominal level of every interval."""

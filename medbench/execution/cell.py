@@ -32,7 +32,7 @@ from medbench.models.contract import Progress
 from medbench.models.space import SearchSpace
 from medbench.models.weights import Weights
 from medbench.seeds import derive_seed
-from medbench.store import TrialLog
+from medbench.trial_log import TrialLog
 from medbench.tuning.budget import Budget, Clock
 from medbench.tuning.inner import Workshop, predict
 from medbench.tuning.search import Search

@@ -23,7 +23,9 @@ from medbench.execution.plan import Place, PlannedCell
 from medbench.execution.process import CellFailedError, Processes
 from medbench.execution.scratch import Scratch
 from medbench.execution.stock import Stock, dataset_tables, take_stock
-from medbench.store import CellId, RunStore, TrialLog, read_json, write_json
+from medbench.files import read_json, write_json
+from medbench.store import CellId, RunStore
+from medbench.trial_log import TrialLog
 
 _POLL_SECONDS = 1.0
 """How often the waiting main thread wakes; on Windows, Ctrl-C is noticed only then."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from medbench.evaluation.calibration import Calibration
 from medbench.evaluation.scores import METRICS
+from medbench.files import write_text
 from medbench.reports.assessment import SHORTCUT_BOUND, Assessment, DatasetAssessment
 from medbench.reports.describe import (
     auroc_words,
@@ -28,7 +29,7 @@ from medbench.reports.text import (
 )
 from medbench.reports.verdicts import verdicts
 from medbench.reports.winner import why, winner
-from medbench.store import CellResult, write_text
+from medbench.store import CellResult
 
 """Begins the verdict on sanity rows."""
 _INTENDED_USE = (

@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from medbench.datasets.copies import Copies, label_key
 from medbench.datasets.prepared import PreparedDataset
+from medbench.files import writing
 from medbench.reports.drawing import FONT, cut
 from medbench.reports.text import plain
-from medbench.store import writing
 
 _IN_A_ROW = 6
 """Thumbnails that stand side by side, and most that a group shows."""

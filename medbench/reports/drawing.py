@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from medbench.files import writing
 from medbench.reports.text import plain
-from medbench.store import writing
 
 FONT = "DejaVu Sans"
 """Comes with matplotlib, so that figures look alike everywhere."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+from medbench.files import write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.describe import (
     MARKS,
@@ -18,7 +19,6 @@ from medbench.reports.describe import (
 from medbench.reports.drawing import cut, folder_name
 from medbench.reports.rows import Row
 from medbench.reports.text import format_score, format_seconds, latex_text
-from medbench.store import write_text
 
 _HEAD = r"""% The leaderboard of a MedBench run, one table per data set: \input{leaderboard.tex}
 % Needs: \usepackage{booktabs} and, with pdfLaTeX, \usepackage[T1]{fontenc}; LaTeX of 2020 or later.

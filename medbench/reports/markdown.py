@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from medbench.evaluation.scores import METRICS
+from medbench.files import write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.describe import (
     auroc_words,
@@ -25,7 +26,6 @@ from medbench.reports.text import (
     markdown_text,
 )
 from medbench.reports.verdicts import across_verdict, verdicts
-from medbench.store import write_text
 
 SHOWN_SCORES = {
     "binary": ("sensitivity", "specificity", "ppv", "npv", "average_precision", "mcc"),

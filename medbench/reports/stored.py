@@ -21,6 +21,7 @@ from medbench.evaluation.comparisons import Comparison, Difference
 from medbench.evaluation.intervals import Interval
 from medbench.evaluation.ranks import ModelRank, RanksAcross, RankTest
 from medbench.evaluation.resampling import FoldPredictions
+from medbench.files import read_json, write_json
 from medbench.reports.assessment import (
     Assessment,
     DatasetAssessment,
@@ -32,7 +33,7 @@ from medbench.reports.assessment import (
     finished_folds,
 )
 from medbench.reports.rows import Row
-from medbench.store import CellResult, RunResult, read_json, write_json
+from medbench.store import CellResult, RunResult
 
 _FILE = "assessment.json"
 _SOURCES = (

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from medbench.evaluation.scores import METRICS
+from medbench.files import write_json, write_text
 from medbench.reports.assessment import Assessment
 from medbench.reports.rows import PROBABILITY_SCORES, Row
 from medbench.reports.text import csv_text, without_paths
 from medbench.reports.verdicts import across_verdict, verdicts
-from medbench.store import write_json, write_text
 
 _TEXTS = ("dataset", "model", "note", "class")
 """Columns with names and words from outside."""

@@ -11,12 +11,8 @@ from sklearn.metrics import roc_auc_score
 from medbench.errors import ProtocolError
 from medbench.evaluation import resampling
 from medbench.evaluation.intervals import fold_auroc_interval, mean_auroc
-from medbench.evaluation.resampling import (
-    FoldPredictions,
-    WeightedAuroc,
-    auroc_replicates,
-    resample,
-)
+from medbench.evaluation.resampling import FoldPredictions, auroc_replicates, resample
+from medbench.evaluation.weighted_auroc import WeightedAuroc
 
 
 def make_fold(n=60, n_classes=2, seed=0, groups=None, decimals=None, repeat=0):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import medbench
 from medbench.evaluation.scores import METRICS
+from medbench.files import write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.describe import describe_settings, how_to_read
 from medbench.reports.drawing import folder_name
@@ -31,7 +32,6 @@ from medbench.reports.text import (
     without_paths,
 )
 from medbench.reports.verdicts import verdicts
-from medbench.store import write_text
 
 if TYPE_CHECKING:
     import jinja2

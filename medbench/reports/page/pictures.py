@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medbench.errors import StoreError
+from medbench.files import read_json, write_json, writing
 from medbench.reports.assessment import DatasetAssessment
 from medbench.reports.predictions import by_image, fold_predictions
 from medbench.reports.winner import winner
-from medbench.store import RunResult, read_json, write_json, writing
+from medbench.store import RunResult
 
 SAMPLES_OF_A_CLASS = 4
 MOST_CLASSES = 12
