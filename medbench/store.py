@@ -6,6 +6,7 @@
       datasets/NAME/dataset.json     classes, counts, fingerprint, licence, citation
       datasets/NAME/images.parquet   label, group and split of every image (no file names)
       datasets/NAME/audit.json       what is wrong with it, in words and numbers
+      datasets/NAME/pictures/        thumbnails for the page, where images may be shown
       cells/DATASET/MODEL/SPLIT/
         trials.jsonl                 one line a finished trial
         oof/0007.npy                 its inner out-of-fold probabilities
