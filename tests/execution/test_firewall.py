@@ -56,6 +56,8 @@ def outcomes(root: Path, *before: str, of: Sequence[str]) -> dict[str, str]:
     lines = [BESIDE, *before]
     for expression in of:
         lines += ["os.chdir(root)", f"print(json.dumps(outcome(lambda: {expression})))"]
+    # as a cell's process ends: Arrow's threads that still hold a Python file abort an exit
+    lines += ["sys.stdout.flush()", "os._exit(0)"]
     result = subprocess.run(
         [sys.executable, "-c", "\n".join(lines), str(root)],
         capture_output=True, text=True, cwd=root,
