@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from medbench.datasets.dicom import dicom_pixels, is_dicom
 from medbench.datasets.duplicates import perceptual_hash
+from medbench.datasets.grey_levels import stretched
 from medbench.datasets.listing import Content
+from medbench.datasets.nifti import is_nifti, nifti_pixels
 from medbench.errors import DatasetError
 
 PIXEL_LIMIT = 50_000_000
@@ -60,7 +63,8 @@ class Decoded:
     height: int
     """Original height in pixels, as displayed."""
     mode: str
-    """Pillow's mode of the file, or the dtype's name of an array."""
+    """Pillow's mode of the file, DICOM's photometric interpretation, or the name of the type of
+    an array's or NIfTI file's values."""
     n_bytes: int
     """Size of the file, or of the array in memory, in bytes."""
     pixel_hash: str
@@ -77,6 +81,7 @@ def decode(
     channels: Literal[1, 3],
     origin: str,
     pixel_limit: int = PIXEL_LIMIT,
+    slice_number: int | None = None,
 ) -> Decoded:
     """Decode one image and resize it to a square.
 
@@ -84,30 +89,29 @@ def decode(
     expanded, transparency is composed on black, and the first frame of an animation is taken.
     More than 8 bits a pixel (and arrays other than uint8) are mapped linearly from the image's
     own lowest..highest value to 0..255; a constant one becomes 0. Pillow itself keeps only the
-    high byte of 16-bit colour. The aspect ratio is not kept: padding would draw it into the
-    picture, where a model could read it. Resizing is antialiased (Lanczos, after a reduction by
-    whole factors); an image that has the size already is left as it is. Safe in threads, which
+    high byte of 16-bit colour. DICOM is shown through its window and NIfTI as an axial slice, see
+    ``dicom_pixels`` and ``nifti_pixels``. The aspect ratio is not kept: padding would draw it into
+    the picture, where a model could read it. Resizing is antialiased (Lanczos, after a reduction
+    by whole factors); an image that has the size already is left as it is. Safe in threads, which
     gain speed because Pillow and hashlib release the interpreter's lock.
 
     Args:
-        content: An encoded PNG, JPEG, TIFF, BMP, GIF, WebP or PGM/PPM file; or an array of
-            shape (height, width) or (height, width, channels) with 1 or 3 channels. uint8 is
-            taken as it is and bool as black and white.
+        content: An encoded PNG, JPEG, TIFF, BMP, GIF, WebP, PGM/PPM, DICOM or NIfTI (also
+            gzipped) file; or an array of shape (height, width) or (height, width, channels) with
+            1 or 3 channels. uint8 is taken as it is and bool as black and white.
         size: Height and width of the result, in pixels.
         channels: 1 for grey (ITU-R 601 luma of colour), 3 for RGB.
         origin: Name of the image in messages.
         pixel_limit: Largest width x height, checked from the header before decoding.
+        slice_number: Frame of a DICOM file or axial slice of a NIfTI volume, counted from 1;
+            needed where there are several.
 
     Raises:
-        DatasetError: Not an image, truncated, too large, or pixels that are NaN, infinite or
-            negative; names ``origin`` and the remedy.
+        DatasetError: Not an image, truncated, too large, several slices of which none is chosen,
+            or pixels that are NaN, infinite or (of an unknown scale) negative; names ``origin``
+            and the remedy.
     """
-    if isinstance(content, np.ndarray):
-        image = _from_array(content, origin, pixel_limit)
-        mode, n_bytes = content.dtype.name, content.nbytes
-    else:
-        image, mode = _from_bytes(content, origin, pixel_limit)
-        n_bytes = len(content)
+    image, mode = _opened(content, origin, pixel_limit, slice_number)
     full = np.asarray(image)
     if image.mode == "RGB" and _channels_equal(full):
         image = image.getchannel(0)
@@ -127,7 +131,7 @@ def decode(
         width=width,
         height=height,
         mode=mode,
-        n_bytes=n_bytes,
+        n_bytes=content.nbytes if isinstance(content, np.ndarray) else len(content),
         pixel_hash=digest.hexdigest(),
         perceptual_hash=perceptual_hash(grey),
     )
@@ -150,6 +154,29 @@ def is_coloured(pixels: NDArray[np.uint8]) -> bool:
     return bool((spread > _COLOUR_SPREAD).mean() > _COLOUR_SHARE)
 
 
+def _opened(
+    content: Content, origin: str, pixel_limit: int, slice_number: int | None
+) -> tuple[Image.Image, str]:
+    """The image as L or RGB at full resolution, and the mode it is stored in."""
+    if isinstance(content, bytes):
+        for is_one, pixels in ((is_dicom, dicom_pixels), (is_nifti, nifti_pixels)):
+            if is_one(content):
+                shown, mode = pixels(
+                    content, origin=origin, slice_number=slice_number, pixel_limit=pixel_limit
+                )
+                return Image.fromarray(np.ascontiguousarray(shown)), mode
+    if isinstance(content, np.ndarray):
+        image, mode = _from_array(content, origin, pixel_limit), content.dtype.name
+    else:
+        image, mode = _from_bytes(content, origin, pixel_limit)
+    if slice_number not in (None, 1):
+        raise DatasetError(
+            f"{origin}: slice {slice_number} was asked for, and only DICOM and NIfTI files have "
+            "several. Leave --slice out."
+        )
+    return image, mode
+
+
 def _from_bytes(content: bytes, origin: str, pixel_limit: int) -> tuple[Image.Image, str]:
     """The decoded image as L or RGB, and the mode it is stored in."""
     if not content:
@@ -163,8 +190,8 @@ def _from_bytes(content: bytes, origin: str, pixel_limit: int) -> tuple[Image.Im
         ) from error
     except _BROKEN as error:
         raise DatasetError(
-            f"{origin}: not an image of a known format (PNG, JPEG, TIFF, BMP, GIF, WebP, PPM), "
-            "whatever its name says. Convert it to PNG or remove it."
+            f"{origin}: not an image of a known format (PNG, JPEG, TIFF, BMP, GIF, WebP, PPM, "
+            "DICOM, NIfTI), whatever its name says. Convert it to PNG or remove it."
         ) from error
     _check_size(image.width, image.height, origin, pixel_limit)
     mode = image.mode
@@ -226,10 +253,7 @@ def _window(values: NDArray[Any], origin: str) -> NDArray[np.uint8]:
             f"{origin}: pixels are negative (lowest {low:g}), so their scale is unclear. "
             "Shift or window them to 0 and above, for example Hounsfield units to 0..255."
         )
-    if low == high:
-        return np.zeros(values.shape, np.uint8)
-    scaled = (values.astype(np.float64) - low) / (high - low) * 255
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return stretched(values, low, high)
 
 
 def _is_inverted(image: Image.Image, mode: str) -> bool:

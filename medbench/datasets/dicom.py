@@ -1,0 +1,397 @@
+"""A DICOM file becomes the picture that its own window shows, in 8 bits."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.datasets.grey_levels import stretched
+from medbench.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset, FileDataset
+
+_MAGIC, _MAGIC_AT = b"DICM", 128
+_BARE = (
+    b"\x02\x00\x00\x00UL\x04\x00",  # file meta information, its length first
+    b"\x08\x00\x05\x00CS",  # character set
+    b"\x08\x00\x08\x00CS",  # image type
+)
+"""First elements of files without a preamble. The letters of the value's type make them safe to
+tell; files that leave those out as well (implicit VR) are not recognized."""
+_COMMON_MODES = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_COLOUR_MODES = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
+_DEFLATED, _PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
+"""Transfer syntaxes that differ only in deflation, padded to one length."""
+_LARGEST_TABLE = 1 << 16
+_BYTES_A_PIXEL = 16
+"""Bytes a pixel, of all frames and the header together, that a deflated file may inflate to."""
+_QUOTED = 160
+"""Characters of a library's own message that are shown."""
+_DECODERS = "`pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg`"
+_CONVERT = "or convert it, for example with `dcmdjpeg` or `gdcmconv --raw`"
+_BROKEN = (
+    ArithmeticError,
+    AttributeError,  # a header without a needed element
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,  # no decoder could read the pixels; nesting too deep; not implemented
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What pydicom raises on bytes that are no sound file (found by flipping bytes of sound ones)."""
+
+
+def is_dicom(content: bytes) -> bool:
+    """Whether bytes are a DICOM file, with its preamble or recognizably without."""
+    return content[_MAGIC_AT : _MAGIC_AT + 4] == _MAGIC or content.startswith(_BARE)
+
+
+def dicom_pixels(
+    content: bytes, *, origin: str, slice_number: int | None, pixel_limit: int
+) -> tuple[NDArray[np.uint8], str]:
+    """The pixels of one frame as a viewer opens it.
+
+    Stored values pass the modality transformation (rescaling or a table) and the first window or
+    VOI table of the file; the window's lower..upper end becomes 0..255, whatever the image's own
+    values are. Without a window (or with one whose width is not positive) the image's lowest to
+    highest value becomes 0..255. MONOCHROME1 is inverted, so white is high. Padding is black and
+    takes no part in the range. Palettes and YBR become RGB.
+
+    Args:
+        content: The file.
+        origin: Name of the image in messages.
+        slice_number: Frame, counted from 1; needed where there are several.
+        pixel_limit: Largest width x height, checked from the header before decoding.
+
+    Returns:
+        uint8 of shape (height, width) or (height, width, 3), and the photometric interpretation.
+
+    Raises:
+        DatasetError: Not sound, no pixels, too large, compressed in a way that nothing installed
+            can read, or a frame that is not there.
+
+    Source: DICOM PS3.3, sections C.7.6.3, C.11.1 and C.11.2.
+    """
+    from pydicom.errors import BytesLengthException
+
+    with _QUIET:
+        try:
+            dataset = _read(content, origin, pixel_limit)
+            _check_header(dataset, origin, pixel_limit)
+            frame = _frame(dataset, origin, slice_number)
+            return _shown(dataset, frame, origin), str(dataset.PhotometricInterpretation)
+        except (BytesLengthException, *_BROKEN) as error:
+            raise DatasetError(
+                f"{origin}: the DICOM file is damaged or truncated ({_one_line(error)}). "
+                "Copy it again from its source or remove it."
+            ) from error
+
+
+def _read(content: bytes, origin: str, pixel_limit: int) -> FileDataset:
+    """The parsed file, with a transfer syntax even where it states none."""
+    from pydicom import dcmread, uid
+    from pydicom.filereader import read_dataset
+
+    stream = io.BytesIO(content)
+    stream.seek(_MAGIC_AT + 4 if content[_MAGIC_AT : _MAGIC_AT + 4] == _MAGIC else 0)
+    read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+    start = stream.tell()
+    if _DEFLATED in content[:start]:  # pydicom would inflate it without a limit
+        inflater, limit = zlib.decompressobj(-zlib.MAX_WBITS), pixel_limit * _BYTES_A_PIXEL
+        inflated = inflater.decompress(content[start:], limit)
+        if inflater.unconsumed_tail:
+            raise DatasetError(
+                f"{origin}: the deflated DICOM file is larger than {limit:,} bytes. "
+                "Remove it, or inflate it if its source is trusted (`dcmconv +te`)."
+            )
+        content = content[:start].replace(_DEFLATED, _PLAIN) + inflated
+    dataset = dcmread(io.BytesIO(content), force=True)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
+    return dataset
+
+
+def _check_header(dataset: FileDataset, origin: str, pixel_limit: int) -> None:
+    """Refuse what has no pixels, too many, or pixels that cannot be decompressed here."""
+    from pydicom.pixels.decoders.base import get_decoder
+
+    if not any(f"{kind}PixelData" in dataset for kind in ("", "Float", "DoubleFloat")):
+        what = _name(dataset.get("SOPClassUID"))
+        raise DatasetError(
+            f"{origin}: the DICOM file ({what}) has no pixel data. "
+            "Remove it; if it should be an image, copy it again, as it may be truncated."
+        )
+    width, height = int(dataset.Columns), int(dataset.Rows)
+    if width * height > pixel_limit:
+        raise DatasetError(
+            f"{origin}: {width} x {height} pixels is above the limit of {pixel_limit:,} pixels. "
+            "Shrink or crop the image, or raise the pixel limit if its source is trusted."
+        )
+    mode, samples = dataset.PhotometricInterpretation, dataset.SamplesPerPixel
+    if (mode, samples) not in [(m, 1) for m in _COMMON_MODES] + [(m, 3) for m in _COLOUR_MODES]:
+        raise DatasetError(
+            f"{origin}: the photometric interpretation {_name(mode)} with {_name(samples)} "
+            f"sample(s) a pixel cannot be read. Convert the image to RGB or PNG. Known: "
+            f"{', '.join(_COMMON_MODES)} with 1 sample, {', '.join(_COLOUR_MODES)} with 3."
+        )
+    syntax = dataset.file_meta.TransferSyntaxUID
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError as error:
+        raise DatasetError(
+            f"{origin}: the transfer syntax {_name(syntax)} cannot be read. Convert the image to "
+            "Explicit VR Little Endian or PNG."
+        ) from error
+    if not available:
+        raise DatasetError(
+            f"{origin}: the pixels are compressed as {syntax.name}, which nothing installed "
+            f"here reads. {_DECODERS}, {_CONVERT}."
+        )
+
+
+def _frame(dataset: FileDataset, origin: str, slice_number: int | None) -> int:
+    """Index of the wanted frame, from 0."""
+    n_frames = max(int(dataset.get("NumberOfFrames") or 1), 1)
+    if slice_number is None and n_frames > 1:
+        raise DatasetError(
+            f"{origin}: a DICOM file of {n_frames} frames, and a model of 2-D images takes one: "
+            f"give --slice N, from 1 to {n_frames}."
+        )
+    wanted = 1 if slice_number is None else slice_number
+    if not 1 <= wanted <= n_frames:
+        several = f"{n_frames} frames: give --slice N, from 1 to {n_frames}."
+        raise DatasetError(
+            f"{origin}: slice {wanted} was asked for, and the DICOM file has "
+            f"{several if n_frames > 1 else 'one frame only. Leave --slice out.'}"
+        )
+    return wanted - 1
+
+
+def _shown(dataset: FileDataset, frame: int, origin: str) -> NDArray[np.uint8]:
+    """One frame, decoded and mapped to what is seen."""
+    stored = _stored(dataset, frame, origin)
+    if dataset.PhotometricInterpretation in _COLOUR_MODES:
+        return stretched(stored, 0, 2 ** int(dataset.BitsStored) - 1)
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        return _coloured(stored, dataset, origin)
+    padding = _padding(stored, dataset)
+    values = _rescaled(stored, dataset, frame)
+    seen = values[~padding]
+    if not np.isfinite(seen).all():
+        raise DatasetError(
+            f"{origin}: pixels are NaN or infinite. Replace them by numbers or remove the image."
+        )
+    shares = _windowed(values, dataset, frame)
+    if shares is not None:
+        grey = stretched(shares, 0, 1)
+    else:
+        values = np.where(padding, 0, values)
+        low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
+        grey = stretched(values, low, high)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        grey = np.uint8(255) - grey
+    grey[padding] = 0
+    return grey
+
+
+def _stored(dataset: FileDataset, frame: int, origin: str) -> NDArray[Any]:
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.pixels.utils import pixel_array
+
+    try:
+        stored: NDArray[Any] = pixel_array(dataset, index=frame)
+    except RuntimeError as error:
+        syntax = dataset.file_meta.TransferSyntaxUID
+        if not (syntax.is_compressed and get_decoder(syntax).missing_dependencies):
+            raise
+        raise DatasetError(  # damaged, or of a kind that only another decoder knows
+            f"{origin}: the pixels, compressed as {syntax.name}, cannot be read "
+            f"({_one_line(error)}). Copy the file again; if that does not help, {_DECODERS} "
+            f"for more kinds of compression, {_CONVERT}."
+        ) from error
+    return stored
+
+
+def _rescaled(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray[np.float64]:
+    """Stored values in their unit, for example Hounsfield units."""
+    if tables := dataset.get("ModalityLUTSequence"):
+        first, entries = _table(tables[0].LUTDescriptor, tables[0].LUTData, dataset)
+        return _looked_up(stored, first, entries).astype(np.float64)
+    stated = _of_frame(dataset, frame, "PixelValueTransformationSequence")
+    slope, intercept = stated.get("RescaleSlope"), stated.get("RescaleIntercept")
+    with np.errstate(all="ignore"):
+        values: NDArray[np.float64] = stored.astype(np.float64)
+        return values * float(1 if slope is None else slope) + float(intercept or 0)
+
+
+def _windowed(
+    values: NDArray[np.float64], dataset: Dataset, frame: int
+) -> NDArray[np.float64] | None:
+    """Each value's place in the first window, 0 at its lower and 1 at its upper end.
+
+    Not pydicom's ``apply_voi_lut``: its table lookup wraps at the table's output type, so a
+    table of 8-bit output mangles 12-bit pixels, and its range depends on the stored bits.
+    """
+    if tables := dataset.get("VOILUTSequence"):
+        first, entries = _table(tables[0].LUTDescriptor, tables[0].LUTData, dataset)
+        low, high = int(entries.min()), int(entries.max())
+        shown = _looked_up(np.rint(values), first, entries)
+        return (shown - low) / max(high - low, 1)
+    stated = _of_frame(dataset, frame, "FrameVOILUTSequence")
+    center, width = (_first(stated.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    if center is None or width is None or not (width > 0 and np.isfinite([center, width]).all()):
+        return None
+    function = str(stated.get("VOILUTFunction") or "LINEAR").upper()
+    with np.errstate(all="ignore"):
+        if function == "SIGMOID":
+            return np.asarray(1 / (1 + np.exp(-4 * (values - center) / width)))
+        if function != "LINEAR_EXACT" and width >= 1:  # narrower ones are exact ones, misnamed
+            center, width = center - 0.5, width - 1
+        if width == 0:
+            return (values > center).astype(np.float64)
+        return np.clip((values - center) / width + 0.5, 0, 1)
+
+
+def _coloured(stored: NDArray[Any], dataset: Dataset, origin: str) -> NDArray[np.uint8]:
+    """Palette indices as RGB."""
+    if "RedPaletteColorLookupTableData" not in dataset:  # segments may announce any length
+        raise DatasetError(
+            f"{origin}: the palette is missing or stored in segments, which are not read. "
+            "Convert the image to RGB or PNG."
+        )
+    tables = [
+        _table(
+            dataset[f"{colour}PaletteColorLookupTableDescriptor"].value,
+            dataset[f"{colour}PaletteColorLookupTableData"].value,
+            dataset,
+        )
+        for colour in ("Red", "Green", "Blue")
+    ]
+    wide = max(int(entries.max()) for _, entries in tables) > 255
+    channels = [_looked_up(stored, first, entries) for first, entries in tables]
+    return (np.stack(channels, axis=-1) >> (8 if wide else 0)).astype(np.uint8)
+
+
+def _table(descriptor: Any, data: Any, dataset: Dataset) -> tuple[int, NDArray[np.int64]]:
+    """First value that a lookup table maps, and its entries."""
+    n_entries, first = int(descriptor[0]) or _LARGEST_TABLE, int(descriptor[1])
+    if isinstance(data, bytes):
+        word = "<u2" if dataset.original_encoding[1] else ">u2"
+        kind = np.dtype(word if len(data) >= 2 * n_entries else np.uint8)
+        entries = np.frombuffer(data[: len(data) // kind.itemsize * kind.itemsize], kind)
+    else:
+        entries = np.atleast_1d(np.asarray(data, dtype=np.int64))
+    if not 0 < n_entries <= len(entries):
+        raise ValueError(f"a lookup table has {len(entries)} of {n_entries} entries")
+    return first, entries[:n_entries].astype(np.int64)
+
+
+def _looked_up(values: NDArray[Any], first: int, entries: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Values outside of a table take its first or last entry."""
+    places = np.clip(values.astype(np.float64) - first, 0, len(entries) - 1)
+    return np.asarray(entries[places.astype(np.intp)])
+
+
+def _padding(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_]:
+    """Pixels that only fill the rectangle."""
+    value = dataset.get("PixelPaddingValue")
+    if value is None or stored.dtype.kind not in "iu":
+        return np.zeros(stored.shape, np.bool_)
+    limit = dataset.get("PixelPaddingRangeLimit")
+    # Many files state a negative value as its unsigned twin, so both are brought to one type.
+    ends = np.array([value, value if limit is None else limit], np.int64).astype(stored.dtype)
+    return np.asarray((stored >= ends.min()) & (stored <= ends.max()))
+
+
+def _of_frame(dataset: Dataset, frame: int, macro: str) -> Dataset:
+    """Where a frame states something: its own functional group, the shared one, or the file."""
+    own, shared = (
+        dataset.get(f"{kind}FunctionalGroupsSequence") or () for kind in ("PerFrame", "Shared")
+    )
+    for groups in (*own[frame : frame + 1], *shared[:1]):
+        if stated := groups.get(macro):
+            found: Dataset = stated[0]
+            return found
+    return dataset
+
+
+def _first(value: Any) -> float | None:
+    """The first number of an element that may hold several, or none."""
+    if value is None or isinstance(value, str):
+        return float(value) if value else None
+    numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    return float(numbers[0]) if numbers.size else None
+
+
+def _name(value: Any) -> str:
+    """A code of the file for a message; a damaged one may hold anything, a patient's name too."""
+    name = str(getattr(value, "name", value))
+    known = name != str(value) or re.fullmatch(r"[A-Z0-9_]{1,16}|[0-9.]{1,64}", name)
+    return name if known else "of unknown kind"
+
+
+def _one_line(error: Exception) -> str:
+    """A library's message, without the values of the file that it may quote."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, (AttributeError, RuntimeError)):
+        text = re.sub(r"""b?(['"]).*\1""", "...", text)
+    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
+
+
+class _Quiet:
+    """Keeps pydicom's remarks on odd files from the terminal while any thread reads one.
+
+    Filters and levels belong to the process, so the first thread in sets them and the last one
+    out restores them; each on its own would restore what another had just set.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._state: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._state = _silenced()
+                self._state.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *raised: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._state.__exit__(None, None, None)
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    logger = logging.getLogger("pydicom")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"pydicom\b")
+        level = logger.level
+        logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+_QUIET = _Quiet()
