@@ -37,6 +37,7 @@ class TransferFamily(ModelFamily):
 
     requires: ClassVar[tuple[str, ...]] = ("keras",)
     multi_label: ClassVar[bool] = True
+    export_formats: ClassVar[tuple[str, ...]] = ("onnx", "keras")
 
     def search_space(self, space: SearchSpace, task: Task) -> None:
         """Cut, pooling and penalty of the linear model; every trial takes milliseconds."""
@@ -181,6 +182,10 @@ class _TransferClassifier(Classifier):
             n_classes=len(self._task.classes),
             trainable=False,
         )
+
+    def network(self) -> Any | None:
+        """See ``Classifier.network``; of a frozen backbone there is one once it is loaded."""
+        return self._model
 
     def _features(self, batch: Batch) -> NDArray[np.float32]:
         """The columns of the chosen cut and pooling, from the cache."""
@@ -351,9 +356,8 @@ def _trainable_copy(block: Any) -> Any:
     copy = models.clone_model(block)
     copy.set_weights(block.get_weights())
     copy.trainable = True
-    for layer in copy.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.trainable = False
+    for layer in copy.layers:  # each by itself: clones are frozen as their originals are
+        layer.trainable = not isinstance(layer, layers.BatchNormalization)
     return copy
 
 

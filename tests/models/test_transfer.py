@@ -202,6 +202,23 @@ def test_fine_tuning_of_zero_epochs_is_the_frozen_classifier(kind):
     np.testing.assert_allclose(tuned.predict_proba(train), frozen.predict_proba(train), atol=1e-5)
 
 
+def test_fine_tuning_trains_the_convolutions_of_the_block_and_no_normalisation():
+    """A clone of a frozen network is frozen too, layer by layer, whatever it says of itself."""
+    import keras
+
+    from medbench.models.transfer import _trainable_copy
+
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, name="convolution")(inputs)
+    outputs = keras.layers.BatchNormalization(name="normalisation")(x)
+    frozen = keras.Model(inputs, outputs)
+    frozen.trainable = False
+    copy = _trainable_copy(frozen)
+    assert len(copy.get_layer("convolution").trainable_variables) == 2
+    assert copy.get_layer("normalisation").trainable_variables == []
+    assert frozen.trainable_variables == []
+
+
 @pytest.mark.slow
 def test_fine_tuning_is_reproducible_saved_whole_and_leaves_the_backbone_alone(tmp_path):
     train = synthetic()
