@@ -18,6 +18,7 @@ _PUBLIC = {
     "Context": "medbench.models.contract",
     "ModelFamily": "medbench.models.contract",
     "Progress": "medbench.models.contract",
+    "load_model": "medbench.inference.model",
     "complete_probabilities": "medbench.models.contract",
     "SearchSpace": "medbench.models.space",
     "register_model": "medbench.registry",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medbench.errors import StoreError
+
+_CHUNK_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
@@ -62,10 +65,35 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def folder_sha256(folder: Path) -> str:
+    """SHA-256 of every file below a folder with its name, in hexadecimal digits.
+
+    Raises:
+        StoreError: The folder or a file in it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = path.relative_to(folder).as_posix()
+            digest.update(f"{name}\n{path.stat().st_size}\n".encode())
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be read ({error.strerror or error}).") from error
+    return digest.hexdigest()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file."""
     with _replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file."""
+    with _replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_npy(path: Path, array: NDArray[Any]) -> None:

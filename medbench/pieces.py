@@ -123,6 +123,21 @@ CELL: Entries = {
 }
 """``cell.json``."""
 
+EXTERNAL: Entries = {
+    "title": _text,
+    "synthetic": _truth,
+    "same_collection": _truth,
+    "class_map": _mapped(_text),
+    "left_out": _mapped(_count),
+    "n_images": _count,
+    "n_groups": _count,
+    "n_folds": lambda value: _count(value) and value > 0,
+    "threshold": _or_none(_threshold),
+    "operating_point": _text,
+    "unlike": _or_none(_amount),
+}
+"""``external.json``."""
+
 KEY: Entries = {"parts": _mapping}
 """``key.json``."""
 
@@ -190,6 +205,25 @@ def predictions_fit(predictions: pd.DataFrame, dataset: Mapping[str, Any]) -> bo
     highest = 1 if several else n_classes - 1
     known = [predictions[name].to_numpy() for name in labels]
     return all(each.min() >= 0 and each.max() <= highest for each in known)
+
+
+def external_fits(
+    record: Mapping[str, Any], predictions: pd.DataFrame, dataset: Mapping[str, Any]
+) -> bool:
+    """Whether an external validation is of the classes of the data set its model is of.
+
+    Args:
+        record: ``external.json``.
+        predictions: See ``medbench.store.ExternalResult.predictions``.
+        dataset: ``dataset.json`` of the data set that the model was developed on.
+    """
+    n_classes = len(dataset["classes"])
+    columns = {f"f{i}p{k}" for i in range(record["n_folds"]) for k in range(n_classes)}
+    return (
+        predictions_fit(predictions, dataset)
+        and columns <= set(predictions.columns)
+        and record_fits({"threshold": record["threshold"]}, dataset)
+    )
 
 
 def record_fits(cell: Mapping[str, Any], dataset: Mapping[str, Any]) -> bool:

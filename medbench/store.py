@@ -5,8 +5,10 @@
       environment.json               versions, machine, commit
       datasets/NAME/dataset.json     classes, counts, fingerprint, licence, citation
       datasets/NAME/images.parquet   label, group and split of every image (no file names)
+      datasets/NAME/out-of-distribution.npz  by what images unlike its own are told
       datasets/NAME/audit.json       what is wrong with it, in words and numbers
       datasets/NAME/pictures/        thumbnails for the page, where images may be shown
+      external/DATASET/MODEL/OTHER/  a model on another data set: external.json, predictions
       cells/DATASET/MODEL/SPLIT/
         trials.jsonl                 one line a finished trial
         oof/0007.npy                 its inner out-of-fold probabilities
@@ -38,9 +40,11 @@ from medbench.pieces import (
     CELL,
     DATASET,
     ENVIRONMENT,
+    EXTERNAL,
     KEY,
     TRIAL,
     Entries,
+    external_fits,
     lacking,
     predictions_fit,
     record_fits,
@@ -92,6 +96,18 @@ class CellResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExternalResult:
+    """What a model of the run said of a data set that it was not developed on."""
+
+    record: Mapping[str, Any]
+    """``external.json``: ``dataset`` and ``model``, ``other`` (the data set), ``class_map``
+    (its classes in the model's words), ``threshold`` (the frozen operating point), counts."""
+    predictions: pd.DataFrame
+    """As ``CellResult.predictions``: of the mean of the fold models calibrated ``p0`` ... ``pK``,
+    of each of them ``f0p0`` ..."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunResult:
     """Everything that reports read: a run folder in memory, without models and images."""
 
@@ -104,6 +120,8 @@ class RunResult:
     """``audit.json`` by name; see ``medbench.datasets.audit.Audit.as_record``."""
     cells: tuple[CellResult, ...]
     """Finished cells (also failed and skipped ones), by data set, model and split."""
+    externals: tuple[ExternalResult, ...] = ()
+    """External validations, by data set, model and other data set."""
     gaps: tuple[str, ...] = ()
     """A sentence for each piece that is damaged or missing: its path within the run folder, and
     what is left out of this result therefore."""
@@ -287,6 +305,10 @@ class RunStore:
         """``images.parquet`` of a data set: label, group and part in each split."""
         return read_parquet(self.folder / "datasets" / name / "images.parquet")
 
+    def out_of_distribution(self, name: str) -> Path:
+        """The file by which images unlike those of a data set are told; it need not be there."""
+        return self.folder / "datasets" / name / "out-of-distribution.npz"
+
     def dataset_record(self, name: str) -> dict[str, Any] | None:
         """``dataset.json``, or None where the run does not have that data set yet."""
         path = self.folder / "datasets" / name / "dataset.json"
@@ -313,6 +335,12 @@ class RunStore:
     def finish_cell(self, cell: CellId, record: Mapping[str, Any]) -> None:
         """Write ``cell.json``; from now on the cell is finished."""
         write_json(self.cell_folder(cell) / "cell.json", {"format": FORMAT, **record})
+
+    def write_external(self, record: Mapping[str, Any], predictions: pd.DataFrame) -> None:
+        """Keep an external validation; see ``ExternalResult``."""
+        folder = self.folder / "external" / record["dataset"] / record["model"] / record["other"]
+        write_parquet(folder / "predictions.parquet", predictions)
+        write_json(folder / "external.json", record)
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -342,6 +370,7 @@ class RunStore:
             datasets=datasets,
             audits=reading.audits(datasets),
             cells=tuple(cells),
+            externals=tuple(reading.externals(datasets)),
             gaps=tuple(reading.gaps),
             unread=tuple(unread),
             at_work=self._held_by_another(),
@@ -462,6 +491,23 @@ class _Reading:
             ),
             key_parts={} if key is None else key["parts"],
         )
+
+    def externals(self, datasets: Mapping[str, Mapping[str, Any]]) -> Iterator[ExternalResult]:
+        """External validations of the models of these data sets that can be read."""
+        for path in sorted(self._folder.glob("external/*/*/*/external.json")):
+            dataset, model, other = path.parts[-4:-1]
+            left_out = f"the validation of {model} on {other} is left out"
+            record = self.record(path, EXTERNAL, left_out)
+            if record is None or dataset not in datasets:
+                continue
+            predictions = self._predictions(path.parent / "predictions.parquet", left_out)
+            if predictions is None:
+                continue
+            if external_fits(record, predictions, datasets[dataset]):
+                named = {"dataset": dataset, "model": model, "other": other}
+                yield ExternalResult(record={**record, **named}, predictions=predictions)
+            else:
+                self._gap(path, f"not of the classes of {dataset}", left_out)
 
     def _predictions(self, path: Path, therefore: str) -> pd.DataFrame | None:
         try:

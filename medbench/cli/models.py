@@ -27,7 +27,7 @@ def list_models(options: argparse.Namespace) -> int:
 
     from medbench import registry
     from medbench.cli.progress import make_console
-    from medbench.execution.plan import missing_requirement
+    from medbench.execution.requirements import missing_requirement
 
     for plugin in options.plugin:
         registry.load_plugin(plugin)
@@ -51,7 +51,7 @@ def show_model(options: argparse.Namespace) -> int:
     from medbench import registry
     from medbench.cli.progress import make_console
     from medbench.datasets.task import Task
-    from medbench.execution.plan import missing_requirement
+    from medbench.execution.requirements import missing_requirement
     from medbench.models.space import SearchSpace
 
     for plugin in options.plugin:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medbench.inference.model import Model
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -41,6 +45,61 @@ def add_images(parser: argparse._ActionsContainer) -> None:
         action=argparse.BooleanOptionalAction,
         help="show images on the page (default: of data sets whose licence lets them be passed on)",
     )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """``--run``, ``--dataset`` and ``--models``: which fitted model is meant."""
+    parser.add_argument(
+        "--run",
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="a run folder, or the folder of an exported model",
+    )
+    add_dataset_and_model(parser)
+
+
+def add_dataset_and_model(parser: argparse.ArgumentParser) -> None:
+    """``--dataset`` and ``--models``."""
+    parser.add_argument(
+        "--dataset",
+        "--datasets",
+        metavar="NAME",
+        help="the data set that the model is of, where the run has several",
+    )
+    parser.add_argument(
+        "--models",
+        default="best",
+        metavar="best|NAME",
+        help="the model (default: best, by its inner scores)",
+    )
+
+
+def add_operating_point(parser: argparse.ArgumentParser) -> None:
+    """``--sensitivity`` and ``--specificity``, of which one may be given."""
+    group = parser.add_mutually_exclusive_group()
+    for rule in ("sensitivity", "specificity"):
+        group.add_argument(
+            f"--{rule}",
+            type=float,
+            metavar="S",
+            help=f"decide where development images reached this {rule}",
+        )
+
+
+def chosen_model(options: argparse.Namespace) -> Model:
+    """The model that ``add_model`` and, where it was called, ``add_operating_point`` tell."""
+    from medbench.evaluation.operating_point import OperatingPoint
+    from medbench.inference.model import load_model
+
+    model = load_model(
+        options.run, dataset=options.dataset, model=options.models, plugins=options.plugin
+    )
+    for rule in ("sensitivity", "specificity"):
+        wanted = getattr(options, rule, None)
+        if wanted is not None:
+            model = model.at(OperatingPoint(rule=rule, at_least=wanted))
+    return model
 
 
 def duration(text: str) -> float:

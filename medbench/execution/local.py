@@ -15,14 +15,15 @@ import numpy as np
 import pandas as pd
 
 from medbench.datasets.task import label_frame
-from medbench.errors import StoreError
+from medbench.errors import ProtocolError, StoreError
 from medbench.execution.cell import CellSpec
 from medbench.execution.environment import child_environment, keras_backend
 from medbench.execution.firewall import closed_places
-from medbench.execution.plan import Place, PlannedCell
+from medbench.execution.plan import Place, PlannedCell, PlannedDataset
 from medbench.execution.process import CellFailedError, Processes
 from medbench.execution.scratch import Scratch
 from medbench.execution.stock import Stock, dataset_tables, take_stock
+from medbench.features.out_of_distribution import fit_out_of_distribution
 from medbench.files import read_json, write_json
 from medbench.store import CellId, RunStore
 from medbench.trial_log import TrialLog
@@ -73,6 +74,7 @@ def run_cells(
     stock = take_stock(cells, store, retry_failed=retry_failed)
     for dataset in {id(cell.dataset): cell.dataset for cell in cells}.values():
         store.write_dataset(dataset.data.name, *dataset_tables(dataset, store))
+        _learn_what_is_usual(dataset, store, watcher)
     watcher.planned(stock, place.jobs)
     shown = [cell for cell in stock.waiting if cell.model.skip is None]
     scratch, processes = Scratch(store.folder / ".scratch", shown), Processes()
@@ -175,6 +177,23 @@ class _Runner:
                 predicted = process.wait_for("predicted", other)
                 probabilities = np.load(held_out / "probabilities.npy", allow_pickle=False)
         return fitted, predicted, probabilities
+
+
+def _learn_what_is_usual(dataset: PlannedDataset, store: RunStore, watcher: Watcher) -> None:
+    """Keep by what images unlike the development part are told, for those who predict later.
+
+    Without an official split every image is in the development part of some fold.
+    """
+    path = store.out_of_distribution(dataset.data.name)
+    if path.exists():
+        return
+    parts = [split.development for split in dataset.plan.splits]
+    known = np.unique(np.concatenate(parts))
+    groups = dataset.data.table["group"].to_numpy(np.int64)[known]
+    try:
+        fit_out_of_distribution(dataset.data.images[known], groups).save(path)
+    except ProtocolError as error:
+        watcher.say(f"{dataset.data.name}: unlike images cannot be told later: {error}")
 
 
 def _clear_stale(cell: PlannedCell, store: RunStore, watcher: Watcher) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +28,7 @@ from medbench.errors import (
 )
 from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
 from medbench.execution.environment import decisive_versions, keras_backend
+from medbench.execution.requirements import missing_requirement
 from medbench.execution.source_version import source_version
 from medbench.features import engines
 from medbench.models.contract import ModelFamily
@@ -44,10 +44,6 @@ KEPT_BACK = 0.25
 Measured beside budgets of 20 to 60 s a cell on two cores: 11% (brain-mri, five folds), 23% (the
 demo) and 39% (PneumoniaMNIST, where the refit of a network takes as long as its only trial).
 """
-_INSTALL = {
-    "keras": 'pip install "medbench[cpu]"',
-    "xgboost": 'pip install "medbench[cpu]"',
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -358,14 +354,3 @@ def _backend(family: ModelFamily) -> str | None:
     if family.weights is None or engine == "keras":
         return backend
     return f"{backend}, {engine} {metadata.version(engine)}"
-
-
-def missing_requirement(family: ModelFamily) -> str | None:
-    """What must be installed before a family can run, with the command; None if nothing."""
-    for module in family.requires:
-        if importlib.util.find_spec(module) is None:
-            command = _INSTALL.get(module, f"pip install {module}")
-            return f"not installed: {module} ({command})"
-    if "keras" in family.requires and keras_backend() is None:
-        return f"not installed: a Keras backend ({_INSTALL['keras']})"
-    return None

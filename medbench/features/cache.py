@@ -87,6 +87,11 @@ class FeatureCache:
             self.cold_seconds += sum(rows.seconds[rows.index[key]] for key in fresh)
         return rows.values[positions]
 
+    def forget(self) -> None:
+        """Free the memory, when what follows are other images."""
+        self._memory.clear()
+        self._charged.clear()
+
     @property
     def names(self) -> set[str]:
         """Names of the features that were handed out or paid for before."""
@@ -103,7 +108,7 @@ class FeatureCache:
 
     def _compute(self, extractor: Extractor, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the extractor, on several threads where that pays."""
-        if self._threads < 2 or not extractor.parallel:
+        if self._threads < 2 or not extractor.parallel or len(images) <= _CHUNK:
             return extractor(images)
         chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
         with ThreadPoolExecutor(self._threads) as pool:

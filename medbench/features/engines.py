@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +119,8 @@ def open_onnx(engine: str, model: bytes, threads: int) -> Run:
     return {"onnxruntime": _onnxruntime, "openvino": _openvino}[engine](model, threads)
 
 
-def _onnxruntime(model: bytes, threads: int) -> Run:
+def onnxruntime_session(model: bytes, threads: int) -> Any:
+    """An ONNX Runtime session on the processor, with its reports to the maker switched off."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
@@ -126,7 +128,11 @@ def _onnxruntime(model: bytes, threads: int) -> Run:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _onnxruntime(model: bytes, threads: int) -> Run:
+    session = onnxruntime_session(model, threads)
     name = session.get_inputs()[0].name
 
     def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -51,6 +51,7 @@ class Cnn(ModelFamily):
     default_tuner: ClassVar[str] = "keras-tuner"
     max_steps: ClassVar[int | None] = 40
     multi_label: ClassVar[bool] = True
+    export_formats: ClassVar[tuple[str, ...]] = ("onnx", "keras")
 
     def search_space(self, space: SearchSpace, task: Task) -> None:
         """Size, regularisation and optimiser; the default learns in seconds on a CPU."""
@@ -152,6 +153,10 @@ class CnnClassifier(Classifier):
         # Compiled anew, for it may have been saved on another kind of machine.
         keras_support.compile_model(model, model.optimizer, self._task)
         self._model = model
+
+    def network(self) -> Any | None:
+        """See ``Classifier.network``."""
+        return self._fitted()
 
     def _fitted(self) -> Any:
         if self._model is None:

@@ -92,6 +92,14 @@ class Classifier(ABC):
     def load(self, folder: Path) -> None:
         """Take the fitted state from a folder that ``save`` wrote with the same parameters."""
 
+    def network(self) -> Any | None:
+        """The fitted classifier as one Keras model, by which it is explained and exported.
+
+        Takes uint8 images, shape (n, height, width, channels), and ends in a dense layer called
+        ``"probabilities"``. None, as here, for a classifier that is no network.
+        """
+        return None
+
 
 class ModelFamily(ABC):
     """A way to build classifiers, with the space of its configurations.
@@ -118,6 +126,10 @@ class ModelFamily(ABC):
     multi_label: ClassVar[bool] = False
     """Whether its classifiers learn several labels an image by themselves. Of other families
     MedBench fits one classifier a class (see ``medbench.models.per_label``)."""
+
+    export_formats: ClassVar[tuple[str, ...]] = ()
+    """How its saved classifiers can be passed on: ``"onnx"`` and ``"keras"`` for one that has a
+    ``network``; else the name of the open format that ``save`` writes, such as ``"skops"``."""
 
     @abstractmethod
     def search_space(self, space: SearchSpace, task: Task) -> None:

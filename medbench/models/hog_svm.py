@@ -50,6 +50,7 @@ class HogSvm(ModelFamily):
         "Dalal & Triggs (2005), Histograms of oriented gradients for human detection, CVPR; "
         "Cortes & Vapnik (1995), Support-vector networks, Machine Learning 20"
     )
+    export_formats = ("skops",)
 
     def search_space(self, space: SearchSpace, task: Task) -> None:
         """Declare the parameters; the defaults are 128 px, 16-px cells and an RBF machine, C=3."""

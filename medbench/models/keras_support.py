@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -256,12 +257,10 @@ def load_model(
     Raises:
         ModelError: There is no model in the folder, or it is one for another task.
     """
-    import keras
-
     path = folder / MODEL_FILE
     if not path.is_file():
         raise ModelError(f"{path}: there is no saved model. Was save() called on this folder?")
-    model = keras.saving.load_model(path, compile=trainable, safe_mode=True)
+    model = read_keras(path, trainable=trainable)
     shapes = (tuple(model.input_shape[1:]), model.output_shape[-1])
     if shapes != (tuple(image_shape), n_classes):
         raise ModelError(
@@ -270,6 +269,31 @@ def load_model(
         )
     best_step = json.loads((folder / _STATE_FILE).read_text())["best_step"]
     return model, best_step
+
+
+def read_keras(path: Path, *, trainable: bool = False) -> Any:
+    """A Keras model from a ``.keras`` file, which cannot bring code of its own.
+
+    Args:
+        path: The file.
+        trainable: Take the state of the optimiser as well.
+
+    Raises:
+        ModelError: It is damaged, or holds a function (as a Lambda layer does).
+    """
+    import keras
+
+    try:
+        return keras.saving.load_model(path, compile=trainable, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        text = str(error).strip().partition("\n")[0]
+        why = f"it is damaged, or no model of this Keras ({text})"
+        if "lambda" in str(error).lower():
+            why = (
+                "it holds a function of its own (a lambda), which could run anything; do not use "
+                "this file unless you know where it is from"
+            )
+        raise ModelError(f"{path.name}: not loaded, because {why}.") from error
 
 
 def _run_epoch(

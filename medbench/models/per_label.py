@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,18 @@ from numpy.typing import NDArray
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
-from medbench.models.contract import Classifier, Progress
+from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 
 _ABSENT_PRESENT = ("absent", "present")
+
+
+def build_classifier(
+    family: ModelFamily, params: Mapping[str, Any], task: Task, context: Context
+) -> Classifier:
+    """An unfitted classifier of a configuration, for any task: of several labels one a label."""
+    if task.kind == "multi-label" and not family.multi_label:
+        return PerLabel(task, lambda one: family.build(params, one, context))
+    return family.build(params, task, context)
 
 
 class PerLabel(Classifier):

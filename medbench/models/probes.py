@@ -51,6 +51,7 @@ class Probe(ModelFamily):
     """
 
     sanity = True
+    export_formats = ("skops",)
     reference = "Breiman (2001), Random forests, Machine Learning 45"
 
     def search_space(self, space: SearchSpace, task: Task) -> None:

@@ -64,6 +64,7 @@ class XGBoost(ModelFamily):
 
     reference = "Chen & Guestrin (2016), XGBoost: a scalable tree boosting system, KDD"
     requires = ("xgboost",)
+    export_formats = ("xgboost",)
     max_steps = _MAX_ROUNDS
     multi_label = True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,13 @@ def write_cards(assessment: Assessment, folder: Path) -> tuple[Path, ...]:
     written = []
     for dataset in assessment.datasets:
         name = folder_name(dataset.name)
-        pages = {f"dataset-{name}.md": _dataset_card(dataset)}
+        pages = {data_card_name(dataset): data_card(dataset)}
         won = winner(dataset, assessment.run.cells)
         if won is not None:
-            pages[f"model-{name}.md"] = _model_card(assessment, dataset, won)
-        for file, lines in pages.items():
-            write_text(folder / "cards" / file, "\n".join(lines) + "\n")
+            chosen = why(dataset, assessment.run.cells, won)
+            pages[f"model-{name}.md"] = model_card(assessment, dataset, won, chosen)
+        for file, page in pages.items():
+            write_text(folder / "cards" / file, page)
             written.append(folder / "cards" / file)
     return tuple(written)
 
@@ -86,6 +87,16 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 # --- data sets ---------------------------------------------------------------------------------
+
+
+def data_card_name(dataset: DatasetAssessment) -> str:
+    """Name of the file of a data set's card."""
+    return f"dataset-{folder_name(dataset.name)}.md"
+
+
+def data_card(dataset: DatasetAssessment) -> str:
+    """The card of a data set, in Markdown."""
+    return _page(_dataset_card(dataset))
 
 
 def _dataset_card(dataset: DatasetAssessment) -> Iterator[str]:
@@ -177,7 +188,25 @@ def _can_show(dataset: DatasetAssessment) -> list[str]:
 # --- models ------------------------------------------------------------------------------------
 
 
-def _model_card(assessment: Assessment, dataset: DatasetAssessment, won: Row) -> Iterator[str]:
+def model_card(assessment: Assessment, dataset: DatasetAssessment, row: Row, chosen: str) -> str:
+    """The card of a model, in Markdown.
+
+    Args:
+        assessment: The run, assessed.
+        dataset: The data set it was developed on.
+        row: Its row.
+        chosen: Why it is this one, in a sentence.
+    """
+    return _page(_model_card(assessment, dataset, row, chosen))
+
+
+def _page(lines: Iterable[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def _model_card(
+    assessment: Assessment, dataset: DatasetAssessment, won: Row, chosen: str
+) -> Iterator[str]:
     run, record = assessment.run, dataset.record
     cells = [
         cell
@@ -186,7 +215,7 @@ def _model_card(assessment: Assessment, dataset: DatasetAssessment, won: Row) ->
         and not by_image(cell.id.split)
     ]
     yield f"# Model: {markdown_text(won.name)} on {markdown_text(record['title'])}\n"
-    yield f"{markdown_text(why(dataset, run.cells, won))}\n"
+    yield f"{markdown_text(chosen)}\n"
     yield "## What it is\n"
     yield from _entries(
         {

@@ -54,6 +54,7 @@ def join_runs(runs: Sequence[RunResult], folder: Path) -> RunResult:
         datasets=_datasets(runs),
         audits={name: audit for run in reversed(runs) for name, audit in run.audits.items()},
         cells=tuple(sorted(_cells(runs, names), key=lambda cell: cell.id)),
+        externals=tuple(one for run in runs for one in run.externals),
         gaps=tuple(
             f"{name}: {gap}" for run, name in zip(runs, names, strict=True) for gap in run.gaps
         ),

@@ -17,6 +17,7 @@ from medbench.reports.describe import (
     row_title,
     standing_words,
 )
+from medbench.reports.external import external_words, externals
 from medbench.reports.published import PUBLISHED
 from medbench.reports.rows import PROBABILITY_SCORES
 from medbench.reports.text import (
@@ -65,6 +66,7 @@ def _lines(assessment: Assessment) -> Iterator[str]:
             yield f"- {markdown_text(one.text)}"
         yield from _auroc_table(dataset)
         yield from _decisions_table(dataset)
+        yield from _external_lines(assessment, dataset)
         yield from _audit_lines(dataset)
     if assessment.ranks:
         yield "\n## Across data sets\n"
@@ -132,6 +134,14 @@ def _decisions_table(dataset: DatasetAssessment) -> Iterator[str]:
 
 def _number(value: float, unit: str) -> str:
     return "-" if math.isnan(value) else f"{value:,.3g}{unit}"
+
+
+def _external_lines(assessment: Assessment, dataset: DatasetAssessment) -> Iterator[str]:
+    """The models of a data set on others that they never saw."""
+    found = externals(assessment.run, dataset)
+    if found:
+        yield "\n### On other data sets\n"
+        yield from (f"- {markdown_text(external_words(one))}" for one in found)
 
 
 def _audit_lines(dataset: DatasetAssessment) -> Iterator[str]:

@@ -19,14 +19,12 @@ from medbench.reports.text import (
     format_seconds,
     one_line,
 )
-from medbench.reports.verdicts import across_verdict, verdicts
+from medbench.reports.verdicts import STRONG, across_verdict, verdicts
 from medbench.store import RunResult
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_STRONG = ("serious", "shortcut", "caution")
-"""Kinds of verdicts that nobody should overlook."""
 _FULL_WIDTH = 78
 """Terminals narrower than this (columns) get the models and their AUROC only."""
 
@@ -104,7 +102,7 @@ def _print_dataset(dataset: DatasetAssessment, console: Console) -> None:
         console.print(Text("* highest   = cannot be told from it", style="dim"))
     sentences = Table.grid(padding=(0, 1))
     for one in verdicts(dataset):
-        style = "bold yellow" if one.kind in _STRONG else ""
+        style = "bold yellow" if one.kind in STRONG else ""
         sentences.add_row("-", Text(one_line(one.text), style=style))
     console.print(sentences)
     notes = [

@@ -26,6 +26,8 @@ Kind = Literal[
     "serious", "warning", "shortcut", "caution", "ranking", "trust", "inflation", "calibration"
 ]
 """What a verdict is about: findings of the audit by severity, then what the scores say."""
+STRONG: tuple[Kind, ...] = ("serious", "shortcut", "caution")
+"""Kinds that nobody should overlook: they speak against trusting any model of the data set."""
 
 
 @dataclass(frozen=True, kw_only=True)

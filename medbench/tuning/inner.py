@@ -19,7 +19,7 @@ from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
 from medbench.features.cache import FeatureCache
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
-from medbench.models.per_label import PerLabel
+from medbench.models.per_label import build_classifier
 from medbench.models.weights import Weights
 from medbench.seeds import derive_seed
 from medbench.tuning.tuner import Suggestion
@@ -74,13 +74,7 @@ class Workshop:
             features=self.features,
             weights=self.weights,
         )
-
-        def build(task: Task) -> Classifier:
-            return self.family.build(suggestion.params, task, context)
-
-        if self.task.kind == "multi-label" and not self.family.multi_label:
-            return PerLabel(self.task, build)
-        return build(self.task)
+        return build_classifier(self.family, suggestion.params, self.task, context)
 
     def evaluate(
         self,

@@ -15,6 +15,7 @@ from medbench.files import write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.describe import describe_settings, how_to_read
 from medbench.reports.drawing import folder_name
+from medbench.reports.external import External, compared, external_auroc, externals
 from medbench.reports.page.across import across
 from medbench.reports.page.answer import TRUST, Answer, answer
 from medbench.reports.page.charts import interval_bar
@@ -68,6 +69,8 @@ class _Section:
     verdicts: tuple[str, ...]
     results: Results
     tuning: Tuning | None
+    externals: tuple[External, ...]
+    """Its models on other data sets."""
     scale_from: float
     """Where the scale of the interval bars begins."""
     pictures: Pictures | None
@@ -155,6 +158,7 @@ def _section(
         verdicts=tuple(one.text for one in verdicts(dataset)),
         results=results(dataset, models),
         tuning=tuning(dataset.name, str(dataset.record["title"]), models),
+        externals=tuple(externals(assessment.run, dataset)),
         scale_from=min(0.4, *known) if known else 0.4,
         pictures=pictures,
         copies=_copies(dataset, images, places),
@@ -231,6 +235,8 @@ def _templates() -> jinja2.Environment:
         "SHOWN_AT_FIRST": SHOWN_AT_FIRST,
         "STANDINGS": _STANDINGS,
         "TRUST": TRUST,
+        "compared": compared,
+        "external_auroc": external_auroc,
         "interval": format_interval,
         "interval_bar": interval_bar,
     }

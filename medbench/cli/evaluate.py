@@ -1,0 +1,138 @@
+"""Apply the model of a run, as it is, to other data sets: internal against external."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medbench.cli.options import add_catalog, add_plugin
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from medbench.datasets.prepared import PreparedDataset
+    from medbench.inference.external import ClassMap
+    from medbench.inference.model import Model
+
+_LEAVE_OUT = "-"
+"""What a person answers to leave a class out."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``evaluate``."""
+    parser.add_argument("--run", type=Path, required=True, metavar="RUN", help="a run folder")
+    parser.add_argument(
+        "--datasets",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help="the data sets to apply it to",
+    )
+    parser.add_argument(
+        "--class-map",
+        nargs="+",
+        metavar="THEIRS=OURS",
+        help="their classes in the model's words; a class that is not named is left out "
+        "(default: asked where the names differ)",
+    )
+    parser.add_argument(
+        "--trained-on",
+        metavar="NAME",
+        help="the data set of the run whose model is meant, where it has several",
+    )
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=["best"],
+        metavar="best|NAME",
+        help="the models (default: best, by its inner scores)",
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="a folder with one sub-folder per class"
+    )
+    add_catalog(parser)
+    add_plugin(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Predict, keep, and say what became of the score."""
+    from medbench.cache import cache_folder
+    from medbench.cli.leaderboard import write_everything
+    from medbench.cli.progress import make_console
+    from medbench.cores import available_threads
+    from medbench.datasets.catalog import load_catalog
+    from medbench.execution.plan import Place
+    from medbench.inference.external import evaluate, prepare_like
+    from medbench.inference.model import load_model
+    from medbench.reports.external import external_words, externals
+    from medbench.reports.stored import assessed
+    from medbench.store import RunStore
+
+    console, store = make_console(), RunStore(options.run)
+    store.read()  # an exported model has no run to keep it in, and says so here
+    catalog = load_catalog(
+        data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
+    )
+    place = Place(cache=cache_folder(), threads=available_threads())
+    evaluated = []
+    for name in dict.fromkeys(options.models):
+        model = load_model(
+            options.run, dataset=options.trained_on, model=name, plugins=options.plugin
+        )
+        for other in dict.fromkeys(options.datasets):
+            data = prepare_like(model, other, catalog, place)
+            class_map = _class_map(options.class_map, model, data, console)
+            with store.lock():
+                evaluated.append(evaluate(model, data, class_map, store))
+    assessment = assessed(store.read())
+    for dataset in assessment.datasets:
+        for one in externals(assessment.run, dataset):
+            if one.result.record["other"] in options.datasets:
+                console.print(external_words(one), soft_wrap=True, markup=False)
+    with store.lock():
+        write_everything(assessment, console)
+    return 0
+
+
+def _class_map(
+    given: Sequence[str] | None, model: Model, data: PreparedDataset, console: Console
+) -> ClassMap:
+    """What is given, what is plain, or what a person answers."""
+    from medbench.errors import ConfigurationError
+    from medbench.inference.external import same_names
+
+    if given is not None:
+        pairs = [pair.partition("=") for pair in given]
+        if wrong := [there for there, sign, here in pairs if not (there and sign and here)]:
+            raise ConfigurationError(
+                f"--class-map {wrong[0]}: write THEIRS=OURS, for example "
+                f"{data.task.classes[0]}={model.task.classes[0]}."
+            )
+        return {there: here for there, _, here in pairs}
+    plain = same_names(model.task.classes, data.task.classes)
+    if plain is not None:
+        return plain
+    if not sys.stdin.isatty():
+        return {name: name for name in data.task.classes if name in model.task.classes}
+    ours = model.task.classes
+    console.print(
+        f"The model tells {', '.join(ours)}; {data.name} has {', '.join(data.task.classes)}. "
+        f"Which is which? ({_LEAVE_OUT} leaves a class out)",
+        markup=False,
+    )
+    from rich.prompt import Prompt
+
+    answers = {
+        name: Prompt.ask(
+            name,
+            console=console,
+            choices=[*ours, _LEAVE_OUT],
+            default=name if name in ours else _LEAVE_OUT,
+        )
+        for name in data.task.classes
+    }
+    return {name: answer for name, answer in answers.items() if answer != _LEAVE_OUT}

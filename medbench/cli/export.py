@@ -1,0 +1,71 @@
+"""Write the model of a run into a folder of its own, checked on held-out images."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from medbench.cli.options import add_catalog, add_dataset_and_model, add_plugin
+
+_FORMATS = ("onnx", "keras", "skops", "xgboost")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``export``."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    add_dataset_and_model(parser)
+    parser.add_argument(
+        "--format",
+        choices=_FORMATS,
+        help="networks: onnx (the default where it is installed) or keras; hog-svm and the sanity "
+        "rows: skops; xgboost: xgboost",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where it goes (default: results/exported/MODEL-DATASET)",
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="the folder, if the run was given one"
+    )
+    add_catalog(parser)
+    add_plugin(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Load, write, compare, and say where it is."""
+    from medbench.cache import cache_folder
+    from medbench.cli.progress import make_console
+    from medbench.cores import available_threads
+    from medbench.datasets.catalog import load_catalog
+    from medbench.execution.plan import Place
+    from medbench.inference.export import export
+    from medbench.inference.held_out import held_out_images
+    from medbench.inference.model import load_model
+    from medbench.reports.drawing import folder_name
+    from medbench.store import RunStore
+
+    model = load_model(
+        options.run, dataset=options.dataset, model=options.models, plugins=options.plugin
+    )
+    facts = model.facts
+    catalog = load_catalog(
+        data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
+    )
+    place = Place(cache=cache_folder(), threads=available_threads())
+    images = held_out_images(RunStore(options.run), facts.dataset, catalog, place)
+    name = folder_name(f"{facts.family}-{facts.dataset}")
+    out = options.out or Path("results") / "exported" / name
+    difference = export(model, options.format, out, images)
+    console = make_console()
+    for line in (
+        f"{facts.family} on {facts.dataset}: {facts.why}",
+        f"Checked on {len(images)} held-out images: its probabilities are the original's (largest "
+        f"difference {difference:.1g}).",
+        f"Written: {out}/ (model, model-card.md, model.json)",
+        f"Use it:  python -m medbench predict IMAGE --run {out}",
+    ):
+        console.print(line, soft_wrap=True, markup=False)
+    return 0

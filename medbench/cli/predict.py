@@ -1,0 +1,234 @@
+"""Classify new images with the model that a run found, or with an exported one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medbench.cli.options import add_model, add_operating_point, add_plugin, whole
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from medbench.inference.facts import Facts
+    from medbench.inference.model import Model
+    from medbench.inference.prediction import Prediction
+
+_FORMATS = ("table", "json", "csv")
+_MOST_COLUMNS = 4
+"""Up to this many classes each has a column of the table; of more the likeliest are named."""
+_LIKELIEST = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``predict``."""
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="files (PNG, JPEG, TIFF, DICOM, NIfTI), folders, patterns, or - for a list of names",
+    )
+    add_model(parser)
+    add_operating_point(parser)
+    parser.add_argument(
+        "--format", choices=_FORMATS, default="table", help="what is printed (default: table)"
+    )
+    parser.add_argument(
+        "--slice",
+        type=whole(1),
+        metavar="N",
+        help="of volumes, the slice to classify, counted from 1",
+    )
+    parser.add_argument(
+        "--explain",
+        type=Path,
+        metavar="PATH",
+        help="show where the evidence lies: a PNG file, or of several images a folder",
+    )
+    add_plugin(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """0 if every image was classified, 1 if one could not be."""
+    from medbench.cli.options import chosen_model
+    from medbench.inference.files import find_files
+
+    files = find_files(options.images, sys.stdin)
+    if options.explain is not None:
+        _check_explain(options.explain, files)
+    model = chosen_model(options)
+    predictions = model.classified(files, slice_number=options.slice, keep_going=True)
+    if options.explain is not None:
+        predictions = _explained(model, predictions, options.explain, options.slice, len(files))
+    write = {"table": _table, "csv": _csv, "json": _json}[options.format]
+    failed = write(model, predictions)
+    return int(failed)
+
+
+def _check_explain(path: Path, files: Sequence[str]) -> None:
+    """Refuse a place for explanations before anything is loaded."""
+    from medbench.errors import ConfigurationError
+
+    is_file = path.suffix.lower() == ".png"
+    if len(files) > 1 and is_file:
+        raise ConfigurationError(
+            f"--explain {path}: is one picture, and there are {len(files)} images. Name a folder."
+        )
+    if (is_file and path.is_dir()) or (not is_file and path.is_file()):
+        raise ConfigurationError(f"--explain {path}: name a .png file, or a folder.")
+
+
+def _explained(
+    model: Model,
+    predictions: Iterator[Prediction],
+    path: Path,
+    slice_number: int | None,
+    n_files: int,
+) -> Iterator[Prediction]:
+    """The same predictions, each with its picture written."""
+    from medbench.reports.drawing import folder_name
+
+    for number, prediction in enumerate(predictions, start=1):
+        if not prediction.error:
+            explanation = model.explain(prediction.image, slice_number=slice_number)
+            if path.suffix.lower() == ".png":
+                explanation.save(path)
+            else:
+                digits = len(str(n_files))
+                name = folder_name(Path(prediction.image).stem)
+                explanation.save(path / f"{number:0{digits}d}-{name}.png")
+        yield prediction
+
+
+# --- what is printed ------------------------------------------------------------------------------
+
+
+def _table(model: Model, predictions: Iterator[Prediction]) -> bool:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from medbench.cli.progress import make_console
+    from medbench.inference.facts import RESEARCH_ONLY
+    from medbench.inference.prediction import WHAT_UNLIKE_MEANS, unlike
+    from medbench.reports.text import plain
+
+    console = make_console()
+    _print_facts(model.facts, console)
+    done = list(predictions)
+    classes = model.task.classes
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("image", overflow="fold")
+    table.add_column("decision", overflow="fold")
+    wide = len(classes) <= _MOST_COLUMNS
+    heads = [f"p({plain(name)})" for name in classes] if wide else ["likeliest"]
+    for head in heads:
+        table.add_column(Text(head), justify="right" if wide else "left", overflow="fold")
+    notes: dict[str, list[str]] = {}
+    for one in done:
+        if one.error:
+            cells = ["-", *["-"] * len(heads)]
+            notes[f"Not classified: {one.error}"] = []
+        else:
+            cells = [one.decided, *(_each(one) if wide else [_likeliest(one, classes)])]
+        for warning in one.warnings:
+            notes.setdefault(f"! {warning}", []).append(one.image)
+        name = f"{one.image} !" if one.warnings else one.image
+        table.add_row(*(Text(plain(cell)) for cell in (name, *cells)))
+    console.print(table)
+    for note, names in notes.items():
+        console.print(Text(plain(f"{note}: {', '.join(names)}" if names else note), style="yellow"))
+    if any(unlike(one.ood_score) for one in done):
+        console.print(WHAT_UNLIKE_MEANS)
+    if len(model.facts.folds) > 1:
+        console.print(
+            "In brackets: the lowest and highest of the fold models. It is their disagreement, "
+            "not a confidence interval."
+        )
+    console.print(RESEARCH_ONLY, markup=False)
+    return any(one.error for one in done)
+
+
+def _print_facts(facts: Facts, console: Console) -> None:
+    """Which model this is, and what speaks against trusting it."""
+    from rich.text import Text
+
+    from medbench.inference.model import describe
+    from medbench.reports.text import one_line
+
+    for line in describe(facts):
+        strong = line in facts.verdicts
+        console.print(Text(one_line(line), style="bold yellow" if strong else ""))
+
+
+def _each(one: Prediction) -> list[str]:
+    """The probability of each class, with the spread over the folds."""
+    return [_with_spread(*each) for each in zip(one.probabilities, one.low, one.high, strict=True)]
+
+
+def _likeliest(one: Prediction, classes: Sequence[str]) -> str:
+    order = sorted(range(len(classes)), key=lambda k: -one.probabilities[k])[:_LIKELIEST]
+    return ", ".join(
+        f"{classes[k]} {_with_spread(one.probabilities[k], one.low[k], one.high[k])}" for k in order
+    )
+
+
+def _with_spread(mean: float, low: float, high: float) -> str:
+    from medbench.reports.text import format_interval, format_score
+
+    return format_score(mean) if low == high else format_interval(mean, low, high)
+
+
+def _csv(model: Model, predictions: Iterator[Prediction]) -> bool:
+    import csv
+
+    from medbench.inference.prediction import as_row, columns
+    from medbench.reports.text import plain
+
+    _facts_to_standard_error(model.facts)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([plain(name) for name in columns(model.facts)])
+    failed = False
+    for one in predictions:
+        writer.writerow(["" if cell is None else cell for cell in as_row(one, model.facts)])
+        sys.stdout.flush()
+        failed |= bool(one.error)
+    return failed
+
+
+def _json(model: Model, predictions: Iterator[Prediction]) -> bool:
+    import json
+
+    from medbench.inference.facts import RESEARCH_ONLY
+    from medbench.inference.prediction import as_record
+
+    done = list(predictions)
+    facts = model.facts
+    about: dict[str, Any] = {
+        "model": facts.family,
+        "dataset": facts.dataset,
+        "classes": list(facts.task.classes),
+        "why": facts.why,
+        "estimate": {**facts.estimate, "words": facts.estimate_words},
+        "operating_point": {"rule": facts.operating_point, "threshold": model.threshold},
+        "verdicts": list(facts.verdicts),
+        "purpose": RESEARCH_ONLY,
+    }
+    images = [as_record(one, facts) for one in done]
+    print(json.dumps({"about": about, "images": images}, indent=2, ensure_ascii=False))
+    return any(one.error for one in done)
+
+
+def _facts_to_standard_error(facts: Facts) -> None:
+    """Beside a table for machines, what a person must know goes to standard error."""
+    from rich.console import Console
+
+    from medbench.inference.facts import RESEARCH_ONLY
+
+    console = Console(stderr=True, highlight=False)
+    _print_facts(facts, console)
+    console.print(RESEARCH_ONLY, markup=False)

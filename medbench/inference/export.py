@@ -1,0 +1,184 @@
+"""Writes a model into a folder of its own, and checks that it says the same from there."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import medbench
+from medbench import registry
+from medbench.errors import ConfigurationError, ModelError, StoreError
+from medbench.files import write_json, write_parquet, write_text, writing
+from medbench.inference import exported
+from medbench.inference.facts import Facts
+from medbench.inference.from_run import RunOrigin
+from medbench.inference.members import FittedMembers
+from medbench.inference.model import Model
+
+LARGEST_DIFFERENCE = 1e-4
+"""Between a probability of the exported model and of the original; above, nothing is exported."""
+
+
+def export(model: Model, kind: str | None, folder: Path, images: NDArray[np.uint8]) -> float:
+    """Write a model of a run into a new folder.
+
+    Args:
+        model: As ``load_model`` gives it for a run folder.
+        kind: One of ``exported.FORMATS``; None for the first that the family has.
+        folder: Where; it must not exist, or be empty.
+        images: Held-out images by which it is checked, uint8, shape (n, height, width, channels).
+
+    Returns:
+        The largest difference of a probability on these images.
+
+    Raises:
+        ConfigurationError: The family has no such format, or what writes it is not installed.
+        StoreError: The folder is in use or cannot be written.
+        ModelError: The exported model does not say the same; nothing is left of it.
+    """
+    origin = model.origin
+    if not isinstance(origin, RunOrigin):
+        raise ConfigurationError("only a model of a run is exported, not one that was exported.")
+    kind = _kind(model.facts, kind)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StoreError(f"--out {folder}: is there already. Name a new or empty folder.")
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    try:
+        with writing(folder):
+            temporary.mkdir(parents=True)
+            _write_model(model.facts, origin.folders, kind, temporary)
+            if origin.ood_path.exists():
+                shutil.copyfile(origin.ood_path, temporary / exported.OUT_OF_DISTRIBUTION)
+        table = exported.development_table(origin.development())
+        write_parquet(temporary / exported.DEVELOPMENT, table)
+        for name, page in origin.cards().items():
+            write_text(temporary / name, page)
+        manifest = {
+            "format": exported.FORMAT,
+            "medbench": medbench.__version__,
+            "export": kind,
+            "facts": model.facts.as_record(),
+            "sha256": exported.file_hashes(temporary),
+        }
+        write_json(temporary / exported.MANIFEST, manifest)
+        difference = _difference(model, exported.load(temporary), images)
+        checked = {"images": len(images), "largest_difference": difference}
+        write_json(temporary / exported.MANIFEST, {**manifest, "check": checked})
+        with writing(folder):
+            if folder.exists():
+                folder.rmdir()
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return difference
+
+
+def _kind(facts: Facts, wanted: str | None) -> str:
+    """The format to write, if the family has it.
+
+    Raises:
+        ConfigurationError: It does not; the message says why and what it has.
+    """
+    formats: tuple[str, ...] = registry.models.get(facts.family).export_formats
+    if not formats:
+        raise ConfigurationError(
+            f"model {facts.family!r}: its family names no format for export (export_formats)."
+        )
+    if wanted is None:
+        return formats[0] if formats[0] != "onnx" or _onnx_is_here() else formats[1]
+    if wanted in formats:
+        return wanted
+    why = "is no network, so what it computes cannot be written in that format"
+    if wanted == "onnx":
+        why = (
+            "computes image features before its classifier (MedBench's extractor), which ONNX has "
+            "no operators for"
+        )
+    elif "keras" in formats:
+        why = "is a network"
+    raise ConfigurationError(
+        f"--format {wanted}: {facts.family} {why}. It is exported as {' or '.join(formats)}."
+    )
+
+
+def _onnx_is_here() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("onnx") is not None and find_spec("onnxruntime") is not None
+
+
+def _write_model(facts: Facts, folders: Sequence[Path], kind: str, target: Path) -> None:
+    if kind in ("skops", "xgboost"):
+        for number, folder in enumerate(folders):
+            shutil.copytree(folder, target / exported.FOLDS / str(number))
+        return
+    if kind == "onnx" and not _onnx_is_here():
+        raise ConfigurationError(
+            "--format onnx: needs onnx and onnxruntime. pip install onnx onnxruntime"
+        )
+    # Loaded once more, since the calibration is worked into the weights.
+    networks = FittedMembers(facts, folders).networks()
+    if networks is None:
+        raise ModelError(f"model {facts.family!r}: has no network, although its family says so.")
+    for network, fold in zip(networks, facts.folds, strict=True):
+        _work_in(network, fold.calibration.temperatures)
+    if kind == "onnx":
+        from medbench.models.onnx_export import classifiers_onnx
+
+        content = classifiers_onnx(networks, facts.task.image_shape)
+        (target / exported.ONNX_FILE).write_bytes(content)
+    else:
+        _whole(networks, facts.task.image_shape).save(target / exported.KERAS_FILE)
+
+
+def _work_in(network: Any, temperatures: Sequence[float]) -> None:
+    """Divide the logits by the temperatures: what calibration does, done by the last layer."""
+    dense = _last_layer(network)
+    kernel, bias = dense.get_weights()
+    dense.set_weights([kernel / np.asarray(temperatures), bias / np.asarray(temperatures)])
+
+
+def _last_layer(network: Any) -> Any:
+    """The dense layer called "probabilities", in whatever model within the model it is."""
+    for layer in reversed(network.layers):
+        if layer.name == "probabilities":
+            return layer
+        if getattr(layer, "layers", None):
+            return _last_layer(layer)
+    raise ModelError('this network has no layer "probabilities", which its family must give it.')
+
+
+def _whole(networks: Sequence[Any], image_shape: tuple[int, int, int]) -> Any:
+    """One Keras model whose output is the mean of all; see ``exported.KerasMembers``."""
+    from keras import Input, Model, layers
+
+    inputs = Input(image_shape, dtype="uint8", name="image")
+    outputs = []
+    for number, network in enumerate(networks):
+        own = Input(image_shape, dtype="uint8")
+        outputs.append(Model(own, network(own), name=f"fold_{number}")(inputs))
+    mean = layers.Average(name="mean")(outputs) if len(outputs) > 1 else outputs[0]
+    return Model(inputs, mean)
+
+
+def _difference(original: Model, copy: Model, images: NDArray[np.uint8]) -> float:
+    """The largest difference of a probability.
+
+    Raises:
+        ModelError: It is too large.
+    """
+    if not len(images):
+        raise ModelError("there are no held-out images by which the exported model is checked.")
+    apart = np.abs(original.predict_proba(images) - copy.predict_proba(images)).max()
+    if not apart <= LARGEST_DIFFERENCE:
+        raise ModelError(
+            f"the exported model gives other probabilities than the original (by up to {apart:.2g} "
+            f"on {len(images)} held-out images), so it was not kept. Please report this."
+        )
+    return float(apart)

@@ -1,0 +1,235 @@
+"""Reads a model that was exported: nothing is loaded of a file that was changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medbench.cores import available_threads
+from medbench.datasets.batch import Batch
+from medbench.datasets.task import label_columns, labels_in
+from medbench.errors import ConfigurationError, ModelError, StoreError, unknown_name
+from medbench.files import read_json, read_parquet
+from medbench.inference.facts import Facts
+from medbench.inference.members import FittedMembers, Members, choose_keras_backend
+from medbench.inference.model import Development, Model
+
+FORMAT = 1
+"""Raised whenever another version could misread what is written."""
+MANIFEST = "model.json"
+ONNX_FILE = "model.onnx"
+KERAS_FILE = "model.keras"
+FOLDS = "folds"
+DEVELOPMENT = "development.parquet"
+OUT_OF_DISTRIBUTION = "out-of-distribution.npz"
+FORMATS = ("onnx", "keras", "skops", "xgboost")
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether a folder holds an exported model."""
+    return (folder / MANIFEST).is_file()
+
+
+def load(folder: Path, *, dataset: str | None = None, model: str = "best") -> Model:
+    """The model in a folder that ``export`` wrote.
+
+    Args:
+        folder: The folder.
+        dataset: The data set that it must be of, if one is named.
+        model: The family that it must be of, or ``"best"``.
+
+    Raises:
+        StoreError: The manifest is damaged or of another version.
+        ModelError: A file is gone or was changed.
+        ConfigurationError: It is of another data set or family; or what runs it is not installed.
+    """
+    kind, facts, hashes = _manifest(folder)
+    if dataset not in (None, facts.dataset):
+        raise unknown_name(f"data set of the model in {folder}", str(dataset), [facts.dataset])
+    if model not in ("best", facts.family):
+        raise unknown_name(f"model exported to {folder}", model, [facts.family])
+    _check_files(folder, hashes)
+    members: Members
+    if kind == "onnx":
+        members = OnnxMembers(folder / ONNX_FILE, facts)
+    elif kind == "keras":
+        members = KerasMembers(folder / KERAS_FILE, facts)
+    else:
+        folders = [folder / FOLDS / str(number) for number in range(len(facts.folds))]
+        members = FittedMembers(facts, folders)
+    return Model(facts, members, _Origin(folder, len(facts.folds)))
+
+
+class _Origin:
+    """The folder, as ``Origin``."""
+
+    def __init__(self, folder: Path, n_folds: int) -> None:
+        from medbench.features.out_of_distribution import OutOfDistribution
+
+        self._path, self._n_folds = folder / DEVELOPMENT, n_folds
+        ood = folder / OUT_OF_DISTRIBUTION
+        self.out_of_distribution = OutOfDistribution.load(ood) if ood.exists() else None
+
+    def development(self) -> Sequence[Development]:
+        """See ``Origin.development``."""
+        table = read_parquet(self._path)
+        n_classes = sum(str(name)[0] == "p" for name in table)
+        columns = [f"p{k}" for k in range(n_classes)]
+        parts = [table[table["fold"] == number] for number in range(self._n_folds)]
+        return [
+            Development(
+                labels=labels_in(part[label_columns(part.columns)]),
+                probabilities=part[columns].to_numpy(np.float64),
+            )
+            for part in parts
+        ]
+
+
+class OnnxMembers:
+    """All fold models in one ONNX file, with preprocessing and calibration."""
+
+    def __init__(self, path: Path, facts: Facts) -> None:
+        """Open it.
+
+        Raises:
+            ConfigurationError: ONNX Runtime is not installed.
+            ModelError: The file is no such model.
+        """
+        try:
+            from medbench.features.engines import onnxruntime_session
+
+            self._session = onnxruntime_session(path.read_bytes(), available_threads())
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                f"{path.name}: needs onnxruntime, which is not installed. pip install onnxruntime"
+            ) from error
+        except RuntimeError as error:  # what all errors of ONNX Runtime are
+            raise ModelError(f"{path.name}: ONNX Runtime cannot open it ({error}).") from error
+        self._facts = facts
+
+    def probabilities(self, batch: Batch) -> NDArray[np.float64]:
+        """See ``Members.probabilities``."""
+        given = {"image": np.ascontiguousarray(batch.images)}
+        (by_fold,) = self._session.run(["fold_probabilities"], given)
+        return normalised(np.moveaxis(by_fold, 1, 0), self._facts)
+
+    def networks(self) -> None:
+        """ONNX Runtime gives no gradients."""
+        return
+
+
+class KerasMembers:
+    """All fold models in one Keras file, with preprocessing and calibration."""
+
+    def __init__(self, path: Path, facts: Facts) -> None:
+        """Load it.
+
+        Raises:
+            ModelError: The file is no such model, or would run code of its own.
+        """
+        choose_keras_backend()
+        from medbench.models import keras_backend, keras_support
+
+        keras_backend.prepare(available_threads())
+        whole = keras_support.read_keras(path)
+        try:
+            self._folds = [whole.get_layer(f"fold_{i}") for i in range(len(facts.folds))]
+        except ValueError as error:
+            raise ModelError(f"{path.name}: holds other fold models than its manifest.") from error
+        self._joined = _joined(whole, self._folds)
+        self._facts = facts
+
+    def probabilities(self, batch: Batch) -> NDArray[np.float64]:
+        """See ``Members.probabilities``."""
+        from medbench.models.keras_support import forward
+
+        rows = forward(self._joined, batch.images)
+        by_fold = rows.reshape(len(batch), len(self._folds), len(self._facts.task.classes))
+        return normalised(np.moveaxis(by_fold, 1, 0), self._facts)
+
+    def networks(self) -> Sequence[Any]:
+        """See ``Members.networks``."""
+        return self._folds
+
+
+def _joined(whole: Any, folds: Sequence[Any]) -> Any:
+    """What all folds say, side by side, shape (n, n_folds * n_classes)."""
+    import keras
+
+    outputs = [fold(whole.input) for fold in folds]
+    joined = keras.layers.Concatenate(axis=1)(outputs) if len(outputs) > 1 else outputs[0]
+    model = keras.Model(whole.input, joined)
+    model.compile(jit_compile=keras.backend.backend() == "jax")
+    return model
+
+
+def normalised(probabilities: NDArray[np.float32], facts: Facts) -> NDArray[np.float64]:
+    """float64, with rows of exclusive classes that sum to one beyond the seventh digit."""
+    exact = probabilities.astype(np.float64)
+    if facts.multi_label:
+        return exact
+    summed: NDArray[np.float64] = exact / exact.sum(axis=-1, keepdims=True)
+    return summed
+
+
+def _manifest(folder: Path) -> tuple[str, Facts, dict[str, str]]:
+    """Format, facts and hashes.
+
+    Raises:
+        StoreError: It is damaged, or another version wrote it.
+    """
+    path = folder / MANIFEST
+    record: Any = read_json(path)
+    try:
+        if record["format"] > FORMAT:
+            raise StoreError(f"{path}: written by a newer MedBench. Update MedBench.")
+        kind, facts = record["export"], Facts.from_record(record["facts"])
+        hashes = {str(name): str(value) for name, value in record["sha256"].items()}
+        if kind not in FORMATS or not facts.folds:
+            raise ValueError(f"export is {kind!r}")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{path}: damaged ({type(error).__name__}: {error}). Export the model again."
+        ) from error
+    return kind, facts, hashes
+
+
+def _check_files(folder: Path, hashes: dict[str, str]) -> None:
+    """Refuse a folder of which a file is gone or changed.
+
+    Raises:
+        ModelError: They are named.
+    """
+    there = file_hashes(folder)
+    changed = sorted(name for name in hashes if there.get(name) != hashes[name])
+    if changed:
+        raise ModelError(
+            f"{folder}: not as it was exported, so nothing was loaded; the hash does not match of "
+            f"{', '.join(changed)}. Export the model again, or take it from where it came."
+        )
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder but the manifest, by name."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / MANIFEST
+    }
+
+
+def development_table(parts: Sequence[Development]) -> pd.DataFrame:
+    """What ``_Origin.development`` reads."""
+    from medbench.datasets.task import label_frame
+
+    frames = []
+    for number, part in enumerate(parts):
+        columns = {f"p{k}": part.probabilities[:, k] for k in range(part.probabilities.shape[1])}
+        frames.append(label_frame(part.labels).assign(fold=number, **columns))
+    return pd.concat(frames, ignore_index=True)

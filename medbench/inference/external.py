@@ -1,0 +1,205 @@
+"""External validation: the models of a run, as they are, on a data set that they never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medbench.datasets.batch import PROPERTIES, Batch
+from medbench.datasets.catalog import Catalog
+from medbench.datasets.prepared import PreparedDataset, describe, prepare
+from medbench.datasets.task import label_frame
+from medbench.errors import ConfigurationError
+from medbench.execution.plan import Place
+from medbench.inference.model import Model
+from medbench.store import RunStore
+
+_CHUNK = 64
+"""Images predicted at a time."""
+
+ClassMap = Mapping[str, str]
+"""Class of the other data set -> class of the model; what is not in it is left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """The images of the other data set that are of a class the model knows."""
+
+    rows: NDArray[np.int64]
+    """Their places in it, shape (n_images,)."""
+    labels: NDArray[np.int64]
+    """Their labels by the model's classes; see ``LabelledBatch``."""
+    left_out: Mapping[str, int]
+    """Images of each class that the map does not name."""
+
+
+def prepare_like(model: Model, name: str, catalog: Catalog, place: Place) -> PreparedDataset:
+    """Another data set, in the shape that a model takes.
+
+    Raises:
+        DatasetError: Its images are not here or cannot be read.
+        UnknownNameError: There is no such data set.
+    """
+    height, _, channels = model.task.image_shape
+    colour: Literal["grey", "colour"] = "grey" if channels == 1 else "colour"
+    source = catalog.get(name).model_copy(update={"image_size": height, "channels": colour})
+    return prepare(
+        name,
+        source,
+        cache=place.cache / "prepared",
+        threads=place.threads,
+        skip_unreadable=True,
+    )
+
+
+def same_names(ours: tuple[str, ...], theirs: tuple[str, ...]) -> ClassMap | None:
+    """The class map of two data sets that call their classes alike, or None."""
+    return {name: name for name in theirs} if set(ours) == set(theirs) else None
+
+
+def labelled(model: Model, data: PreparedDataset, class_map: ClassMap) -> Labelled:
+    """The labels of a data set in the words of a model.
+
+    Args:
+        model: The model.
+        data: The other data set.
+        class_map: How its classes are called here.
+
+    Raises:
+        ConfigurationError: The map names a class that one of them does not have, leaves a class
+            of the model without images, or cannot translate from one kind of task to the other.
+    """
+    ours, theirs = model.task.classes, data.task.classes
+    for there, here in class_map.items():
+        if there not in theirs or here not in ours:
+            raise ConfigurationError(
+                f"--class-map {there}={here}: {data.name} has {', '.join(theirs)}, and the model "
+                f"tells {', '.join(ours)}. Write it as THEIRS=OURS."
+            )
+    if lacking := [name for name in ours if name not in class_map.values()]:
+        raise ConfigurationError(
+            f"data set {data.name!r}: no class of it is called {', '.join(map(repr, lacking))}, "
+            f"which the model tells. Its classes are {', '.join(theirs)}: say which is which, for "
+            f"example --class-map {theirs[0]}={ours[0]} {theirs[-1]}={ours[-1]}."
+        )
+    several = data.task.kind == "multi-label"
+    if several != model.facts.multi_label:
+        raise ConfigurationError(
+            f"data set {data.name!r}: is {data.task.kind}, and the model {model.task.kind}; labels "
+            "of one kind cannot be translated into the other."
+        )
+    places = [ours.index(class_map[name]) if name in class_map else -1 for name in theirs]
+    if several:
+        columns = [theirs.index(there) for there in _inverse(class_map, ours)]
+        return Labelled(
+            rows=np.arange(len(data.labels)), labels=data.labels[:, columns], left_out={}
+        )
+    translated = np.array(places)[data.labels]
+    rows = np.flatnonzero(translated >= 0)
+    counts = np.bincount(data.labels, minlength=len(theirs))
+    left_out = {name: int(n) for name, n, to in zip(theirs, counts, places, strict=True) if to < 0}
+    return Labelled(rows=rows, labels=translated[rows], left_out=left_out)
+
+
+def _inverse(class_map: ClassMap, ours: tuple[str, ...]) -> list[str]:
+    """The class of the other set that stands for each of the model's; of labels it must be one.
+
+    Raises:
+        ConfigurationError: Several labels would have to be joined into one.
+    """
+    if len(set(class_map.values())) < len(class_map):
+        raise ConfigurationError(
+            "--class-map: joins several labels into one, which is not possible where an image may "
+            "have any number of them."
+        )
+    there = {here: there for there, here in class_map.items()}
+    return [there[name] for name in ours]
+
+
+def evaluate(
+    model: Model,
+    data: PreparedDataset,
+    class_map: ClassMap,
+    store: RunStore,
+    *,
+    done: Callable[[int], None] = lambda images: None,
+) -> dict[str, Any]:
+    """Predict another data set and keep the predictions in the run; nothing is fitted.
+
+    Calibration and operating point stay as they were frozen.
+
+    Args:
+        model: The model of the run.
+        data: The other data set; see ``prepare_like``.
+        class_map: Its classes in the words of the model.
+        store: The run.
+        done: Told how many images are done.
+
+    Returns:
+        What was recorded; see ``medbench.store.ExternalResult``.
+
+    Raises:
+        ConfigurationError: The class map does not fit.
+        StoreError: The run folder cannot be written.
+    """
+    known = labelled(model, data, class_map)
+    by_fold, ood = _predicted(model, data, known.rows, done)
+    groups = data.table["group"].to_numpy(np.int64)[known.rows]
+    n_folds, _, n_classes = by_fold.shape
+    mean = by_fold.mean(axis=0)
+    predictions = pd.concat(
+        [
+            pd.DataFrame({"image": known.rows, "group": groups}),
+            label_frame(known.labels),
+            pd.DataFrame({f"p{k}": mean[:, k] for k in range(n_classes)}),
+            pd.DataFrame(
+                {f"f{i}p{k}": by_fold[i, :, k] for i in range(n_folds) for k in range(n_classes)}
+            ),
+        ],
+        axis=1,
+    )
+    facts, about = model.facts, describe(data)
+    internal = store.dataset_record(facts.dataset) or {}
+    record = {
+        "dataset": facts.dataset,
+        "model": facts.family,
+        "other": data.name,
+        "title": about["title"],
+        "synthetic": about["synthetic"],
+        "licence": about["licence"],
+        "citation": about["citation"],
+        "fingerprint": data.fingerprint,
+        "same_collection": about["collection"] == internal.get("collection"),
+        "class_map": dict(class_map),
+        "left_out": dict(known.left_out),
+        "n_images": len(known.rows),
+        "n_groups": len(np.unique(groups)),
+        "n_folds": n_folds,
+        "operating_point": facts.operating_point,
+        "threshold": model.threshold,
+        "unlike": None if ood is None else float(np.mean(ood > 1)),
+    }
+    store.write_external(record, predictions)
+    return record
+
+
+def _predicted(
+    model: Model, data: PreparedDataset, rows: NDArray[np.int64], done: Callable[[int], None]
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Probabilities by each fold model, shape (n_folds, n_images, n_classes), and unlikeness."""
+    parts, scores = [], []
+    detector = model.origin.out_of_distribution
+    for begin in range(0, len(rows), _CHUNK):
+        some = rows[begin : begin + _CHUNK]
+        properties = data.table.loc[some, list(PROPERTIES)].reset_index(drop=True)
+        batch = Batch(images=np.ascontiguousarray(data.images[some]), properties=properties)
+        parts.append(model.members.probabilities(batch))
+        if detector is not None:
+            scores.append(detector.score(batch.images))
+        done(begin + len(some))
+    return np.concatenate(parts, axis=1), np.concatenate(scores) if scores else None

@@ -1,0 +1,117 @@
+"""What is known of a model that predicts: its task, where it comes from, how far to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from medbench.datasets.task import Task
+from medbench.evaluation.calibration import Calibration
+from medbench.evaluation.metrics import Threshold
+
+RESEARCH_ONLY = "For research, not for diagnosis: no decision about a patient may rest on it."
+"""Stands with every prediction."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """One of the fitted models whose mean predicts."""
+
+    split: str
+    """Name of the outer split whose development part it was fitted on."""
+    params: Mapping[str, Any]
+    """Its configuration."""
+    calibration: Calibration
+    """What is done to its probabilities."""
+    threshold: Threshold
+    """Its operating point, frozen on development data; None for several exclusive classes."""
+    sha256: str
+    """Of its saved model; see ``medbench.files.folder_sha256``."""
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Fold:
+        """What ``Facts.as_record`` gave of it."""
+        return cls(**{**record, "calibration": Calibration.from_record(record["calibration"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All of a model but its weights; JSON-ready as ``model.json`` of an exported one."""
+
+    family: str
+    """Name of its model family."""
+    dataset: str
+    """Name of the data set it was developed on."""
+    title: str
+    """What that data set is, in words."""
+    task: Task
+    """What it tells."""
+    synthetic: bool
+    """Whether it has seen synthetic images only."""
+    why: str
+    """How it was chosen, in a sentence."""
+    operating_point: str
+    """How decisions are taken; see ``OperatingPoint``."""
+    estimate: Mapping[str, Any]
+    """Held-out scores: ``auroc``, ``auroc_low``, ``auroc_high``, ``n_folds``, and of a binary task
+    ``sensitivity`` and ``specificity`` at the frozen operating point; None where unknown."""
+    verdicts: tuple[str, ...]
+    """What speaks against trusting it: shortcuts, serious findings of the audit."""
+    note: str
+    """What was noted of it in the leaderboard."""
+    versions: Mapping[str, str]
+    """Packages by which it was made."""
+    folds: tuple[Fold, ...]
+    """The fitted models whose mean it is."""
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether any number of classes may be present in an image."""
+        return self.task.kind == "multi-label"
+
+    @property
+    def estimate_words(self) -> str:
+        """The held-out score and what it is a score of, in one sentence."""
+        from medbench.reports.text import format_interval, format_score
+
+        known = {name: value for name, value in self.estimate.items() if value is not None}
+        if "auroc" not in known:
+            return "No held-out score of it is known."
+        nan = float("nan")
+        bounds = known.get("auroc_low", nan), known.get("auroc_high", nan)
+        words = f"AUROC {format_interval(known['auroc'], *bounds)}"
+        if "sensitivity" in known and "specificity" in known:
+            words += (
+                f", sensitivity {format_score(known['sensitivity'])} and specificity "
+                f"{format_score(known['specificity'])} at the operating point"
+            )
+        n = known.get("n_folds", len(self.folds))
+        if n == 1:
+            return f"{words}, on the held-out part."
+        return (
+            f"{words}: the cross-validated estimate of single fold models ({n} folds). No "
+            "image was held out from all of them, so their mean, which predicts here, has no score."
+        )
+
+    def as_record(self) -> dict[str, Any]:
+        """For ``model.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Facts:
+        """What ``as_record`` gave, through JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError: It lacks something, or holds something else.
+        """
+        task = record["task"]
+        task = Task(
+            classes=tuple(map(str, task["classes"])),
+            image_shape=tuple(map(int, task["image_shape"])),  # type: ignore[arg-type]
+            kind=task["kind"],
+        )
+        folds = tuple(Fold.from_record(fold) for fold in record["folds"])
+        verdicts = tuple(map(str, record["verdicts"]))
+        known = {name: record[name] for name in cls.__dataclass_fields__}
+        return cls(**{**known, "task": task, "folds": folds, "verdicts": verdicts})

@@ -1,0 +1,196 @@
+"""The model that a run leaves for new images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from medbench.datasets.task import Task, labels_in
+from medbench.errors import ConfigurationError, StoreError, unknown_name
+from medbench.evaluation.calibration import Calibration
+from medbench.inference.facts import Facts, Fold
+from medbench.inference.members import FittedMembers
+from medbench.inference.model import Development, Model
+from medbench.reports.assessment import DatasetAssessment
+from medbench.reports.cards import data_card, data_card_name, model_card
+from medbench.reports.predictions import by_image
+from medbench.reports.rows import Row
+from medbench.reports.stored import assessed
+from medbench.reports.verdicts import STRONG, verdicts
+from medbench.reports.winner import why, winner
+from medbench.store import CellResult, RunResult, RunStore
+from medbench.trial_log import TrialLog
+
+MODEL_CARD = "model-card.md"
+BEST = "best"
+"""Stands for the model that inner scores choose."""
+
+
+def load(folder: Path, *, dataset: str | None, model: str) -> Model:
+    """The model of a run; see ``medbench.load_model``.
+
+    Raises:
+        StoreError: There is no run, or what is wanted of it is damaged.
+        ConfigurationError: Data set or model are not in it.
+        ModelError: A saved model is gone or was changed.
+    """
+    store = RunStore(folder)
+    run = store.read()
+    assessment = assessed(run)
+    of = _dataset(assessment.datasets, dataset, folder)
+    row, chosen = _row(of, model, run)
+    cells = sorted(
+        (
+            cell
+            for cell in run.cells
+            if (cell.id.dataset, cell.id.model, cell.status) == (of.name, row.name, "ok")
+            and not by_image(cell.id.split)
+        ),
+        key=lambda cell: cell.id.split,
+    )
+    facts = _facts(run, of, row, chosen, cells)
+    origin = RunOrigin(
+        store,
+        cells,
+        facts,
+        lambda: {
+            MODEL_CARD: model_card(assessment, of, row, chosen),
+            data_card_name(of): data_card(of),
+        },
+    )
+    return Model(facts, FittedMembers(facts, origin.folders), origin)
+
+
+class RunOrigin:
+    """A run folder, as far as one model of it is concerned."""
+
+    def __init__(
+        self,
+        store: RunStore,
+        cells: Sequence[CellResult],
+        facts: Facts,
+        cards: Callable[[], Mapping[str, str]],
+    ) -> None:
+        from medbench.features.out_of_distribution import OutOfDistribution
+
+        self._store, self._cells, self._facts = store, cells, facts
+        self.cards = cards
+        """Makes the cards of the model and its data set: Markdown by the name of a file."""
+        self.folders = [store.cell_folder(cell.id) / "model" for cell in cells]
+        """The saved model of each fold."""
+        self.ood_path = store.out_of_distribution(facts.dataset)
+        there = self.ood_path.exists()
+        self.out_of_distribution = OutOfDistribution.load(self.ood_path) if there else None
+
+    def development(self) -> list[Development]:
+        """See ``Origin.development``."""
+        return [_development(self._store, cell, self._facts) for cell in self._cells]
+
+
+def _dataset(
+    datasets: Sequence[DatasetAssessment], wanted: str | None, folder: Path
+) -> DatasetAssessment:
+    names = [one.name for one in datasets]
+    if not names:
+        raise StoreError(f"{folder}: has no finished model yet. Give the run's command again.")
+    if wanted is None and len(names) > 1:
+        raise ConfigurationError(
+            f"{folder}: has several data sets ({', '.join(names)}). Name one with --dataset."
+        )
+    if wanted is not None and wanted not in names:
+        raise unknown_name(f"data set of {folder}", wanted, names)
+    return datasets[0 if wanted is None else names.index(wanted)]
+
+
+def _row(of: DatasetAssessment, model: str, run: RunResult) -> tuple[Row, str]:
+    """The row of a model, and how it was chosen."""
+    if model == BEST:
+        best = winner(of, run.cells)
+        if best is None:
+            raise StoreError(
+                f"{run.folder}: no real model is finished on every fold of {of.name}, so there is "
+                "no best one. Give the run's command again, or name one with --models."
+            )
+        return best, why(of, run.cells, best)
+    rows = {
+        row.name: row
+        for row in of.rows
+        if row.fields["kind"] in ("model", "sanity") and row.fields["status"] in ("ok", "partial")
+    }
+    if model not in rows:
+        raise unknown_name(f"finished model of {run.folder} on {of.name}", model, [BEST, *rows])
+    row = rows[model]
+    said = "Named by the user, not chosen by its inner score."
+    if row.fields["status"] == "partial":
+        said += " Some of its folds are not finished."
+    if row.fields["kind"] == "sanity":
+        said += " A sanity row: it does not look at what an image shows."
+    return row, said
+
+
+def _facts(
+    run: RunResult, of: DatasetAssessment, row: Row, chosen: str, cells: Sequence[CellResult]
+) -> Facts:
+    record = of.record
+    shape = record.get("image_shape")
+    if shape is None or any(cell.record.get("params") is None for cell in cells):
+        raise StoreError(
+            f"{run.folder}: was written by a version that did not record the shape of its images "
+            "or the configuration of its models. Run again into a new folder."
+        )
+    numbers = {name: row.fields[name] for name in ("auroc", "auroc_low", "auroc_high")}
+    if record["task"] == "binary":
+        numbers |= {name: row.scores.get(name) for name in ("sensitivity", "specificity")}
+    known = {
+        name: None if value is None or np.isnan(value) else float(value)
+        for name, value in numbers.items()
+    }
+    return Facts(
+        family=row.name,
+        dataset=of.name,
+        title=record["title"],
+        task=Task(classes=tuple(record["classes"]), image_shape=tuple(shape), kind=record["task"]),
+        synthetic=record["synthetic"],
+        why=chosen,
+        operating_point=str(run.configuration.get("operating_point", "not recorded")),
+        estimate={**known, "n_folds": len(cells)},
+        verdicts=tuple(one.text for one in verdicts(of) if one.kind in STRONG),
+        note=row.fields["note"],
+        versions=dict(run.environment.get("packages") or {}),
+        folds=tuple(_fold(cell) for cell in cells),
+    )
+
+
+def _fold(cell: CellResult) -> Fold:
+    record = cell.record
+    return Fold(
+        split=cell.id.split,
+        params=record["params"],
+        calibration=Calibration.from_record(record.get("calibration")),
+        threshold=record.get("threshold"),
+        sha256=record.get("model_sha256") or "",
+    )
+
+
+def _development(store: RunStore, cell: CellResult, facts: Facts) -> Development:
+    """The development predictions by which a cell's operating point was chosen.
+
+    Raises:
+        StoreError: They are not here, as in the reference results.
+    """
+    images = store.dataset_images(cell.id.dataset)
+    part = images[cell.id.split].isin(("development", "validation"))
+    labels = labels_in(images[part])
+    oof = TrialLog(store.cell_folder(cell.id)).oof(cell.record["trial"])
+    if len(oof) != len(labels):
+        raise StoreError(
+            f"{store.folder}: the stored predictions of {cell.id} are not of its development part."
+        )
+    known = np.isfinite(oof).all(axis=1)
+    calibration = Calibration.from_record(cell.record.get("calibration"))
+    return Development(
+        labels=labels[known],
+        probabilities=calibration.apply(oof[known], multi_label=facts.multi_label),
+    )

@@ -1,0 +1,152 @@
+"""New images, from files, bytes or arrays, in the shape that a model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.cores import available_threads
+from medbench.datasets.batch import PROPERTIES, Batch
+from medbench.datasets.decode import decode, is_coloured
+from medbench.datasets.listing import Content
+from medbench.datasets.task import Task
+from medbench.errors import DatasetError
+
+_GREY_MODES = ("1", "L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N", "uint8", "uint16")
+"""Modes of images that cannot be in colour, where nobody need look."""
+_COLOUR_WARNING = "a colour picture, and the model has seen grey ones only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewImage:
+    """One image as a model sees it."""
+
+    name: str
+    """What the user calls it: the path given, or its place in an array."""
+    pixels: NDArray[np.uint8]
+    """uint8, shape (height, width, channels) of the model's task."""
+    properties: tuple[int, int, str, int]
+    """By ``PROPERTIES``."""
+    warnings: tuple[str, ...] = ()
+    """What makes it doubtful that the model can judge it."""
+
+
+def read_image(
+    source: Any, task: Task, *, name: str = "", slice_number: int | None = None
+) -> NewImage:
+    """Read and resize one image.
+
+    Args:
+        source: A path, the bytes of a file (PNG, JPEG, TIFF, DICOM, NIfTI and what else
+            ``medbench.datasets.decode`` reads), a Pillow image, or an array of shape (height,
+            width) or (height, width, channels).
+        task: Whose shape it is brought to.
+        name: What it is called in messages; a path is called by itself.
+        slice_number: Which slice of a volume, counted from 1.
+
+    Raises:
+        DatasetError: It cannot be read; the message names it and the remedy.
+    """
+    if isinstance(source, str | Path):
+        name = name or str(source)
+        try:
+            source = Path(source).read_bytes()
+        except OSError as error:
+            raise DatasetError(f"{name}: cannot be read ({error.strerror or error}).") from error
+        except ValueError as error:  # a null character in a name
+            raise DatasetError(f"{name!r}: cannot be the name of a file ({error}).") from error
+    name = name or "image"
+    content: Content = source if isinstance(source, bytes) else np.asarray(source)
+    height, width, channels = task.image_shape
+    if height != width or channels not in (1, 3):
+        raise DatasetError(f"{name}: a model of {height} x {width} pixels cannot be given files.")
+    decoded = decode(
+        content,
+        size=height,
+        channels=1 if channels == 1 else 3,
+        origin=name,
+        slice_number=slice_number,
+    )
+    warnings: tuple[str, ...] = ()
+    if channels == 1 and decoded.mode not in _GREY_MODES:
+        colour = decode(
+            content, size=height, channels=3, origin=name, slice_number=slice_number
+        ).pixels
+        warnings = (_COLOUR_WARNING,) if is_coloured(colour) else ()
+    return NewImage(
+        name=name,
+        pixels=decoded.pixels,
+        properties=(decoded.width, decoded.height, decoded.mode, decoded.n_bytes),
+        warnings=warnings,
+    )
+
+
+def read_images(
+    sources: Iterable[Any], task: Task, *, slice_number: int | None = None
+) -> Iterator[NewImage | DatasetError]:
+    """Read images on all cores, in order; of one that cannot be read, the error."""
+
+    def read(numbered: tuple[int, Any]) -> NewImage | DatasetError:
+        number, source = numbered
+        name = "" if isinstance(source, str | Path) else f"image {number}"
+        try:
+            return read_image(source, task, name=name, slice_number=slice_number)
+        except DatasetError as error:
+            return error
+
+    with ThreadPoolExecutor(available_threads()) as pool:
+        yield from pool.map(read, enumerate(sources, start=1))
+
+
+def as_sources(images: Any) -> Sequence[Any]:
+    """What a caller of the Python interface gave, as a sequence of single images.
+
+    Args:
+        images: One image or a sequence of them, each as in ``read_image``; or an array of many,
+            shape (n, height, width) or (n, height, width, channels).
+    """
+    if isinstance(images, str | bytes | Path) or hasattr(images, "getbands"):  # Pillow's images
+        return [images]
+    if isinstance(images, np.ndarray):
+        single = images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (1, 3))
+        return list(images[None] if single else images)
+    return list(images)
+
+
+def is_prepared(images: Any, task: Task) -> bool:
+    """Whether an array has the type and shape that models take, so that nothing is to be done."""
+    return (
+        isinstance(images, np.ndarray)
+        and images.dtype == np.uint8
+        and images.shape[1:] == task.image_shape
+    )
+
+
+def prepared_batch(images: NDArray[np.uint8]) -> Batch:
+    """A batch of arrays, whose file properties are their own."""
+    import pandas as pd
+
+    n, height, width = images.shape[:3]
+    properties = {
+        "width": np.full(n, width),
+        "height": np.full(n, height),
+        "mode": ["uint8"] * n,
+        "bytes": np.full(n, images[0].nbytes if n else 0),
+    }
+    return Batch(images=images, properties=pd.DataFrame(properties))
+
+
+def batch_of(images: Sequence[NewImage]) -> Batch:
+    """Images as models take them."""
+    import pandas as pd
+
+    return Batch(
+        images=np.stack([image.pixels for image in images]),
+        properties=pd.DataFrame([i.properties for i in images], columns=list(PROPERTIES)),
+    )

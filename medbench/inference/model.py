@@ -1,0 +1,350 @@
+"""A model that classifies new images: the mean of the fold models of the winner of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.datasets.batch import Batch
+from medbench.datasets.task import Task
+from medbench.errors import ConfigurationError, DatasetError
+from medbench.evaluation.metrics import Threshold, decide
+from medbench.evaluation.operating_point import OperatingPoint
+from medbench.inference.facts import RESEARCH_ONLY, Facts, Fold
+from medbench.inference.images import (
+    NewImage,
+    as_sources,
+    batch_of,
+    is_prepared,
+    prepared_batch,
+    read_images,
+)
+from medbench.inference.members import Members
+from medbench.inference.prediction import Prediction, Predictions, unlike
+from medbench.reports.text import format_score
+
+if TYPE_CHECKING:
+    from medbench.features.out_of_distribution import OutOfDistribution
+    from medbench.inference.explanation import Explanation
+
+_CHUNK = 64
+"""Images read and classified at a time: what a long list needs of memory, and what an
+interruption costs."""
+_UNDEFINED = 0.5
+"""Operating point of a label that all or none of the development predictions have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Development:
+    """Out-of-fold predictions of the development part of one fold: where its points come from."""
+
+    labels: NDArray[np.int64]
+    """See ``LabelledBatch``."""
+    probabilities: NDArray[np.float64]
+    """Calibrated, shape (n_images, n_classes)."""
+
+
+class Origin(Protocol):
+    """Where a model was read from, and what else is kept of it there."""
+
+    out_of_distribution: OutOfDistribution | None
+    """Tells images unlike those of development; None where nothing is kept to tell them by."""
+
+    def development(self) -> Sequence[Development]:
+        """Development predictions of each fold, in the order of ``Facts.folds``.
+
+        Raises:
+            StoreError: They are not here.
+        """
+        ...
+
+
+class Model:
+    """Classifies images, in scikit-learn's words.
+
+    Its probabilities are the mean over the fold models of their calibrated probabilities. Its
+    operating point is the mean of theirs: an image is called positive where the fold models lie,
+    on average, above the thresholds that were frozen for them.
+    """
+
+    def __init__(self, facts: Facts, members: Members, origin: Origin) -> None:
+        """Put one together; ``load_model`` does this for a user.
+
+        Args:
+            facts: What is known of it.
+            members: Its fitted models, in the order of ``facts.folds``.
+            origin: Where it was read from.
+        """
+        self.facts = facts
+        self.members = members
+        self.origin = origin
+
+    @property
+    def task(self) -> Task:
+        """What it tells."""
+        return self.facts.task
+
+    @property
+    def classes_(self) -> NDArray[np.str_]:
+        """Class names, in the order of the columns of ``predict_proba``."""
+        return np.array(self.task.classes)
+
+    @property
+    def threshold(self) -> Threshold:
+        """The operating point; see ``medbench.evaluation.metrics.decide``."""
+        thresholds = [fold.threshold for fold in self.facts.folds]
+        if any(one is None for one in thresholds):
+            return None
+        mean = np.mean(np.array(thresholds, np.float64), axis=0)
+        return float(mean) if mean.ndim == 0 else mean.tolist()
+
+    def predict_proba(self, images: Any) -> NDArray[np.float64]:
+        """Calibrated probabilities, float64, shape (n_images, n_classes).
+
+        Args:
+            images: Paths, arrays or Pillow images, one or many; or a uint8 array of many, shape
+                (n, height, width) or (n, height, width, channels). What has the shape of
+                ``task.image_shape`` is taken as it is, all else is resized.
+
+        Raises:
+            DatasetError: One cannot be read.
+        """
+        if is_prepared(images, self.task):
+            parts = [
+                self._mean(prepared_batch(images[begin : begin + _CHUNK]))
+                for begin in range(0, len(images), _CHUNK)
+            ]
+        else:
+            chunks = self._read(as_sources(images))
+            parts = [self._mean(batch_of(_sound(chunk))) for _, chunk in chunks]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.task.classes)))
+
+    def predict(self, images: Any) -> NDArray[Any]:
+        """The class decided for each image at the operating point, str, shape (n_images,).
+
+        Of a multi-label task 0 or 1 for each class, int64, shape (n_images, n_classes), as
+        scikit-learn has it. ``images`` and errors as in ``predict_proba``.
+        """
+        decided = decide(self.predict_proba(images), self.threshold)
+        return decided if self.facts.multi_label else self.classes_[decided]
+
+    def classify(
+        self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
+    ) -> Predictions:
+        """All that is said of each image: probabilities, spread, decision, warnings.
+
+        Args:
+            images: As in ``predict_proba``.
+            slice_number: Which slice of volumes, counted from 1.
+            keep_going: Give an image that cannot be read a row that says why.
+
+        Raises:
+            DatasetError: One cannot be read, unless ``keep_going``.
+        """
+        found = self.classified(images, slice_number=slice_number, keep_going=keep_going)
+        return Predictions(self.facts, list(found))
+
+    def classified(
+        self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
+    ) -> Iterator[Prediction]:
+        """As ``classify``, one after the other as they are done."""
+        for sources, read in self._read(as_sources(images), slice_number):
+            if not keep_going:
+                _sound(read)
+            sound = [one for one in read if isinstance(one, NewImage)]
+            predictions = iter(self.classify_read(sound) if sound else [])
+            for source, one in zip(sources, read, strict=True):
+                if isinstance(one, NewImage):
+                    yield next(predictions)
+                else:
+                    yield Prediction(image=_called(source), error=str(one))
+
+    def classify_read(self, images: Sequence[NewImage]) -> list[Prediction]:
+        """What is said of images that are read already."""
+        batch = batch_of(images)
+        by_fold = self.members.probabilities(batch)
+        mean = by_fold.mean(axis=0)
+        low, high = by_fold.min(axis=0), by_fold.max(axis=0)
+        decided = decide(mean, self.threshold)
+        ood: list[float | None] = [None] * len(images)
+        if self.origin.out_of_distribution is not None:
+            ood = self.origin.out_of_distribution.score(batch.images).tolist()
+        return [
+            Prediction(
+                image=image.name,
+                probabilities=tuple(mean[i].tolist()),
+                low=tuple(low[i].tolist()),
+                high=tuple(high[i].tolist()),
+                decision=self._names(decided[i]),
+                ood_score=ood[i],
+                warnings=(*image.warnings, *unlike(ood[i])),
+            )
+            for i, image in enumerate(images)
+        ]
+
+    def explain(
+        self, image: Any, *, class_name: str | None = None, slice_number: int | None = None
+    ) -> Explanation:
+        """Which parts of an image speak for a class.
+
+        Args:
+            image: One image, as in ``predict_proba``.
+            class_name: The class; that of the decision where none is named.
+            slice_number: Which slice of a volume, counted from 1.
+
+        Raises:
+            ConfigurationError: There is no such class.
+            DatasetError: The image cannot be read.
+        """
+        from medbench.inference.explanation import explain
+        from medbench.inference.images import read_image
+
+        (source,) = as_sources(image)
+        return explain(self, read_image(source, self.task, slice_number=slice_number), class_name)
+
+    def at(self, point: OperatingPoint) -> Model:
+        """The same model with another operating point, found on its development predictions.
+
+        Raises:
+            ConfigurationError: A task of several exclusive classes has none.
+        """
+        if self.task.kind not in ("binary", "multi-label"):
+            raise ConfigurationError(
+                f"an operating point ({point}) is for two classes or several labels an image; this "
+                f"model tells {len(self.task.classes)} exclusive classes and decides for the most "
+                "probable."
+            )
+        parts = self.origin.development()
+        folds = [
+            replace(fold, threshold=_threshold(point, part, multi_label=self.facts.multi_label))
+            for fold, part in zip(self.facts.folds, parts, strict=True)
+        ]
+        rates = "" if self.facts.multi_label else _rates(folds, parts)
+        estimate = {**self.facts.estimate, "sensitivity": None, "specificity": None}
+        facts = replace(
+            self.facts,
+            folds=tuple(folds),
+            operating_point=str(point) if self.facts.multi_label else f"{point}, {rates}",
+            estimate=estimate,
+        )
+        return Model(facts, self.members, self.origin)
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from html import escape
+
+        first, *others = self._lines()
+        return f"<p><b>{escape(first)}</b></p>" + "".join(f"<p>{escape(o)}</p>" for o in others)
+
+    def _lines(self) -> list[str]:
+        return [*describe(self.facts), RESEARCH_ONLY]
+
+    def _read(
+        self, sources: Sequence[Any], slice_number: int | None = None
+    ) -> Iterator[tuple[Sequence[Any], list[NewImage | DatasetError]]]:
+        """The sources, some at a time, beside what was read of them."""
+        for begin in range(0, len(sources), _CHUNK):
+            some = sources[begin : begin + _CHUNK]
+            yield some, list(read_images(some, self.task, slice_number=slice_number))
+
+    def _mean(self, batch: Batch) -> NDArray[np.float64]:
+        mean: NDArray[np.float64] = self.members.probabilities(batch).mean(axis=0)
+        return mean
+
+    def _names(self, decided: Any) -> tuple[str, ...]:
+        if self.facts.multi_label:
+            return tuple(self.task.classes[k] for k in np.flatnonzero(decided))
+        return (self.task.classes[int(decided)],)
+
+
+def describe(facts: Facts) -> list[str]:
+    """What a user is told of a model before its predictions, a sentence or two each."""
+    folds = len(facts.folds)
+    mean = f"the mean of {folds} fold models" if folds > 1 else "one fitted model"
+    point = (
+        ""
+        if facts.task.kind in ("multi-class", "ordinal")
+        else (f" Operating point: {facts.operating_point}.")
+    )
+    synthetic = " It has seen synthetic images only." if facts.synthetic else ""
+    return [
+        f"{facts.family} on {facts.title} ({facts.dataset}): {mean}. {facts.why}",
+        f"{facts.estimate_words}{point}{synthetic}",
+        *facts.verdicts,
+    ]
+
+
+def load_model(
+    path: str | Path,
+    *,
+    dataset: str | None = None,
+    model: str = "best",
+    plugins: Sequence[str | Path] = (),
+) -> Model:
+    """The model to use on new images, from a run folder or an exported one.
+
+    Args:
+        path: A run folder, or a folder that ``export`` wrote.
+        dataset: On which data set of the run; may be left out where there is one.
+        model: Name of a family; ``"best"`` is the highest inner score, or of several folds the
+            cheapest within one standard error of it (see ``medbench.reports.winner``).
+        plugins: Python files whose families the run used.
+
+    Raises:
+        StoreError: There is nothing of that kind, or it is damaged.
+        ConfigurationError: Data set or model are not in it, or what it needs is not installed.
+        ModelError: A model file was changed, or is none that MedBench writes.
+    """
+    from medbench import registry
+    from medbench.inference import exported, from_run
+
+    for plugin in plugins:
+        registry.load_plugin(Path(plugin))
+    folder = Path(path).expanduser()
+    if exported.is_exported(folder):
+        return exported.load(folder, dataset=dataset, model=model)
+    return from_run.load(folder, dataset=dataset, model=model)
+
+
+def _threshold(point: OperatingPoint, of: Development, *, multi_label: bool) -> Threshold:
+    """Where the development predictions of one fold put a point."""
+    if not multi_label:
+        return point.threshold(of.labels, of.probabilities[:, 1])
+    return [
+        point.threshold(of.labels[:, k], of.probabilities[:, k])
+        if len(np.unique(of.labels[:, k])) == 2
+        else _UNDEFINED
+        for k in range(of.labels.shape[1])
+    ]
+
+
+def _rates(folds: Sequence[Fold], parts: Sequence[Development]) -> str:
+    """What thresholds gave on the very images on which they were found, in words."""
+    sensitivity, specificity = [], []
+    for fold, part in zip(folds, parts, strict=True):
+        positive = decide(part.probabilities, fold.threshold) == 1
+        sensitivity.append(positive[part.labels == 1].mean())
+        specificity.append(1 - positive[part.labels == 0].mean())
+    return (
+        f"on development images sensitivity {format_score(float(np.mean(sensitivity)))} and "
+        f"specificity {format_score(float(np.mean(specificity)))}"
+    )
+
+
+def _sound(read: Sequence[NewImage | DatasetError]) -> list[NewImage]:
+    for one in read:
+        if isinstance(one, DatasetError):
+            raise one
+    return [one for one in read if isinstance(one, NewImage)]
+
+
+def _called(source: Any) -> str:
+    return str(source) if isinstance(source, str | Path) else "image"

@@ -1,0 +1,134 @@
+"""What is said of a new image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+from medbench.inference.facts import RESEARCH_ONLY, Facts
+
+_UNLIKE = "unlike the images of development (out-of-distribution score {score:.2f})"
+WHAT_UNLIKE_MEANS = (
+    "About 1 in 100 images like those of development (more where few patients were) have an "
+    "out-of-distribution score above 1. What probabilities mean for images unlike them is unknown."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One image, classified; or why it was not."""
+
+    image: str
+    """What the user calls it."""
+    probabilities: tuple[float, ...] = ()
+    """Calibrated, one a class: the mean over the fold models."""
+    low: tuple[float, ...] = ()
+    """The lowest of the fold models, one a class."""
+    high: tuple[float, ...] = ()
+    """The highest."""
+    decision: tuple[str, ...] = ()
+    """The class decided at the operating point; of a multi-label task all that are, or none."""
+    ood_score: float | None = None
+    """How unlike the development images it is; above 1 it is flagged. None where unknown."""
+    warnings: tuple[str, ...] = ()
+    """What makes the classification doubtful."""
+    error: str = ""
+    """Why there is none; empty where there is."""
+
+    @property
+    def decided(self) -> str:
+        """The decision in words."""
+        return ", ".join(self.decision) or ("" if self.error else "none")
+
+
+def unlike(score: float | None) -> tuple[str, ...]:
+    """The warning that an image is out of distribution, if it is."""
+    return () if score is None or score <= 1 else (_UNLIKE.format(score=score),)
+
+
+class Predictions(Sequence[Prediction]):
+    """Several images classified by one model, in their order; a table in a notebook."""
+
+    def __init__(self, facts: Facts, predictions: Sequence[Prediction]) -> None:
+        self.facts = facts
+        self._predictions = tuple(predictions)
+
+    def __len__(self) -> int:
+        return len(self._predictions)
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> Predictions: ...
+    def __getitem__(self, index: int | slice) -> Prediction | Predictions:
+        if isinstance(index, slice):
+            return Predictions(self.facts, self._predictions[index])
+        return self._predictions[index]
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return iter(self._predictions)
+
+    def to_frame(self) -> Any:
+        """A pandas table, one row an image; columns as in the CSV format of ``predict``."""
+        import pandas as pd
+
+        rows = [as_row(one, self.facts) for one in self]
+        return pd.DataFrame(rows, columns=columns(self.facts))
+
+    def __repr__(self) -> str:
+        return f"{self.to_frame().to_string(index=False)}\n{RESEARCH_ONLY}"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what speaks against the model, the table, and what it is not for."""
+        from html import escape
+
+        said = "".join(f"<p><b>{escape(text)}</b></p>" for text in self.facts.verdicts)
+        table = self.to_frame().to_html(index=False, float_format="{:.3f}".format, escape=True)
+        return f"{said}{table}<p>{escape(RESEARCH_ONLY)}</p>"
+
+
+def columns(facts: Facts) -> list[str]:
+    """Columns of ``as_row``: the image, the decision, then three for each class, then the rest."""
+    classes = facts.task.classes
+    return [
+        "image",
+        "decision",
+        *(f"probability of {name}" for name in classes),
+        *(f"lowest of {name}" for name in classes),
+        *(f"highest of {name}" for name in classes),
+        "ood_score",
+        "warnings",
+        "error",
+    ]
+
+
+def as_row(prediction: Prediction, facts: Facts) -> list[Any]:
+    """A prediction as a row of a table; what is not known is None."""
+    unknown = [None] * len(facts.task.classes)
+    return [
+        prediction.image,
+        prediction.decided,
+        *(prediction.probabilities or unknown),
+        *(prediction.low or unknown),
+        *(prediction.high or unknown),
+        prediction.ood_score,
+        "; ".join(prediction.warnings),
+        prediction.error,
+    ]
+
+
+def as_record(prediction: Prediction, facts: Facts) -> dict[str, Any]:
+    """A prediction for JSON: probabilities by class name."""
+    if prediction.error:
+        return {"image": prediction.image, "error": prediction.error}
+    decided: Any = list(prediction.decision) if facts.multi_label else prediction.decision[0]
+    spread = zip(prediction.low, prediction.high, strict=True)
+    return {
+        "image": prediction.image,
+        "decision": decided,
+        "probabilities": dict(zip(facts.task.classes, prediction.probabilities, strict=True)),
+        "spread_over_folds": dict(zip(facts.task.classes, map(list, spread), strict=True)),
+        "ood_score": prediction.ood_score,
+        "warnings": list(prediction.warnings),
+    }

@@ -1,0 +1,145 @@
+"""What the page is told of an upload: the prediction, the heat map, or why there is none."""
+
+from __future__ import annotations
+
+import base64
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.datasets.batch import Batch
+from medbench.inference.explanation import Explanation, explain
+from medbench.inference.facts import RESEARCH_ONLY
+from medbench.inference.images import NewImage, read_image
+from medbench.inference.members import Members
+from medbench.inference.model import Model
+from medbench.inference.prediction import as_record
+from medbench.inference.serve.worker import GivenUp
+
+_WANTS_SLICE = re.compile(r"give --slice N, from 1 to (\d+)")
+"""What ``medbench.datasets`` says of volumes, to somebody at a command line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """One file, in memory."""
+
+    content: bytes
+    """The file."""
+    name: str
+    """What the user calls it."""
+    slice_number: int | None = None
+    """Which slice of a volume, counted from 1."""
+
+
+class _UntilGivenUp:
+    """Members that stop between two batches when nobody wants the answer any more."""
+
+    def __init__(self, members: Members, given_up: threading.Event) -> None:
+        self._members = members
+        self._given_up = given_up
+
+    def probabilities(self, batch: Batch) -> NDArray[np.float64]:
+        if self._given_up.is_set():
+            raise GivenUp
+        return self._members.probabilities(batch)
+
+    def networks(self) -> Sequence[Any] | None:
+        return self._members.networks()
+
+
+def classified(model: Model, upload: Upload, given_up: threading.Event) -> dict[str, Any]:
+    """The prediction of an upload and what must be known with it, JSON-ready.
+
+    Raises:
+        DatasetError: It cannot be read.
+        ModelError: A model broke its contract.
+        GivenUp: Nobody wants the answer any more.
+    """
+    model = _until_given_up(model, given_up)
+    (prediction,) = model.classify_read([_read(model, upload)])
+    return {
+        **as_record(prediction, model.facts),
+        "operating_point": {"rule": model.facts.operating_point, "thresholds": _thresholds(model)},
+        "model": model.facts.family,
+        "dataset": model.facts.dataset,
+        "verdicts": list(model.facts.verdicts),
+        "purpose": RESEARCH_ONLY,
+    }
+
+
+def explained(model: Model, upload: Upload, given_up: threading.Event) -> dict[str, Any]:
+    """The heat map of an upload as a picture in a ``data:`` address, JSON-ready.
+
+    Raises:
+        DatasetError, ModelError, GivenUp: As ``classified``.
+    """
+    model = _until_given_up(model, given_up)
+    explanation = explain(model, _read(model, upload))
+    picture = base64.b64encode(explanation.picture()).decode()
+    return {
+        "image": upload.name,
+        "class": explanation.class_name,
+        "method": explanation.method,
+        "picture": f"data:image/png;base64,{picture}",
+        "purpose": RESEARCH_ONLY,
+    }
+
+
+def refused(name: str, message: str) -> dict[str, Any]:
+    """Why there is no answer, in words for the page; with ``slices`` where it wants one chosen."""
+    answer: dict[str, Any] = {"image": name}
+    if found := _WANTS_SLICE.search(message):
+        answer["slices"] = int(found[1])
+        message = _WANTS_SLICE.sub(r"say which, from 1 to \1", message)
+    message = message.replace("Leave --slice out.", "Leave the number of the slice out.")
+    if message.startswith(f"{name}: "):  # the page shows the name above
+        message = message.removeprefix(f"{name}: ")
+        message = message[:1].upper() + message[1:]
+    return {**answer, "error": message}
+
+
+def warm_up(model: Model) -> None:
+    """Classify a blank image and draw a picture, so that the first upload is no slower than others.
+
+    Whatever the libraries write when they are first used (compiled code, lists of fonts), they
+    write now, while there is no upload.
+
+    Raises:
+        ModelError: The model does not predict.
+    """
+    blank = np.zeros(model.task.image_shape, np.uint8)
+    image = read_image(blank[..., 0] if blank.shape[-1] == 1 else blank, model.task, name="blank")
+    (prediction,) = model.classify_read([image])
+    Explanation(
+        image=image.pixels,
+        heat=np.zeros(blank.shape[:2], np.float32),
+        class_name=model.task.classes[0],
+        method="occlusion",
+        prediction=prediction,
+    ).picture()
+
+
+def _until_given_up(model: Model, given_up: threading.Event) -> Model:
+    return Model(model.facts, _UntilGivenUp(model.members, given_up), model.origin)
+
+
+def _read(model: Model, upload: Upload) -> NewImage:
+    return read_image(
+        upload.content, model.task, name=upload.name, slice_number=upload.slice_number
+    )
+
+
+def _thresholds(model: Model) -> dict[str, float]:
+    """From which probability each class is decided; of exclusive classes there is at most one."""
+    threshold, classes = model.threshold, model.task.classes
+    if threshold is None:
+        return {}
+    if isinstance(threshold, Sequence):
+        return dict(zip(classes, threshold, strict=True))
+    return {classes[-1]: threshold}

@@ -1,0 +1,94 @@
+"""The model of a run on another data set: internal against external."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medbench.cli import main
+from medbench.datasets.catalog import load_catalog
+from medbench.evaluation.metrics import auroc
+from medbench.reports.external import externals
+from medbench.reports.stored import assessed
+from medbench.store import RunStore
+
+
+@pytest.fixture
+def evaluate(run, entries):
+    """Runs the verb on the data set ``elsewhere``."""
+
+    def do(*more: str) -> int:
+        given = ["evaluate", "--run", str(run), "--datasets-file", str(entries)]
+        return main([*given, "--datasets", "elsewhere", *more])
+
+    return do
+
+
+def found(run):
+    result = RunStore(run).read()
+    (dataset,) = assessed(result).datasets
+    return externals(result, dataset)
+
+
+def test_the_report_shows_internal_against_external(run, evaluate, capsys):
+    assert evaluate("--models", "xgboost", "hog-svm") == 0
+    shown = capsys.readouterr().out
+    assert "xgboost on elsewhere (32 images" in shown and "where it was" in shown
+    both = found(run)
+    assert [one.result.record["model"] for one in both] == ["hog-svm", "xgboost"]
+    for one in both:
+        table = one.result.predictions
+        scored = auroc(table["label"].to_numpy(), table[["p0", "p1"]].to_numpy(), 2)
+        assert one.auroc.estimate == pytest.approx(scored)
+        assert one.internal.name == one.result.record["model"]
+        folds = np.mean([table[f"f{i}p1"] for i in range(2)], axis=0)
+        np.testing.assert_allclose(table["p1"], folds)
+    page = (run / "report.html").read_text()
+    assert "Internal against external" in page and "elsewhere" in page
+    assert "On other data sets" in (run / "leaderboard.md").read_text()
+    assert main(["report", str(run)]) == 0
+    assert "Internal against external" in (run / "report.html").read_text()
+
+
+def test_classes_of_other_names_are_translated(run, evaluate, tmp_path, entries, capsys, films):
+    root = tmp_path / "classes"
+    for name, numbers in {"sick": (1, 3, 5, 7), "well": (0, 2, 4), "unclear": (6,)}.items():
+        (root / name).mkdir(parents=True)
+        for i in numbers:
+            (root / name / f"{i}.png").write_bytes((films / f"{i}.png").read_bytes())
+    given = ["evaluate", "--run", str(run), "--data", str(root), "--datasets", "classes"]
+    assert main(given) == 2
+    said = capsys.readouterr().err
+    assert "--class-map" in said and "sick" in said and "lesion" in said
+    assert main([*given, "--class-map", "sick=lesion", "wel=healthy"]) == 2
+    assert "sick, unclear, well" in capsys.readouterr().err
+    assert main([*given, "--class-map", "sick"]) == 2
+    assert "THEIRS=OURS" in capsys.readouterr().err
+    assert main([*given, "--class-map", "sick=lesion", "well=healthy"]) == 0
+    (one,) = found(run)
+    assert one.result.record["left_out"] == {"unclear": 1} and len(one.result.predictions) == 7
+    assert "left out: unclear (1)" in " ".join(one.notes)
+
+
+def test_what_is_damaged_is_named_and_the_rest_is_shown(run, evaluate, capsys):
+    assert evaluate("--models", "hog-svm") == 0
+    path = run / "external/small/hog-svm/elsewhere/external.json"
+    path.write_text(path.read_text().replace('"n_folds": 2', '"n_folds": 3'))
+    result = RunStore(run).read()
+    assert result.externals == () and "external.json" in result.gaps[0]
+    path.write_text("{")
+    assert "external.json" in RunStore(run).read().gaps[0]
+    assert main(["report", str(run)]) == 0
+
+
+def test_another_shape_is_brought_to_the_models(run, evaluate, entries):
+    assert load_catalog(datasets_file=entries).get("elsewhere").image_size == 48
+    assert evaluate() == 0
+
+
+def test_an_exported_model_has_no_run_to_keep_it_in(run, evaluate, tmp_path, entries, capsys):
+    given = ["evaluate", "--run", str(tmp_path), "--datasets", "elsewhere"]
+    assert main([*given, "--datasets-file", str(entries)]) == 2
+    assert "no run.json" in capsys.readouterr().err
+    assert evaluate("--models", "nothing") == 2
+    assert main([*given[:2], str(run), "--datasets", "nowhere"]) == 2

@@ -1,0 +1,201 @@
+"""New images are classified from the command line, whatever they come in."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from pydicom.dataset import Dataset as DicomDataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+from medbench import load_model
+from medbench.cli import main
+
+
+def write_dicom(path, pixels: np.ndarray) -> None:
+    """A DICOM file that shows these 8-bit pixels as they are."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    file = DicomDataset()
+    file.file_meta = meta
+    file.SOPClassUID, file.SOPInstanceUID = (
+        meta.MediaStorageSOPClassUID,
+        meta.MediaStorageSOPInstanceUID,
+    )
+    file.Rows, file.Columns = pixels.shape
+    file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
+    file.BitsAllocated = file.BitsStored = 8
+    file.HighBit, file.PixelRepresentation = 7, 0
+    file.WindowCenter, file.WindowWidth, file.VOILUTFunction = 128, 256, "LINEAR"
+    file.PixelData = pixels.tobytes()
+    file.save_as(path, enforce_file_format=True)
+
+
+def write_nifti(path, pixels: np.ndarray) -> None:
+    """A NIfTI file of one slice that shows these pixels; see ``nifti_pixels`` for how."""
+    plane = pixels.T[::-1, ::-1, None]
+    nibabel.Nifti1Image(plane.astype(np.uint8), np.eye(4)).to_filename(path)
+
+
+def records(output: str) -> dict:
+    return {one["image"]: one for one in json.loads(output)["images"]}
+
+
+def probabilities(output: str) -> dict:
+    return {name: tuple(one["probabilities"].values()) for name, one in records(output).items()}
+
+
+def test_a_folder_is_classified_and_the_table_says_what_it_is_not_for(run, films, capsys):
+    assert main(["predict", str(films), "--run", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"{i}.png" in shown for i in range(8))
+    assert "For research, not for diagnosis" in shown
+    assert "2 fold models" in shown and "cross-validated estimate of single fold models" in shown
+    assert "p(healthy)" in shown and "p(lesion)" in shown
+
+
+def test_the_same_pixels_give_the_same_probabilities_in_every_container(run, tmp_path, capsys):
+    pixels = np.zeros((32, 32), np.uint8)
+    pixels[6:26, 8:20] = np.arange(20, 220, 10, dtype=np.uint8)[:, None]
+    pixels[0, 0], pixels[-1, -1] = 0, 255  # the whole range, so that nothing is stretched
+    folder = tmp_path / "same"
+    folder.mkdir()
+    image = Image.fromarray(pixels)
+    for suffix in ("png", "tif", "bmp", "pgm"):
+        image.save(folder / f"a.{suffix}")
+    Image.fromarray(pixels.astype(np.uint16)).save(folder / "sixteen.png")
+    image.convert("RGB").save(folder / "rgb.png")
+    write_dicom(folder / "without-suffix", pixels)
+    write_nifti(folder / "a.nii", pixels)
+    write_nifti(folder / "a.nii.gz", pixels)
+    assert main(["predict", str(folder), "--run", str(run), "--format", "json"]) == 0
+    found = probabilities(capsys.readouterr().out)
+    assert len(found) == 9
+    assert set(found.values()) == {tuple(load_model(run).predict_proba(pixels)[0])}
+
+
+def test_files_patterns_and_a_list_on_standard_input_name_the_same(
+    run, films, capsys, monkeypatch, tmp_path
+):
+    given = ["--run", str(run), "--format", "json"]
+    names = [str(path) for path in sorted(films.iterdir())]
+    (films / ".hidden.png").write_bytes(b"x")
+    (films / "notes.txt").write_text("not meant")
+    outputs = []
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(names) + "\n\n"))
+    for arguments in (names, [str(films)], [str(films / "*.png")], ["-"], [*names, str(films)]):
+        assert main(["predict", *arguments, *given]) == 0
+        outputs.append(probabilities(capsys.readouterr().out))
+    assert all(one == outputs[0] for one in outputs) and list(outputs[0]) == names
+
+
+def test_one_bad_file_among_many_has_a_row_that_says_why(run, films, capsys):
+    (films / "3.png").write_bytes(b"not an image")
+    write_dicom(films / "short.dcm", np.zeros((64, 64), np.uint8))
+    content = (films / "short.dcm").read_bytes()
+    (films / "short.dcm").write_bytes(content[: len(content) // 2])
+    nibabel.Nifti1Image(np.zeros((8, 8, 5), np.uint8), np.eye(4)).to_filename(films / "v.nii.gz")
+    arguments = ["predict", str(films), str(films / "gone.png"), "--run", str(run)]
+    assert main([*arguments, "--format", "csv"]) == 1
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out)).set_index("image")
+    bad = table[table["error"].notna()]
+    assert {name.rsplit("/", 1)[-1] for name in bad.index} == {
+        "3.png",
+        "short.dcm",
+        "v.nii.gz",
+        "gone.png",
+    }
+    assert table["error"].isna().sum() == 7 and table["probability of lesion"].notna().sum() == 7
+    reasons = {name.rsplit("/", 1)[-1]: text for name, text in bad["error"].items()}
+    assert "--slice N, from 1 to 5" in reasons["v.nii.gz"]
+    assert "not an image" in reasons["3.png"]
+    assert main([*arguments]) == 1
+    assert capsys.readouterr().out.count("Not classified: ") == 4
+
+
+def test_a_slice_of_a_volume_is_classified(run, tmp_path, capsys):
+    volume = np.random.default_rng(0).integers(0, 255, (20, 24, 5)).astype(np.uint8)
+    path = tmp_path / "v.nii.gz"
+    nibabel.Nifti1Image(volume, np.eye(4)).to_filename(path)
+    given = ["predict", str(path), "--run", str(run), "--format", "json", "--slice"]
+    assert main([*given, "2"]) == 0
+    one = probabilities(capsys.readouterr().out)
+    assert main([*given, "3"]) == 0
+    assert one != probabilities(capsys.readouterr().out)
+    assert main([*given, "6"]) == 1
+
+
+@pytest.mark.parametrize("format_", ["table", "csv", "json"])
+def test_nothing_to_classify_is_an_error(run, tmp_path, capsys, format_):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert main(["predict", str(empty), "--run", str(run), "--format", format_]) == 2
+    assert "no image was found" in capsys.readouterr().err
+
+
+def test_an_image_unlike_the_training_images_is_flagged(run, films, capsys):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise).save(films / "noise.png")
+    Image.fromarray(np.dstack([noise, noise // 2, 255 - noise])).save(films / "photo.png")
+    assert main(["predict", str(films), "--run", str(run), "--format", "json"]) == 0
+    found = records(capsys.readouterr().out)
+    noise, photo = found[str(films / "noise.png")], found[str(films / "photo.png")]
+    assert noise["ood_score"] > 1 and "unlike the images of development" in noise["warnings"][0]
+    assert any("colour picture" in text for text in photo["warnings"])
+    assert main(["predict", str(films), "--run", str(run)]) == 0
+    assert "! unlike the images of development" in capsys.readouterr().out
+
+
+def test_another_operating_point_is_found_on_development_images(run, films, capsys):
+    thresholds, decided = {}, {}
+    for option in ([], ["--sensitivity", "1"], ["--specificity", "1"]):
+        given = ["predict", str(films), "--run", str(run), "--format", "json", *option]
+        assert main(given) == 0
+        found = json.loads(capsys.readouterr().out)
+        name = option[0] if option else "frozen"
+        thresholds[name] = found["about"]["operating_point"]["threshold"]
+        decided[name] = sum(one["decision"] == "lesion" for one in found["images"])
+    assert thresholds["--sensitivity"] <= thresholds["frozen"] <= thresholds["--specificity"]
+    assert decided["--sensitivity"] >= decided["frozen"] >= decided["--specificity"]
+    assert main(["predict", str(films), "--run", str(run), "--sensitivity", "2"]) == 2
+    assert "above 0 and up to 1" in capsys.readouterr().err
+
+
+def test_nothing_deep_is_imported_for_a_model_that_is_not(run, films):
+    code = (
+        "import sys; from medbench.cli import main; "
+        f"main(['predict', {str(films)!r}, '--run', {str(run)!r}]); "
+        "deep = {'tensorflow', 'keras', 'jax', 'torch', 'matplotlib', 'optuna'} & {*sys.modules}; "
+        "sys.exit(', '.join(deep) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_picture_explains_one_image_and_a_folder_of_pictures_several(
+    run, films, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    given = ["--run", str(run), "--models", "xgboost"]
+    first, second = str(films / "0.png"), str(films / "1.png")
+    assert main(["predict", first, *given, "--explain", "why.png"]) == 0
+    with Image.open(tmp_path / "why.png") as picture:
+        assert picture.format == "PNG" and picture.width > 400
+    assert main(["predict", first, second, *given, "--explain", "why"]) == 0
+    assert [path.name for path in sorted((tmp_path / "why").iterdir())] == [
+        "1-0.png",
+        "2-1.png",
+    ]
+    capsys.readouterr()
+    assert main(["predict", first, second, *given, "--explain", "why.png"]) == 2
+    assert "Name a folder" in capsys.readouterr().err
