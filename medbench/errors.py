@@ -29,6 +29,18 @@ class DatasetError(MedBenchError):
     """The images or the table of a data set cannot be used as they are."""
 
 
+class SliceError(DatasetError):
+    """A volume needs one of its slices to be chosen."""
+
+    def __init__(self, what: str, n_slices: int, origin: str) -> None:
+        self.what = what
+        """What is the matter, without the remedy."""
+        self.n_slices = n_slices
+        """How many slices there are to choose from, at least one."""
+        remedy = "leave --slice out" if n_slices == 1 else f"give --slice N, from 1 to {n_slices}"
+        super().__init__(f"{origin}: {what}: {remedy}.")
+
+
 class ProtocolError(MedBenchError):
     """The evaluation protocol cannot be followed on this data."""
 

@@ -270,8 +270,7 @@ def _reached(masks: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
             for n, side in zip(cells, masks.shape[1:], strict=True)
         )
     )
-    reached: np.ndarray = masks[:, rows[:, None], columns].any(axis=(1, 2))
-    return reached
+    return np.asarray(masks[:, rows[:, None], columns].any(axis=(1, 2)))
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> float:

@@ -27,6 +27,7 @@ BENCHMARKS = {
     "near-duplicates": "near_duplicates",
     "bootstrap": "bootstrap",
     "report": "report_page",
+    "prediction": "prediction",
 }
 """Names for ``--only``, and the file that measures each."""
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from medbench.cli.options import add_model, add_operating_point, add_plugin, whole
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from medbench.inference.facts import Facts
     from medbench.inference.model import Model
     from medbench.inference.prediction import Prediction
@@ -112,13 +110,14 @@ def _table(model: Model, predictions: Iterator[Prediction]) -> bool:
     from rich.table import Table
     from rich.text import Text
 
+    from medbench.cli.facts import print_facts
     from medbench.cli.progress import make_console
     from medbench.inference.facts import RESEARCH_ONLY
     from medbench.inference.prediction import WHAT_UNLIKE_MEANS, unlike
     from medbench.reports.text import plain
 
     console = make_console()
-    _print_facts(model.facts, console)
+    print_facts(model.facts, console)
     done = list(predictions)
     classes = model.task.classes
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -151,18 +150,6 @@ def _table(model: Model, predictions: Iterator[Prediction]) -> bool:
         )
     console.print(RESEARCH_ONLY, markup=False)
     return any(one.error for one in done)
-
-
-def _print_facts(facts: Facts, console: Console) -> None:
-    """Which model this is, and what speaks against trusting it."""
-    from rich.text import Text
-
-    from medbench.inference.model import describe
-    from medbench.reports.text import one_line
-
-    for line in describe(facts):
-        strong = line in facts.verdicts
-        console.print(Text(one_line(line), style="bold yellow" if strong else ""))
 
 
 def _each(one: Prediction) -> list[str]:
@@ -227,8 +214,9 @@ def _facts_to_standard_error(facts: Facts) -> None:
     """Beside a table for machines, what a person must know goes to standard error."""
     from rich.console import Console
 
+    from medbench.cli.facts import print_facts
     from medbench.inference.facts import RESEARCH_ONLY
 
     console = Console(stderr=True, highlight=False)
-    _print_facts(facts, console)
+    print_facts(facts, console)
     console.print(RESEARCH_ONLY, markup=False)

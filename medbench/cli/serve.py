@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from medbench.cli.options import add_dataset_and_model, add_operating_point, add_plugin
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from medbench.inference.facts import Facts
 
 _PORT = 8731
 _LAST_PORT = 65535
@@ -38,8 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C, which is how it ends well."""
+    from medbench.cli.facts import print_facts
     from medbench.cli.options import chosen_model
     from medbench.cli.progress import make_console
+    from medbench.inference.facts import RESEARCH_ONLY
     from medbench.inference.serve.server import address, check_installed, listen, serve
 
     check_installed()
@@ -49,15 +46,15 @@ def execute(options: argparse.Namespace) -> int:
         from medbench.inference.serve.answers import warm_up
 
         warm_up(model)
-        _print_facts(model.facts, console)
+        print_facts(model.facts, console)
+        console.print(RESEARCH_ONLY, markup=False)
         where = address(listening)
         console.print(f"Open {where} in a browser; stop with Ctrl-C.", soft_wrap=True)
         if options.open:
             _open(where)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             serve(model, listening)
-        except KeyboardInterrupt:
-            console.print("Stopped.")
+    console.print("Stopped.")
     return 0
 
 
@@ -65,20 +62,6 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
         raise argparse.ArgumentTypeError(f"{text!r} is no port; give 0 to {_LAST_PORT}")
     return int(text)
-
-
-def _print_facts(facts: Facts, console: Console) -> None:
-    """Which model this is, what speaks against trusting it, and what it is not for."""
-    from rich.text import Text
-
-    from medbench.inference.facts import RESEARCH_ONLY
-    from medbench.inference.model import describe
-    from medbench.reports.text import one_line
-
-    for line in describe(facts):
-        strong = line in facts.verdicts
-        console.print(Text(one_line(line), style="bold yellow" if strong else ""))
-    console.print(RESEARCH_ONLY, markup=False)
 
 
 def _open(where: str) -> None:

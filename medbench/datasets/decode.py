@@ -172,7 +172,7 @@ def _opened(
     if slice_number not in (None, 1):
         raise DatasetError(
             f"{origin}: slice {slice_number} was asked for, and only DICOM and NIfTI files have "
-            "several. Leave --slice out."
+            "several: leave --slice out."
         )
     return image, mode
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.grey_levels import stretched
+from medbench.datasets.slices import slice_index
 from medbench.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -169,19 +170,8 @@ def _check_header(dataset: FileDataset, origin: str, pixel_limit: int) -> None:
 def _frame(dataset: FileDataset, origin: str, slice_number: int | None) -> int:
     """Index of the wanted frame, from 0."""
     n_frames = max(int(dataset.get("NumberOfFrames") or 1), 1)
-    if slice_number is None and n_frames > 1:
-        raise DatasetError(
-            f"{origin}: a DICOM file of {n_frames} frames, and a model of 2-D images takes one: "
-            f"give --slice N, from 1 to {n_frames}."
-        )
-    wanted = 1 if slice_number is None else slice_number
-    if not 1 <= wanted <= n_frames:
-        several = f"{n_frames} frames: give --slice N, from 1 to {n_frames}."
-        raise DatasetError(
-            f"{origin}: slice {wanted} was asked for, and the DICOM file has "
-            f"{several if n_frames > 1 else 'one frame only. Leave --slice out.'}"
-        )
-    return wanted - 1
+    what = f"a DICOM file of {n_frames} frame{'s' * (n_frames > 1)}"
+    return slice_index(slice_number, n_frames, origin=origin, what=what)
 
 
 def _shown(dataset: FileDataset, frame: int, origin: str) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.grey_levels import stretched
+from medbench.datasets.slices import slice_index
 from medbench.errors import DatasetError
 
 BYTE_LIMIT = 1 << 30
@@ -188,19 +189,9 @@ def _index(
     # The axis along which there is one voxel; the axial one where there is a choice.
     axis = max({0, 1, 2} - set(long), default=2) if len(long) <= _PLANE else 2
     n_slices = canonical[axis]
-    if slice_number is None and n_slices > 1:
-        raise DatasetError(
-            f"{origin}: a volume of {_times(canonical)} voxels, and a model of 2-D images takes "
-            f"one slice: give --slice N, from 1 to {n_slices}."
-        )
-    wanted = 1 if slice_number is None else slice_number
-    if not 1 <= wanted <= n_slices:
-        several = f"{n_slices} axial slices: give --slice N, from 1 to {n_slices}."
-        raise DatasetError(
-            f"{origin}: slice {wanted} was asked for, and the NIfTI file has "
-            f"{several if n_slices > 1 else 'one slice only. Leave --slice out.'}"
-        )
-    index = tuple(wanted - 1 if a == axis else slice(None) for a in range(_VOLUME))
+    what = f"a volume of {_times(canonical)} voxels"
+    wanted = slice_index(slice_number, n_slices, origin=origin, what=what)
+    index = tuple(wanted if a == axis else slice(None) for a in range(_VOLUME))
     width, height = (n for a, n in enumerate(canonical) if a != axis)
     return index, (width, height)
 

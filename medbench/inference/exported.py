@@ -17,7 +17,13 @@ from medbench.datasets.task import label_columns, labels_in
 from medbench.errors import ConfigurationError, ModelError, StoreError, unknown_name
 from medbench.files import read_json, read_parquet
 from medbench.inference.facts import Facts
-from medbench.inference.members import FittedMembers, Members, choose_keras_backend
+from medbench.inference.members import (
+    FittedMembers,
+    Members,
+    choose_keras_backend,
+    fold_probabilities,
+    normalised,
+)
 from medbench.inference.model import Development, Model
 
 FORMAT = 1
@@ -115,9 +121,7 @@ class OnnxMembers:
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
         """See ``Members.probabilities``."""
-        given = {"image": np.ascontiguousarray(batch.images)}
-        (by_fold,) = self._session.run(["fold_probabilities"], given)
-        return normalised(np.moveaxis(by_fold, 1, 0), self._facts)
+        return fold_probabilities(self._session, batch.images, self._facts)
 
     def networks(self) -> None:
         """ONNX Runtime gives no gradients."""
@@ -167,15 +171,6 @@ def _joined(whole: Any, folds: Sequence[Any]) -> Any:
     model = keras.Model(whole.input, joined)
     model.compile(jit_compile=keras.backend.backend() == "jax")
     return model
-
-
-def normalised(probabilities: NDArray[np.float32], facts: Facts) -> NDArray[np.float64]:
-    """float64, with rows of exclusive classes that sum to one beyond the seventh digit."""
-    exact = probabilities.astype(np.float64)
-    if facts.multi_label:
-        return exact
-    summed: NDArray[np.float64] = exact / exact.sum(axis=-1, keepdims=True)
-    return summed
 
 
 def _manifest(folder: Path) -> tuple[str, Facts, dict[str, str]]:

@@ -11,7 +11,7 @@ from medbench.datasets.task import Task, labels_in
 from medbench.errors import ConfigurationError, StoreError, unknown_name
 from medbench.evaluation.calibration import Calibration
 from medbench.inference.facts import Facts, Fold
-from medbench.inference.members import FittedMembers
+from medbench.inference.members import open_members
 from medbench.inference.model import Development, Model
 from medbench.reports.assessment import DatasetAssessment
 from medbench.reports.cards import data_card, data_card_name, model_card
@@ -60,7 +60,7 @@ def load(folder: Path, *, dataset: str | None, model: str) -> Model:
             data_card_name(of): data_card(of),
         },
     )
-    return Model(facts, FittedMembers(facts, origin.folders), origin)
+    return Model(facts, open_members(facts, origin.folders), origin)
 
 
 class RunOrigin:

@@ -33,11 +33,8 @@ def occlusion(
     fall over the squares that cover it; where the logit rises instead, something spoke against
     the class, and 0 is told. What a model reads from everywhere at once, no square can take away.
 
-    Blurring softly under a bell instead, after Fong & Vedaldi (2017), ICCV, draws no outline, but
-    leaves more of a finding: on synthetic images whose finding is known, 24 of HOG and SVM and 12
-    of XGBoost from each of two sets, 25 of 72 maps peaked in the finding with the square, and 14
-    to 17 with the blur at three sizes (11 to 12 of 24 against 17 for XGBoost, no difference for
-    the other); a square of 1/8 hit 27.
+    Blurring softly instead, after Fong & Vedaldi (2017), ICCV, draws no outline, but leaves more
+    of a finding: maps then peaked in it less often (``docs/explanations.md``).
 
     Args:
         predict: Probabilities, shape (n_images, n_classes), of uint8 images, shape (n_images,

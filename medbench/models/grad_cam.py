@@ -26,7 +26,8 @@ def grad_cam(model: Any, images: NDArray[np.uint8], classes: ArrayLike) -> NDArr
     exclusive classes only the difference of their logits means anything, and that is taken.
 
     The map is as coarse as the activation map, often 4 x 4 or 8 x 8 cells, and only looks smooth
-    because it is enlarged to the image.
+    because it is enlarged to the image. Of 4 x 4 cells the highest is seldom at the finding
+    (``docs/explanations.md``).
 
     Args:
         model: A Keras classifier as the deep families save it: uint8 images in, and a dense layer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -161,11 +162,9 @@ class _HogSvmClassifier(Classifier):
         threads, which then wait for each other at every one: beside another busy process a fit
         took 170 s instead of 3.
         """
-        from threadpoolctl import threadpool_limits
-
-        limits: AbstractContextManager[Any] = threadpool_limits(
-            None if self._params["pca"] else 1, user_api="blas"
-        )
+        if self._params["pca"]:
+            return nullcontext()
+        limits: AbstractContextManager[Any] = _thread_pools().limit(limits=1, user_api="blas")
         return limits
 
     def _pipeline(self, n_features: int, fit_size: int) -> Any:
@@ -219,6 +218,14 @@ def calibration_splits(
         return group_folds(labels, groups, folds=_CALIBRATION_FOLDS, seed=seed)
     except ProtocolError:
         return []
+
+
+@cache
+def _thread_pools() -> Any:
+    """What sets the threads of BLAS, found once: that takes longer than to predict an image."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _logistic(margins: NDArray[np.float64]) -> NDArray[np.float64]:

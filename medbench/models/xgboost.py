@@ -33,6 +33,9 @@ from medbench.models.space import SearchSpace
 _MAX_ROUNDS = 500
 _PATIENCE = 40
 """Rounds without a lower validation loss after which a fit ends."""
+_PREDICTION_THREADS = 1
+"""What a saved booster predicts with: more threads wait for each other longer than they work (one
+image by three boosters took 311 ms beside busy processes, and 31 with one thread)."""
 _BOOSTER_FILE = "booster.ubj"
 _STATE_FILE = "state.json"
 _BOOSTER_PARAMETERS = (
@@ -193,7 +196,7 @@ class XGBoostClassifier(Classifier):
         if len(self._present) > 1:
             device = "cuda" if has_cuda() else "cpu"
             self._booster = xgboost.Booster(
-                {"nthread": self._context.threads, "device": device},
+                {"nthread": _PREDICTION_THREADS, "device": device},
                 model_file=folder / _BOOSTER_FILE,
             )
 
@@ -223,7 +226,7 @@ class XGBoostClassifier(Classifier):
     def _matrix(self, batch: Batch) -> Any:
         import xgboost
 
-        return xgboost.DMatrix(self._features(batch), nthread=self._context.threads)
+        return xgboost.DMatrix(self._features(batch), nthread=_PREDICTION_THREADS)
 
     def _labelled_matrix(self, batch: LabelledBatch, weights: NDArray[np.float64]) -> Any:
         import xgboost

@@ -130,7 +130,7 @@ def test_a_volume_without_a_slice_number_says_how_many_there_are() -> None:
         "give --slice N, from 1 to 7."
     )
     for number in (0, 8, -1):
-        with pytest.raises(DatasetError, match=rf"scan-7: slice {number} .*from 1 to 7"):
+        with pytest.raises(DatasetError, match=rf"scan-7: .*slice {number} .*from 1 to 7"):
             read(volume(), slice_number=number)
 
 
@@ -140,7 +140,7 @@ def test_a_single_plane_needs_no_slice_number(shape: tuple[int, ...]) -> None:
     content = volume(plane.reshape(shape))
     np.testing.assert_array_equal(pixels_of(content), pixels_of(volume(), 1))
     np.testing.assert_array_equal(pixels_of(content, 1), pixels_of(content))
-    with pytest.raises(DatasetError, match=r"scan-7: slice 2 .*one slice only.*Leave --slice out"):
+    with pytest.raises(DatasetError, match=r"scan-7: .*slice 2 .*leave --slice out"):
         read(content, slice_number=2)
 
 

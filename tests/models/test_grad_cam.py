@@ -11,9 +11,11 @@ from medbench.datasets.batch import LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
 from medbench.features.cache import FeatureCache
-from medbench.models.cnn import Cnn, build_network
+from medbench.features.embeddings import Embedding
+from medbench.models.cnn import Cnn
 from medbench.models.contract import Context, Progress
 from medbench.models.grad_cam import grad_cam, map_shape
+from medbench.models.keras_support import output_layer
 from medbench.models.linear_head import LinearHead
 from medbench.models.space import SearchSpace
 from medbench.models.transfer import MobileNet
@@ -22,6 +24,7 @@ from medbench.models.weights import Weights
 keras = pytest.importorskip("keras")
 SIDE = 32
 NONE = Weights(path=None, sha256=None, note="no pretrained weights")
+CUT = "conv_pw_5_relu"
 UNLIKE = 0.6
 """Rank correlation below which two maps are not the same explanation."""
 
@@ -140,16 +143,22 @@ def test_the_gradient_is_that_of_the_logit_not_of_a_saturated_probability():
 
 
 @pytest.mark.parametrize("kind", ["multi-class", "multi-label"])
-def test_a_networks_logits_are_those_its_probabilities_come_from(kind):
+def test_the_logits_are_those_that_the_probabilities_come_from(kind):
     """The sum that is differentiated equals the model's own output, however it is drawn."""
     from medbench.models import grad_cam as module
 
     keras.utils.set_random_seed(0)
-    space = SearchSpace()
-    of = task(3, side=16, kind=kind)
-    Cnn().search_space(space, of)
-    params = {**space.defaults(), "augmentation": "strong", "blocks": "plain"}
-    model = build_network(params, of)
+    inputs = keras.Input((16, 16, 1), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    # It is drawn as in training, and explained as in inference.
+    x = keras.layers.RandomTranslation(0.5, 0.5)(x, training=True)
+    x = keras.layers.Conv2D(4, 3, activation="relu")(x)
+    attention = keras.layers.GlobalAveragePooling2D()(x)  # pools, but is not what the head sees
+    x = keras.layers.Multiply()([x, keras.layers.Reshape((1, 1, 4))(attention)])
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dropout(0.5)(x)
+    model = keras.Model(inputs, output_layer(task(3, side=16, kind=kind))(x))
+    model.layers[-1].kernel.assign(np.random.default_rng(0).normal(0, 9, (4, 3)))
     images = spots(4, side=16, classes=3).images
     sums = []
 
@@ -184,19 +193,25 @@ def test_a_trained_networks_maps_change_with_its_weights_and_only_with_them(tmp_
     assert alike(maps, grad_cam(model, shown, of_class)) < UNLIKE
 
 
-def test_a_saved_transfer_models_maps_change_with_its_weights(tmp_path):
+def test_a_saved_transfer_models_maps_change_with_its_weights(tmp_path, monkeypatch):
     shown = spots(12, side=64, channels=3).images[1::2]
-    params = {"cut": "conv_pw_3_relu", "pooling": "both", "C": 1.0}
+    params = {"cut": CUT, "pooling": "both", "C": 1.0}
     context = Context(seed=1, threads=1, features=FeatureCache(None), weights=NONE)
     classifier = MobileNet().build(params, task(channels=3, side=64), context)
-    # As if fitted: the embedding of images to learn from would take JAX 20 seconds.
-    kernel = np.random.default_rng(0).normal(size=(256, 1)) * [[-1, 1]]
+    # A small backbone and a head that nobody fitted: JAX compiles the real ones for a minute.
+    monkeypatch.setattr(Embedding, "body", lambda self: body)
+    keras.utils.set_random_seed(0)
+    pixels = keras.Input((64, 64, 3))
+    x = keras.layers.Conv2D(8, 5, strides=4, padding="same", activation="relu")(pixels)
+    last = keras.layers.Conv2D(16, 3, strides=2, padding="same", activation="relu", name=CUT)
+    body = keras.Model(pixels, last(x))
+    kernel = np.random.default_rng(0).normal(size=(32, 1)) * [[-1, 1]]
     classifier._head = LinearHead(
-        mean=np.zeros(256), scale=np.ones(256), kernel=kernel, bias=np.zeros(2)
+        mean=np.zeros(32), scale=np.ones(32), kernel=kernel, bias=np.zeros(2)
     )
     classifier.save(tmp_path)
     model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    assert map_shape(model) == (16, 16)
+    assert map_shape(model) == (8, 8)
     maps = grad_cam(model, shown, np.ones(len(shown), np.int64))
     assert alike(maps, grad_cam(model, shown, np.ones(len(shown), np.int64))) == pytest.approx(1)
     randomise(model)
@@ -218,7 +233,7 @@ def test_a_fine_tuned_model_with_several_labels_is_explained_label_by_label(tmp_
         1,
         fine_tune="top block",
         learning_rate=1e-4,
-        cut="conv_pw_5_relu",
+        cut=CUT,
     )
     first, second = (grad_cam(model, train.images[:6], np.full(6, k)) for k in (0, 1))
     assert first.shape == (6, 64, 64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch
+from medbench.errors import MedBenchError, SliceError
 from medbench.inference.explanation import Explanation, explain
 from medbench.inference.facts import RESEARCH_ONLY
 from medbench.inference.images import NewImage, read_image
@@ -20,9 +20,6 @@ from medbench.inference.members import Members
 from medbench.inference.model import Model
 from medbench.inference.prediction import as_record
 from medbench.inference.serve.worker import GivenUp
-
-_WANTS_SLICE = re.compile(r"give --slice N, from 1 to (\d+)")
-"""What ``medbench.datasets`` says of volumes, to somebody at a command line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +88,13 @@ def explained(model: Model, upload: Upload, given_up: threading.Event) -> dict[s
     }
 
 
-def refused(name: str, message: str) -> dict[str, Any]:
+def refused(name: str, error: MedBenchError) -> dict[str, Any]:
     """Why there is no answer, in words for the page; with ``slices`` where it wants one chosen."""
     answer: dict[str, Any] = {"image": name}
-    if found := _WANTS_SLICE.search(message):
-        answer["slices"] = int(found[1])
-        message = _WANTS_SLICE.sub(r"say which, from 1 to \1", message)
-    message = message.replace("Leave --slice out.", "Leave the number of the slice out.")
+    message = str(error)
+    if isinstance(error, SliceError):
+        answer["slices"] = error.n_slices
+        message = f"{error.what}: say which, from 1 to {error.n_slices}."
     if message.startswith(f"{name}: "):  # the page shows the name above
         message = message.removeprefix(f"{name}: ")
         message = message[:1].upper() + message[1:]

@@ -101,7 +101,7 @@ def make_app(model: Model, *, limits: Limits | None = None) -> Starlette:
                     )
                 except MedBenchError as error:
                     status = _UNREADABLE if isinstance(error, DatasetError) else 500
-                    return JSONResponse(refused(upload.name, str(error)), status)
+                    return JSONResponse(refused(upload.name, error), status)
                 return JSONResponse(said)
 
         return endpoint
