@@ -105,7 +105,7 @@ def _xgboost(folders: list[Path], folds: Any) -> tuple[Predict, Predict]:
     for folder, fold in zip(folders, folds, strict=True):
         booster = xgboost.Booster({"nthread": 1}, model_file=folder / "booster.ubj")
         boosters.append(booster)
-        rounds.append(json.loads((folder / "state.json").read_text())["best_step"])
+        rounds.append(json.loads((folder / "state.json").read_text())["best_step"] or 0)
         chosen.append([_ALWAYS, *(e for name, e in _OPTIONAL.items() if fold.params[name])])
 
     def predict(images: Images) -> NDArray[np.float64]:

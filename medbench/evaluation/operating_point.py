@@ -8,10 +8,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.datasets.task import Kind
 from medbench.errors import ProtocolError
+from medbench.evaluation.metrics import Threshold
 
 _TIE = 1e-12
 """Differences of the index below this are rounding, not a better threshold."""
+
+
+_UNDEFINED = 0.5
+"""Threshold of a label that all or none of the images have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +95,36 @@ class OperatingPoint:
         middle = lowest_positive / 2 + below / 2
         # between two neighbouring floating-point numbers there is no middle
         return middle if below < middle <= lowest_positive else lowest_positive
+
+    def thresholds(
+        self, labels: NDArray[Any], probabilities: NDArray[np.float64], kind: Kind
+    ) -> Threshold:
+        """What a task of any kind is decided by; see ``medbench.evaluation.metrics.decide``.
+
+        Args:
+            labels: Class index of each image, shape (n_images,); or of a multi-label task 0 or 1
+                for each class, shape (n_images, n_classes).
+            probabilities: Shape (n_images, n_classes), finite.
+            kind: The kind of task.
+
+        Returns:
+            Of a binary task one threshold; of a multi-label task one a label, .5 for a label that
+            all or none of the images have; None for several exclusive classes, of which the most
+            probable is decided.
+
+        Raises:
+            ProtocolError: As ``threshold``.
+        """
+        if kind == "binary":
+            return self.threshold(labels, probabilities[:, 1])
+        if kind != "multi-label":
+            return None
+        return [
+            self.threshold(labels[:, k], probabilities[:, k])
+            if len(np.unique(labels[:, k])) == 2
+            else _UNDEFINED
+            for k in range(labels.shape[1])
+        ]
 
 
 YOUDEN = OperatingPoint()

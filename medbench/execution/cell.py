@@ -40,8 +40,6 @@ from medbench.tuning.search import Search
 from medbench.tuning.tuner import Suggestion, Trial
 
 _INNER_FOLDS_SEED = "inner"
-_UNDEFINED = 0.5
-"""Operating point of a label that all or none of the inner predictions have."""
 _SINGLE_IMAGES, _IMAGES_TOGETHER = 5, 16
 """Held-out images by which the speed of predictions is measured, one by one and together."""
 Announce = Callable[[Mapping[str, Any]], None]
@@ -263,16 +261,7 @@ class Cell:
         calibration = fit_calibration(labels, oof, development.groups[known])
         oof = calibration.apply(oof, multi_label=several)
         point = OperatingPoint.parse(self._spec.operating_point)
-        if self._task.kind == "binary":
-            return calibration, point.threshold(labels, oof[:, 1])
-        if not several:
-            return calibration, None
-        return calibration, [
-            point.threshold(labels[:, k], oof[:, k])
-            if len(np.unique(labels[:, k])) == 2
-            else _UNDEFINED
-            for k in range(labels.shape[1])
-        ]
+        return calibration, point.thresholds(labels, oof, self._task.kind)
 
     @property
     def _features_seconds(self) -> float:

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 _CHUNK = 64
 """Images read and classified at a time: what a long list needs of memory, and what an
 interruption costs."""
-_UNDEFINED = 0.5
-"""Operating point of a label that all or none of the development predictions have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +219,9 @@ class Model:
             )
         parts = self.origin.development()
         folds = [
-            replace(fold, threshold=_threshold(point, part, multi_label=self.facts.multi_label))
+            replace(
+                fold, threshold=point.thresholds(part.labels, part.probabilities, self.task.kind)
+            )
             for fold, part in zip(self.facts.folds, parts, strict=True)
         ]
         rates = "" if self.facts.multi_label else _rates(folds, parts)
@@ -269,11 +269,8 @@ def describe(facts: Facts) -> list[str]:
     """What a user is told of a model before its predictions, a sentence or two each."""
     folds = len(facts.folds)
     mean = f"the mean of {folds} fold models" if folds > 1 else "one fitted model"
-    point = (
-        ""
-        if facts.task.kind in ("multi-class", "ordinal")
-        else (f" Operating point: {facts.operating_point}.")
-    )
+    decided = facts.task.kind not in ("multi-class", "ordinal")
+    point = f" Operating point: {facts.operating_point}." if decided else ""
     synthetic = " It has seen synthetic images only." if facts.synthetic else ""
     return [
         f"{facts.family} on {facts.title} ({facts.dataset}): {mean}. {facts.why}",
@@ -312,18 +309,6 @@ def load_model(
     if exported.is_exported(folder):
         return exported.load(folder, dataset=dataset, model=model)
     return from_run.load(folder, dataset=dataset, model=model)
-
-
-def _threshold(point: OperatingPoint, of: Development, *, multi_label: bool) -> Threshold:
-    """Where the development predictions of one fold put a point."""
-    if not multi_label:
-        return point.threshold(of.labels, of.probabilities[:, 1])
-    return [
-        point.threshold(of.labels[:, k], of.probabilities[:, k])
-        if len(np.unique(of.labels[:, k])) == 2
-        else _UNDEFINED
-        for k in range(of.labels.shape[1])
-    ]
 
 
 def _rates(folds: Sequence[Fold], parts: Sequence[Development]) -> str:
