@@ -31,6 +31,8 @@ from medbench.models.per_label import build_classifier
 
 _WRITTEN = 1
 """Raised whenever the same networks would be written as ONNX in another way."""
+_AT_ONCE = 64
+"""Images of a forward pass by ONNX Runtime; more only take more memory."""
 _CLOSE = 1e-4
 """Largest difference of a probability between a network and what was written of it."""
 
@@ -182,9 +184,11 @@ def fold_probabilities(
     session: Any, images: NDArray[np.uint8], facts: Facts
 ) -> NDArray[np.float64]:
     """What an ONNX model of several folds says, shape (n_folds, n_images, n_classes)."""
-    given = {"image": np.ascontiguousarray(images)}
-    (by_image,) = session.run(["fold_probabilities"], given)
-    return normalised(np.moveaxis(by_image, 1, 0), facts)
+    by_image = [
+        session.run(["fold_probabilities"], {"image": np.ascontiguousarray(chunk)})[0]
+        for chunk in np.split(images, range(_AT_ONCE, len(images), _AT_ONCE))
+    ]
+    return normalised(np.moveaxis(np.concatenate(by_image), 1, 0), facts)
 
 
 def normalised(probabilities: NDArray[np.float32], facts: Facts) -> NDArray[np.float64]:

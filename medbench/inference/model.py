@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from medbench.features.out_of_distribution import OutOfDistribution
     from medbench.inference.explanation import Explanation
 
-_CHUNK = 64
+_FILES_AT_ONCE = 64
 """Images read and classified at a time: what a long list needs of memory, and what an
 interruption costs."""
+_ARRAYS_AT_ONCE = 256
+"""The same of images that are in memory already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +116,8 @@ class Model:
         """
         if is_prepared(images, self.task):
             parts = [
-                self._mean(prepared_batch(images[begin : begin + _CHUNK]))
-                for begin in range(0, len(images), _CHUNK)
+                self._mean(prepared_batch(images[begin : begin + _ARRAYS_AT_ONCE]))
+                for begin in range(0, len(images), _ARRAYS_AT_ONCE)
             ]
         else:
             chunks = self._read(as_sources(images))
@@ -251,8 +253,8 @@ class Model:
         self, sources: Sequence[Any], slice_number: int | None = None
     ) -> Iterator[tuple[Sequence[Any], list[NewImage | DatasetError]]]:
         """The sources, some at a time, beside what was read of them."""
-        for begin in range(0, len(sources), _CHUNK):
-            some = sources[begin : begin + _CHUNK]
+        for begin in range(0, len(sources), _FILES_AT_ONCE):
+            some = sources[begin : begin + _FILES_AT_ONCE]
             yield some, list(read_images(some, self.task, slice_number=slice_number))
 
     def _mean(self, batch: Batch) -> NDArray[np.float64]:
