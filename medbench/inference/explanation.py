@@ -14,6 +14,7 @@ from medbench.errors import unknown_name
 from medbench.inference.facts import RESEARCH_ONLY
 from medbench.inference.images import NewImage, batch_of
 from medbench.inference.prediction import Prediction
+from medbench.reports.text import format_score
 
 if TYPE_CHECKING:
     from medbench.inference.model import Model
@@ -29,6 +30,8 @@ class Explanation:
     """How much each place speaks for the class, from 0 to 1, shape (height, width)."""
     class_name: str
     """The class it speaks for."""
+    probability: float
+    """That of the class."""
     method: str
     """``"Grad-CAM"`` or ``"occlusion"``."""
     prediction: Prediction
@@ -42,8 +45,11 @@ class Explanation:
         picture: bytes = explanation_picture(
             self.image,
             self.heat,
-            title=f"{said.image}: {said.decided}",
-            subtitle=f"what speaks for {self.class_name} ({self.method}). {RESEARCH_ONLY}",
+            title=f"{Path(said.image).name}: {said.decided}",  # it may be passed on: no folders
+            subtitle=(
+                f"what speaks for {self.class_name}, probability "
+                f"{format_score(self.probability)} ({self.method}). {RESEARCH_ONLY}"
+            ),
         )
         return picture
 
@@ -103,6 +109,7 @@ def explain(model: Model, image: NewImage, class_name: str | None = None) -> Exp
         image=image.pixels,
         heat=(heat / highest if highest > 0 else heat).astype(np.float32),
         class_name=class_name,
+        probability=prediction.probabilities[k],
         method=method,
         prediction=prediction,
     )

@@ -113,10 +113,12 @@ def warm_up(model: Model) -> None:
     blank = np.zeros(model.task.image_shape, np.uint8)
     image = read_image(blank[..., 0] if blank.shape[-1] == 1 else blank, model.task, name="blank")
     (prediction,) = model.classify_read([image])
+    model.members.networks()  # what heat maps need may be loaded only when it is asked for
     Explanation(
         image=image.pixels,
         heat=np.zeros(blank.shape[:2], np.float32),
         class_name=model.task.classes[0],
+        probability=prediction.probabilities[0],
         method="occlusion",
         prediction=prediction,
     ).picture()
