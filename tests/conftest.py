@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -20,6 +21,7 @@ from medbench import registry
 
 _REGISTRIES = (registry.models, registry.sources, registry.tuners)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PACKAGED = Path(__file__).parent / "plugins" / "packaged"
 
 
@@ -105,6 +107,26 @@ def real_weights() -> Path:
     if not folder.is_dir():
         pytest.skip("the real weights (shared/weights beside the project) are not here")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A chromium; absent ones skip, unless MEDBENCH_BROWSER=required says that there is one."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        sync_playwright = None
+    if found is None or sync_playwright is None:
+        missing = "chromium" if found is None else "playwright"
+        if os.environ.get("MEDBENCH_BROWSER") == "required":
+            pytest.fail(f"{missing} is not installed, and MEDBENCH_BROWSER=required wants it")
+        pytest.skip(f"{missing} is not installed")
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-background-networking", "--no-proxy-server"]
+        chromium = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from medbench.evaluation.operating_point import OperatingPoint
     from medbench.inference.model import Model
 
+_RULES: tuple[Literal["sensitivity", "specificity"], ...] = ("sensitivity", "specificity")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -75,31 +77,43 @@ def add_dataset_and_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_operating_point(parser: argparse.ArgumentParser) -> None:
+def add_operating_point(parser: argparse._ActionsContainer) -> None:
     """``--sensitivity`` and ``--specificity``, of which one may be given."""
     group = parser.add_mutually_exclusive_group()
-    for rule in ("sensitivity", "specificity"):
+    for rule in _RULES:
         group.add_argument(
             f"--{rule}",
             type=float,
-            metavar="S",
-            help=f"decide where development images reached this {rule}",
+            metavar="X",
+            help=f"operating point with at least this {rule} on development data (default: the "
+            "highest sum of sensitivity and specificity, or that of the run)",
         )
+
+
+def operating_point(options: argparse.Namespace) -> OperatingPoint | None:
+    """What ``add_operating_point`` was given; None for neither.
+
+    Raises:
+        ProtocolError: It cannot be reached.
+    """
+    from medbench.evaluation.operating_point import OperatingPoint
+
+    for rule in _RULES:
+        wanted = getattr(options, rule, None)
+        if wanted is not None:
+            return OperatingPoint(rule=rule, at_least=wanted)
+    return None
 
 
 def chosen_model(options: argparse.Namespace) -> Model:
     """The model that ``add_model`` and, where it was called, ``add_operating_point`` tell."""
-    from medbench.evaluation.operating_point import OperatingPoint
     from medbench.inference.model import load_model
 
+    point = operating_point(options)
     model = load_model(
         options.run, dataset=options.dataset, model=options.models, plugins=options.plugin
     )
-    for rule in ("sensitivity", "specificity"):
-        wanted = getattr(options, rule, None)
-        if wanted is not None:
-            model = model.at(OperatingPoint(rule=rule, at_least=wanted))
-    return model
+    return model if point is None else model.at(point)
 
 
 def duration(text: str) -> float:

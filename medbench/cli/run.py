@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medbench.cli.audit import add_fail_on_audit
-from medbench.cli.options import add_catalog, add_images, add_plugin, duration, whole
+from medbench.cli.options import (
+    add_catalog,
+    add_images,
+    add_operating_point,
+    add_plugin,
+    duration,
+    operating_point,
+    whole,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from medbench.datasets.audit import Audit
     from medbench.datasets.catalog import Catalog
-    from medbench.evaluation.operating_point import OperatingPoint
     from medbench.execution.plan import Place, PlannedCell, Settings
     from medbench.reports.assessment import Assessment
     from medbench.store import RunStore
@@ -85,15 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave training images out whose patient is also in the official test part",
     )
-    point = protocol.add_mutually_exclusive_group()
-    for rule in ("sensitivity", "specificity"):
-        point.add_argument(
-            f"--{rule}",
-            type=float,
-            metavar="X",
-            help=f"operating point with at least this {rule} on development data (default: the "
-            "highest sum of sensitivity and specificity)",
-        )
+    add_operating_point(protocol)
     protocol.add_argument(
         "--tuner", metavar="NAME", help="optuna, keras-tuner or hyperband, for every family"
     )
@@ -298,6 +297,7 @@ def _wanted(options: argparse.Namespace) -> _Wanted:
     from medbench import registry
     from medbench.datasets.catalog import load_catalog
     from medbench.errors import ConfigurationError
+    from medbench.evaluation.operating_point import YOUDEN
     from medbench.execution.plan import Settings
     from medbench.execution.suite import Suite, load_suite
 
@@ -323,7 +323,7 @@ def _wanted(options: argparse.Namespace) -> _Wanted:
         seed=suite.seed if options.seed is None else options.seed,
         strict_split=options.strict_split,
         tuner=options.tuner,
-        operating_point=_operating_point(options),
+        operating_point=operating_point(options) or YOUDEN,
     )
     models = list(dict.fromkeys(options.models or [*suite.models, *registry.models.added()]))
     if _ALL in models:
@@ -368,16 +368,6 @@ def _datasets(options: argparse.Namespace) -> list[str]:
             )
         chosen.append(folder)
     return list(dict.fromkeys(chosen))
-
-
-def _operating_point(options: argparse.Namespace) -> OperatingPoint:
-    from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
-
-    if options.sensitivity is not None:
-        return OperatingPoint(rule="sensitivity", at_least=options.sensitivity)
-    if options.specificity is not None:
-        return OperatingPoint(rule="specificity", at_least=options.specificity)
-    return YOUDEN
 
 
 def _budget(options: argparse.Namespace, default: str) -> Budget:

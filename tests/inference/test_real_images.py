@@ -45,9 +45,8 @@ def by_command(run: Path, file: Path, number: int | None, capsys) -> list[float]
     return list(found["images"][0]["probabilities"].values())
 
 
-def by_page(run: Path, file: Path, number: int | None) -> dict[str, float]:
-    """What a real browser is answered when the file is dropped."""
-    playwright = pytest.importorskip("playwright.sync_api")
+def by_page(run: Path, file: Path, number: int | None, browser) -> dict[str, float]:
+    """What a real browser is answered when the file is chosen."""
     from medbench.inference.serve.server import address, listen, make_server
 
     model = load_model(run)
@@ -55,21 +54,17 @@ def by_page(run: Path, file: Path, number: int | None) -> dict[str, float]:
         server = make_server(model)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
-        with playwright.sync_playwright() as started:
-            browser = started.chromium.launch(
-                executable_path="/usr/bin/chromium", args=["--no-sandbox"]
-            )
-            page = browser.new_page()
-            page.goto(address(listening))
+        page = browser.new_page()
+        page.goto(address(listening))
+        with page.expect_response(lambda answer: "/classify" in answer.url) as got:
+            page.locator("input[type=file]").set_input_files(str(file))
+        answer = got.value.json()
+        if "slices" in answer:
+            page.locator("input[type=number]").fill(str(number))
             with page.expect_response(lambda answer: "/classify" in answer.url) as got:
-                page.locator("input[type=file]").set_input_files(str(file))
+                page.locator("input[type=number]").press("Enter")
             answer = got.value.json()
-            if "slices" in answer:
-                page.locator("input[type=number]").fill(str(number))
-                with page.expect_response(lambda answer: "/classify" in answer.url) as got:
-                    page.locator("input[type=number]").press("Enter")
-                answer = got.value.json()
-            browser.close()
+        page.close()
         server.should_exit = True
         thread.join(10)
     return answer["probabilities"]
@@ -77,9 +72,7 @@ def by_page(run: Path, file: Path, number: int | None) -> dict[str, float]:
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.mark.parametrize("name", ["covid-or-healthy", "brain-mri"])
-def test_every_way_in_gives_the_same_probabilities(name, real_data, tmp_path, capsys):
-    if not Path("/usr/bin/chromium").exists():
-        pytest.skip("chromium is not installed")
+def test_every_way_in_gives_the_same_probabilities(name, real_data, tmp_path, capsys, browser):
     run = made(name, real_data, tmp_path)
     out = tmp_path / "exported"
     given = ["export", str(run), "--data-dir", str(real_data), "--out", str(out)]
@@ -91,5 +84,5 @@ def test_every_way_in_gives_the_same_probabilities(name, real_data, tmp_path, ca
             model.classify(file, slice_number=number)[0].probabilities, said, atol=1e-12
         )
         np.testing.assert_allclose(by_command(out, file, number, capsys), said, atol=1e-4)
-        shown = by_page(run, file, number)
+        shown = by_page(run, file, number, browser)
         np.testing.assert_allclose(list(shown.values()), said, atol=1e-12)

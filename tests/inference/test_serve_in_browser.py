@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import threading
 from types import SimpleNamespace
 
@@ -20,7 +19,6 @@ from medbench.inference.serve import answers, server
 from medbench.inference.serve.app import Limits
 
 pytestmark = [pytest.mark.browser, pytest.mark.allow_hosts(["127.0.0.1"])]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 HOSTILE = ("<script>hacked()</script>", '"><img src=http://evil.example/x onerror=hacked()>')
 WIDTHS = (360, 1440)
 LIMITS = Limits(n_bytes=2_000_000)
@@ -33,26 +31,6 @@ DROP = """
   for (const kind of ["dragover", "drop"]) beside.dispatchEvent(new DragEvent(kind, options));
 }
 """
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A chromium; absent ones skip, unless MEDBENCH_BROWSER=required says that there is one."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        sync_playwright = None
-    if found is None or sync_playwright is None:
-        missing = "chromium" if found is None else "playwright"
-        if os.environ.get("MEDBENCH_BROWSER") == "required":
-            pytest.fail(f"{missing} is not installed, and MEDBENCH_BROWSER=required wants it")
-        pytest.skip(f"{missing} is not installed")
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-background-networking", "--no-proxy-server"]
-        chromium = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield chromium
-        chromium.close()
 
 
 class Corner:

@@ -1,7 +1,5 @@
 """The page in a real browser: Debian's chromium, driven by Playwright, checked by axe-core."""
 
-import os
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,29 +10,8 @@ from medbench.reports.page import write_page
 from medbench.reports.page.pictures import keep_pictures
 
 pytestmark = pytest.mark.browser
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 HOSTILE = ("<script>hacked()</script>", '"><img src=http://evil.example/x onerror=hacked()>')
 WIDTHS = (360, 1440)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A chromium; absent ones skip, unless MEDBENCH_BROWSER=required says that there is one."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        sync_playwright = None
-    if found is None or sync_playwright is None:
-        missing = "chromium" if found is None else "playwright"
-        if os.environ.get("MEDBENCH_BROWSER") == "required":
-            pytest.fail(f"{missing} is not installed, and MEDBENCH_BROWSER=required wants it")
-        pytest.skip(f"{missing} is not installed")
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-background-networking"]
-        chromium = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
