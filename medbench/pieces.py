@@ -129,6 +129,7 @@ EXTERNAL: Entries = {
     "same_collection": _truth,
     "class_map": _mapped(_text),
     "left_out": _mapped(_count),
+    "models_sha256": _listed(_text, fewest=1),
     "n_images": _count,
     "n_groups": _count,
     "n_folds": lambda value: _count(value) and value > 0,

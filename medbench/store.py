@@ -370,7 +370,7 @@ class RunStore:
             datasets=datasets,
             audits=reading.audits(datasets),
             cells=tuple(cells),
-            externals=tuple(reading.externals(datasets)),
+            externals=tuple(reading.externals(datasets, cells)),
             gaps=tuple(reading.gaps),
             unread=tuple(unread),
             at_work=self._held_by_another(),
@@ -492,8 +492,11 @@ class _Reading:
             key_parts={} if key is None else key["parts"],
         )
 
-    def externals(self, datasets: Mapping[str, Mapping[str, Any]]) -> Iterator[ExternalResult]:
-        """External validations of the models of these data sets that can be read."""
+    def externals(
+        self, datasets: Mapping[str, Mapping[str, Any]], cells: Iterable[CellResult]
+    ) -> Iterator[ExternalResult]:
+        """External validations, as far as they can be read and their models are still here."""
+        models = {(c.id.dataset, c.id.model, c.record.get("model_sha256")) for c in cells}
         for path in sorted(self._folder.glob("external/*/*/*/external.json")):
             dataset, model, other = path.parts[-4:-1]
             left_out = f"the validation of {model} on {other} is left out"
@@ -502,6 +505,9 @@ class _Reading:
                 continue
             predictions = self._predictions(path.parent / "predictions.parquet", left_out)
             if predictions is None:
+                continue
+            if not {(dataset, model, sha256) for sha256 in record["models_sha256"]} <= models:
+                self._gap(path, "of models that are no longer here", left_out)
                 continue
             if external_fits(record, predictions, datasets[dataset]):
                 named = {"dataset": dataset, "model": model, "other": other}

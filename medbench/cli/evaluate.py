@@ -91,7 +91,7 @@ def execute(options: argparse.Namespace) -> int:
     assessment = assessed(store.read())
     for dataset in assessment.datasets:
         for one in externals(assessment.run, dataset):
-            if one.result.record["other"] in options.datasets:
+            if one.result.record in evaluated:
                 console.print(external_words(one), soft_wrap=True, markup=False)
     with store.lock():
         write_everything(assessment, console)
@@ -112,6 +112,9 @@ def _class_map(
                 f"--class-map {wrong[0]}: write THEIRS=OURS, for example "
                 f"{data.task.classes[0]}={model.task.classes[0]}."
             )
+        named = [there for there, _, _ in pairs]
+        if twice := [name for name in named if named.count(name) > 1]:
+            raise ConfigurationError(f"--class-map: {twice[0]!r} is translated twice.")
         return {there: here for there, _, here in pairs}
     plain = same_names(model.task.classes, data.task.classes)
     if plain is not None:
@@ -125,14 +128,19 @@ def _class_map(
         markup=False,
     )
     from rich.prompt import Prompt
+    from rich.text import Text
 
-    answers = {
-        name: Prompt.ask(
-            name,
-            console=console,
-            choices=[*ours, _LEAVE_OUT],
-            default=name if name in ours else _LEAVE_OUT,
-        )
-        for name in data.task.classes
-    }
+    try:
+        answers = {
+            name: Prompt.ask(
+                Text(name),
+                console=console,
+                choices=[*ours, _LEAVE_OUT],
+                show_choices=False,
+                default=name if name in ours else _LEAVE_OUT,
+            )
+            for name in data.task.classes
+        }
+    except EOFError as error:
+        raise ConfigurationError("not answered: give --class-map THEIRS=OURS.") from error
     return {name: answer for name, answer in answers.items() if answer != _LEAVE_OUT}

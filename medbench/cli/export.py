@@ -47,6 +47,8 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.reports.drawing import folder_name
     from medbench.store import RunStore
 
+    store = RunStore(options.run)
+    store.read()  # an exported model is no run, and says so here
     model = load_model(
         options.run, dataset=options.dataset, model=options.models, plugins=options.plugin
     )
@@ -55,7 +57,7 @@ def execute(options: argparse.Namespace) -> int:
         data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
     )
     place = Place(cache=cache_folder(), threads=available_threads())
-    images = held_out_images(RunStore(options.run), facts.dataset, catalog, place)
+    images = held_out_images(store, facts.dataset, catalog, place)
     name = folder_name(f"{facts.family}-{facts.dataset}")
     out = options.out or Path("results") / "exported" / name
     difference = export(model, options.format, out, images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.cli.options import chosen_model
     from medbench.inference.files import find_files
 
+    _allow_any_name()
     files = find_files(options.images, sys.stdin)
     if options.explain is not None:
         _check_explain(options.explain, files)
@@ -67,11 +69,21 @@ def execute(options: argparse.Namespace) -> int:
     return int(failed)
 
 
+def _allow_any_name() -> None:
+    """Names of files may hold bytes or letters that the terminal's encoding has not."""
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
 def _check_explain(path: Path, files: Sequence[str]) -> None:
     """Refuse a place for explanations before anything is loaded."""
     from medbench.errors import ConfigurationError
 
-    is_file = path.suffix.lower() == ".png"
+    suffix = path.suffix.lower()
+    if suffix in (".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".tif", ".tiff", ".webp"):
+        raise ConfigurationError(f"--explain {path}: pictures are PNG. Name a .png file.")
+    is_file = suffix == ".png"
     if len(files) > 1 and is_file:
         raise ConfigurationError(
             f"--explain {path}: is one picture, and there are {len(files)} images. Name a folder."
@@ -200,13 +212,14 @@ def _json(model: Model, predictions: Iterator[Prediction]) -> bool:
         "dataset": facts.dataset,
         "classes": list(facts.task.classes),
         "why": facts.why,
+        "not_calibrated": facts.calibration_words or None,
         "estimate": {**facts.estimate, "words": facts.estimate_words},
         "operating_point": {"rule": facts.operating_point, "threshold": model.threshold},
         "verdicts": list(facts.verdicts),
         "purpose": RESEARCH_ONLY,
     }
     images = [as_record(one, facts) for one in done]
-    print(json.dumps({"about": about, "images": images}, indent=2, ensure_ascii=False))
+    print(json.dumps({"about": about, "images": images}, indent=2))
     return any(one.error for one in done)
 
 

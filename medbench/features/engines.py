@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.cores import available_threads
-from medbench.errors import ConfigurationError, unknown_name
+from medbench.errors import ConfigurationError, ModelError, unknown_name
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """A forward pass: rows of one batch of images."""
@@ -120,7 +120,11 @@ def open_onnx(engine: str, model: bytes, threads: int) -> Run:
 
 
 def onnxruntime_session(model: bytes, threads: int) -> Any:
-    """An ONNX Runtime session on the processor, with its reports to the maker switched off."""
+    """An ONNX Runtime session on the processor, with its reports to the maker switched off.
+
+    Raises:
+        ModelError: It cannot be opened.
+    """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
@@ -128,7 +132,12 @@ def onnxruntime_session(model: bytes, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        if not type(error).__module__.startswith("onnxruntime"):  # they share no other base
+            raise
+        raise ModelError(f"ONNX Runtime cannot open this model ({error}).") from error
 
 
 def _onnxruntime(model: bytes, threads: int) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -67,16 +68,32 @@ def export(model: Model, kind: str | None, folder: Path, images: NDArray[np.uint
             "sha256": exported.file_hashes(temporary),
         }
         write_json(temporary / exported.MANIFEST, manifest)
-        difference = _difference(model, exported.load(temporary), images)
+        original = Model(model.facts, FittedMembers(model.facts, origin.folders), origin)
+        copy = exported.load(temporary, checked=False)
+        difference = _difference(original, copy, images)
         checked = {"images": len(images), "largest_difference": difference}
         write_json(temporary / exported.MANIFEST, {**manifest, "check": checked})
-        with writing(folder):
-            if folder.exists():
-                folder.rmdir()
-            temporary.rename(folder)
+        _move(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return difference
+
+
+def _move(temporary: Path, folder: Path) -> None:
+    """Give the folder its name.
+
+    Raises:
+        StoreError: Another export was faster, or it cannot be written.
+    """
+    with writing(folder):
+        try:
+            if folder.exists():
+                folder.rmdir()
+            temporary.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise StoreError(f"--out {folder}: is there already. Name a new folder.") from error
 
 
 def _kind(facts: Facts, wanted: str | None) -> str:

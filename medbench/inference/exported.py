@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from medbench.cores import available_threads
 from medbench.datasets.batch import Batch
 from medbench.datasets.task import label_columns, labels_in
-from medbench.errors import ConfigurationError, ModelError, StoreError, unknown_name
+from medbench.errors import (
+    ConfigurationError,
+    ModelError,
+    ProtocolError,
+    StoreError,
+    unknown_name,
+)
 from medbench.files import read_json, read_parquet
 from medbench.inference.facts import Facts
 from medbench.inference.members import (
@@ -42,20 +48,23 @@ def is_exported(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def load(folder: Path, *, dataset: str | None = None, model: str = "best") -> Model:
+def load(
+    folder: Path, *, dataset: str | None = None, model: str = "best", checked: bool = True
+) -> Model:
     """The model in a folder that ``export`` wrote.
 
     Args:
         folder: The folder.
         dataset: The data set that it must be of, if one is named.
         model: The family that it must be of, or ``"best"``.
+        checked: Whether it must say that it was compared with the original.
 
     Raises:
         StoreError: The manifest is damaged or of another version.
         ModelError: A file is gone or was changed.
         ConfigurationError: It is of another data set or family; or what runs it is not installed.
     """
-    kind, facts, hashes = _manifest(folder)
+    kind, facts, hashes = _manifest(folder, checked=checked)
     if dataset not in (None, facts.dataset):
         raise unknown_name(f"data set of the model in {folder}", str(dataset), [facts.dataset])
     if model not in ("best", facts.family):
@@ -69,23 +78,24 @@ def load(folder: Path, *, dataset: str | None = None, model: str = "best") -> Mo
     else:
         folders = [folder / FOLDS / str(number) for number in range(len(facts.folds))]
         members = FittedMembers(facts, folders)
-    return Model(facts, members, _Origin(folder, len(facts.folds)))
+    return Model(facts, members, _Origin(folder, facts))
 
 
 class _Origin:
     """The folder, as ``Origin``."""
 
-    def __init__(self, folder: Path, n_folds: int) -> None:
+    def __init__(self, folder: Path, facts: Facts) -> None:
         from medbench.features.out_of_distribution import OutOfDistribution
 
-        self._path, self._n_folds = folder / DEVELOPMENT, n_folds
+        self._path = folder / DEVELOPMENT
+        self._n_folds, self._n_classes = len(facts.folds), len(facts.task.classes)
         ood = folder / OUT_OF_DISTRIBUTION
         self.out_of_distribution = OutOfDistribution.load(ood) if ood.exists() else None
 
     def development(self) -> Sequence[Development]:
         """See ``Origin.development``."""
         table = read_parquet(self._path)
-        n_classes = sum(str(name)[0] == "p" for name in table)
+        n_classes = self._n_classes
         columns = [f"p{k}" for k in range(n_classes)]
         parts = [table[table["fold"] == number] for number in range(self._n_folds)]
         return [
@@ -115,8 +125,6 @@ class OnnxMembers:
             raise ConfigurationError(
                 f"{path.name}: needs onnxruntime, which is not installed. pip install onnxruntime"
             ) from error
-        except RuntimeError as error:  # what all errors of ONNX Runtime are
-            raise ModelError(f"{path.name}: ONNX Runtime cannot open it ({error}).") from error
         self._facts = facts
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
@@ -173,7 +181,7 @@ def _joined(whole: Any, folds: Sequence[Any]) -> Any:
     return model
 
 
-def _manifest(folder: Path) -> tuple[str, Facts, dict[str, str]]:
+def _manifest(folder: Path, *, checked: bool) -> tuple[str, Facts, dict[str, str]]:
     """Format, facts and hashes.
 
     Raises:
@@ -188,7 +196,9 @@ def _manifest(folder: Path) -> tuple[str, Facts, dict[str, str]]:
         hashes = {str(name): str(value) for name, value in record["sha256"].items()}
         if kind not in FORMATS or not facts.folds:
             raise ValueError(f"export is {kind!r}")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if checked and not isinstance(record["check"]["largest_difference"], float):
+            raise ValueError("never checked")
+    except (AttributeError, KeyError, TypeError, ValueError, ProtocolError) as error:
         raise StoreError(
             f"{path}: damaged ({type(error).__name__}: {error}). Export the model again."
         ) from error
@@ -202,7 +212,7 @@ def _check_files(folder: Path, hashes: dict[str, str]) -> None:
         ModelError: They are named.
     """
     there = file_hashes(folder)
-    changed = sorted(name for name in hashes if there.get(name) != hashes[name])
+    changed = sorted(name for name in {*hashes, *there} if there.get(name) != hashes.get(name))
     if changed:
         raise ModelError(
             f"{folder}: not as it was exported, so nothing was loaded; the hash does not match of "
@@ -220,7 +230,7 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 
 def development_table(parts: Sequence[Development]) -> pd.DataFrame:
-    """What ``_Origin.development`` reads."""
+    """Development predictions of all folds as one table: ``fold``, labels, ``p0``, ``p1``, ..."""
     from medbench.datasets.task import label_frame
 
     frames = []

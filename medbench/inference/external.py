@@ -147,6 +147,12 @@ def evaluate(
         ConfigurationError: The class map does not fit.
         StoreError: The run folder cannot be written.
     """
+    internal = store.dataset_record(model.facts.dataset) or {}
+    if data.fingerprint == internal.get("fingerprint"):
+        raise ConfigurationError(
+            f"data set {data.name!r}: holds the very images that the model was developed on, of "
+            "which it knows the labels. Its held-out score is in the leaderboard."
+        )
     known = labelled(model, data, class_map)
     by_fold, ood = _predicted(model, data, known.rows, done)
     groups = data.table["group"].to_numpy(np.int64)[known.rows]
@@ -164,7 +170,6 @@ def evaluate(
         axis=1,
     )
     facts, about = model.facts, describe(data)
-    internal = store.dataset_record(facts.dataset) or {}
     record = {
         "dataset": facts.dataset,
         "model": facts.family,
@@ -174,6 +179,7 @@ def evaluate(
         "licence": about["licence"],
         "citation": about["citation"],
         "fingerprint": data.fingerprint,
+        "models_sha256": [fold.sha256 for fold in facts.folds],
         "same_collection": about["collection"] == internal.get("collection"),
         "class_map": dict(class_map),
         "left_out": dict(known.left_out),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
-from medbench.datasets.task import Task
+import numpy as np
+
+from medbench.datasets.task import Kind, Task
 from medbench.evaluation.calibration import Calibration
-from medbench.evaluation.metrics import Threshold
+from medbench.evaluation.metrics import Threshold, decide
 
 RESEARCH_ONLY = "For research, not for diagnosis: no decision about a patient may rest on it."
 """Stands with every prediction."""
@@ -71,6 +73,11 @@ class Facts:
         return self.task.kind == "multi-label"
 
     @property
+    def official(self) -> bool:
+        """Whether it was developed on an official split, so that its models differ by seed only."""
+        return all(fold.split.startswith("official") for fold in self.folds)
+
+    @property
     def estimate_words(self) -> str:
         """The held-out score and what it is a score of, in one sentence."""
         from medbench.reports.text import format_interval, format_score
@@ -86,13 +93,24 @@ class Facts:
                 f", sensitivity {format_score(known['sensitivity'])} and specificity "
                 f"{format_score(known['specificity'])} at the operating point"
             )
-        n = known.get("n_folds", len(self.folds))
+        n = len(self.folds)
         if n == 1:
             return f"{words}, on the held-out part."
+        if self.official:
+            return (
+                f"{words}: the mean over {n} models, fitted with {n} seeds, on the official "
+                "held-out part. Their mean, which predicts here, was not scored."
+            )
         return (
             f"{words}: the cross-validated estimate of single fold models ({n} folds). No "
             "image was held out from all of them, so their mean, which predicts here, has no score."
         )
+
+    @property
+    def calibration_words(self) -> str:
+        """Why probabilities are as the models gave them; empty where they are calibrated."""
+        reasons = dict.fromkeys(fold.calibration.reason for fold in self.folds)
+        return "; ".join(filter(None, reasons))
 
     def as_record(self) -> dict[str, Any]:
         """For ``model.json``."""
@@ -105,6 +123,10 @@ class Facts:
         Raises:
             KeyError, TypeError, ValueError: It lacks something, or holds something else.
         """
+        if record["task"]["kind"] not in get_args(Kind):
+            raise ValueError(f"kind {record['task']['kind']!r}")
+        if not all(v is None or isinstance(v, int | float) for v in record["estimate"].values()):
+            raise ValueError("estimate")
         task = record["task"]
         task = Task(
             classes=tuple(map(str, task["classes"])),
@@ -114,4 +136,10 @@ class Facts:
         folds = tuple(Fold.from_record(fold) for fold in record["folds"])
         verdicts = tuple(map(str, record["verdicts"]))
         known = {name: record[name] for name in cls.__dataclass_fields__}
-        return cls(**{**known, "task": task, "folds": folds, "verdicts": verdicts})
+        facts = cls(**{**known, "task": task, "folds": folds, "verdicts": verdicts})
+        for fold in facts.folds:
+            decide(np.full((1, len(task.classes)), 0.5), fold.threshold)
+            temperatures = np.array(fold.calibration.temperatures, dtype=np.float64)
+            if len(temperatures) not in (1, len(task.classes)) or not (temperatures > 0).all():
+                raise ValueError(f"temperatures {fold.calibration.temperatures}")
+        return facts

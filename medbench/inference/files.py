@@ -28,12 +28,12 @@ def find_files(named: Iterable[str], standard_input: IO[str]) -> list[str]:
     A name of nothing that exists is given back as it is, to be reported as its row.
 
     Args:
-        named: Files, folders (all image files below, by suffix or, without one, DICOM content),
-            patterns such as ``films/*.png``, or ``"-"``.
+        named: Files, folders (all image files below, by suffix or by DICOM content, since names
+            such as ``1.2.840.113619`` are common), patterns such as ``films/*.png``, or ``"-"``.
         standard_input: Where the list is read that ``"-"`` stands for.
 
     Raises:
-        ConfigurationError: Nothing is found at all.
+        ConfigurationError: A folder holds no image, or nothing is found at all.
     """
     named = list(named)
     found: dict[str, None] = {}
@@ -55,10 +55,13 @@ def _lines(file: IO[str]) -> Iterator[str]:
 
 def _expanded(name: str) -> Iterator[str]:
     if os.path.isdir(name):  # noqa: PTH112  a name with a null character is no error here
-        yield from (str(path) for path in sorted(Path(name).rglob("*")) if _is_image(path))
+        found = [str(path) for path in sorted(Path(name).rglob("*")) if _is_image(path)]
+        if not found:
+            raise ConfigurationError(f"{name}: no image was found in this folder.")
+        yield from found
     elif glob.has_magic(name) and not os.path.lexists(name):
-        found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  absolute patterns too
-        yield from (path for path in found if Path(path).is_file())
+        matching = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  absolute patterns too
+        yield from [path for path in matching if Path(path).is_file()] or [name]
     else:
         yield name
 
@@ -69,7 +72,5 @@ def _is_image(path: Path) -> bool:
         return False
     if path.name.lower().endswith(_SUFFIXES):
         return True
-    if path.suffix:
-        return False
     with path.open("rb") as file:
         return is_dicom(file.read(_HEAD_BYTES))

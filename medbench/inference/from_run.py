@@ -111,9 +111,18 @@ def _row(of: DatasetAssessment, model: str, run: RunResult) -> tuple[Row, str]:
         if best is None:
             raise StoreError(
                 f"{run.folder}: no real model is finished on every fold of {of.name}, so there is "
-                "no best one. Give the run's command again, or name one with --models."
+                "no best one. Give the run's command again (failed cells: with --retry "
+                "failed), or name one with --models."
             )
-        return best, why(of, run.cells, best)
+        unfinished = [
+            row.name
+            for row in of.rows
+            if row.fields["kind"] == "model" and row.fields["status"] not in ("ok", "published")
+        ]
+        said = why(of, run.cells, best)
+        if unfinished:
+            said += f" Not finished on every fold, and so not considered: {', '.join(unfinished)}."
+        return best, said
     rows = {
         row.name: row
         for row in of.rows
@@ -183,7 +192,13 @@ def _development(store: RunStore, cell: CellResult, facts: Facts) -> Development
     images = store.dataset_images(cell.id.dataset)
     part = images[cell.id.split].isin(("development", "validation"))
     labels = labels_in(images[part])
-    oof = TrialLog(store.cell_folder(cell.id)).oof(cell.record["trial"])
+    try:
+        oof = TrialLog(store.cell_folder(cell.id)).oof(cell.record["trial"])
+    except StoreError as error:
+        raise StoreError(
+            f"{store.folder}: the development predictions of {cell.id} are not here or damaged; "
+            "another operating point and export need them. Take the whole run folder."
+        ) from error
     if len(oof) != len(labels):
         raise StoreError(
             f"{store.folder}: the stored predictions of {cell.id} are not of its development part."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from numpy.typing import NDArray
 from medbench.cores import available_threads
 from medbench.datasets.batch import PROPERTIES, Batch
 from medbench.datasets.decode import decode, is_coloured
+from medbench.datasets.dicom import is_dicom
 from medbench.datasets.listing import Content
+from medbench.datasets.nifti import is_nifti
 from medbench.datasets.task import Task
 from medbench.errors import DatasetError
 
 _GREY_MODES = ("1", "L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N", "uint8", "uint16")
 """Modes of images that cannot be in colour, where nobody need look."""
+_WHITE = 255
 _COLOUR_WARNING = "a colour picture, and the model has seen grey ones only"
 
 
@@ -62,7 +66,10 @@ def read_image(
         except ValueError as error:  # a null character in a name
             raise DatasetError(f"{name!r}: cannot be the name of a file ({error}).") from error
     name = name or "image"
-    content: Content = source if isinstance(source, bytes) else np.asarray(source)
+    content: Content = source if isinstance(source, bytes) else _grey_levels(np.asarray(source))
+    picture = isinstance(content, bytes) and not (is_dicom(content) or is_nifti(content))
+    if picture:
+        slice_number = None  # among volumes it has nothing to choose from
     height, width, channels = task.image_shape
     if height != width or channels not in (1, 3):
         raise DatasetError(f"{name}: a model of {height} x {width} pixels cannot be given files.")
@@ -74,17 +81,42 @@ def read_image(
         slice_number=slice_number,
     )
     warnings: tuple[str, ...] = ()
+    if picture and (pages := _pages(content)) > 1:
+        warnings = (f"the first of {pages} pages or frames",)
     if channels == 1 and decoded.mode not in _GREY_MODES:
         colour = decode(
             content, size=height, channels=3, origin=name, slice_number=slice_number
         ).pixels
-        warnings = (_COLOUR_WARNING,) if is_coloured(colour) else ()
+        warnings += (_COLOUR_WARNING,) if is_coloured(colour) else ()
     return NewImage(
         name=name,
         pixels=decoded.pixels,
         properties=(decoded.width, decoded.height, decoded.mode, decoded.n_bytes),
         warnings=warnings,
     )
+
+
+def _grey_levels(values: NDArray[Any]) -> NDArray[Any]:
+    """Grey levels as uint8, whatever type carries them: a caller's own scale is kept."""
+    if values.dtype == np.uint8 or values.dtype.kind not in "iuf" or not values.size:
+        return values
+    low, high = values.min(), values.max()
+    if not low >= 0:  # also NaN
+        return values
+    if values.dtype.kind == "f" and high <= 1:
+        levels: NDArray[np.uint8] = np.rint(values * _WHITE).astype(np.uint8)
+        return levels
+    if high <= _WHITE and (values == np.rint(values)).all():
+        return values.astype(np.uint8)
+    return values
+
+
+def _pages(content: Content) -> int:
+    """Pages of a sound picture file, or frames of an animation; only headers are read."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(bytes(content))) as image:
+        return int(getattr(image, "n_frames", 1))
 
 
 def read_images(

@@ -24,7 +24,7 @@ from medbench.execution.environment import keras_backend
 from medbench.execution.requirements import missing_requirement
 from medbench.features.cache import FeatureCache
 from medbench.features.engines import fastest_installed, onnxruntime_session
-from medbench.files import folder_sha256, write_bytes
+from medbench.files import folder_sha256, write_bytes, write_text
 from medbench.inference.facts import Facts
 from medbench.models.contract import Classifier, Context
 from medbench.models.per_label import build_classifier
@@ -76,8 +76,14 @@ class FittedMembers:
         context = Context(seed=0, threads=available_threads(), features=self._features)
         self.classifiers: list[Classifier] = []
         for fold, folder in zip(facts.folds, folders, strict=True):
-            classifier = build_classifier(family, fold.params, facts.task, context)
-            classifier.load(folder)
+            try:
+                classifier = build_classifier(family, fold.params, facts.task, context)
+                classifier.load(folder)
+            except (KeyError, TypeError, ValueError, OSError) as error:
+                raise ModelError(
+                    f"{folder}: cannot be loaded as {facts.family} with its configuration "
+                    f"({type(error).__name__}: {error}). Run or export again."
+                ) from error
             self.classifiers.append(classifier)
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
@@ -121,10 +127,7 @@ class NetworkMembers:
         for fold, folder in zip(facts.folds, folders, strict=True):
             check_unchanged(folder, fold.sha256)
         self._facts, self._folders = facts, folders
-        path = self._path()
-        if not path.exists():
-            write_bytes(path, self._written())
-        self._session = onnxruntime_session(path.read_bytes(), available_threads())
+        self._session = onnxruntime_session(self._content(), available_threads())
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
         """See ``Members.probabilities``."""
@@ -143,6 +146,19 @@ class NetworkMembers:
     @cached_property
     def _fitted(self) -> FittedMembers:
         return FittedMembers(self._facts, self._folders)
+
+    def _content(self) -> bytes:
+        """The ONNX model, from the cache if it is as it was put there."""
+        path = self._path()
+        stated = path.with_suffix(".sha256")
+        with contextlib.suppress(OSError):
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() == stated.read_text():
+                return content
+        content = self._written()
+        write_bytes(path, content)
+        write_text(stated, hashlib.sha256(content).hexdigest())
+        return content
 
     def _path(self) -> Path:
         of_folds = " ".join(fold.sha256 for fold in self._facts.folds)

@@ -104,12 +104,17 @@ class Model:
         return float(mean) if mean.ndim == 0 else mean.tolist()
 
     def predict_proba(self, images: Any) -> NDArray[np.float64]:
-        """Calibrated probabilities, float64, shape (n_images, n_classes).
+        """Probabilities, float64, shape (n_images, n_classes).
+
+        They are calibrated where there were enough patients; ``facts.calibration_words`` says
+        where not.
 
         Args:
-            images: Paths, arrays or Pillow images, one or many; or a uint8 array of many, shape
-                (n, height, width) or (n, height, width, channels). What has the shape of
-                ``task.image_shape`` is taken as it is, all else is resized.
+            images: Paths, arrays or Pillow images, one or many; or an array of many, shape
+                (n, height, width) or (n, height, width, channels). Whole numbers from 0 to 255
+                are grey levels, and others from 0 to 1 shares of white; values beyond are
+                stretched from the image's lowest to its highest. What has not the shape of
+                ``task.image_shape`` is resized.
 
         Raises:
             DatasetError: One cannot be read.
@@ -204,7 +209,10 @@ class Model:
         from medbench.inference.explanation import explain
         from medbench.inference.images import read_image
 
-        (source,) = as_sources(image)
+        sources = as_sources(image)
+        if len(sources) != 1:
+            raise ConfigurationError(f"explain takes one image at a time, not {len(sources)}.")
+        (source,) = sources
         return explain(self, read_image(source, self.task, slice_number=slice_number), class_name)
 
     def at(self, point: OperatingPoint) -> Model:
@@ -269,14 +277,16 @@ class Model:
 
 def describe(facts: Facts) -> list[str]:
     """What a user is told of a model before its predictions, a sentence or two each."""
-    folds = len(facts.folds)
-    mean = f"the mean of {folds} fold models" if folds > 1 else "one fitted model"
+    n = len(facts.folds)
+    of = "models of other seeds" if facts.official else "fold models"
+    mean = f"the mean of {n} {of}" if n > 1 else "one fitted model"
     decided = facts.task.kind not in ("multi-class", "ordinal")
     point = f" Operating point: {facts.operating_point}." if decided else ""
     synthetic = " It has seen synthetic images only." if facts.synthetic else ""
     return [
         f"{facts.family} on {facts.title} ({facts.dataset}): {mean}. {facts.why}",
         f"{facts.estimate_words}{point}{synthetic}",
+        *([f"Probabilities: {facts.calibration_words}."] if facts.calibration_words else []),
         *facts.verdicts,
     ]
 
@@ -321,8 +331,9 @@ def _rates(folds: Sequence[Fold], parts: Sequence[Development]) -> str:
         sensitivity.append(positive[part.labels == 1].mean())
         specificity.append(1 - positive[part.labels == 0].mean())
     return (
-        f"on development images sensitivity {format_score(float(np.mean(sensitivity)))} and "
-        f"specificity {format_score(float(np.mean(specificity)))}"
+        f"with sensitivity {format_score(float(np.mean(sensitivity)))} and specificity "
+        f"{format_score(float(np.mean(specificity)))} of the single models on the very development "
+        "images that chose it"
     )
 
 

@@ -22,7 +22,7 @@ class Prediction:
     image: str
     """What the user calls it."""
     probabilities: tuple[float, ...] = ()
-    """Calibrated, one a class: the mean over the fold models."""
+    """One a class: the mean over the fold models, calibrated as each of them is."""
     low: tuple[float, ...] = ()
     """The lowest of the fold models, one a class."""
     high: tuple[float, ...] = ()

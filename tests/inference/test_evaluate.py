@@ -62,6 +62,8 @@ def test_classes_of_other_names_are_translated(run, evaluate, tmp_path, entries,
     assert "--class-map" in said and "sick" in said and "lesion" in said
     assert main([*given, "--class-map", "sick=lesion", "wel=healthy"]) == 2
     assert "sick, unclear, well" in capsys.readouterr().err
+    assert main([*given, "--class-map", "sick=lesion", "sick=healthy"]) == 2
+    assert "twice" in capsys.readouterr().err
     assert main([*given, "--class-map", "sick"]) == 2
     assert "THEIRS=OURS" in capsys.readouterr().err
     assert main([*given, "--class-map", "sick=lesion", "well=healthy"]) == 0
@@ -79,6 +81,20 @@ def test_what_is_damaged_is_named_and_the_rest_is_shown(run, evaluate, capsys):
     path.write_text("{")
     assert "external.json" in RunStore(run).read().gaps[0]
     assert main(["report", str(run)]) == 0
+
+
+def test_the_images_of_development_are_no_external_test(run, entries, capsys):
+    given = ["evaluate", "--run", str(run), "--datasets-file", str(entries)]
+    assert main([*given, "--datasets", "small"]) == 2
+    assert "the very images" in capsys.readouterr().err
+
+
+def test_a_validation_of_models_that_are_gone_is_left_out(run, evaluate):
+    assert evaluate("--models", "hog-svm") == 0
+    path = run / "cells/small/hog-svm/r0f0/cell.json"
+    path.write_text(path.read_text().replace('"model_sha256": "', '"model_sha256": "0'))
+    result = RunStore(run).read()
+    assert result.externals == () and "no longer here" in result.gaps[0]
 
 
 def test_another_shape_is_brought_to_the_models(run, evaluate, entries):

@@ -166,17 +166,29 @@ def test_a_changed_file_of_an_exported_model_is_refused(run, export):
         (changed / name).unlink()
         with pytest.raises(ModelError, match="hash does not match"):
             load_model(changed)
+    (folder / "more.bin").write_bytes(b"x")  # what nobody listed is not trusted either
+    with pytest.raises(ModelError, match="hash does not match of more"):
+        load_model(folder)
 
 
-@pytest.mark.parametrize("change", ["format", "export", "facts", "text"])
+@pytest.mark.parametrize(
+    "change", ["format", "export", "facts", "text", "check", "kind", "threshold"]
+)
 def test_a_damaged_manifest_is_named(run, export, change):
     folder = export(run, "hog-svm", None)
     manifest = json.loads((folder / "model.json").read_text())
+    facts = manifest["facts"]
     texts = {
         "format": {**manifest, "format": 99},
         "export": {**manifest, "export": "pickle"},
         "facts": {**manifest, "facts": {}},
         "text": [],
+        "check": {name: value for name, value in manifest.items() if name != "check"},
+        "kind": {**manifest, "facts": {**facts, "task": {**facts["task"], "kind": "odd"}}},
+        "threshold": {
+            **manifest,
+            "facts": {**facts, "folds": [{**fold, "threshold": "x"} for fold in facts["folds"]]},
+        },
     }
     (folder / "model.json").write_text(json.dumps(texts[change]))
     with pytest.raises(StoreError, match=r"model\.json"):
@@ -213,3 +225,12 @@ def test_a_keras_file_with_a_lambda_is_refused(deep_run, export):
     repair_manifest(folder)
     with pytest.raises(ModelError, match="damaged"):
         load_model(folder)
+
+
+def test_a_damaged_copy_in_the_cache_is_made_again(deep_run, pixels, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
+    expected = load_model(deep_run, model="cnn").predict_proba(pixels)
+    (kept,) = (tmp_path / "cache" / "networks").glob("*.onnx")
+    kept.write_bytes(kept.read_bytes()[:1000])
+    np.testing.assert_array_equal(load_model(deep_run, model="cnn").predict_proba(pixels), expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,8 @@ def test_it_speaks_scikit_learns_words(run, films, pixels):
     np.testing.assert_array_equal(model.predict_proba(pixels[..., 0]), probabilities)
     np.testing.assert_array_equal(model.predict_proba(paths[0].read_bytes()), probabilities[:1])
     assert model.predict_proba(pixels[:0]).shape == (0, 2)
+    for other in (pixels.astype(int), pixels.astype(np.uint16), pixels / 255):
+        np.testing.assert_array_equal(model.predict_proba(other), probabilities)
 
 
 def test_it_is_the_mean_of_the_fold_models_as_they_were_scored(run, entries):
@@ -71,6 +74,9 @@ def test_best_is_the_winner_by_inner_scores(run):
     assert load_model(run).facts.family == winner(dataset, result.cells).name
     assert "inner score" in load_model(run).facts.why
     assert "Named by the user" in load_model(run, model="hog-svm").facts.why
+    best = load_model(run).facts.family
+    (run / f"cells/small/{best}/r0f1/cell.json").unlink()
+    assert f"not considered: {best}" in load_model(run).facts.why
 
 
 def test_the_frozen_thresholds_are_those_of_the_stored_development_predictions(run):
@@ -188,4 +194,7 @@ def test_several_labels_an_image_are_decided_one_by_one(tmp_path):
     predictions = model.classify(images)
     assert predictions[0].decision == tuple(model.classes_[model.predict(images)[0] == 1])
     assert len(model.facts.folds) == 1 and "on the held-out part" in model.facts.estimate_words
+    assert "labels are not calibrated" in repr(model)
+    twice = replace(model.facts, folds=(*model.facts.folds, *model.facts.folds))
+    assert "fitted with 2 seeds" in twice.estimate_words
     assert model.at(YOUDEN).threshold == pytest.approx(model.threshold)

@@ -135,6 +135,20 @@ def test_a_slice_of_a_volume_is_classified(run, tmp_path, capsys):
     assert main([*given, "6"]) == 1
 
 
+def test_dicom_files_named_by_numbers_are_found_and_odd_names_are_rows(run, films, capsys):
+    write_dicom(films / "1.2.840.113619.2.5", np.zeros((64, 64), np.uint8))
+    (films / "ünï ☃ [red].png").write_bytes((films / "0.png").read_bytes())
+    frames = [Image.new("L", (40, 40), grey) for grey in (10, 200)]
+    frames[0].save(films / "two.tif", save_all=True, append_images=frames[1:])
+    given = ["predict", str(films), str(films / "none*.png"), "--run", str(run)]
+    assert main([*given, "--format", "json"]) == 1
+    found = {name.rsplit("/", 1)[-1]: one for name, one in records(capsys.readouterr().out).items()}
+    assert {"1.2.840.113619.2.5", "ünï ☃ [red].png"} <= set(found)
+    assert "cannot be read" in found["none*.png"]["error"]
+    assert any("first of 2 pages" in text for text in found["two.tif"]["warnings"])
+    assert main(given) == 1
+
+
 @pytest.mark.parametrize("format_", ["table", "csv", "json"])
 def test_nothing_to_classify_is_an_error(run, tmp_path, capsys, format_):
     empty = tmp_path / "empty"
@@ -197,5 +211,7 @@ def test_a_picture_explains_one_image_and_a_folder_of_pictures_several(
         "2-1.png",
     ]
     capsys.readouterr()
+    assert main(["predict", first, *given, "--explain", "why.jpg"]) == 2
+    assert "pictures are PNG" in capsys.readouterr().err
     assert main(["predict", first, second, *given, "--explain", "why.png"]) == 2
     assert "Name a folder" in capsys.readouterr().err
