@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,29 @@ def test_classes_of_other_names_are_translated(run, evaluate, tmp_path, entries,
     (one,) = found(run)
     assert one.result.record["left_out"] == {"unclear": 1} and len(one.result.predictions) == 7
     assert "left out: unclear (1)" in " ".join(one.notes)
+
+
+def test_at_a_terminal_the_classes_are_asked_for(run, tmp_path, films, monkeypatch, capsys):
+    root = tmp_path / "asked"
+    for name, i in (("sick", 1), ("well", 0)):
+        (root / name).mkdir(parents=True)
+        (root / name / "a.png").write_bytes((films / f"{i}.png").read_bytes())
+        (root / name / "b.png").write_bytes((films / f"{i + 2}.png").read_bytes())
+    given = ["evaluate", "--run", str(run), "--data", str(root), "--datasets", "asked"]
+    terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("medbench.cli.evaluate.sys", terminal)
+    answers = iter(["lesion", "no such class", "healthy"])
+    monkeypatch.setattr("builtins.input", lambda *_: next(answers))
+    assert main(given) == 0
+    assert "Which is which?" in capsys.readouterr().out
+    assert found(run)[0].result.record["class_map"] == {"sick": "lesion", "well": "healthy"}
+
+    def ends(*_):
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", ends)
+    assert main(given) == 2
+    assert "--class-map" in capsys.readouterr().err
 
 
 def test_what_is_damaged_is_named_and_the_rest_is_shown(run, evaluate, capsys):
