@@ -186,14 +186,15 @@ def _csv(model: Model, predictions: Iterator[Prediction]) -> bool:
     import csv
 
     from medbench.inference.prediction import as_row, columns
-    from medbench.reports.text import plain
+    from medbench.reports.text import no_formula, plain
 
     _facts_to_standard_error(model.facts)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([plain(name) for name in columns(model.facts)])
     failed = False
     for one in predictions:
-        writer.writerow(["" if cell is None else cell for cell in as_row(one, model.facts)])
+        cells = as_row(one, model.facts)
+        writer.writerow([no_formula(cell) if isinstance(cell, str) else cell for cell in cells])
         sys.stdout.flush()
         failed |= bool(one.error)
     return failed

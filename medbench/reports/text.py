@@ -60,8 +60,12 @@ def csv_text(text: str) -> str:
 
     A tab or a carriage return before a formula is gone with the other control characters.
     """
-    text = one_line(text)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return no_formula(one_line(text))
+
+
+def no_formula(text: str) -> str:
+    """A text that no spreadsheet takes for a formula, otherwise as it is."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def latex_text(text: str) -> str:

@@ -147,6 +147,9 @@ def test_dicom_files_named_by_numbers_are_found_and_odd_names_are_rows(run, film
     assert "cannot be read" in found["none*.png"]["error"]
     assert any("first of 2 pages" in text for text in found["two.tif"]["warnings"])
     assert main(given) == 1
+    capsys.readouterr()
+    main(["predict", "=cmd|x.png", "--run", str(run), "--format", "csv"])
+    assert "\n'=cmd|x.png," in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("format_", ["table", "csv", "json"])
