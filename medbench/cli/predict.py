@@ -20,6 +20,7 @@ _FORMATS = ("table", "json", "csv")
 _MOST_COLUMNS = 4
 """Up to this many classes each has a column of the table; of more the likeliest are named."""
 _LIKELIEST = 3
+_UNLIKE = "! unlike the images of development, with their out-of-distribution score"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -147,7 +148,11 @@ def _table(model: Model, predictions: Iterator[Prediction]) -> bool:
         else:
             cells = [one.decided, *(_each(one) if wide else [_likeliest(one, classes)])]
         for warning in one.warnings:
-            notes.setdefault(f"! {warning}", []).append(one.image)
+            if warning in unlike(one.ood_score):
+                named = f"{one.image} {one.ood_score:.2f}"
+                notes.setdefault(_UNLIKE, []).append(named)
+            else:
+                notes.setdefault(f"! {warning}", []).append(one.image)
         name = f"{one.image} !" if one.warnings else one.image
         table.add_row(*(Text(plain(cell)) for cell in (name, *cells)))
     console.print(table)
