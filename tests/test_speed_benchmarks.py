@@ -157,26 +157,38 @@ def test_a_side_that_fails_is_an_error_with_its_last_words(speed):
         harness.child(("-c", "raise SystemExit('no such luck')"), os.environ)
 
 
+@pytest.mark.slow
+def test_predictions_are_timed_beside_the_bare_libraries(measured):
+    found = measured("prediction")
+    for family in ("hog-svm", "xgboost", "cnn", "mobilenet"):
+        assert {f"predict {family}", f"predict one {family}", f"cold start {family}"} <= set(found)
+
+
 def test_a_benchmark_that_failed_is_a_row(speed):
     assert speed("table").rows([], {"help": "no such luck"})[0][:2] == ("help", "failed")
 
 
-def test_only_what_is_between_the_markers_of_a_page_is_replaced(speed, tmp_path):
-    table = speed("table")
+def test_only_what_is_between_the_markers_of_a_page_is_replaced(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(SPEED.parent))
+    markers = importlib.import_module("markers")
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    begin, end = "<!-- speed table begins -->", "<!-- speed table ends -->"
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     for _ in range(2):
-        table.write_between_markers(page, "new")
-        assert page.read_text() == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
-    page.write_text("nothing to write between")
-    with pytest.raises(speed("harness").BenchmarkError, match=str(page)):
-        table.write_between_markers(page, "new")
+        markers.write_between_markers(page, "speed", "new")
+        assert page.read_text() == f"before\n{begin}\nnew\n{end}\nafter\n"
+    with pytest.raises(markers.MarkerError, match="has no lines <!-- coverage"):
+        markers.write_between_markers(page, "coverage", "new")
 
 
-def test_the_page_of_the_documentation_has_the_markers_and_names_every_benchmark(speed):
+@pytest.mark.parametrize("name", ["speed", "coverage", "explanations"])
+def test_the_pages_of_the_documentation_have_their_markers(name):
+    page = (ROOT / "docs" / ("performance.md" if name == "speed" else f"{name}.md")).read_text()
+    assert 0 < page.index(f"<!-- {name} table begins -->") < page.index(f"<!-- {name} table ends")
+
+
+def test_the_page_of_the_documentation_names_every_benchmark():
     page = (ROOT / "docs" / "performance.md").read_text()
-    table = speed("table")
-    assert 0 < page.index(table.BEGIN) < page.index(table.END)
     for name in (
         "overhead",
         "hog-svm",
@@ -188,5 +200,7 @@ def test_the_page_of_the_documentation_has_the_markers_and_names_every_benchmark
         "near-duplicates",
         "bootstrap",
         "report",
+        "predict",
+        "cold start",
     ):
         assert f"- **{name}**" in page

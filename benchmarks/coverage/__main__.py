@@ -11,6 +11,9 @@ from pathlib import Path
 import page
 import simulate
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # what benchmarks share
+from markers import write_between_markers
+
 SIMULATIONS, QUICK_SIMULATIONS = 1000, 30
 REPLICATES, QUICK_REPLICATES = 400, 100
 """Fewer than the 2,000 of a leaderboard: an interval rests on their standard deviation only."""
@@ -40,7 +43,7 @@ def main() -> int:
         }
         options.json.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n")
     if options.docs is not None:
-        page.write_between_markers(options.docs, content)
+        write_between_markers(options.docs, "coverage", content)
     return int(any(each.verdict == "MISSES" for each in covered))
 
 

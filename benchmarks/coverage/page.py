@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from simulate import MOSTLY, Covered, FalseAlarms, Setting
 
-BEGIN, END = "<!-- coverage table begins -->", "<!-- coverage table ends -->"
 _SETTING = ("images", "positive", "a group", "tested on", "AUROC")
 _COVERED = (*_SETTING, "groups of the class", "covers", "warned", "none", "width", "verdict")
 _ALARMS = (*_SETTING, "models", "leader", "separated", "warned")
-
-
-class PageError(Exception):
-    """The page cannot be written."""
 
 
 def as_markdown(
@@ -33,20 +27,6 @@ def as_markdown(
         *_table(_ALARMS, [_alarm_row(each) for each in alarms]),
     ]
     return "\n".join(lines)
-
-
-def write_between_markers(page: Path, content: str) -> None:
-    """Replace what stands between the two markers of a page.
-
-    Raises:
-        PageError: The page does not have both, in order.
-    """
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise PageError(f"{page}: has no lines {BEGIN} and {END} to write between. Add them.")
-    page.write_text(f"{before}{BEGIN}\n{content}\n{END}{after}", encoding="utf-8")
 
 
 def _summary(covered: Sequence[Covered]) -> list[str]:

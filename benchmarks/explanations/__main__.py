@@ -17,6 +17,9 @@ import page
 
 from medbench.cores import available_threads
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # what benchmarks share
+from markers import write_between_markers
+
 FULL = measure.Size(
     training_patients=100,
     test_patients=160,
@@ -63,7 +66,7 @@ def main() -> int:
         figures = {"size": asdict(size), "rows": [asdict(each) for each in rows]}
         options.json.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n")
     if options.docs is not None:
-        page.write_between_markers(options.docs, content)
+        write_between_markers(options.docs, "explanations", content)
     return int(not all(each.images for each in rows) and not options.quick)
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from measure import Pointed, Size
 
-BEGIN, END = "<!-- explanations table begins -->", "<!-- explanations table ends -->"
 _HEADER = (
     "data set",
     "model",
@@ -29,10 +27,6 @@ _WORSE = "Point at it less often than a random point would"
 _NONE = "Classified no image with a finding as such"
 
 
-class PageError(Exception):
-    """The page cannot be written."""
-
-
 def as_markdown(rows: Sequence[Pointed], size: Size) -> str:
     """What was measured in words, then the table."""
     lines = [
@@ -49,20 +43,6 @@ def as_markdown(rows: Sequence[Pointed], size: Size) -> str:
         *("| " + " | ".join(_row(each)) + " |" for each in rows),
     ]
     return "\n".join(lines)
-
-
-def write_between_markers(page: Path, content: str) -> None:
-    """Replace what stands between the two markers of a page.
-
-    Raises:
-        PageError: The page does not have both, in order.
-    """
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise PageError(f"{page}: has no lines {BEGIN} and {END} to write between. Add them.")
-    page.write_text(f"{before}{BEGIN}\n{content}\n{END}{after}", encoding="utf-8")
 
 
 def _summary(rows: Sequence[Pointed]) -> list[str]:

@@ -16,6 +16,9 @@ from harness import BenchmarkError, Record, Settings
 from medbench.cores import available_threads
 from medbench.execution.environment import describe_environment
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # what benchmarks share
+from markers import write_between_markers
+
 BENCHMARKS = {
     "overhead": "overhead",
     "hog-svm": "hog_svm",
@@ -66,7 +69,7 @@ def main() -> int:
         }
         options.json.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
     if options.docs is not None:
-        table.write_between_markers(options.docs, table.as_markdown(records, failed, measured))
+        write_between_markers(options.docs, "speed", table.as_markdown(records, failed, measured))
     return 1 if failed else 0
 
 

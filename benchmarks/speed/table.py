@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from harness import BenchmarkError, Record
+from harness import Record
 
-BEGIN, END = "<!-- speed table begins -->", "<!-- speed table ends -->"
 _HEADER = (
     "benchmark",
     "ours against the other",
@@ -77,20 +75,6 @@ def as_markdown(
             said = "; ".join(f"{name}: {_short(value)}" for name, value in record.details.items())
             lines.append(f"- {record.name}: {said}")
     return "\n".join(lines)
-
-
-def write_between_markers(page: Path, content: str) -> None:
-    """Replace what stands between the two markers of a page.
-
-    Raises:
-        BenchmarkError: The page does not have both, in order.
-    """
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise BenchmarkError(f"{page}: has no lines {BEGIN} and {END} to write between. Add them.")
-    page.write_text(f"{before}{BEGIN}\n{content}\n{END}{after}", encoding="utf-8")
 
 
 def _short(value: Any) -> str:

@@ -19,11 +19,8 @@ from medbench.files import write_json, write_parquet, write_text, writing
 from medbench.inference import exported
 from medbench.inference.facts import Facts
 from medbench.inference.from_run import RunOrigin
-from medbench.inference.members import FittedMembers
+from medbench.inference.members import LARGEST_DIFFERENCE, FittedMembers
 from medbench.inference.model import Model
-
-LARGEST_DIFFERENCE = 1e-4
-"""Between a probability of the exported model and of the original; above, nothing is exported."""
 
 
 def export(model: Model, kind: str | None, folder: Path, images: NDArray[np.uint8]) -> float:

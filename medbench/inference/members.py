@@ -33,7 +33,7 @@ _WRITTEN = 1
 """Raised whenever the same networks would be written as ONNX in another way."""
 _AT_ONCE = 64
 """Images of a forward pass by ONNX Runtime; more only take more memory."""
-_CLOSE = 1e-4
+LARGEST_DIFFERENCE = 1e-4
 """Largest difference of a probability between a network and what was written of it."""
 
 
@@ -177,7 +177,7 @@ class NetworkMembers:
         images = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
         expected = np.stack([np.asarray(network(images, training=False)) for network in networks])
         said = fold_probabilities(onnxruntime_session(content, 1), images, self._facts)
-        if not np.abs(said - expected).max() <= _CLOSE:
+        if not np.abs(said - expected).max() <= LARGEST_DIFFERENCE:
             raise ModelError(f"model {self._facts.family!r}: says something else as ONNX.")
         return content
 
