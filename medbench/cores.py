@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 
 def available_threads() -> int:
-    """Cores this process may use: those it is bound to, else all of the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores this process may use, at least 1.
+
+    The least of what the machine has, what the process is bound to (affinity), and what the CPU
+    quota of its container allows, rounded up; joblib reads all three.
+    """
+    from joblib import cpu_count
+
+    return max(1, int(cpu_count()))

@@ -1,22 +1,26 @@
-"""Files that are whole or not there: written under a temporary name, then renamed."""
+"""Files and folders that are whole or not there: written under another name, then renamed.
+
+What is renamed has reached the disk before (fsync of file and folder), so that a machine that
+loses power leaves no half-written file under a final name either.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
+import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from medbench.errors import StoreError
 
-_CHUNK_BYTES = 1 << 20
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
 
 
 @contextlib.contextmanager
@@ -32,22 +36,144 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            yield temporary
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+def replacing_file(path: Path, *, through: Path | None = None) -> Iterator[Path]:
+    """A temporary path that takes the place of ``path`` when the block ends well.
+
+    Args:
+        path: The file; folders above it are made.
+        through: A folder on the same disk for the temporary file; default the file's own.
+
+    Raises:
+        OSError: It cannot be written; ``path`` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path, through)
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(
+    path: Path, *, through: Path | None = None, unless_there: bool = False
+) -> Iterator[Path]:
+    """A temporary folder that takes the place of ``path`` when the block ends well.
+
+    Args:
+        path: The folder; folders above it are made.
+        through: A folder on the same disk for the temporary one; default the one above ``path``.
+        unless_there: Keep what another process has put there meanwhile, and drop the new one.
+
+    Raises:
+        OSError: It cannot be written; ``path`` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path, through)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for below in sorted(temporary.rglob("*"), reverse=True):
+            _sync(below)
+        _sync(temporary)
+        _move_folder(temporary, path, unless_there=unless_there)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_folder(temporary: Path, path: Path, *, unless_there: bool) -> None:
+    """Give a folder its final name; a folder that has it goes, or stays where that is wanted."""
+    try:
+        temporary.rename(path)
+        return
+    except OSError:
+        if not path.is_dir():
+            raise
+    if unless_there:
+        return
+    aside = _temporary(path, temporary.parent)
+    path.rename(aside)
+    temporary.rename(path)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _temporary(path: Path, through: Path | None) -> Path:
+    return (through or path.parent) / f".{path.name}.{secrets.token_hex(8)}.tmp"
+
+
+def _sync(path: Path) -> None:
+    """Have a file's content, or the names in a folder, reach the disk."""
+    if path.is_dir() and os.name == "nt":  # Windows does not open folders
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- content of one kind ------------------------------------------------------------------
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    with writing(path), replacing_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file; errors as ``write_text``."""
+    with writing(path), replacing_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON; NaN is refused, since it is not JSON."""
-    with _replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Write JSON; NaN is refused, since it is not JSON. Errors as ``write_text``."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_npy(path: Path, array: NDArray[Any]) -> None:
+    """Write an array; errors as ``write_text``."""
+    import numpy as np
+
+    with writing(path), replacing_file(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table; errors as ``write_text``."""
+    with writing(path), replacing_file(path) as temporary:
+        frame.to_parquet(temporary, index=False)
+
+
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Add a line of JSON to a file that only grows; half a line of a killed process goes first.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            if end:
+                file.seek(end - 1)
+                if file.read(1) != b"\n":
+                    file.seek(0)
+                    file.truncate(file.read().rfind(b"\n") + 1)
+            file.write(json.dumps(value, allow_nan=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if not end:
+            _sync(path.parent)
 
 
 def read_json(path: Path) -> Any:
@@ -65,47 +191,33 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def folder_sha256(folder: Path) -> str:
-    """SHA-256 of every file below a folder with its name, in hexadecimal digits.
+def read_lines(path: Path) -> list[Any]:
+    """The whole lines of what ``append_line`` wrote; none where there is no such file.
 
     Raises:
-        StoreError: The folder or a file in it cannot be read.
+        StoreError: It is damaged.
     """
-    digest = hashlib.sha256()
+    if not path.exists():
+        return []
     try:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            name = path.relative_to(folder).as_posix()
-            digest.update(f"{name}\n{path.stat().st_size}\n".encode())
-            with path.open("rb") as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    digest.update(chunk)
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be read ({error.strerror or error}).") from error
-    return digest.hexdigest()
+        return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+    except (OSError, ValueError, RecursionError) as error:
+        raise StoreError(f"{path}: damaged ({error}). Remove its folder.") from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file."""
-    with _replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def read_npy(path: Path) -> NDArray[np.generic]:
+    """Read an array.
 
+    Raises:
+        StoreError: It is missing or damaged.
+    """
+    import numpy as np
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file."""
-    with _replacing(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def write_npy(path: Path, array: NDArray[Any]) -> None:
-    """Write an array."""
-    with _replacing(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-
-
-def write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table."""
-    with _replacing(path) as temporary:
-        frame.to_parquet(temporary, index=False)
+    try:
+        array: NDArray[np.generic] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}). Remove its folder.") from error
+    return array
 
 
 def read_parquet(path: Path) -> pd.DataFrame:

@@ -455,9 +455,9 @@ def _multi_label_data(image_size: int) -> SyntheticData:
         shown = np.stack([upper_left.labels == 1, lower_right.labels == 2], axis=1)
         images = np.where(shown[:, :1, None, None], upper_left.images, 0)
         images = np.maximum(images, np.where(shown[:, 1:, None, None], lower_right.images, 0))
-        return replace(
-            upper_left,
+        return LabelledBatch(
             images=np.maximum(images, np.uint8(_NOISE[0])),
+            properties=upper_left.properties,
             labels=np.pad(shown.astype(np.int64), ((0, 0), (0, 1))),
             groups=np.arange(len(shown)),
         )
@@ -521,7 +521,7 @@ def _fitted(
 
 def _unlabelled(batch: LabelledBatch) -> Batch:
     """What a held-out part looks like to a classifier: no labels, no groups."""
-    return Batch(images=batch.images, properties=batch.properties)
+    return batch.unlabelled()
 
 
 def _random_configuration(space: SearchSpace, generator: np.random.Generator) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_what_has_changed_is_run_again_and_nothing_is_lost_before(class_folders,
     common = [*RUN, "--data", str(class_folders(per_class=12)), "--plugin", str(plugin)]
     common += ["--models", "nearest-centroid", "--trials", "1", "--folds", "2", "--out", "out"]
     assert subprocess.run(command(*common), check=False).returncode == 0
-    plugin.write_text(PLUGIN.read_text() + "\n# changed\n")
+    plugin.write_text(PLUGIN.read_text() + "\nchanged = 1\n")
     again = subprocess.run(command(*common), check=False, capture_output=True, text=True)
     assert again.returncode == 0
     assert "nearest-centroid x r0f0: run again, because of other source" in again.stdout

@@ -3,66 +3,115 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medbench.datasets.stored_images import StoredImages
+
 PROPERTIES = ("width", "height", "mode", "bytes")
 """Columns of ``Batch.properties``: original size in pixels, Pillow mode, size of the file."""
 
 
-@dataclass(frozen=True, kw_only=True)
+def image_key(pixels: NDArray[np.uint8]) -> str:
+    """A hash of an image's prepared pixels, 32 hexadecimal digits; names cached features."""
+    return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).hexdigest()
+
+
 class Batch:
     """Some images of one data set."""
 
-    images: NDArray[np.uint8]
-    """Prepared pixels, uint8, shape (n_images, height, width, channels)."""
-    properties: pd.DataFrame
-    """File properties, one row an image, columns ``PROPERTIES``; only sanity rows use them."""
+    def __init__(
+        self,
+        *,
+        images: NDArray[np.uint8] | StoredImages,
+        properties: pd.DataFrame,
+        keys: NDArray[np.bytes_] | None = None,
+    ) -> None:
+        """Put one together.
+
+        Args:
+            images: Prepared pixels, uint8, shape (n_images, height, width, channels).
+            properties: File properties, one row an image, columns ``PROPERTIES``.
+            keys: ``image_key`` of each image, where it is known; dtype S32, shape (n_images,).
+        """
+        self._stored = images
+        self.properties = properties
+        """File properties, one row an image, columns ``PROPERTIES``; only sanity rows use them."""
+        if keys is not None:
+            self.__dict__["keys"] = keys
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self._stored)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image."""
+        height, width, channels = self._stored.shape[1:]
+        return height, width, channels
+
+    @cached_property
+    def images(self) -> NDArray[np.uint8]:
+        """Prepared pixels, uint8, shape (n_images, height, width, channels), read when used."""
+        return np.asarray(self._stored)
+
+    def pixels(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The images at ``indices``; of a large data set only those are read."""
+        found: NDArray[np.uint8] = self._stored[indices]
+        return found
 
     @cached_property
     def keys(self) -> NDArray[np.bytes_]:
-        """A hash of each image's pixels, dtype S32, shape (n_images,); names cached features."""
-        return np.array(
-            [
-                hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest()
-                for image in self.images
-            ],
-            dtype="S32",
-        )
+        """``image_key`` of each image, dtype S32, shape (n_images,)."""
+        return np.array([image_key(self._stored[i]) for i in range(len(self))], dtype="S32")
 
-    def take(self, indices: NDArray[np.int64]) -> Any:
-        """The same kind of batch with only the images at ``indices``."""
-        return self._take(indices)
-
-    def _take(self, indices: NDArray[np.int64], **more: Any) -> Any:
-        taken = type(self)(
-            images=self.images[indices], properties=self.properties.iloc[indices], **more
+    def take(self, indices: NDArray[np.int64]) -> Self:
+        """The same kind of batch with only the images at ``indices``; nothing is read."""
+        taken = type(self).__new__(type(self))
+        stored = self._stored
+        taken._stored = (
+            stored.take(indices) if isinstance(stored, StoredImages) else stored[indices]
         )
+        taken.properties = self.properties.iloc[indices]
         taken.__dict__["keys"] = self.keys[indices]  # hash every image once, not once a fold
         return taken
 
 
-@dataclass(frozen=True, kw_only=True)
 class LabelledBatch(Batch):
     """Images of the development part: those a model may learn from."""
 
-    labels: NDArray[np.int64]
-    """Class index of each image, shape (n_images,); of a multi-label task 0 or 1 for each class,
-    shape (n_images, n_classes)."""
-    groups: NDArray[np.int64]
-    """Patient (or lesion, or scan) of each image as an opaque number, shape (n_images,)."""
+    def __init__(
+        self,
+        *,
+        images: NDArray[np.uint8] | StoredImages,
+        properties: pd.DataFrame,
+        labels: NDArray[np.int64],
+        groups: NDArray[np.int64],
+        keys: NDArray[np.bytes_] | None = None,
+    ) -> None:
+        """Put one together; ``images``, ``properties`` and ``keys`` as in ``Batch``."""
+        super().__init__(images=images, properties=properties, keys=keys)
+        self.labels = labels
+        """Class index of each image, shape (n_images,); of a multi-label task 0 or 1 for each
+        class, shape (n_images, n_classes)."""
+        self.groups = groups
+        """Patient (or lesion, or scan) of each image as an opaque number, shape (n_images,)."""
 
-    def take(self, indices: NDArray[np.int64]) -> LabelledBatch:
-        """The same kind of batch with only the images at ``indices``."""
-        taken: LabelledBatch = self._take(
-            indices, labels=self.labels[indices], groups=self.groups[indices]
-        )
+    def take(self, indices: NDArray[np.int64]) -> Self:
+        """The same kind of batch with only the images at ``indices``; nothing is read."""
+        taken = super().take(indices)
+        taken.labels, taken.groups = self.labels[indices], self.groups[indices]
         return taken
+
+    def with_labels(self, labels: NDArray[np.int64]) -> Self:
+        """The same images with other labels."""
+        other = self.take(np.arange(len(self)))
+        other.labels = labels
+        return other
+
+    def unlabelled(self) -> Batch:
+        """The same images without labels and groups, as a classifier is asked to predict them."""
+        return Batch(images=self._stored, properties=self.properties, keys=self.keys)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from medbench.datasets.batch import image_key
 from medbench.datasets.dicom import dicom_pixels, is_dicom
 from medbench.datasets.duplicates import perceptual_hash
 from medbench.datasets.grey_levels import stretched
@@ -70,6 +71,8 @@ class Decoded:
     pixel_hash: str
     """Hash of the grey or RGB pixels at full resolution; equal pixels hash alike whatever the
     container, the requested size and channels, and however grey is stored. 32 hex digits."""
+    key: str
+    """See ``medbench.datasets.batch.image_key``."""
     perceptual_hash: NDArray[np.uint8]
     """See ``medbench.datasets.duplicates.perceptual_hash``."""
 
@@ -126,8 +129,10 @@ def decode(
         image = image.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP)
     if channels == 3:
         image = image.convert("RGB")
+    pixels = np.array(image, dtype=np.uint8).reshape(size, size, channels)
     return Decoded(
-        pixels=np.array(image, dtype=np.uint8).reshape(size, size, channels),
+        pixels=pixels,
+        key=image_key(pixels),
         width=width,
         height=height,
         mode=mode,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medbench.cache import cache_folder
+from medbench.cache import cache_folder, replacing_note
 from medbench.errors import DatasetError
+from medbench.hashes import hash_of_file, sha256_of_text
 
 if TYPE_CHECKING:
     from medbench.datasets.sources.base import Source
@@ -101,7 +100,7 @@ def download(remote: RemoteFile, target: Path, progress: Any | None = None) -> N
         with FileLock(target.with_name(f".{target.name}.lock"), timeout=0):
             try:
                 downloader(remote.url, str(part), None)
-                found = _md5(part)
+                found = hash_of_file(part, "md5")
                 if found == remote.md5:
                     part.replace(target)
                     return
@@ -140,7 +139,7 @@ def _reason(error: Exception) -> str:
 
 def md5_of(path: Path) -> str:
     """The MD5 sum of a file, computed again only when its size or time has changed."""
-    return remembered(path, "md5", _md5)
+    return remembered(path, "md5", lambda path: hash_of_file(path, "md5"))
 
 
 def remembered(path: Path, what: str, compute: Callable[[Path], str]) -> str:
@@ -153,21 +152,14 @@ def remembered(path: Path, what: str, compute: Callable[[Path], str]) -> str:
     """
     status = path.stat()
     state = [status.st_size, status.st_mtime_ns]
-    key = hashlib.sha256(f"{what}\0{path.resolve()}".encode()).hexdigest()[:32]
+    key = sha256_of_text(what, path.resolve())[:32]
     note = cache_folder() / "checked" / f"{key}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not there, or damaged
         known = json.loads(note.read_text())
         if known["state"] == state:
             return str(known["value"])
     value = compute(path)
-    with contextlib.suppress(OSError):  # it is computed again the next time, that is all
-        note.parent.mkdir(parents=True, exist_ok=True)
-        temporary = note.with_name(f".{key}.{os.getpid()}.tmp")
+    # where it cannot be written it is computed again the next time, that is all
+    with contextlib.suppress(OSError), replacing_note(note) as temporary:
         temporary.write_text(json.dumps({"state": state, "value": value}))
-        temporary.replace(note)
     return value
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()

@@ -9,7 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from medbench.datasets.stored_images import StoredImages
+
 Indices = NDArray[np.int64]
+Images = NDArray[np.uint8] | StoredImages
 HASH_SIDE = 16
 """Bits a side of a perceptual hash; 256 in all. With 64 bits all chest films look alike."""
 MOST_BITS = 20
@@ -46,7 +49,7 @@ def perceptual_hash(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def near_pairs(
-    hashes: NDArray[np.uint8], pixel_hashes: Sequence[str], images: NDArray[np.uint8], threads: int
+    hashes: NDArray[np.uint8], pixel_hashes: Sequence[str], images: Images, threads: int
 ) -> pd.DataFrame:
     """Pairs of near-identical images: hashes at most 20 bits apart, and pixels that correlate.
 
@@ -143,7 +146,7 @@ def _within(hashes: NDArray[np.uint8], threads: int) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def _correlations(images: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+def _correlations(images: Images, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
     """Pearson's correlation of the grey pixels of each pair; 0 where an image is constant."""
     values = np.empty(len(pairs))
     step = max(1, images.shape[1] // _SIDE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,15 +15,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medbench.cache import adding_entry, is_sound, sums_of, working_folder
 from medbench.datasets.decode import Decoded, decode, is_coloured
 from medbench.datasets.duplicates import joined_groups, near_pairs, patient_numbers
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import Source
+from medbench.datasets.stored_images import ImageFile, StoredImages, write_images
 from medbench.datasets.task import Task, label_columns, labels_in, membership
 from medbench.errors import DatasetError
+from medbench.hashes import sha256_of_json
+from medbench.versions import code_version
 
-DECODE_VERSION = 2
-"""Raised whenever the same files would be prepared differently."""
+_FINGERPRINT = 2
+"""Raised whenever a fingerprint is made of other things."""
 _CHANNEL_SAMPLE = 48
 """Images looked at to decide whether a set is in colour."""
 _COLOURED_SHARE = 0.05
@@ -42,16 +45,19 @@ class PreparedDataset:
     name: str
     source: Source
     task: Task
-    images: NDArray[np.uint8]
-    """Memory map, uint8, shape (n_images, height, width, channels)."""
+    images: StoredImages
+    """uint8, shape (n_images, height, width, channels); read when they are asked for."""
     table: pd.DataFrame
     """One row an image: origin, label (see ``Listing``), group (opaque number: patients joined with
     identical and near-identical images), patient (opaque number of the group that the data set
-    names, -1 where it names none), split, width, height, mode, bytes, pixel_hash."""
+    names, -1 where it names none), split, width, height, mode, bytes, pixel_hash (of the full
+    resolution) and key (of the prepared pixels, see ``image_key``)."""
     near_pairs: pd.DataFrame
     """Pairs of near-identical images; see ``medbench.datasets.duplicates.near_pairs``."""
     fingerprint: str
-    """Hash of pixels, labels, groups, official split, classes and preparation."""
+    """Hash of pixels at full resolution, labels, groups, official split, classes and shape."""
+    pixels_sha256: str
+    """Hash of the prepared pixels: what models see."""
     unreadable: tuple[str, ...]
     """Messages on the images that were left out on request."""
     notes: tuple[str, ...] = ()
@@ -80,16 +86,15 @@ def prepare(
     """
     listing = source.listing()
     recipe = {
-        "decode": DECODE_VERSION,
+        "code": code_version(__name__),
         "signature": listing.signature,
         "rows": hashlib.sha256(listing.table.to_csv(index=False).encode()).hexdigest(),
         "classes": listing.classes,
         "size": source.image_size,
         "channels": source.channels,
     }
-    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:24]
-    folder = cache / f"{name}-{key}"
-    if _unreadable(folder) != ():  # not there, or to be tried again: it may have been mended
+    folder = cache / f"{name}-{sha256_of_json(recipe)[:24]}"
+    if not is_sound(folder) or _unreadable(folder):  # what could not be read may be mended
         shutil.rmtree(folder, ignore_errors=True)
         _write(listing, source, folder, threads)
     unreadable = _unreadable(folder) or ()
@@ -101,17 +106,18 @@ def prepare(
             f"read:\n  {shown}{more}\nReplace or remove them, or give --skip-unreadable to go on "
             "without them."
         )
-    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    images = StoredImages(folder / "images.npy")
     table = pd.read_parquet(folder / "table.parquet")
     _check_classes_left(name, table, listing.classes)
     return PreparedDataset(
         name=name,
         source=source,
-        task=Task(classes=listing.classes, image_shape=images.shape[1:], kind=listing.kind),
+        task=Task(classes=listing.classes, image_shape=images.image_shape, kind=listing.kind),
         images=images,
         table=table,
         near_pairs=pd.read_parquet(folder / "near_pairs.parquet"),
         fingerprint=_fingerprint(table, listing, images.shape),
+        pixels_sha256=sums_of(folder)["images.npy"],
         unreadable=unreadable,
         notes=listing.notes,
     )
@@ -128,63 +134,48 @@ def _write(listing: Listing, source: Source, folder: Path, threads: int) -> None
     size, n = source.image_size, len(listing.table)
     origins = listing.table["origin"].tolist()
     channels = _channels(listing, source, origins, threads)
-    temporary = folder.with_name(f".{uuid.uuid4().hex}")
-    temporary.mkdir(parents=True)
     # Take the space now: a memory map of a file with holes dies of a full disk without a word.
-    free = shutil.disk_usage(temporary).free
+    free = shutil.disk_usage(working_folder()).free
     needed = n * size * size * channels
     if needed > free:
-        temporary.rmdir()
         raise DatasetError(
             f"{folder.parent}: the prepared images need {needed / 1e6:,.0f} MB and "
             f"{free / 1e6:,.0f} MB are free. Free space there, or name another folder with the "
             "environment variable MEDBENCH_CACHE."
         )
-    images = np.lib.format.open_memmap(
-        temporary / "images.npy", mode="w+", dtype=np.uint8, shape=(n, size, size, channels)
-    )
+    with adding_entry(folder) as entry:
+        path = entry / "images.npy"
+        with ImageFile(path, (n, size, size, channels)) as file:
 
-    def one(index: int) -> Decoded | str:
-        try:
-            decoded = decode(
-                listing.read(index),
-                size=size,
-                channels=channels,
-                origin=origins[index],
-            )
-        except DatasetError as error:
-            return str(error)
-        except OSError as error:
-            return f"{origins[index]}: cannot be read ({error.strerror or error})."
-        images[index] = decoded.pixels
-        return replace(decoded, pixels=_STORED)  # else all of them would stay in memory
+            def one(index: int) -> Decoded | str:
+                try:
+                    content = listing.read(index)
+                except OSError as error:
+                    return f"{origins[index]}: cannot be read ({error.strerror or error})."
+                except DatasetError as error:
+                    return str(error)
+                try:
+                    decoded = decode(content, size=size, channels=channels, origin=origins[index])
+                except DatasetError as error:
+                    return str(error)
+                file.put(index, decoded.pixels)
+                return replace(decoded, pixels=_STORED)  # else all of them would stay in memory
 
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            results = list(pool.map(one, range(n)))
+            with ThreadPoolExecutor(threads) as pool:
+                results = list(pool.map(one, range(n)))
         unreadable = [result for result in results if isinstance(result, str)]
         read = [i for i, result in enumerate(results) if not isinstance(result, str)]
         decoded = [result for result in results if not isinstance(result, str)]
         if unreadable:
-            kept = images[read]
-            del images
-            np.save(temporary / "images.npy", kept)
-        else:
-            images.flush()
-            kept = images
+            all_of_them = path.rename(entry / "all.npy")
+            write_images(path, StoredImages(all_of_them).take(np.array(read, dtype=np.int64)))
+            all_of_them.unlink()
         pixel_hashes = [d.pixel_hash for d in decoded]
-        pairs = near_pairs(_stacked(decoded), pixel_hashes, kept, threads)
+        pairs = near_pairs(_stacked(decoded), pixel_hashes, StoredImages(path), threads)
         table = _table(listing, read, decoded, pairs)
-        pairs.to_parquet(temporary / "near_pairs.parquet", index=False)
-        table.to_parquet(temporary / "table.parquet", index=False)
-        (temporary / "prepared.json").write_text(json.dumps({"unreadable": unreadable}))
-        try:
-            temporary.replace(folder)
-        except OSError:
-            if not (folder / "prepared.json").exists():  # not merely a run beside us being faster
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        pairs.to_parquet(entry / "near_pairs.parquet", index=False)
+        table.to_parquet(entry / "table.parquet", index=False)
+        (entry / "prepared.json").write_text(json.dumps({"unreadable": unreadable}))
 
 
 def _stacked(decoded: Sequence[Decoded]) -> NDArray[np.uint8]:
@@ -205,6 +196,7 @@ def _table(
         mode=[d.mode for d in decoded],
         bytes=np.array([d.n_bytes for d in decoded], dtype=np.int64),
         pixel_hash=hashes,
+        key=[d.key for d in decoded],
     )
 
 
@@ -239,7 +231,7 @@ def _check_classes_left(name: str, table: pd.DataFrame, classes: tuple[str, ...]
 
 
 def _fingerprint(table: pd.DataFrame, listing: Listing, shape: tuple[int, ...]) -> str:
-    about = f"{DECODE_VERSION} {shape} {listing.classes} {listing.kind}\n"
+    about = f"{_FINGERPRINT} {shape} {listing.classes} {listing.kind}\n"
     digest = hashlib.sha256(about.encode())
     columns = ["pixel_hash", *label_columns(table.columns), "group", "split"]
     for row in table[columns].itertuples(index=False):

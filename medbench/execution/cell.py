@@ -28,7 +28,7 @@ from medbench.evaluation.metrics import Threshold
 from medbench.evaluation.operating_point import OperatingPoint
 from medbench.execution.firewall import Firewall
 from medbench.features.cache import FeatureCache
-from medbench.files import folder_sha256
+from medbench.hashes import sha256_of_folder
 from medbench.models.contract import Progress
 from medbench.models.space import SearchSpace
 from medbench.models.weights import Weights
@@ -147,7 +147,7 @@ class Cell:
                 "features": self._features_seconds,
                 "refit": time.perf_counter() - began,
             },
-            "model_sha256": folder_sha256(self._folder / "model"),
+            "model_sha256": sha256_of_folder(self._folder / "model"),
             "cpu_seconds": {"tuning": tuning_cpu, "refit": time.process_time() - tuning_cpu},
             "size_bytes": sum(
                 p.stat().st_size for p in (self._folder / "model").rglob("*") if p.is_file()

@@ -30,6 +30,7 @@ from medbench.errors import ConfigurationError, MedBenchError, ModelError
 from medbench.execution import environment
 from medbench.features.engines import installed as installed_engines
 from medbench.models.weights import KNOWN_WEIGHTS, find_weights
+from medbench.versions import distribution_versions
 
 State = Literal["ok", "note", "problem"]
 
@@ -111,7 +112,7 @@ def _versions() -> Iterator[Finding]:
     yield Finding(state="ok", about="medbench", text=f"{medbench.__version__}{of}")
     system = f"{platform.system()} {platform.machine()}"
     yield Finding(state="ok", about="python", text=f"{platform.python_version()}, {system}")
-    versions = environment.package_versions()
+    versions = distribution_versions(environment.RECORDED)
     text = ", ".join(f"{name} {version}" for name, version in versions.items())
     yield Finding(state="ok", about="packages", text=text)
     for name, specifier, found in _unmet(_requirements()):
@@ -145,7 +146,7 @@ def _requirements(extra: str = "") -> list[Any]:
 def _unmet(requirements: Sequence[Any]) -> Iterator[tuple[str, str, str]]:
     """Name, wanted versions and version found ("" where not installed) of what is not as wanted."""
     for requirement in requirements:
-        found = environment.package_versions((requirement.name,)).get(requirement.name, "")
+        found = distribution_versions((requirement.name,)).get(requirement.name, "")
         if not found or not requirement.specifier.contains(found, prereleases=True):
             yield requirement.name, str(requirement.specifier), found
 
@@ -307,7 +308,7 @@ def _libraries(
             facts = backend.result()
             yield _of_backend(name, facts, has_driver)
     yield _of_xgboost(boosting.result(), has_driver)
-    engines = environment.package_versions(tuple(installed_engines()))
+    engines = distribution_versions(tuple(installed_engines()))
     chosen = f"{facts['engine']} computes them; " if "engine" in facts else ""
     text = f"{chosen}installed: {', '.join(f'{n} {v}' for n, v in engines.items()) or 'none'}"
     yield Finding(state="ok", about="embeddings", text=text)

@@ -6,25 +6,21 @@ import importlib.util
 import os
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import medbench
 from medbench.errors import ConfigurationError
+from medbench.versions import distribution_versions
 
 BACKENDS = ("tensorflow", "jax", "torch")
 """Keras backends, in the order in which an installed one is taken."""
-_RECORDED = (
+RECORDED = (
     "numpy", "scipy", "pandas", "scikit-learn", "scikit-image", "pillow", "optuna", "keras",
     "keras-tuner", "tensorflow", "tensorflow-cpu", "jax", "torch", "xgboost", "xgboost-cpu",
     "onnx", "onnxruntime", "openvino", "matplotlib", "seaborn", "skops", "pyarrow",
 )  # fmt: skip
-_DECISIVE = (
-    "numpy", "scipy", "scikit-learn", "scikit-image", "pillow", "optuna", "keras", "keras-tuner",
-    "tensorflow", "tensorflow-cpu", "jax", "torch", "xgboost", "xgboost-cpu",
-)  # fmt: skip
-"""Packages whose version may change a prediction; they are part of a cell's key."""
+"""Distributions whose versions a run records."""
 
 
 def keras_backend() -> str | None:
@@ -76,23 +72,6 @@ def child_environment(threads: int) -> dict[str, str]:
     return environment
 
 
-def package_versions(names: tuple[str, ...] = _RECORDED) -> dict[str, str]:
-    """Version of each installed package."""
-    versions = {}
-    for name in names:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
-def decisive_versions() -> dict[str, str]:
-    """Versions that are part of a cell's key."""
-    python = ".".join(platform.python_version_tuple()[:2])
-    return {"python": python, **package_versions(_DECISIVE)}
-
-
 def describe_environment(threads: int, jobs: int = 1) -> dict[str, Any]:
     """Versions, machine and commit, for the record; no host name, user name or path."""
     return {
@@ -105,7 +84,7 @@ def describe_environment(threads: int, jobs: int = 1) -> dict[str, Any]:
         "threads": threads,
         "jobs": jobs,
         "keras_backend": keras_backend(),
-        "packages": package_versions(),
+        "packages": distribution_versions(RECORDED),
     }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,17 +25,20 @@ from medbench.errors import (
     StoreError,
 )
 from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
-from medbench.execution.environment import decisive_versions, keras_backend
+from medbench.execution.environment import keras_backend
 from medbench.execution.requirements import missing_requirement
-from medbench.execution.source_version import source_version
 from medbench.features import engines
+from medbench.hashes import sha256_of_arrays, sha256_of_json, sha256_of_text
 from medbench.models.contract import ModelFamily
 from medbench.models.space import SearchSpace
 from medbench.models.weights import Weights, find_weights
 from medbench.seeds import derive_seed
 from medbench.store import CellId
 from medbench.tuning.budget import Budget
+from medbench.versions import code_of, python_version
 
+_DECIDES_WITH_THEM = ("medbench.execution.cell",)
+"""Code that decides what a cell gives, beside its family and its tuner."""
 KEPT_BACK = 0.25
 """Share of ``--total-time`` left to imports, refits, predictions and trials that end late.
 
@@ -159,33 +160,33 @@ class PlannedCell:
     def key_parts(self) -> dict[str, Any]:
         """Everything that decides what the cell gives, by name, JSON-ready."""
         data, model, settings = self.dataset.data, self.model, self.settings
-        split = hashlib.sha256()
-        for part in (self.split.development, self.split.validation, self.split.held_out):
-            split.update(np.asarray([] if part is None else part, dtype=np.int64).tobytes())
-            split.update(b"|")
+        split = self.split
+        parts = sha256_of_arrays(split.development, split.validation, split.held_out)
+        tuner = registry.tuners.get(model.tuner)
+        code = code_of(type(model.family), tuner, *_DECIDES_WITH_THEM)
         return {
             "data": data.fingerprint,
-            "split": split.hexdigest()[:16],
-            "repeat": self.split.repeat,
+            "pixels": data.pixels_sha256,
+            "split": parts[:16],
+            "repeat": split.repeat,
             "model": model.name,
-            "source": source_version(type(model.family), registry.tuners.get(model.tuner)),
-            "space": hashlib.sha256(repr(list(self.space)).encode()).hexdigest()[:16],
+            "source": code.syntax,
+            "space": sha256_of_text(list(self.space))[:16],
             "tuner": model.tuner,
             "budget": str(settings.budget),
             "inner_folds": settings.inner_folds,
             "operating_point": str(settings.operating_point),
-            "by_image": self.split.by_image,
+            "by_image": split.by_image,
             "seed": settings.seed,
             "weights": model.weights.sha256 if model.weights else None,
             "backend": _backend(model.family),
-            "versions": decisive_versions(),
+            "versions": {"python": python_version(), **code.libraries},
         }
 
     @cached_property
     def key(self) -> str:
         """Hash of ``key_parts``."""
-        text = json.dumps(self.key_parts, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return sha256_of_json(self.key_parts)[:32]
 
     @property
     def seed(self) -> int:

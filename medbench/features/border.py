@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.features.cache import Extractor
+from medbench.features.extractor import Extractor
 from medbench.features.grey import resize, to_grey
 
 
@@ -20,11 +20,6 @@ class Border(Extractor):
 
     side: int = 40
     """Height and width in pixels to which the whole image is brought."""
-    key: str = field(init=False)
-    parallel: bool = field(default=False, init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "key", f"border-1-side{self.side}")
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, channels)."""

@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import secrets
 import time
-import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.cache import adding_entry, is_sound
 from medbench.datasets.batch import Batch
+from medbench.features.extractor import Extractor
+from medbench.hashes import sha256_of_text
+from medbench.versions import code_version
 
 _CHUNK = 32
 """Images that a thread extracts at once."""
+_READ_AT_ONCE = 256
+"""Images in memory at once where one thread extracts them."""
 _MEMORY_BYTES = 512 * 1024**2
 """Rows kept in memory; beyond, those not used for longest are read again when they are wanted."""
-
-
-class Extractor(Protocol):
-    """Turns images into vectors; equal ``key`` and equal pixels give equal vectors."""
-
-    key: str
-    """Names the extractor, its settings and its version; part of the cache's file names."""
-    parallel: bool
-    """True where several threads gain, as most of the work releases the interpreter's lock."""
-
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, channels)."""
-        ...
 
 
 class FeatureCache:
     """Rows of features on disk, found by the hash of an image's pixels.
 
-    Rows are stored in immutable chunks (temporary name, then rename), so any number of
-    processes may read and add at the same time. No labels, splits or names are in here.
-    Every row read is charged with the seconds it cost when it was computed, so that a cell
+    Rows are stored in entries of the cache (see ``medbench.cache``), so any number of processes
+    may read and add at the same time, and damaged rows are computed again. No labels, splits or
+    names are in here. Rows belong to the extractor's settings, its code and its libraries. Every
+    row read is charged with the seconds it cost when it was computed, so that a cell
     that finds a warm cache pays what a cold one would have paid.
     """
 
@@ -66,7 +58,8 @@ class FeatureCache:
 
     def get(self, extractor: Extractor, batch: Batch) -> NDArray[np.float32]:
         """Features of every image of a batch, float32, shape (n_images, n_features)."""
-        name = f"{extractor.key}-{'x'.join(str(side) for side in batch.images.shape[1:])}"
+        version = code_version(type(extractor))
+        name = f"{extractor.key} {version} {'x'.join(str(side) for side in batch.image_shape)}"
         keys = [bytes(key) for key in batch.keys]
         rows = self._memory.pop(name, None) or _Rows()
         if missing := rows.missing(keys):
@@ -74,7 +67,7 @@ class FeatureCache:
         if missing := rows.missing(keys):
             first = {key: position for position, key in reversed(list(enumerate(keys)))}
             began = time.perf_counter()
-            values = self._compute(extractor, batch.images[[first[key] for key in missing]])
+            values = self._compute(extractor, batch, [first[key] for key in missing])
             spent = time.perf_counter() - began
             self.spent_seconds += spent
             rows.add(missing, values, np.full(len(missing), spent / len(missing)))
@@ -106,42 +99,63 @@ class FeatureCache:
     def _bytes(self) -> int:
         return sum(rows.values.nbytes for rows in self._memory.values())
 
-    def _compute(self, extractor: Extractor, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run the extractor, on several threads where that pays."""
-        if self._threads < 2 or not extractor.parallel or len(images) <= _CHUNK:
-            return extractor(images)
-        chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
-        with ThreadPoolExecutor(self._threads) as pool:
-            return np.concatenate(list(pool.map(extractor, chunks)))
+    def _compute(
+        self, extractor: Extractor, batch: Batch, positions: list[int]
+    ) -> NDArray[np.float32]:
+        """Run the extractor, on several threads where that pays; a few images are read at a time.
+
+        Images come in the order in which they are stored, whatever that of ``positions``.
+        """
+        order = np.argsort(positions, kind="stable")
+        stored = np.asarray(positions)[order]
+        several = self._threads > 1 and extractor.parallel and len(stored) > _CHUNK
+        size = _CHUNK if several else _READ_AT_ONCE
+        chunks = [stored[begin : begin + size] for begin in range(0, len(stored), size)]
+
+        def of_chunk(chunk: NDArray[np.int64]) -> NDArray[np.float32]:
+            return extractor(batch.pixels(chunk))
+
+        if several:
+            with ThreadPoolExecutor(self._threads) as pool:
+                rows = np.concatenate(list(pool.map(of_chunk, chunks)))
+        else:
+            rows = np.concatenate([of_chunk(chunk) for chunk in chunks])
+        found = np.empty_like(rows)
+        found[order] = rows
+        return found
 
     def _read(self, name: str, wanted: list[bytes], rows: _Rows) -> None:
         """Add those of the wanted rows that are on disk."""
-        if self._folder is None:
-            return
         left = set(wanted)
-        for chunk in sorted((self._folder / _safe(name)).glob("[!.]*")):
-            keys = [bytes(key) for key in np.load(chunk / "keys.npy", allow_pickle=False)]
+        for entry in self._entries(name):
+            if not left:
+                return
+            if not is_sound(entry):
+                continue
+            keys = [bytes(key) for key in np.load(entry / "keys.npy", allow_pickle=False)]
             positions = [i for i, key in enumerate(keys) if key in left]
             if not positions:
                 continue
-            values = np.load(chunk / "rows.npy", mmap_mode="r", allow_pickle=False)[positions]
-            seconds = json.loads((chunk / "cost.json").read_text())["seconds"] / len(keys)
+            values = np.load(entry / "rows.npy", allow_pickle=False)
+            seconds = json.loads((entry / "cost.json").read_text())["seconds"] / len(keys)
             found = [keys[i] for i in positions]
-            rows.add(found, values, np.full(len(found), seconds))
+            whole = len(positions) == len(keys)
+            rows.add(found, values if whole else values[positions], np.full(len(found), seconds))
             left -= set(found)
+
+    def _entries(self, name: str) -> Iterator[Path]:
+        if self._folder is not None:
+            yield from sorted((self._folder / _safe(name)).glob("[!.]*"))
 
     def _write(
         self, name: str, keys: list[bytes], rows: NDArray[np.float32], seconds: float
     ) -> None:
         if self._folder is None:
             return
-        folder = self._folder / _safe(name)
-        temporary = folder / f".{uuid.uuid4().hex}"
-        temporary.mkdir(parents=True)
-        np.save(temporary / "keys.npy", np.array(keys, dtype="S32"))
-        np.save(temporary / "rows.npy", rows)
-        (temporary / "cost.json").write_text(json.dumps({"seconds": seconds}))
-        temporary.rename(folder / temporary.name[1:])
+        with adding_entry(self._folder / _safe(name) / secrets.token_hex(16)) as entry:
+            np.save(entry / "keys.npy", np.array(keys, dtype="S32"))
+            np.save(entry / "rows.npy", rows)
+            (entry / "cost.json").write_text(json.dumps({"seconds": seconds}))
 
 
 class _Rows:
@@ -170,4 +184,4 @@ class _Rows:
 def _safe(name: str) -> str:
     """A folder name for a feature name: readable, distinct even where characters are dropped."""
     readable = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80]
-    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return f"{readable}-{sha256_of_text(name)[:12]}"

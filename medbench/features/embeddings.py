@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from medbench.errors import ModelError, unknown_name
 from medbench.features import engines
 from medbench.features.backbones import BACKBONES, build_body, input_size, random_weights_name
-from medbench.features.cache import Extractor
+from medbench.features.extractor import Extractor
 
 POOLINGS = ("avg", "max")
 """How an activation map becomes a vector; the order of the columns of one cut."""
-_VERSION = 2
-"""To be raised with every change of preprocessing or of a backbone's cuts."""
 _BATCH = 16
 """Images of a forward pass; always filled up, so that a row does not depend on its company."""
 _KEPT_NETWORKS = 2
@@ -49,17 +47,17 @@ class Embedding(Extractor):
     engine: str = field(default_factory=engines.fastest_installed)
     """A name of ``engines.ENGINES``."""
 
-    key: str = field(init=False)
-    parallel: bool = field(default=False, init=False)
-
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
             raise unknown_name("backbone", self.backbone, BACKBONES)
         engines.require(self.engine)
+
+    @property
+    def key(self) -> str:
+        """Names the backbone, its weights (wherever they lie), input size and engine."""
         height, width = input_size(self.backbone, self.image_shape)
         weights = self.weights_sha256[:16] if self.weights_sha256 else random_weights_name()
-        key = f"embedding-{_VERSION}-{self.backbone}-{weights}-{height}x{width}-{self.engine}"
-        object.__setattr__(self, "key", key)
+        return f"embedding-{self.backbone}-{weights}-{height}x{width}-{self.engine}"
 
     def columns(self, cut: str, pooling: str) -> slice:
         """The columns of one cut and pooling in a row.

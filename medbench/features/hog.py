@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.features.cache import Extractor
+from medbench.features.extractor import Extractor
 from medbench.features.grey import reduced_grey
 
 _SMALLEST_CELL = 4
@@ -35,12 +36,7 @@ class Hog(Extractor):
     """Cells along the shorter side."""
     orientations: int = 9
     """Directions that are told apart in half a turn."""
-    key: str = field(init=False)
-    parallel: bool = field(default=True, init=False)
-
-    def __post_init__(self) -> None:
-        settings = f"side{self.side}-cells{self.cells}-orientations{self.orientations}"
-        object.__setattr__(self, "key", f"hog-1-{settings}")
+    parallel: ClassVar[bool] = True
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, 1 or 3)."""

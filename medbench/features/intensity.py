@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.features.cache import Extractor
+from medbench.features.extractor import Extractor
 
 _PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 _GREY_LEVELS = 256
@@ -23,11 +23,6 @@ class Intensity(Extractor):
 
     bins: int = 32
     """Bins of the histogram; a divisor of 256."""
-    key: str = field(init=False)
-    parallel: bool = field(default=False, init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "key", f"intensity-1-bins{self.bins}")
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, channels)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from medbench.errors import ProtocolError, StoreError
 from medbench.features.grey import reduced_grey, resize, to_grey
 from medbench.features.hog import Hog
 from medbench.features.intensity import Intensity
+from medbench.files import replacing_file, writing
 
 Floats = NDArray[np.float64]
 
@@ -164,20 +164,8 @@ class OutOfDistribution:
             "limits": np.array([self.nearest_limit, self.rarity_limit]),
             **{name: getattr(self, name) for name in _ARRAYS},
         }
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with temporary.open("wb") as file:
-                    np.savez(file, allow_pickle=False, **arrays)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"{path}: cannot be written ({error.strerror or error}). "
-                "Free space or permissions there."
-            ) from error
+        with writing(path), replacing_file(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> OutOfDistribution:

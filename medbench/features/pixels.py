@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.features.cache import Extractor
+from medbench.features.extractor import Extractor
 from medbench.features.grey import resize
 
 
@@ -17,11 +17,6 @@ class Pixels(Extractor):
 
     side: int = 16
     """Height and width of the thumbnail in pixels."""
-    key: str = field(init=False)
-    parallel: bool = field(default=False, init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "key", f"pixels-1-side{self.side}")
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors, float32, shape (n_images, side * side * channels), of uint8 images."""

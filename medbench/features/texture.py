@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.features.cache import Extractor
+from medbench.features.extractor import Extractor
 from medbench.features.grey import reduced_grey
 
 _POINTS = 8
@@ -44,12 +45,7 @@ class Lbp(Extractor):
     """Radii of the circles of neighbours, in pixels."""
     grid: int = 4
     """Parts along each side."""
-    key: str = field(init=False)
-    parallel: bool = field(default=True, init=False)
-
-    def __post_init__(self) -> None:
-        radii = "_".join(str(radius) for radius in self.radii)
-        object.__setattr__(self, "key", f"lbp-1-side{self.side}-radii{radii}-grid{self.grid}")
+    parallel: ClassVar[bool] = True
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, 1 or 3)."""
@@ -84,13 +80,7 @@ class Glcm(Extractor):
     """Grey levels that are told apart."""
     distances: tuple[int, ...] = (1, 2, 4)
     """Distances between the two pixels of a pair, in pixels."""
-    key: str = field(init=False)
-    parallel: bool = field(default=True, init=False)
-
-    def __post_init__(self) -> None:
-        distances = "_".join(str(distance) for distance in self.distances)
-        settings = f"side{self.side}-levels{self.levels}-distances{distances}"
-        object.__setattr__(self, "key", f"glcm-1-{settings}")
+    parallel: ClassVar[bool] = True
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, 1 or 3)."""
@@ -130,12 +120,7 @@ class Gabor(Extractor):
     """Directions of the filters in half a turn."""
     grid: int = 4
     """Parts along each side."""
-    key: str = field(init=False)
-    parallel: bool = field(default=True, init=False)
-
-    def __post_init__(self) -> None:
-        settings = f"side{self.side}-orientations{self.orientations}-grid{self.grid}"
-        object.__setattr__(self, "key", f"gabor-1-{settings}")
+    parallel: ClassVar[bool] = True
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, 1 or 3)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from medbench.errors import (
     unknown_name,
 )
 from medbench.files import read_json, read_parquet
+from medbench.hashes import sha256_of_files
 from medbench.inference.facts import Facts
 from medbench.inference.members import (
     FittedMembers,
@@ -222,11 +222,7 @@ def _check_files(folder: Path, hashes: dict[str, str]) -> None:
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below a folder but the manifest, by name."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path != folder / MANIFEST
-    }
+    return {name: sum_ for name, sum_ in sha256_of_files(folder).items() if name != MANIFEST}
 
 
 def development_table(parts: Sequence[Development]) -> pd.DataFrame:

@@ -29,7 +29,7 @@ class Fold:
     threshold: Threshold
     """Its operating point, frozen on development data; None for several exclusive classes."""
     sha256: str
-    """Of its saved model; see ``medbench.files.folder_sha256``."""
+    """Of its saved model; see ``medbench.hashes.sha256_of_folder``."""
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Fold:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 from collections.abc import Sequence
@@ -14,9 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-import medbench
 from medbench import registry
-from medbench.cache import cache_folder
+from medbench.cache import adding_entry, cache_folder, is_sound
 from medbench.cores import available_threads
 from medbench.datasets.batch import Batch
 from medbench.errors import ConfigurationError, ModelError, StoreError, UnknownNameError
@@ -24,13 +22,13 @@ from medbench.execution.environment import keras_backend
 from medbench.execution.requirements import missing_requirement
 from medbench.features.cache import FeatureCache
 from medbench.features.engines import fastest_installed, onnxruntime_session
-from medbench.files import folder_sha256, write_bytes, write_text
+from medbench.hashes import sha256_of_folder, sha256_of_text
 from medbench.inference.facts import Facts
 from medbench.models.contract import Classifier, Context
 from medbench.models.per_label import build_classifier
+from medbench.versions import code_version
 
-_WRITTEN = 1
-"""Raised whenever the same networks would be written as ONNX in another way."""
+_ONNX_FILE = "model.onnx"
 _AT_ONCE = 64
 """Images of a forward pass by ONNX Runtime; more only take more memory."""
 LARGEST_DIFFERENCE = 1e-4
@@ -149,21 +147,15 @@ class NetworkMembers:
 
     def _content(self) -> bytes:
         """The ONNX model, from the cache if it is as it was put there."""
-        path = self._path()
-        stated = path.with_suffix(".sha256")
-        with contextlib.suppress(OSError):
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() == stated.read_text():
-                return content
+        version = code_version("medbench.models.onnx_export", _family(self._facts.family).__class__)
+        key = sha256_of_text(version, *(fold.sha256 for fold in self._facts.folds))
+        entry = cache_folder() / "networks" / key[:32]
+        if is_sound(entry):
+            return (entry / _ONNX_FILE).read_bytes()
         content = self._written()
-        write_bytes(path, content)
-        write_text(stated, hashlib.sha256(content).hexdigest())
+        with adding_entry(entry) as temporary:
+            (temporary / _ONNX_FILE).write_bytes(content)
         return content
-
-    def _path(self) -> Path:
-        of_folds = " ".join(fold.sha256 for fold in self._facts.folds)
-        key = hashlib.sha256(f"{medbench.__version__} {_WRITTEN} {of_folds}".encode()).hexdigest()
-        return cache_folder() / "networks" / f"{key[:32]}.onnx"
 
     def _written(self) -> bytes:
         """The ONNX model, which says what the networks say of some images."""
@@ -232,7 +224,7 @@ def check_unchanged(folder: Path, sha256: str | None) -> None:
             f"{folder}: was written by a version that recorded no hash of its models, so nobody "
             "can say whether it is the model of these scores. Run again into a new folder."
         )
-    if folder_sha256(folder) != sha256:
+    if sha256_of_folder(folder) != sha256:
         raise ModelError(
             f"{folder}: its content is not what was saved there (the hash does not match), so the "
             "scores of this run say nothing of it. Take it from a copy, or run again; do not load "

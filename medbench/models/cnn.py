@@ -128,7 +128,7 @@ class CnnClassifier(Classifier):
 
         return keras_support.predict(
             self._fitted(),
-            lambda chosen: batch.images[chosen],
+            batch.pixels,
             len(batch),
             multi_label=self._task.kind == "multi-label",
         )
@@ -254,4 +254,4 @@ def _learning_rate(params: Mapping[str, Any]) -> float:
 def _examples(batch: LabelledBatch) -> Any:
     from medbench.models.keras_support import Examples
 
-    return Examples(inputs=lambda chosen: batch.images[chosen], labels=batch.labels)
+    return Examples(inputs=batch.pixels, labels=batch.labels)

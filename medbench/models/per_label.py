@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,8 @@ class PerLabel(Classifier):
     ) -> None:
         """Fit each class; steps are reported without a score, which only all together have."""
         for k, classifier in enumerate(self._classifiers):
-            known = None if validation is None else _one_label(validation, k)
-            classifier.fit(_one_label(train, k), known, _Unscored(progress))
+            known = None if validation is None else validation.with_labels(validation.labels[:, k])
+            classifier.fit(train.with_labels(train.labels[:, k]), known, _Unscored(progress))
         self.best_step = _median([c.best_step for c in self._classifiers])
         self.device = self._classifiers[0].device
 
@@ -94,12 +93,6 @@ class _Unscored(Progress):
 
     def report(self, step: int, score: float | None = None) -> bool:
         return self._progress.report(step)
-
-
-def _one_label(batch: LabelledBatch, k: int) -> LabelledBatch:
-    one = replace(batch, labels=batch.labels[:, k])
-    one.__dict__["keys"] = batch.keys  # hash every image once, not once a class
-    return one
 
 
 def _median(steps: Sequence[int | None]) -> int | None:

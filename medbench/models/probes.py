@@ -15,7 +15,7 @@ from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
 from medbench.features.border import Border
-from medbench.features.cache import Extractor
+from medbench.features.extractor import Extractor
 from medbench.features.intensity import Intensity
 from medbench.features.pixels import Pixels
 from medbench.models.contract import (

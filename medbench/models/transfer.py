@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +24,8 @@ _FINE_TUNING_EPOCHS = 8
 _BATCH_SIZE = 16
 _PATIENCE = 3
 _WEIGHT_DECAY = 1e-4
+_READ_AT_ONCE = 256
+"""Images in memory at once while activations are computed."""
 _ACTIVATION_BYTES = 2 * 1024**3
 """Up to here the activations below the top block are kept; beyond, computed again each epoch."""
 
@@ -158,7 +161,7 @@ class _TransferClassifier(Classifier):
             raise ModelError("this classifier is neither fitted nor loaded: call fit or load.")
         return keras_support.predict(
             self._model,
-            lambda chosen: batch.images[chosen],
+            batch.pixels,
             len(batch),
             multi_label=self._task.kind == "multi-label",
         )
@@ -368,7 +371,8 @@ def _below(frozen: Any, batch: LabelledBatch) -> Any:
     size = 4 * int(np.prod(frozen.output.shape[1:])) * len(batch)
     if size > _ACTIVATION_BYTES:
         return Examples(
-            inputs=lambda chosen: forward(frozen, batch.images[chosen]), labels=batch.labels
+            inputs=lambda chosen: forward(frozen, batch.pixels(chosen)), labels=batch.labels
         )
-    activations = forward(frozen, batch.images)
+    blocks = np.array_split(np.arange(len(batch)), math.ceil(len(batch) / _READ_AT_ONCE))
+    activations = np.concatenate([forward(frozen, batch.pixels(block)) for block in blocks])
     return Examples(inputs=lambda chosen: activations[chosen], labels=batch.labels)

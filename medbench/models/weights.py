@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from types import MappingProxyType
 
 from medbench.cache import cache_folder
 from medbench.errors import ConfigurationError, ModelError, unknown_name
+from medbench.hashes import hash_of_file
 
 _KINDS = {".h5": ("HDF5", b"\x89HDF\r\n\x1a\n"), ".npz": ("NPZ", b"PK\x03\x04")}
 """What a weights file of each kind is called, and how it begins."""
@@ -169,7 +169,7 @@ def find_weights(
             )
             return Weights(path=None, sha256=None, note="no pretrained weights")
     note = "ImageNet" if known.md5 else "ImageNet (no published MD5)"
-    return Weights(path=path, sha256=_digest(path, "sha256"), note=note)
+    return Weights(path=path, sha256=hash_of_file(path, "sha256"), note=note)
 
 
 def _is_published(known: KnownWeights, path: Path) -> bool:
@@ -177,7 +177,7 @@ def _is_published(known: KnownWeights, path: Path) -> bool:
     if not path.is_file():
         return False
     if known.md5:
-        return _digest(path, "md5") in known.md5
+        return hash_of_file(path, "md5") in known.md5
     import h5py
 
     try:
@@ -202,7 +202,7 @@ def _from_folder(known: KnownWeights, folder: Path) -> Weights | None:
         try:
             with path.open("rb") as file:
                 readable = file.read(len(magic)) == magic
-            sums[path] = _digest(path, "md5")
+            sums[path] = hash_of_file(path, "md5")
         except OSError as error:
             raise ModelError(
                 f"{path}: the weights cannot be read ({error.strerror or error}). Make the file "
@@ -220,7 +220,7 @@ def _from_folder(known: KnownWeights, folder: Path) -> Weights | None:
     path = (official or list(sums))[0]
     doubt = "not Keras' ImageNet file" if known.md5 else "no published MD5"
     note = "ImageNet" if official else f"weights from {path.name}, {doubt}"
-    return Weights(path=path, sha256=_digest(path, "sha256"), note=note)
+    return Weights(path=path, sha256=hash_of_file(path, "sha256"), note=note)
 
 
 def _download(known: KnownWeights, path: Path, say: Callable[[str], None]) -> str | None:
@@ -250,9 +250,3 @@ def _download(known: KnownWeights, path: Path, say: Callable[[str], None]) -> st
         path.unlink(missing_ok=True)
         return "the server sent something that is no whole HDF5 file."
     return None
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    """Hexadecimal digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()

@@ -16,7 +16,7 @@ from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task, membership
 from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
-from medbench.features.cache import Extractor
+from medbench.features.extractor import Extractor
 from medbench.features.hog import Hog
 from medbench.features.intensity import Intensity
 from medbench.features.pixels import Pixels

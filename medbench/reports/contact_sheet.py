@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from medbench.datasets.copies import Copies, label_key
 from medbench.datasets.prepared import PreparedDataset
-from medbench.files import writing
+from medbench.files import replacing_file, writing
 from medbench.reports.drawing import FONT, cut
 from medbench.reports.text import plain
 
@@ -146,14 +145,8 @@ def write_contact_sheet(dataset: PreparedDataset, path: Path, most: int = 24) ->
     groups = duplicate_groups(dataset)
     if not groups:
         return False
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            _Sheet(dataset, groups, most).drawn().save(temporary, format="PNG", optimize=True)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with writing(path), replacing_file(path) as temporary:
+        _Sheet(dataset, groups, most).drawn().save(temporary, format="PNG", optimize=True)
     return True
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from medbench.files import writing
+from medbench.files import replacing_file, writing
+from medbench.hashes import sha256_of_text
 from medbench.reports.text import plain
 
 FONT = "DejaVu Sans"
@@ -58,21 +57,11 @@ def legend_below(figure: Any, kinds: Sequence[tuple[str, Mapping[str, Any]]]) ->
 
 def save(figure: Any, path: Path) -> None:
     """Write a PNG under a temporary name, then rename it."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            # without the name of the software equal figures are equal files
-            figure.savefig(
-                temporary,
-                format="png",
-                dpi=_DPI,
-                bbox_inches="tight",
-                metadata={"Software": None},
-            )
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with writing(path), replacing_file(path) as temporary:
+        # without the name of the software equal figures are equal files
+        figure.savefig(
+            temporary, format="png", dpi=_DPI, bbox_inches="tight", metadata={"Software": None}
+        )
 
 
 def cut(text: str, longest: int) -> str:
@@ -97,4 +86,4 @@ def folder_name(name: str) -> str:
     readable = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII).lstrip(".")[:80]
     if readable == name:
         return name
-    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{readable}-{sha256_of_text(name)[:8]}"

@@ -22,7 +22,8 @@ _CITATION = "J. Yang et al. 2023"
 """J. Yang et al. (2023), "MedMNIST v2", Scientific Data 10(41), doi:10.1038/s41597-022-01721-8:
 seven official baselines, AUROC as the unweighted mean over the classes."""
 _OFFICIAL = "official"
-_FILE = Path(__file__).with_name("medmnist_v2.csv")
+BASELINES = Path(__file__).with_name("medmnist_v2.csv")
+"""The file of what is published."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ def origin(record: Mapping[str, Any]) -> str:
 def _results() -> Mapping[str, tuple[PublishedResult, ...]]:
     """All published results by name of the set."""
     found: dict[str, list[PublishedResult]] = {}
-    with _FILE.open(encoding="utf-8", newline="") as file:
+    with BASELINES.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             found.setdefault(row["dataset"], []).append(
                 PublishedResult(

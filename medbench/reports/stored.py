@@ -8,20 +8,17 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import medbench
 from medbench.errors import StoreError
 from medbench.evaluation.comparisons import Comparison, Difference
 from medbench.evaluation.intervals import Interval
 from medbench.evaluation.ranks import ModelRank, RanksAcross, RankTest
 from medbench.evaluation.resampling import FoldPredictions
 from medbench.files import read_json, write_json
+from medbench.hashes import hash_of_file
 from medbench.reports.assessment import (
     Assessment,
     DatasetAssessment,
@@ -32,23 +29,12 @@ from medbench.reports.assessment import (
     cells_of_rows,
     finished_folds,
 )
+from medbench.reports.published import BASELINES
 from medbench.reports.rows import Row
 from medbench.store import CellResult, RunResult
+from medbench.versions import code_version
 
 _FILE = "assessment.json"
-_SOURCES = (
-    "evaluation/*.py",
-    "reports/assessment.py",
-    "reports/rows.py",
-    "reports/predictions.py",
-    "reports/published.py",
-    "reports/*.csv",
-    "reports/text.py",
-    "reports/stored.py",
-    "datasets/task.py",
-)
-"""What decides how cells become numbers and notes."""
-_PACKAGES = ("numpy", "scipy", "scikit-learn")
 _DAMAGED = (StoreError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 """What reading a stored assessment may end in, when somebody else wrote into it."""
 
@@ -81,7 +67,7 @@ def assessed(run: RunResult) -> Assessment:
 
 def _key(run: RunResult) -> str:
     """Hash of everything that an assessment depends on."""
-    digest = hashlib.sha256(_code().encode())
+    digest = hashlib.sha256(f"{code_version(__name__)} {hash_of_file(BASELINES)}".encode())
     for name, record in sorted(run.datasets.items()):
         digest.update(_text([name, record]))
     for cell in run.cells:
@@ -105,18 +91,6 @@ def _predictions(cell: CellResult) -> Iterator[bytes]:
             values = np.array(values.tolist(), dtype=str)
         yield _text([name, values.dtype.str, values.shape])
         yield values.tobytes()
-
-
-@cache
-def _code() -> str:
-    """Hash of the sources that score, with the versions of the libraries that they call."""
-    digest = hashlib.sha256()
-    root = Path(medbench.__file__).parent
-    for path in sorted(path for pattern in _SOURCES for path in root.glob(pattern)):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
-    digest.update(" ".join(version(name) for name in _PACKAGES).encode())
-    return digest.hexdigest()
 
 
 # --- what is stored -----------------------------------------------------------------------

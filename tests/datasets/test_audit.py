@@ -52,6 +52,7 @@ def dataset(labels, *, classes=("a", "b"), kind="multi-class", near=(), unreadab
         table=table,
         near_pairs=pairs.assign(correlation=0.99),
         fingerprint="0",
+        pixels_sha256="",
         unreadable=tuple(unreadable),
     )
 

@@ -14,7 +14,7 @@ import pytest
 from medbench import load_model
 from medbench.cli import main
 from medbench.errors import ModelError, StoreError
-from medbench.files import folder_sha256
+from medbench.hashes import sha256_of_folder
 from medbench.inference.exported import file_hashes
 
 
@@ -40,7 +40,7 @@ def repair_manifest(folder):
     manifest["sha256"] = file_hashes(folder)
     if "folds" in {file.name for file in folder.iterdir()}:
         for number, fold in enumerate(manifest["facts"]["folds"]):
-            fold["sha256"] = folder_sha256(folder / "folds" / str(number))
+            fold["sha256"] = sha256_of_folder(folder / "folds" / str(number))
     path.write_text(json.dumps(manifest))
 
 
@@ -231,6 +231,6 @@ def test_a_damaged_copy_in_the_cache_is_made_again(deep_run, pixels, tmp_path, m
     pytest.importorskip("onnxruntime")
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
     expected = load_model(deep_run, model="cnn").predict_proba(pixels)
-    (kept,) = (tmp_path / "cache" / "networks").glob("*.onnx")
+    (kept,) = (tmp_path / "cache" / "networks").glob("*/model.onnx")
     kept.write_bytes(kept.read_bytes()[:1000])
     np.testing.assert_array_equal(load_model(deep_run, model="cnn").predict_proba(pixels), expected)

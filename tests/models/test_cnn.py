@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -140,7 +138,7 @@ def test_a_warm_start_never_loses_the_state_it_came_with(tmp_path):
     later = classifier(augmentation="none", learning_rate=1e-2)
     later.load(tmp_path)
     # Labels that contradict what was learnt make every further epoch worse.
-    upside_down = dataclasses.replace(train, labels=1 - train.labels)
+    upside_down = train.with_labels(1 - train.labels)
     later.fit(upside_down, validation, Recorder(last_step=5, first_step=3))
     assert later.best_step == kept
     np.testing.assert_allclose(later.predict_proba(validation), before, atol=1e-6)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -75,4 +73,4 @@ def test_probabilities_of_another_shape_are_refused(batch, monkeypatch):
     classifier = PerLabel(TASK, Remembers)
     classifier.fit(batch, None, Progress())
     with pytest.raises(ModelError, match=r"must be \(4, 2\)"):
-        classifier.predict_proba(replace(batch))
+        classifier.predict_proba(batch.unlabelled())

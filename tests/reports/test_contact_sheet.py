@@ -39,6 +39,7 @@ def dataset(copies=(), near=(), *, n=40, split=None, classes=("a", "b"), labels=
         table=table,
         near_pairs=pairs,
         fingerprint="0",
+        pixels_sha256="",
         unreadable=(),
     )
 

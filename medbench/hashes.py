@@ -1,0 +1,87 @@
+"""Hashes of what numbers depend on: texts, JSON values, arrays, files and folders."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.errors import StoreError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def sha256_of_text(*parts: object) -> str:
+    """SHA-256 of the parts as text, in hexadecimal digits; ("a", "bc") is not ("ab", "c")."""
+    digest = hashlib.sha256()
+    for part in parts:
+        content = str(part).encode()
+        digest.update(f"{len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def sha256_of_json(value: Any) -> str:
+    """SHA-256 of a JSON-ready value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def sha256_of_arrays(*arrays: NDArray[Any] | None) -> str:
+    """SHA-256 of types, shapes and values of arrays; None stands for one that is not there."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        if array is None:
+            digest.update(b"none\n")
+            continue
+        digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def hash_of_file(path: Path, algorithm: str = "sha256") -> str:
+    """Hash of a file's content, in hexadecimal digits.
+
+    Args:
+        path: The file.
+        algorithm: As ``hashlib.new`` has it; "md5" is for comparing with published sums.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def sha256_of_folder(folder: Path) -> str:
+    """SHA-256 of every file below a folder with its name, in hexadecimal digits.
+
+    Raises:
+        StoreError: The folder or a file in it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = path.relative_to(folder).as_posix()
+            digest.update(f"{name}\n{path.stat().st_size}\n".encode())
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be read ({error.strerror or error}).") from error
+    return digest.hexdigest()
+
+
+def sha256_of_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file below a folder, by its name relative to it, with '/'.
+
+    Raises:
+        OSError: The folder or a file in it cannot be read.
+    """
+    return {
+        path.relative_to(folder).as_posix(): hash_of_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

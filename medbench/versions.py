@@ -1,0 +1,248 @@
+"""What version a piece of code has, and which libraries decide its numbers.
+
+Whatever is kept to be used again (a cell, features, a prepared data set, an assessment) is keyed by
+this, so that nothing stale is ever used and a changed comment computes nothing again.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from medbench.hashes import sha256_of_json, sha256_of_text
+
+_HERE = "medbench"
+_DECIDE_NOTHING = frozenset(
+    f"{_HERE}{name}"
+    for name in (
+        "", ".cache", ".cores", ".errors", ".files", ".hashes", ".registry", ".versions",
+        ".features.cache", ".models.weights",
+    )
+)  # fmt: skip
+"""Modules that store, name and find things, but decide no number."""
+_LIBRARIES_THAT_DECIDE_NOTHING = frozenset(
+    {"filelock", "joblib", "packaging", "pandas", "platformdirs", "pooch", "pyarrow", "pydantic",
+     "requests", "rich", "tensorboard", "threadpoolctl", "typing_extensions", "yaml"}
+)  # fmt: skip
+_ALWAYS = ("numpy", "scipy")
+"""Beneath every other library that computes."""
+_LENGTH = 16
+"""Hexadecimal digits of a version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """A piece of code: all modules that it needs of its own package and of MedBench."""
+
+    syntax: str
+    """Hash of the modules' syntax trees without docstrings and comments, 16 hexadecimal digits."""
+    libraries: dict[str, str]
+    """Version of each installed distribution that they import, by name."""
+
+    @property
+    def version(self) -> str:
+        """Both together, 16 hexadecimal digits."""
+        return sha256_of_json([self.syntax, self.libraries])[:_LENGTH]
+
+
+@cache
+def code_of(*begin: str | type) -> Code:
+    """The code that modules or classes stand for, with every module that they import.
+
+    Followed are imports of MedBench's modules and of the modules of each named piece's own
+    top-level package, wherever in a file they stand. Nothing is imported to find out. Other
+    distributions count by their version; of an installed plugin also its own version and those of
+    what it requires.
+
+    Args:
+        begin: Names of modules, or classes (of which the module counts).
+    """
+    pieces = [(one, one if isinstance(one, str) else one.__module__) for one in begin]
+    own_packages = {_HERE, *(_package(name) for _, name in pieces)}
+    seen: dict[str, str] = {}
+    imported: set[str] = set()
+    named: dict[str, str] = {}
+    for number, (one, name) in enumerate(pieces):
+        file = _file_of(name)
+        if not isinstance(one, str) and (file is None or not name.startswith(_HERE + ".")):
+            # the module of a plugin's file is named by its path, that of a notebook has none
+            named[f"piece {number}"] = _syntax(_source(one, file))
+        pending = [name]
+        while pending:
+            module = pending.pop()
+            if module in seen or module in _DECIDE_NOTHING:
+                continue
+            if _package(module) not in own_packages:
+                imported.add(_package(module))
+                continue
+            path = _file_of(module)
+            if path is not None:
+                package = module if path.stem == "__init__" else _parent(module)
+                status = path.stat()
+                seen[module], imports = _read(path, package, status.st_mtime_ns, status.st_size)
+                pending += imports
+            if _parent(module):
+                pending.append(_parent(module))
+        if not isinstance(one, str) and f"piece {number}" in named:
+            seen.pop(name, None)
+    return Code(
+        syntax=sha256_of_json({**seen, **named})[:_LENGTH],
+        libraries=_versions(imported, own_packages - {_HERE}),
+    )
+
+
+def code_version(*begin: str | type) -> str:
+    """``code_of(...).version``: changes when anything does that may change a number."""
+    return code_of(*begin).version
+
+
+def python_version() -> str:
+    """Of the interpreter, as "3.11": random numbers and syntax trees may change with it."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def distribution_versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Version of each of the distributions that is installed."""
+    from importlib import metadata
+
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+# --- syntax -------------------------------------------------------------------------------
+
+
+class _Bare(ast.NodeTransformer):
+    """Drops docstrings (also those of attributes) and imports for type checkers only."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt] | None:
+        if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            return [self.visit(each) for each in node.orelse]
+        return self.generic_visit(node)
+
+
+def _bare(tree: ast.Module) -> ast.Module:
+    bare: ast.Module = _Bare().visit(tree)
+    return bare
+
+
+@cache
+def _read(path: Path, package: str, time: int, size: int) -> tuple[str, tuple[str, ...]]:
+    """The syntax of a module's file and what it imports; ``time`` and ``size`` are its state."""
+    tree = _bare(ast.parse(path.read_bytes()))
+    return _hash(tree), tuple(_imports(tree, package))
+
+
+def _syntax(source: str) -> str:
+    return _hash(_bare(ast.parse(source)))
+
+
+def _hash(tree: ast.Module) -> str:
+    return sha256_of_text(ast.dump(tree))
+
+
+def _source(piece: type, file: Path | None) -> str:
+    """The source of a plugin: its file, or of a class of a notebook what was typed there."""
+    if file is not None:
+        return file.read_text(encoding="utf-8")
+    return inspect.cleandoc(inspect.getsource(piece))
+
+
+def _imports(tree: ast.Module, package: str) -> Iterator[str]:
+    """Names of what a module in ``package`` imports: modules, and perhaps what is in them."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: package.count(".") + 2 - node.level]
+                base = ".".join([*above, base]).rstrip(".")
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+# --- modules ------------------------------------------------------------------------------
+
+
+def _package(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _file_of(name: str) -> Path | None:
+    """The Python source of a module; nothing is imported in order to find it."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is None:
+        package, *inner = name.split(".")
+        try:
+            spec = importlib.util.find_spec(package)
+        except ValueError:  # a module that was not found by an import, as that of a notebook
+            return None
+        for part in inner:
+            if spec is None or spec.submodule_search_locations is None:
+                return None
+            spec = PathFinder.find_spec(f"{spec.name}.{part}", spec.submodule_search_locations)
+        file = spec.origin if spec is not None else None
+    return Path(file) if file is not None and file.endswith(".py") else None
+
+
+# --- libraries ----------------------------------------------------------------------------
+
+
+def _versions(imported: set[str], plugins: set[str]) -> dict[str, str]:
+    """Versions of the distributions that hold imported modules, and of what plugins require."""
+    from importlib import metadata
+
+    wanted = {*imported, *_ALWAYS} - sys.stdlib_module_names - _LIBRARIES_THAT_DECIDE_NOTHING
+    by_module = _distributions(tuple(sys.path))
+    names = {name for module in wanted for name in by_module.get(module, ())}
+    for plugin in plugins:
+        for name in {*by_module.get(plugin, ()), *_declaring(plugin)}:
+            requires = metadata.requires(name) or []
+            names |= {name, *(re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in requires)}
+    versions = distribution_versions(tuple(sorted(names)))
+    versions.pop(_HERE, None)
+    return dict(sorted((re.sub(r"[-_.]+", "-", n).lower(), v) for n, v in versions.items()))
+
+
+@cache
+def _distributions(path: tuple[str, ...]) -> dict[str, list[str]]:
+    """Names of distributions by the modules they install, all that ``sys.path`` leads to."""
+    from importlib import metadata
+
+    return dict(metadata.packages_distributions())
+
+
+def _declaring(package: str) -> set[str]:
+    """Distributions that name the package in an entry point; known so even where it is linked."""
+    from importlib import metadata
+
+    points = metadata.entry_points()
+    groups = (group for group in points.groups if group.startswith(f"{_HERE}."))
+    return {
+        point.dist.name
+        for group in groups
+        for point in points.select(group=group)
+        if point.dist is not None and _package(point.module) == package
+    }
