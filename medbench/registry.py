@@ -261,6 +261,16 @@ tuners = Registry(
     "medbench.tuners",
 )
 
+executors = Registry(
+    "executor",
+    "medbench.execution.executor:Executor",
+    {
+        "local": "medbench.execution.local:LocalExecutor",
+        "inline": "medbench.execution.inline:InlineExecutor",
+    },
+    "medbench.executors",
+)
+
 register_model = models.register
 register_source = sources.register
 register_tuner = tuners.register

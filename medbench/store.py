@@ -319,6 +319,9 @@ class RunStore:
 
     # --- cells -------------------------------------------------------------------------------
 
+    def cell(self, cell: CellId) -> CellStore:
+        return CellStore(self, cell)
+
     def cell_folder(self, cell: CellId) -> Path:
         """Where a cell's files live."""
         return self.folder / "cells" / cell.dataset / cell.model / cell.split
@@ -390,6 +393,79 @@ class RunStore:
         if reading.gaps:
             raise StoreError(f"{self.folder}: {' '.join(reading.gaps)} Run the same command again.")
         return result
+
+
+class CellStore:
+    def __init__(self, store: RunStore, cell: CellId) -> None:
+        self._store, self._cell = store, cell
+        self.folder = store.cell_folder(cell)
+        self.model = self.folder / "model"
+        self.checkpoints = self.folder / "checkpoints"
+        self._log = TrialLog(self.folder)
+
+    def key(self) -> tuple[str, Mapping[str, Any]] | None:
+        path = self.folder / "key.json"
+        if not path.exists():
+            return None
+        before = read_json(path)
+        try:
+            return before["key"], before["parts"]
+        except (KeyError, TypeError) as error:
+            raise StoreError(str(error)) from error
+
+    def begin(self, key: str, parts: Mapping[str, Any]) -> None:
+        write_json(self.folder / "key.json", {"key": key, "parts": parts})
+
+    def append_trial(self, record: Mapping[str, Any], oof: Any) -> None:
+        self._log.append(record, oof)
+
+    def trials(self) -> list[dict[str, Any]]:
+        return self._log.records()
+
+    def oof(self, number: int) -> Any:
+        return self._log.oof(number)
+
+    def keep_checkpoint(self, number: int, folder: Path) -> None:
+        import shutil
+
+        from medbench.files import replacing_folder
+
+        with replacing_folder(self.checkpoints / f"{number:04d}") as new:
+            shutil.copytree(folder, new, dirs_exist_ok=True)
+
+    def drop_checkpoints(self) -> None:
+        import shutil
+
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    def keep_model(self, folder: Path) -> None:
+        import shutil
+
+        from medbench.files import replacing_folder
+
+        with replacing_folder(self.model) as new:
+            shutil.copytree(folder, new, dirs_exist_ok=True)
+
+    def append_log(self, content: bytes) -> None:
+        with (self.folder / "cell.log").open("ab") as file:
+            file.write(content)
+
+    def write_predictions(self, frame: pd.DataFrame) -> None:
+        self._store.write_predictions(self._cell, frame)
+
+    def drop_predictions(self) -> None:
+        (self.folder / "predictions.parquet").unlink(missing_ok=True)
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        self._store.finish_cell(self._cell, record)
+
+    def result(self) -> CellResult | None:
+        return self._store.read_cell(self._cell)
+
+    def remove(self) -> None:
+        import shutil
+
+        shutil.rmtree(self.folder)
 
 
 class _Reading:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from medbench.cli.options import add_catalog, add_plugin, whole
 
 if TYPE_CHECKING:
-    from medbench.execution.local import Watcher
+    from medbench.execution.committer import Watcher
     from medbench.execution.plan import Place, PlannedCell
     from medbench.store import CellId, CellResult, RunResult, RunStore
 
@@ -47,7 +47,7 @@ def execute(options: argparse.Namespace) -> int:
     """0 if every cell gave the same predictions; 1 if an input or a prediction differs."""
     from medbench.cli.progress import make_console, make_watcher
     from medbench.execution.environment import describe_environment
-    from medbench.execution.local import run_cells
+    from medbench.execution.run import run_cells
     from medbench.store import RunStore
 
     run = RunStore(options.run).read()

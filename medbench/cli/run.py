@@ -106,6 +106,13 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--threads", type=whole(1), metavar="N", help="of each cell (default: all cores / jobs)"
     )
+    how.add_argument(
+        "--executor",
+        default="local",
+        metavar="NAME",
+        help="local (default: a process for each cell), or inline (in this process, without a "
+        "firewall, for debugging)",
+    )
     how.add_argument("--retry", choices=["failed"], help="run cells that failed again")
     how.add_argument(
         "--dry-run", action="store_true", help="print the plan and an estimate; train nothing"
@@ -158,7 +165,7 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.cli.progress import make_console, make_watcher
     from medbench.datasets.audit import audit
     from medbench.execution.environment import describe_environment
-    from medbench.execution.local import run_cells
+    from medbench.execution.run import run_cells
     from medbench.reports.stored import assessed
     from medbench.reports.terminal import print_leaderboard
     from medbench.store import RunStore
@@ -339,6 +346,7 @@ def _wanted(options: argparse.Namespace) -> _Wanted:
         )
     if settings.tuner is not None:
         registry.tuners.get(settings.tuner)
+    registry.executors.get(options.executor)
     for dataset in datasets:
         catalog.get(dataset)
     return _Wanted(
@@ -397,6 +405,7 @@ def _place(options: argparse.Namespace) -> Place:
     return Place(
         cache=cache_folder(),
         threads=options.threads or max(1, available_threads() // options.jobs),
+        executor=options.executor,
         jobs=options.jobs,
         plugins=tuple(plugin.expanduser().resolve() for plugin in options.plugin),
         weights_dir=options.weights_dir,

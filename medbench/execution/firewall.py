@@ -74,7 +74,7 @@ def closed_places(
         origins: Names of the images; those of files are relative to one of the folders.
     """
     folders = [path.parent if path.is_file() else path for path in read_from]
-    places = [run / name for name in ("cells", "datasets", ".scratch")]
+    places = [run / name for name in ("cells", "datasets")]
     places += [path for path in read_from if path.is_file()]
     for folder in (run, cache / "prepared", cache / "data", *folders):
         if folder.is_dir() and _needed(folder):

@@ -27,6 +27,7 @@ from medbench.errors import (
 from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
 from medbench.execution.environment import keras_backend
 from medbench.execution.requirements import missing_requirement
+from medbench.execution.task import CellTask
 from medbench.features import engines
 from medbench.hashes import sha256_of_arrays, sha256_of_json, sha256_of_text
 from medbench.models.contract import ModelFamily
@@ -37,7 +38,7 @@ from medbench.store import CellId
 from medbench.tuning.budget import Budget
 from medbench.versions import code_of, python_version
 
-_DECIDES_WITH_THEM = ("medbench.execution.cell",)
+ATTEMPT = "medbench.execution.attempt"
 """Code that decides what a cell gives, beside its family and its tuner."""
 KEPT_BACK = 0.25
 """Share of ``--total-time`` left to imports, refits, predictions and trials that end late.
@@ -95,7 +96,9 @@ class Place:
 
     cache: Path
     threads: int
-    """Threads of each cell's process."""
+    """Threads of each cell."""
+    executor: str = "local"
+    """Name of what works on the cells."""
     jobs: int = 1
     """Most cells that run at a time."""
     plugins: tuple[Path, ...] = ()
@@ -163,7 +166,7 @@ class PlannedCell:
         split = self.split
         parts = sha256_of_arrays(split.development, split.validation, split.held_out)
         tuner = registry.tuners.get(model.tuner)
-        code = code_of(type(model.family), tuner, *_DECIDES_WITH_THEM)
+        code = code_of(type(model.family), tuner, ATTEMPT)
         return {
             "data": data.fingerprint,
             "pixels": data.pixels_sha256,
@@ -192,6 +195,24 @@ class PlannedCell:
     def seed(self) -> int:
         """Seed of everything random in the cell, but not of the inner folds."""
         return derive_seed("cell", self.settings.seed, self.key)
+
+    @property
+    def task(self) -> CellTask:
+        """What whoever works on it is told."""
+        task, settings = self.dataset.data.task, self.settings
+        return CellTask(
+            cell=self.id,
+            tuner=self.model.tuner,
+            classes=task.classes,
+            image_shape=task.image_shape,
+            kind=task.kind,
+            trials=settings.budget.trials,
+            seconds=settings.budget.seconds,
+            inner_folds=settings.inner_folds,
+            operating_point=str(settings.operating_point),
+            split_seed=self.split_seed,
+            cell_seed=self.seed,
+        )
 
     @property
     def split_seed(self) -> int:
