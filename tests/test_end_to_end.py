@@ -170,6 +170,7 @@ class NeedyFamily(Base):
 """
 
 
+@pytest.mark.processes
 def test_a_failure_is_a_row_with_its_reason_and_the_run_goes_on(class_folders, capsys, tmp_path):
     plugin = tmp_path / "crashing.py"
     plugin.write_text(CRASHING)
@@ -346,6 +347,7 @@ def ended(run: Path) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.processes
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_two_jobs_that_are_interrupted_and_go_on_equal_one_undisturbed_job(two_jobs, tmp_path, how):
     options, start = two_jobs
@@ -368,6 +370,7 @@ def test_two_jobs_that_are_interrupted_and_go_on_equal_one_undisturbed_job(two_j
     assert_equal_predictions(Path("whole"), Path("out"))
 
 
+@pytest.mark.processes
 def test_a_folder_that_can_no_longer_be_written_ends_every_cell(two_jobs, monkeypatch, capsys):
     from medbench.errors import StoreError
 

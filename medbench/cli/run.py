@@ -108,7 +108,6 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument(
         "--executor",
-        default="local",
         metavar="NAME",
         help="local (default: a process for each cell), or inline (in this process, without a "
         "firewall, for debugging)",
@@ -346,7 +345,8 @@ def _wanted(options: argparse.Namespace) -> _Wanted:
         )
     if settings.tuner is not None:
         registry.tuners.get(settings.tuner)
-    registry.executors.get(options.executor)
+    if options.executor is not None:
+        registry.executors.get(options.executor)
     for dataset in datasets:
         catalog.get(dataset)
     return _Wanted(
@@ -400,12 +400,12 @@ def _budget(options: argparse.Namespace, default: str) -> Budget:
 def _place(options: argparse.Namespace) -> Place:
     from medbench.cache import cache_folder
     from medbench.cores import available_threads
-    from medbench.execution.plan import Place
+    from medbench.execution.plan import DEFAULT_EXECUTOR, Place
 
     return Place(
         cache=cache_folder(),
         threads=options.threads or max(1, available_threads() // options.jobs),
-        executor=options.executor,
+        executor=options.executor or DEFAULT_EXECUTOR,
         jobs=options.jobs,
         plugins=tuple(plugin.expanduser().resolve() for plugin in options.plugin),
         weights_dir=options.weights_dir,

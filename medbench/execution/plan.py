@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -38,6 +38,7 @@ from medbench.store import CellId
 from medbench.tuning.budget import Budget
 from medbench.versions import code_of, python_version
 
+DEFAULT_EXECUTOR = "local"
 ATTEMPT = "medbench.execution.attempt"
 """Code that decides what a cell gives, beside its family and its tuner."""
 KEPT_BACK = 0.25
@@ -97,7 +98,7 @@ class Place:
     cache: Path
     threads: int
     """Threads of each cell."""
-    executor: str = "local"
+    executor: str = field(default_factory=lambda: DEFAULT_EXECUTOR)
     """Name of what works on the cells."""
     jobs: int = 1
     """Most cells that run at a time."""

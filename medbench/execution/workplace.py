@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from medbench.cache import working_folder
+from medbench.cache import remove_abandoned, working_folder
 from medbench.execution.executor import Resources, Work
 from medbench.execution.site import Site
 
@@ -24,7 +24,7 @@ class Workplace:
     """
 
     def __init__(self, resources: Resources, work: Iterable[Work]) -> None:
-        """Begin with nothing.
+        """Begin with nothing; what killed runs have left goes.
 
         Args:
             resources: What may be used.
@@ -33,6 +33,7 @@ class Workplace:
         Raises:
             OSError: The working folder cannot be made.
         """
+        remove_abandoned()  # images that a killed run was at work on
         self._resources = resources
         self._folder = working_folder() / secrets.token_hex(8)
         self._parts: dict[str, _Part] = {}
