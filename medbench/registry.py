@@ -1,4 +1,4 @@
-"""Names -> model families, sources and tuners: built in, installed, or from a plugin file."""
+"""Names -> model families, sources, readers, tuners: built in, installed, or of a plugin file."""
 
 from __future__ import annotations
 
@@ -250,6 +250,16 @@ sources = Registry(
     },
     "medbench.sources",
 )
+readers = Registry(
+    "image reader",
+    "medbench.datasets.readers.base:Reader",
+    {
+        "picture": "medbench.datasets.readers.picture:PictureReader",
+        "dicom": "medbench.datasets.readers.dicom:DicomReader",
+        "nifti": "medbench.datasets.readers.nifti:NiftiReader",
+    },
+    "medbench.readers",
+)
 tuners = Registry(
     "tuner",
     "medbench.tuning.tuner:Tuner",
@@ -263,11 +273,12 @@ tuners = Registry(
 
 register_model = models.register
 register_source = sources.register
+register_reader = readers.register
 register_tuner = tuners.register
 
 
 def load_plugin(path: Path) -> None:
-    """Import one Python file whose decorators register models, sources or tuners.
+    """Import one Python file whose decorators register models, sources, readers or tuners.
 
     A file that is already loaded is not loaded again.
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from medbench import registry
 
-_REGISTRIES = (registry.models, registry.sources, registry.tuners)
+_REGISTRIES = (registry.models, registry.sources, registry.readers, registry.tuners)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PACKAGED = Path(__file__).parent / "plugins" / "packaged"

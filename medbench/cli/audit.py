@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medbench.cli.options import add_catalog, add_plugin
+from medbench.cli.options import add_catalog, add_plugin, add_skip_unreadable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help=f"where the findings go, with names of files (default: {_DEFAULT_OUT})",
     )
+    add_skip_unreadable(parser)
     add_fail_on_audit(parser)
     parser.set_defaults(execute=execute)
 
@@ -68,7 +69,7 @@ def execute(options: argparse.Namespace) -> int:
     fatal = failed = False
     for name, source in sources.items():
         try:
-            dataset = _prepared(name, source)
+            dataset = _prepared(name, source, options.skip_unreadable)
         except DatasetError as error:
             print(f"medbench: error: {error}", file=sys.stderr)
             failed = True
@@ -101,7 +102,7 @@ def _names(options: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _prepared(name: str, source: Source) -> PreparedDataset:
+def _prepared(name: str, source: Source, skip_unreadable: bool) -> PreparedDataset:
     from medbench.cache import cache_folder
     from medbench.cores import available_threads
     from medbench.datasets.prepared import prepare
@@ -111,7 +112,7 @@ def _prepared(name: str, source: Source) -> PreparedDataset:
         source,
         cache=cache_folder() / "prepared",
         threads=available_threads(),
-        skip_unreadable=True,
+        skip_unreadable=skip_unreadable,
     )
 
 
