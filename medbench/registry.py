@@ -54,6 +54,7 @@ class Registry:
         self.group = group
         self._base = base
         self._builtin = dict(builtin)
+        self._loaded: dict[str, Any] = {}
         self._registered: dict[str, type] = {}
         self._broken: dict[str, str] = {}
 
@@ -132,9 +133,10 @@ class Registry:
         if name in self._registered:
             return self._registered[name]
         if name in self._builtin:
-            cls = _load(self._builtin[name])
-            cls.name = name
-            return cls
+            if name not in self._loaded:
+                self._loaded[name] = _load(self._builtin[name])
+                self._loaded[name].name = name
+            return self._loaded[name]
         if name in self._installed and name not in self._broken:
             return self._get_installed(name)
         if name in self._broken:

@@ -121,11 +121,14 @@ def _report(dataset: PreparedDataset, found: Audit, folder: Path, console: Conso
     from medbench.files import write_json, write_text
     from medbench.reports.audit import audit_markdown, print_audit
     from medbench.reports.contact_sheet import write_contact_sheet
+    from medbench.reports.text import plain
 
     title = dataset.name
     if dataset.source.title not in ("", title):
         title = f"{title}: {dataset.source.title}"
     origins = dataset.table["origin"].tolist()
+    for note in dataset.notes:
+        console.print(f"{dataset.name}: {plain(note)}", markup=False, soft_wrap=True)
     print_audit(found, title, console, origins, unreadable=dataset.unreadable)
     write_json(folder / "audit.json", _with_files(dataset, found))
     page = audit_markdown(found, title, origins, unreadable=dataset.unreadable)

@@ -33,7 +33,7 @@ _NEIGHBOURS = 50
 """Nearest hashes kept of each: where all images look alike, all pairs would not fit in memory."""
 _SIDE = 64
 """Pixels a side at which pairs are compared, at most."""
-_BLOCK_BYTES = 32 << 20
+_BLOCK_BYTES = 8 << 20
 """Prepared pixels read at a time to compare pairs."""
 
 

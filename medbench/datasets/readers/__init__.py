@@ -42,18 +42,18 @@ PICTURE = "picture"
 
 
 def all_readers() -> list[type[Reader]]:
-    """The class of every format, built in and of plugins."""
+    """The class of every format, built in and of plugins; that of pictures comes first."""
     readers: list[type[Reader]] = [registry.readers.get(n) for n in registry.readers.usable()]
     return readers
 
 
 def reader_of(start: bytes) -> Reader:
     """The reader of a file, by its first ``HEAD_BYTES`` bytes; that of pictures where in doubt."""
-    for reader in all_readers():
-        if reader.name != PICTURE and reader().recognises(start):
-            return reader()
-    picture: Reader = registry.readers.get(PICTURE)()
-    return picture
+    of_pictures, *others = all_readers()
+    for reader in (one() for one in others):
+        if reader.recognises(start):
+            return reader
+    return of_pictures()
 
 
 def open_image(content: Content, *, origin: str, pixel_limit: int = PIXEL_LIMIT) -> OpenedImage:

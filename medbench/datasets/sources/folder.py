@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from medbench.datasets.csv_files import SPLIT_WORDS, group_name, read_csv
 from medbench.datasets.listing import Listing
-from medbench.datasets.sources.base import check_classes, check_order, inside
+from medbench.datasets.sources.base import check_classes, check_order
 from medbench.datasets.sources.files import FileSource, files_below, ignored
 from medbench.errors import DatasetError
 
@@ -63,22 +63,23 @@ class FolderSource(FileSource):
             )
         if self.classes is not None:
             folders = [folder for folder in folders if folder.name in self.classes]
-        names: list[str] = []
+        paths: dict[str, Path] = {}
         labels: list[str] = []
         for folder in folders:
-            files = [name for name in files_below(folder, root) if not self._excluded(name)]
+            below = files_below(root, folder.name)
+            files = {name: path for name, path in below.items() if not self._excluded(name)}
             if not files:
                 raise DatasetError(
                     f"{folder}: this class folder has no images. "
                     "Fill it, remove it, or list the classes to use in the field classes."
                 )
-            names += files
+            paths |= files
             labels += [folder.name] * len(files)
         classes = check_classes(labels, self.classes, named_in=str(root))
-        paths = [inside(root, name, named_in=str(root)) for name in names]
+        names = list(paths)
         groups = None if self.groups is None else _group_of(self.groups, found["groups"], names)
         return self.list_files(
-            classes=classes, names=names, paths=paths, labels=labels, groups=groups
+            classes=classes, names=names, paths=list(paths.values()), labels=labels, groups=groups
         )
 
     def _excluded(self, name: str) -> bool:
