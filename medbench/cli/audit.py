@@ -126,12 +126,12 @@ def _report(dataset: PreparedDataset, found: Audit, folder: Path, console: Conso
     title = dataset.name
     if dataset.source.title not in ("", title):
         title = f"{title}: {dataset.source.title}"
-    origins = dataset.table["origin"].tolist()
+    names = dataset.names
     for note in dataset.notes:
         console.print(f"{dataset.name}: {plain(note)}", markup=False, soft_wrap=True)
-    print_audit(found, title, console, origins, unreadable=dataset.unreadable)
+    print_audit(found, title, console, names, unreadable=dataset.unreadable)
     write_json(folder / "audit.json", _with_files(dataset, found))
-    page = audit_markdown(found, title, origins, unreadable=dataset.unreadable)
+    page = audit_markdown(found, title, names, unreadable=dataset.unreadable)
     write_text(folder / "audit.md", page)
     sheet = folder / "duplicates.png"
     drawn = write_contact_sheet(dataset, sheet)
@@ -151,14 +151,15 @@ def _with_files(dataset: PreparedDataset, found: Audit) -> dict[str, Any]:
     for entry, finding in zip(record["findings"], found.findings, strict=True):
         entry["images"] = list(finding.images)
     table = dataset.table.iloc[rows]
-    files = zip(rows, table["origin"], table["group"], table["split"], strict=True)
+    columns = (table[name] for name in ("origin", "slice", "group", "split"))
+    files = zip(rows, *columns, strict=True)
     return {
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
         **record,
         "files": [
-            {"image": row, "file": origin, "group": int(group), "split": split}
-            for row, origin, group, split in files
+            {"image": row, "file": origin, "slice": n, "group": int(group), "split": split}
+            for row, origin, n, group, split in files
         ],
         "unreadable": list(dataset.unreadable),
     }

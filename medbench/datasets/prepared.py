@@ -66,6 +66,13 @@ class PreparedDataset:
         """Labels of all images; see ``LabelledBatch``."""
         return labels_in(self.table)
 
+    @property
+    def names(self) -> list[str]:
+        """What the owner of the images calls each: its file, and the slice where it has others."""
+        several = self.table["origin"].duplicated(keep=False)
+        rows = zip(self.table["origin"], self.table["slice"], several, strict=True)
+        return [f"{name}, slice {n}" if one_of else name for name, n, one_of in rows]
+
 
 def prepare(
     name: str,

@@ -277,6 +277,7 @@ def test_one_bad_slice_is_named_and_the_others_of_its_file_are_kept(tmp_path):
     source = FolderSource(path=str(tmp_path / "set"), image_size=24, slices=3)
     data = prepare("v", source, cache=tmp_path / "cache", threads=1, skip_unreadable=True)
     assert data.table["slice"].tolist() == [4, 6, 4, 5, 6]
+    assert data.names[:2] == ["a/v.nii, slice 4", "a/v.nii, slice 6"]
     assert len(data.unreadable) == 1 and "a/v.nii" in data.unreadable[0]
 
 
