@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medbench.datasets.decode import read_slice, size_of
+from medbench.datasets.decode import read_slice
 from medbench.datasets.listing import Listing
 from medbench.datasets.readers import HEAD_BYTES, PIXEL_LIMIT, OpenedImage, Reader, open_image
 from medbench.datasets.sources.base import Source
@@ -271,14 +271,8 @@ def _others() -> dict[str, bytes]:
 def _pixels(listing: Listing, row: int) -> NDArray[np.uint8]:
     """An image of a source at full size."""
     origin, number = listing.table["origin"].tolist()[row], listing.table["slice"].tolist()[row]
-    content = listing.read(row)
-    picture = read_slice(
-        open_image(content, origin=origin),
-        n_bytes=size_of(content),
-        origin=origin,
-        slice_number=number,
-    )
-    return picture.pixels
+    opened = open_image(listing.read(row), origin=origin)
+    return read_slice(opened, number).pixels
 
 
 def _refusal(call: Callable[[], object]) -> DatasetError:

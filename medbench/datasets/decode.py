@@ -135,28 +135,21 @@ class Picture:
         )
 
 
-def read_slice(
-    opened: OpenedImage, *, n_bytes: int, origin: str, slice_number: int | None = None
-) -> Picture:
+def read_slice(opened: OpenedImage, slice_number: int | None = None) -> Picture:
     """Decode a slice of a file that was opened.
 
     Args:
         opened: The file.
-        n_bytes: Its size, or that of an array in memory.
-        origin: Its name in messages.
         slice_number: Slice, frame or plane, counted from 1; needed where there are several.
 
     Raises:
         SliceError: Several slices of which none is chosen, or not so many.
-        DatasetError: It cannot be decoded; names ``origin`` and the remedy.
+        DatasetError: It cannot be decoded; names the image and the remedy.
     """
-    index = slice_index(slice_number, opened.header.n_slices, origin=origin, what=opened.what)
-    return Picture(opened.pixels(index), mode=opened.mode, n_bytes=n_bytes)
-
-
-def size_of(content: Content) -> int:
-    """Size of a file, or of an array in memory, in bytes."""
-    return content.nbytes if isinstance(content, np.ndarray) else len(content)
+    index = slice_index(
+        slice_number, opened.header.n_slices, origin=opened.origin, what=opened.what
+    )
+    return Picture(opened.pixels(index), mode=opened.mode, n_bytes=opened.n_bytes)
 
 
 def decode(
@@ -184,7 +177,7 @@ def decode(
         DatasetError: As ``open_image`` and ``read_slice``.
     """
     opened = open_image(content, origin=origin, pixel_limit=pixel_limit)
-    picture = read_slice(opened, n_bytes=size_of(content), origin=origin, slice_number=slice_number)
+    picture = read_slice(opened, slice_number)
     return picture.decoded(size, channels)
 
 

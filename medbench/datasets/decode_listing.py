@@ -15,7 +15,6 @@ from medbench.datasets.decode import (
     Picture,
     is_coloured,
     read_slice,
-    size_of,
 )
 from medbench.datasets.listing import Listing
 from medbench.datasets.readers import open_image
@@ -122,8 +121,7 @@ class ListedImages:
             return
         origin = self._origins[rows[0]]
         try:
-            content = self._read(rows[0])
-            opened = open_image(content, origin=origin)
+            opened = open_image(self._read(rows[0]), origin=origin)
         except (OSError, DatasetError) as error:
             why = getattr(error, "strerror", None) or error
             said = (
@@ -134,9 +132,7 @@ class ListedImages:
         for row in rows:
             number = self._slices[row]
             try:
-                yield read_slice(
-                    opened, n_bytes=size_of(content), origin=origin, slice_number=number
-                )
+                yield read_slice(opened, number)
             except SliceError:
                 yield f"{origin}: has no slice {number} any more. Give the command again."
             except DatasetError as error:

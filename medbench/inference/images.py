@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medbench.cores import available_threads
 from medbench.datasets.batch import PROPERTIES, Batch
-from medbench.datasets.decode import read_slice, size_of
+from medbench.datasets.decode import read_slice
 from medbench.datasets.readers import Content, open_image
 from medbench.datasets.task import Task
 from medbench.errors import DatasetError
@@ -68,7 +68,7 @@ def read_image(
     opened = open_image(content, origin=name)
     if isinstance(content, bytes) and not opened.sliced:
         slice_number = None  # among volumes it has nothing to choose from
-    picture = read_slice(opened, n_bytes=size_of(content), origin=name, slice_number=slice_number)
+    picture = read_slice(opened, slice_number)
     warnings = opened.warnings()
     if channels == 1 and picture.is_coloured(height):
         warnings += (_COLOUR_WARNING,)

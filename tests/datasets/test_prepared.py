@@ -311,3 +311,17 @@ def test_chest_films_are_read_from_their_table_with_a_filter(real_data, tmp_path
     )
     data = prepare("covid", source, cache=tmp_path / "cache", threads=2)
     assert data.table["label"].value_counts().to_dict() == {0: 194, 1: 68}
+
+
+@pytest.mark.real
+def test_real_scans_in_class_folders_are_prepared_as_they_are(real_data, tmp_path):
+    def prepared_from(path, **fields):
+        source = FolderSource(path=str(real_data / path), image_size=24, channels="grey", **fields)
+        return prepare("real", source, cache=tmp_path / "cache", threads=2)
+
+    scans = prepared_from("dicom-brain-mr")
+    assert len(scans.table) == 36 and scans.table["patient"].nunique() == 3
+    assert scans.table.groupby("patient")["group"].nunique().eq(1).all()
+    crops = prepared_from("nifti-hippocampus/crops", slices=3)
+    assert len(crops.table) == 600 and set(crops.table["slice"]) == {11, 12, 13}
+    assert crops.table.groupby("origin")["group"].nunique().eq(1).all()

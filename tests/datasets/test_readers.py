@@ -46,13 +46,18 @@ class Stack(Reader):
             raise DatasetError(f"{origin}: the stack is truncated. Copy it again.")
         check_size(width, height, origin, pixel_limit)
         voxels = np.frombuffer(content[10:], np.uint8, width * height * depth)
-        return Opened(voxels.reshape(depth, height, width))
+        return Opened(voxels.reshape(depth, height, width), origin)
 
 
 class Opened(OpenedImage):
-    def __init__(self, voxels):
-        header = Header(n_slices=len(voxels), patient=hashed(int(voxels[0, 0, 0])))
-        super().__init__(header=header, mode="stack", what=f"a stack of {len(voxels)}")
+    def __init__(self, voxels, origin):
+        super().__init__(
+            origin=origin,
+            header=Header(n_slices=len(voxels), patient=hashed(int(voxels[0, 0, 0]))),
+            mode="stack",
+            n_bytes=voxels.nbytes,
+            what=f"{len(voxels)} planes",
+        )
         self.voxels = voxels
 
     def pixels(self, index):
@@ -98,7 +103,7 @@ def test_a_format_of_a_plugin_is_read_like_ours(stacks, tmp_path) -> None:
     check_reader(stacks, content)
     decoded = decode(content, size=8, channels=1, origin="x", slice_number=3)
     assert decoded.pixel_hash == decode(VOXELS[2], size=8, channels=1, origin="x").pixel_hash
-    with pytest.raises(DatasetError, match=r"x: a stack of 5, .*from 1 to 5"):
+    with pytest.raises(DatasetError, match=r"x: 5 planes, .*from 1 to 5"):
         decode(content, size=8, channels=1, origin="x")
     path = tmp_path / "one.stack"
     path.write_bytes(content)

@@ -35,9 +35,14 @@ class OpenedArray(OpenedImage):
                 "width), or (height, width, channels) with 1 or 3 channels."
             )
         check_size(values.shape[1], values.shape[0], origin, pixel_limit)
-        super().__init__(header=Header(), mode=values.dtype.name, what="one picture")
+        super().__init__(
+            origin=origin,
+            header=Header(),
+            mode=values.dtype.name,
+            n_bytes=values.nbytes,
+            what="one picture",
+        )
         self._values = values[..., 0] if values.ndim == 3 and n_channels == 1 else values
-        self._origin = origin
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
         """See ``OpenedImage.pixels``; an array is one slice."""
@@ -47,8 +52,8 @@ class OpenedArray(OpenedImage):
         if values.dtype != np.uint8:
             if values.dtype.kind not in "iuf":
                 raise DatasetError(
-                    f"{self._origin}: pixels of dtype {values.dtype} cannot be read. "
+                    f"{self.origin}: pixels of dtype {values.dtype} cannot be read. "
                     "Store uint8, uint16 or float32."
                 )
-            values = spread(values, self._origin)
+            values = spread(values, self.origin)
         return np.ascontiguousarray(values)

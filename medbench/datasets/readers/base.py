@@ -40,17 +40,21 @@ class OpenedImage(ABC):
     sliced: ClassVar[bool] = True
     """Whether files of the format may have several slices."""
 
-    def __init__(self, *, header: Header, mode: str, what: str) -> None:
+    def __init__(self, *, origin: str, header: Header, mode: str, n_bytes: int, what: str) -> None:
         """Keep what the header says.
 
         Args:
+            origin: Name of the image in messages.
             header: Slices, patient and series.
             mode: How the format itself calls what a pixel is: Pillow's mode of a picture, DICOM's
                 photometric interpretation, or the name of the type of the values.
+            n_bytes: Size of the file, or of an array in memory.
             what: What it holds in words, for messages: "a DICOM file of 3 frames".
         """
+        self.origin = origin
         self.header = header
         self.mode = mode
+        self.n_bytes = n_bytes
         self.what = what
 
     @abstractmethod

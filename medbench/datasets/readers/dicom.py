@@ -93,7 +93,7 @@ class DicomReader(Reader):
         with _reading(origin):
             dataset = _read(content, origin, pixel_limit)
             _check_header(dataset, origin, pixel_limit)
-            return _OpenedDicom(dataset, origin)
+            return _OpenedDicom(dataset, len(content), origin)
 
     def look(self, file: IO[bytes], *, origin: str) -> Header:
         """See ``Reader.look``; the pixels are not read."""
@@ -110,16 +110,16 @@ class DicomReader(Reader):
 
 
 class _OpenedDicom(OpenedImage):
-    def __init__(self, dataset: FileDataset, origin: str) -> None:
+    def __init__(self, dataset: FileDataset, n_bytes: int, origin: str) -> None:
         header, mode = _header(dataset), str(dataset.PhotometricInterpretation)
         frames = f"{header.n_slices} frame{'s' * (header.n_slices > 1)}"
-        super().__init__(header=header, mode=mode, what=f"a DICOM file of {frames}")
+        what = f"a DICOM file of {frames}"
+        super().__init__(origin=origin, header=header, mode=mode, n_bytes=n_bytes, what=what)
         self._dataset = dataset
-        self._origin = origin
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
-        with _reading(self._origin):
-            return _shown(self._dataset, index, self._origin)
+        with _reading(self.origin):
+            return _shown(self._dataset, index, self.origin)
 
 
 @contextmanager

@@ -105,20 +105,21 @@ class _OpenedNifti(OpenedImage):
         # The axis along which there is one voxel; the axial one where there is a choice.
         self._axis = max({0, 1, 2} - set(long), default=2) if len(long) <= _PLANE else 2
         super().__init__(
+            origin=origin,
             header=Header(n_slices=canonical[self._axis]),
             mode="RGB" if self._kind.names else self._kind.name,
+            n_bytes=len(content),
             what=f"a volume of {_times(canonical)} voxels",
         )
         width, height = (n for axis, n in enumerate(canonical) if axis != self._axis)
         self.size = (width, height)
         """Of a slice, in pixels."""
         self._content = content
-        self._origin = origin
 
     @cached_property
     def _voxels(self) -> bytes:
         """The unpacked voxels."""
-        return _unpacked(self._content, self._offset + self._n_bytes, self._origin)[self._offset :]
+        return _unpacked(self._content, self._offset + self._n_bytes, self.origin)[self._offset :]
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
         from nibabel import orientations
@@ -126,7 +127,7 @@ class _OpenedNifti(OpenedImage):
         apply: Any = orientations.apply_orientation  # has no types
         if len(self._voxels) < self._n_bytes:
             raise DatasetError(
-                f"{self._origin}: the NIfTI file is truncated: it has {len(self._voxels):,} of the "
+                f"{self.origin}: the NIfTI file is truncated: it has {len(self._voxels):,} of the "
                 f"{self._n_bytes:,} bytes that its header announces. Copy it again from its source "
                 "or remove it."
             )
@@ -136,7 +137,7 @@ class _OpenedNifti(OpenedImage):
         plane = np.asarray(apply(stored, self._orientation))[place][::-1, ::-1].T
         if self._kind.names:
             return np.stack([plane[name] for name in self._kind.names], axis=-1)
-        return _grey(plane, self._nifti, self._origin)
+        return _grey(plane, self._nifti, self.origin)
 
 
 def _magic(start: bytes) -> bytes | None:

@@ -79,7 +79,7 @@ class PictureReader(Reader):
                 "Convert it to PNG or remove it."
             ) from error
         check_size(image.width, image.height, origin, pixel_limit)
-        return _OpenedPicture(image, origin)
+        return _OpenedPicture(image, len(content), origin)
 
     def look(self, file: IO[bytes], *, origin: str) -> Header:
         """See ``Reader.look``: pictures say nothing of patients, and there is one to a file."""
@@ -89,10 +89,11 @@ class PictureReader(Reader):
 class _OpenedPicture(OpenedImage):
     sliced: ClassVar[bool] = False
 
-    def __init__(self, image: Image.Image, origin: str) -> None:
-        super().__init__(header=Header(), mode=image.mode, what="one picture")
+    def __init__(self, image: Image.Image, n_bytes: int, origin: str) -> None:
+        super().__init__(
+            origin=origin, header=Header(), mode=image.mode, n_bytes=n_bytes, what="one picture"
+        )
         self._image = image
-        self._origin = origin
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
         image = self._image
@@ -102,11 +103,11 @@ class _OpenedPicture(OpenedImage):
                 values = np.asarray(image)
                 if _is_inverted(image, self.mode):
                     values = values.max() - values
-                return spread(values, self._origin)
+                return spread(values, self.origin)
             return np.asarray(_grey_or_rgb(image))
         except _BROKEN as error:
             raise DatasetError(
-                f"{self._origin}: the image is damaged or truncated ({error}). "
+                f"{self.origin}: the image is damaged or truncated ({error}). "
                 "Copy it again from its source or remove it."
             ) from error
 
