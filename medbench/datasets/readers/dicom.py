@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import io
-import logging
 import re
 import struct
-import threading
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +15,13 @@ from numpy.typing import NDArray
 
 from medbench.datasets.grey_levels import stretched
 from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size, hashed
+from medbench.datasets.readers.quiet import Quiet
 from medbench.errors import DatasetError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
+_QUIET = Quiet("pydicom")
 _MAGIC, _MAGIC_AT = b"DICM", 128
 _BARE = (
     b"\x02\x00\x00\x00UL\x04\x00",  # file meta information, its length first
@@ -393,45 +392,3 @@ def _one_line(error: Exception) -> str:
     if not isinstance(error, (AttributeError, RuntimeError)):
         text = re.sub(r"""b?(['"]).*\1""", "...", text)
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
-
-
-class _Quiet:
-    """Keeps pydicom's remarks on odd files from the terminal while any thread reads one.
-
-    Filters and levels belong to the process, so the first thread in sets them and the last one
-    out restores them; each on its own would restore what another had just set.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._state: Any = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._state = _silenced()
-                self._state.__enter__()
-            self._inside += 1
-
-    def __exit__(self, *raised: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._state.__exit__(None, None, None)
-
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    logger = logging.getLogger("pydicom")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"pydicom\b")
-        level = logger.level
-        logger.setLevel(logging.CRITICAL + 1)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-
-
-_QUIET = _Quiet()
