@@ -23,7 +23,7 @@ from medbench.execution import plan
 # A run within the tests works in their own process, unless a test is marked "processes".
 plan.DEFAULT_EXECUTOR = "inline"
 
-_REGISTRIES = (registry.models, registry.sources, registry.tuners)
+_REGISTRIES = (registry.models, registry.sources, registry.readers, registry.tuners)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PACKAGED = Path(__file__).parent / "plugins" / "packaged"

@@ -23,7 +23,7 @@ def add_plugin(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a Python file that registers models, sources or tuners (may be repeated)",
+        help="a Python file that registers models, sources, readers or tuners (may be repeated)",
     )
 
 
@@ -37,6 +37,15 @@ def add_catalog(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--datasets-file", type=Path, metavar="YAML", help="more data sets to register"
+    )
+
+
+def add_skip_unreadable(parser: argparse._ActionsContainer) -> None:
+    """``--skip-unreadable``."""
+    parser.add_argument(
+        "--skip-unreadable",
+        action="store_true",
+        help="leave unreadable images out and say how many (default: list them and stop)",
     )
 
 

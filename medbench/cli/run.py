@@ -14,6 +14,7 @@ from medbench.cli.options import (
     add_images,
     add_operating_point,
     add_plugin,
+    add_skip_unreadable,
     duration,
     operating_point,
     whole,
@@ -132,9 +133,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     )
     add_plugin(parser)
     add_images(parser)
-    parser.add_argument(
-        "--skip-unreadable", action="store_true", help="leave unreadable images out"
-    )
+    add_skip_unreadable(parser)
     add_fail_on_audit(parser)
     parser.set_defaults(execute=execute)
 

@@ -42,7 +42,7 @@ def write_dicom(path, pixels: np.ndarray) -> None:
 
 
 def write_nifti(path, pixels: np.ndarray) -> None:
-    """A NIfTI file of one slice that shows these pixels; see ``nifti_pixels`` for how."""
+    """A NIfTI file of one slice that shows these pixels; see ``NiftiReader`` for how."""
     plane = pixels.T[::-1, ::-1, None]
     nibabel.Nifti1Image(plane.astype(np.uint8), np.eye(4)).to_filename(path)
 
