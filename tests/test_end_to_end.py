@@ -17,6 +17,7 @@ import pytest
 import medbench
 from medbench.cli import main
 from medbench.store import RunStore
+from medbench.testing_files import dicom_file
 
 RUN = ["run", "--no-sanity"]
 """The sanity rows have tests of their own, in ``test_run_options.py``."""
@@ -58,6 +59,28 @@ def test_a_folder_of_images_becomes_a_leaderboard(class_folders, tmp_path, capsy
     assert {p.name for p in (run / "figures" / "my-films").iterdir()} >= {"scores.png", "roc.png"}
     shown = capsys.readouterr().out
     assert "hog-svm" in shown and str(Path("results/my-films")) in shown
+
+
+def test_a_folder_of_dicom_files_runs_with_its_patients_kept_together(tmp_path, capsys):
+    """Files of eight patients, three each; one file has several frames."""
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        folder = tmp_path / "scans" / "ab"[i // 3 % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        shape = (5, 20, 20) if i == 0 else (20, 20)
+        pixels = rng.integers(0, 900, shape).astype(np.uint16)
+        (folder / f"{i}").write_bytes(dicom_file(pixels, PatientID=f"Jane Doe {i // 3}"))
+    arguments = [*RUN, "--data", "scans", "--models", "intensity", "--trials", "1", "--folds", "2"]
+    assert main([*arguments, "--out", "out"]) == 0
+    run = RunStore(Path("out")).read()
+    assert run.datasets["scans"]["n_groups"] == 8 and run.datasets["scans"]["n_images"] == 24
+    assert any("middle" in note for note in run.datasets["scans"]["notes"])
+    images = RunStore(Path("out")).dataset_images("scans")
+    assert (images.groupby("group")["r0f0"].nunique() == 1).all()
+    assert images["group"].value_counts().tolist() == [3] * 8
+    kept = [p.read_bytes() for place in ("out", "cache") for p in Path(place).rglob("*.*")]
+    assert not any(b"Jane" in content or b"Doe" in content for content in kept)
+    assert "--slice" not in capsys.readouterr().out
 
 
 def test_the_same_command_again_repeats_nothing_and_new_models_are_added(class_folders, capsys):

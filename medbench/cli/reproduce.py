@@ -133,7 +133,8 @@ def _place(options: argparse.Namespace, run: RunResult) -> Place:
         jobs=options.jobs,
         plugins=tuple(plugin.expanduser().resolve() for plugin in options.plugin),
         weights_dir=options.weights_dir,
-        skip_unreadable=True,
+        # as the run did; of runs of old it is not known
+        skip_unreadable=any(one.get("n_unreadable") != 0 for one in run.datasets.values()),
     )
 
 
@@ -147,7 +148,7 @@ def _plan(
     """The cells of the run, planned again with what is here now."""
     from medbench import registry
     from medbench.datasets.catalog import load_catalog
-    from medbench.errors import StoreError
+    from medbench.errors import StoreError, UnreadableError
     from medbench.execution.plan import Settings, plan_cells, plan_datasets
     from medbench.reports.predictions import by_image
 
@@ -159,13 +160,14 @@ def _plan(
     settings = Settings.from_record(run.configuration)
     ids = [cell.id for cell in wanted.values()]
     inflated = list(dict.fromkeys(one.model for one in ids if by_image(one.split)))
-    datasets = plan_datasets(
-        list(dict.fromkeys(one.dataset for one in ids)),
-        catalog,
-        settings,
-        place,
-        by_image=bool(inflated),
-    )
+    names = list(dict.fromkeys(one.dataset for one in ids))
+    try:
+        datasets = plan_datasets(names, catalog, settings, place, by_image=bool(inflated))
+    except UnreadableError as error:
+        raise StoreError(
+            f"{len(error.unreadable)} images that the run has read cannot be read now, first "
+            f"{error.unreadable[0]} Give the same images with --data-dir or --data."
+        ) from error
     models = list(dict.fromkeys(one.model for one in ids))
     planned = plan_cells(datasets, models, settings, place, watcher.say, inflated=inflated)
     cells = [cell for cell in planned if cell.id in wanted]
