@@ -149,7 +149,6 @@ def _plan(
     from medbench.datasets.catalog import load_catalog
     from medbench.errors import StoreError
     from medbench.execution.plan import Settings, plan_cells, plan_datasets
-    from medbench.reports.predictions import by_image
 
     for plugin in options.plugin:
         registry.load_plugin(plugin)
@@ -158,7 +157,7 @@ def _plan(
     )
     settings = Settings.from_record(run.configuration)
     ids = [cell.id for cell in wanted.values()]
-    inflated = list(dict.fromkeys(one.model for one in ids if by_image(one.split)))
+    inflated = list(dict.fromkeys(one.id.model for one in wanted.values() if one.by_image))
     datasets = plan_datasets(
         list(dict.fromkeys(one.dataset for one in ids)),
         catalog,
@@ -210,7 +209,7 @@ def _say_whether_same(before: CellResult, store: RunStore, watcher: Watcher) -> 
     """Whether a repeated cell gave the same predictions; if not, say what it may be due to."""
     from medbench.reports.text import without_paths
 
-    after = store.read_cell(before.id)
+    after = store.cell(before.id).result()
     if after is None or after.predictions is None or before.predictions is None:
         reason = (
             "did not finish" if after is None else f"{after.status}: {without_paths(after.reason)}"

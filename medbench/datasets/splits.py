@@ -32,6 +32,8 @@ class OuterSplit:
     """The official validation part, a subset of ``development``; None where there is none."""
     held_out: Indices
     """Images that are predicted once, after everything is fixed."""
+    fold: int | None = None
+    """Its number among the folds of its repeat, from 0; None of an official split."""
     by_image: bool = False
     """Whether every image counts as a group of its own, in the inner folds too. Its scores are
     inflated wherever images of one patient resemble each other: to be shown, never believed."""
@@ -92,6 +94,7 @@ def outer_splits(
             OuterSplit(
                 name=f"r{repeat}f{fold}",
                 repeat=repeat,
+                fold=fold,
                 development=train,
                 validation=None,
                 held_out=test,

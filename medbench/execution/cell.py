@@ -33,7 +33,7 @@ from medbench.models.contract import Progress
 from medbench.models.space import SearchSpace
 from medbench.models.weights import Weights
 from medbench.seeds import derive_seed
-from medbench.trial_log import TrialLog
+from medbench.store import CellStore
 from medbench.tuning.budget import Budget, Clock
 from medbench.tuning.inner import Workshop, predict
 from medbench.tuning.search import Search
@@ -89,8 +89,8 @@ class Cell:
         self._announce = announce
         self._folder = Path(spec.folder)
         self._task = Task(classes=spec.classes, image_shape=spec.image_shape, kind=spec.kind)
-        self._log = TrialLog(self._folder)
-        records = self._log.records()
+        self._store = CellStore(self._folder)
+        records = self._store.trials()
         finished = [_trial(record) for record in records]
         self._features_before = records[-1]["features_seconds"] if records else 0.0
         self._features = FeatureCache(
@@ -132,7 +132,7 @@ class Cell:
         began = time.perf_counter()
         self._chosen = Suggestion(params=best.params)
         step = self._refit(best)
-        shutil.rmtree(workshop.checkpoints, ignore_errors=True)
+        self._store.drop_checkpoints()
         return {
             "params": dict(best.params),
             "trial": best.number,
@@ -147,10 +147,10 @@ class Cell:
                 "features": self._features_seconds,
                 "refit": time.perf_counter() - began,
             },
-            "model_sha256": sha256_of_folder(self._folder / "model"),
+            "model_sha256": sha256_of_folder(self._store.model),
             "cpu_seconds": {"tuning": tuning_cpu, "refit": time.process_time() - tuning_cpu},
             "size_bytes": sum(
-                p.stat().st_size for p in (self._folder / "model").rglob("*") if p.is_file()
+                p.stat().st_size for p in self._store.model.rglob("*") if p.is_file()
             ),
         }
 
@@ -166,7 +166,7 @@ class Cell:
         batch = Batch(images=images, properties=pd.read_parquet(held_out / "properties.parquet"))
         classifier = self._workshop.build(self._chosen, "refit")
         began = time.perf_counter()
-        classifier.load(self._folder / "model")
+        classifier.load(self._store.model)
         probabilities = predict(classifier, batch, self._task)
         seconds = time.perf_counter() - began
         np.save(held_out / "probabilities.npy", probabilities)
@@ -182,7 +182,7 @@ class Cell:
         assert self._chosen is not None
         workshop = replace(self._workshop, features=FeatureCache(None, threads=self._spec.threads))
         classifier = workshop.build(self._chosen, "refit")
-        classifier.load(self._folder / "model")
+        classifier.load(self._store.model)
         single, many = np.arange(1, 1 + _SINGLE_IMAGES), np.arange(-_IMAGES_TOGETHER, 0)
         if len(batch) <= len(single) + len(many):
             return {"latency_seconds": None, "images_per_second": None}
@@ -233,7 +233,7 @@ class Cell:
             weights=weights,
             seed=spec.cell_seed,
             threads=spec.threads,
-            checkpoints=self._folder / "checkpoints",
+            checkpoints=self._store.checkpoints,
         )
 
     def _refit(self, best: Trial) -> int | None:
@@ -245,17 +245,17 @@ class Cell:
         classifier = workshop.build(self._chosen, "refit")
         classifier.fit(workshop.development.take(workshop.refit_on), None, progress)
         temporary = self._folder / ".model"
-        for folder in (temporary, self._folder / "model"):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         classifier.save(temporary)
-        temporary.rename(self._folder / "model")
+        self._store.keep_model(temporary)
+        shutil.rmtree(temporary)
         return best.step
 
     def _calibrate(self, number: int) -> tuple[Calibration, Threshold]:
         """Temperature and operating point, from the pooled out-of-fold predictions of a trial."""
         several = self._task.kind == "multi-label"
-        development, oof = self._workshop.development, self._log.oof(number)
+        development, oof = self._workshop.development, self._store.oof(number)
         known = np.isfinite(oof).all(axis=1)
         labels, oof = development.labels[known], oof[known]
         calibration = fit_calibration(labels, oof, development.groups[known])
@@ -274,7 +274,7 @@ class Cell:
             "features": sorted(self._features.names),
             "features_seconds": self._features_seconds,
         }
-        self._log.append(record, oof if np.isfinite(oof).any() else None)
+        self._store.append_trial(record, oof if np.isfinite(oof).any() else None)
 
 
 def _trial(record: Mapping[str, Any]) -> Trial:

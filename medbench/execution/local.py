@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -24,9 +23,7 @@ from medbench.execution.process import CellFailedError, Processes
 from medbench.execution.scratch import Scratch
 from medbench.execution.stock import Stock, dataset_tables, take_stock
 from medbench.features.out_of_distribution import fit_out_of_distribution
-from medbench.files import read_json, write_json
-from medbench.store import CellId, RunStore
-from medbench.trial_log import TrialLog
+from medbench.store import CellId, CellStore, RunStore
 
 _POLL_SECONDS = 1.0
 """How often the waiting main thread wakes; on Windows, Ctrl-C is noticed only then."""
@@ -77,7 +74,7 @@ def run_cells(
         _learn_what_is_usual(dataset, store, watcher)
     watcher.planned(stock, place.jobs)
     shown = [cell for cell in stock.waiting if cell.model.skip is None]
-    scratch, processes = Scratch(store.folder / ".scratch", shown), Processes()
+    scratch, processes = Scratch(store.layout.scratch, shown), Processes()
     runner = _Runner(
         store=store, place=place, watcher=watcher, scratch=scratch, processes=processes
     )
@@ -109,16 +106,19 @@ class _Runner:
         _clear_stale(cell, self.store, self.watcher)
         self.watcher.started(cell.id)
         record = self._record(cell)
-        self.store.finish_cell(cell.id, record)
+        self.store.cell(cell.id).finish(record)
         self.watcher.finished(cell.id, record)
 
     def _record(self, cell: PlannedCell) -> dict[str, Any]:
         """Run a cell to its record; a failure is a record too."""
         model, began = cell.model, time.perf_counter()
-        folder = self.store.cell_folder(cell.id)
-        write_json(folder / "key.json", {"key": cell.key, "parts": cell.key_parts})
+        stored = self.store.cell(cell.id)
+        stored.begin(cell.key, cell.key_parts)
         record: dict[str, Any] = {
             **asdict(cell.id),
+            "repeat": cell.split.repeat,
+            "fold": cell.split.fold,
+            "by_image": cell.split.by_image,
             "key": cell.key,
             "status": "skipped",
             "reason": model.skip or "",
@@ -132,13 +132,13 @@ class _Runner:
         if model.skip is not None:
             return record
         # of a start that was killed at its very end; the cell's folder is open to the family
-        (folder / "predictions.parquet").unlink(missing_ok=True)
+        stored.drop_predictions()
         try:
             with self.scratch.development(cell) as development:
                 fitted, predicted, probabilities = self._talk(cell, development)
         except CellFailedError as failure:
             return {**record, "status": "failed", "reason": str(failure)}
-        self.store.write_predictions(cell.id, _predictions(cell, probabilities))
+        stored.write_predictions(_predictions(cell, probabilities))
         wanted = cell.settings.inner_folds
         if cell.split.validation is None and fitted["inner_folds"] < wanted:
             few = (
@@ -160,16 +160,17 @@ class _Runner:
             The records of the fit and of the prediction, and the probabilities, float64, shape
             (n_held_out, n_classes).
         """
-        folder = self.store.cell_folder(cell.id)
-        if (so_far := _so_far(folder)) is not None:
+        stored = self.store.cell(cell.id)
+        if (so_far := _so_far(stored)) is not None:
             self.watcher.event(cell.id, so_far)
 
         def other(message: Mapping[str, Any]) -> None:
             self.watcher.event(cell.id, message)
 
         environment = child_environment(self.place.threads)
-        with self.processes.start(folder / "cell.log", environment) as process:
-            process.send(asdict(_spec(cell, self.place, self.store.folder, development, folder)))
+        with self.processes.start(stored.log, environment) as process:
+            spec = _spec(cell, self.place, self.store.folder, development, stored.folder)
+            process.send(asdict(spec))
             fitted = process.wait_for("fitted", other)
             with self.scratch.held_out(cell) as held_out:
                 fitted["held_out_opened"] = datetime.now(UTC).isoformat(timespec="seconds")
@@ -198,31 +199,29 @@ def _learn_what_is_usual(dataset: PlannedDataset, store: RunStore, watcher: Watc
 
 def _clear_stale(cell: PlannedCell, store: RunStore, watcher: Watcher) -> None:
     """Remove what a cell left that its next start cannot go on from."""
-    folder = store.cell_folder(cell.id)
-    if not (folder / "key.json").exists():
-        return
+    stored = store.cell(cell.id)
     try:
-        before = read_json(folder / "key.json")
-        key, parts = before["key"], before["parts"]
-        store.read_cell(cell.id)
-    except (StoreError, KeyError, TypeError):
+        before, result = stored.key(), stored.result()
+    except StoreError:
         watcher.say(f"{cell.id}: run again, because its record is damaged")
-        shutil.rmtree(folder)
+        stored.remove()
         return
-    if key != cell.key:
-        changed = [name for name, value in cell.key_parts.items() if parts.get(name) != value]
+    if before is None:
+        return
+    if before.key != cell.key:
+        then = before.parts
+        changed = [name for name, value in cell.key_parts.items() if then.get(name) != value]
         watcher.say(f"{cell.id}: run again, because of other {', '.join(changed)}")
-        shutil.rmtree(folder)
+        stored.remove()
         return
-    record = store.cell_record(cell.id)
-    failed = record is not None and record["status"] == "failed"
-    if failed and not any(t["state"] == "complete" for t in TrialLog(folder).records()):
-        shutil.rmtree(folder)  # nothing worth keeping: try afresh
+    failed = result is not None and result.status == "failed"
+    if failed and not any(trial["state"] == "complete" for trial in stored.trials()):
+        stored.remove()  # nothing worth keeping: try afresh
 
 
-def _so_far(folder: Path) -> dict[str, Any] | None:
+def _so_far(stored: CellStore) -> dict[str, Any] | None:
     """The last trial before an interruption, told as its process told it; None for none."""
-    trials = TrialLog(folder).records()
+    trials = stored.trials()
     if not trials:
         return None
     scores = [trial["score"] for trial in trials if trial["state"] == "complete"]
