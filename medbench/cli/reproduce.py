@@ -61,7 +61,7 @@ def execute(options: argparse.Namespace) -> int:
             return 1
         store = RunStore(folder)
         with store.lock():
-            store.begin(cells[0].settings.as_record())
+            store.begin(cells[0].settings.as_record(), images=run.images)
             store.write_environment(describe_environment(place.threads, place.jobs))
             for name in {cell.id.dataset for cell in cells} & run.audits.keys():
                 store.write_audit(name, run.audits[name])  # of the same data, as the keys say

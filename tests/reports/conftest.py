@@ -146,6 +146,6 @@ def factory() -> RunFactory:
     return RunFactory()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_factory() -> Callable[[], RunFactory]:
     return RunFactory
