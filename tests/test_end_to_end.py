@@ -16,7 +16,7 @@ import pytest
 
 import medbench
 from medbench.cli import main
-from medbench.store import RunStore
+from medbench.store import CellStore, RunStore
 from medbench.testing_files import dicom_file
 
 RUN = ["run", "--no-sanity"]
@@ -398,14 +398,14 @@ def test_a_folder_that_can_no_longer_be_written_ends_every_cell(two_jobs, monkey
     from medbench.errors import StoreError
 
     options, _ = two_jobs
-    written = RunStore.write_predictions
+    written = CellStore.write_predictions
 
-    def full(store, cell, predictions):
-        if cell.split == "r0f1":
-            raise StoreError(f"{store.folder}: cannot be written (No space left on device).")
-        written(store, cell, predictions)
+    def full(stored, predictions):
+        if stored.folder.name == "r0f1":
+            raise StoreError(f"{stored.folder}: cannot be written (No space left on device).")
+        written(stored, predictions)
 
-    monkeypatch.setattr(RunStore, "write_predictions", full)
+    monkeypatch.setattr(CellStore, "write_predictions", full)
     monkeypatch.setenv("NAP", "0.2")
     assert main([*options, "--jobs", "2", "--out", "out"]) == 2
     assert "No space left on device" in capsys.readouterr().err

@@ -38,10 +38,10 @@ def execute(options: argparse.Namespace) -> int:
     """Load, write, compare, and say where it is."""
     from medbench.cli.progress import make_console
     from medbench.datasets.catalog import load_catalog
+    from medbench.files import folder_name
     from medbench.inference.export import export
     from medbench.inference.held_out import held_out_images
     from medbench.inference.model import load_model
-    from medbench.reports.drawing import folder_name
     from medbench.store import RunStore
 
     store = RunStore(options.run)

@@ -54,7 +54,8 @@ def add_images(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--images",
         action=argparse.BooleanOptionalAction,
-        help="show images on the page (default: of data sets whose licence lets them be passed on)",
+        help="show images of patients on the page and keep their pictures in the run (default: as "
+        "before in this run, else of data sets whose licence lets them be passed on)",
     )
 
 

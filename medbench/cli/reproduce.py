@@ -61,7 +61,7 @@ def execute(options: argparse.Namespace) -> int:
             return 1
         store = RunStore(folder)
         with store.lock():
-            store.begin(cells[0].settings.as_record())
+            store.begin(cells[0].settings.as_record(), images=run.images)
             store.write_environment(describe_environment(place.threads, place.jobs))
             for name in {cell.id.dataset for cell in cells} & run.audits.keys():
                 store.write_audit(name, run.audits[name])  # of the same data, as the keys say
@@ -150,7 +150,6 @@ def _plan(
     from medbench.datasets.catalog import load_catalog
     from medbench.errors import StoreError, UnreadableError
     from medbench.execution.plan import Settings, plan_cells, plan_datasets
-    from medbench.reports.predictions import by_image
 
     for plugin in options.plugin:
         registry.load_plugin(plugin)
@@ -159,7 +158,7 @@ def _plan(
     )
     settings = Settings.from_record(run.configuration)
     ids = [cell.id for cell in wanted.values()]
-    inflated = list(dict.fromkeys(one.model for one in ids if by_image(one.split)))
+    inflated = list(dict.fromkeys(one.id.model for one in wanted.values() if one.by_image))
     names = list(dict.fromkeys(one.dataset for one in ids))
     try:
         datasets = plan_datasets(names, catalog, settings, place, by_image=bool(inflated))
@@ -212,7 +211,7 @@ def _say_whether_same(before: CellResult, store: RunStore, watcher: Watcher) -> 
     """Whether a repeated cell gave the same predictions; if not, say what it may be due to."""
     from medbench.reports.text import without_paths
 
-    after = store.read_cell(before.id)
+    after = store.cell(before.id).result()
     if after is None or after.predictions is None or before.predictions is None:
         reason = (
             "did not finish" if after is None else f"{after.status}: {without_paths(after.reason)}"

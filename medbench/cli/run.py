@@ -190,15 +190,15 @@ def execute(options: argparse.Namespace) -> int:
             if any(found.reaches(options.fail_on_audit) for found in audits.values()):
                 watcher.say("Stopped by --fail-on-audit: nothing was trained or written.")
                 return 1
-            store.begin(cells[0].settings.as_record())
-            _write_audits(cells, audits, store)
+            images = store.begin(cells[0].settings.as_record(), images=options.images)
+            _write_audits(cells, audits, store, images)
             store.write_environment(describe_environment(place.threads, place.jobs))
             watcher.say(_in_words(wanted, cells))
             run_cells(cells, store, place, watcher, retry_failed=retry_failed)
         assessment = assessed(store.read())
         print_leaderboard(assessment, console)  # first: what cannot be written can still be read
-        _keep_pictures(cells, assessment, options.images)
-        write_everything(assessment, console, images=options.images)
+        _keep_pictures(cells, assessment)
+        write_everything(assessment, console)
     failed = {cell.id for cell in assessment.run.cells if cell.status == "failed"}
     return 1 if failed & {cell.id for cell in cells} else 0
 
@@ -245,28 +245,32 @@ def _plan(
 
 
 def _write_audits(
-    cells: Sequence[PlannedCell], audits: Mapping[str, Audit], store: RunStore
+    cells: Sequence[PlannedCell],
+    audits: Mapping[str, Audit],
+    store: RunStore,
+    images: bool | None,
 ) -> None:
-    """Record what the audits found, with a picture of the images that are alike."""
+    """Record what the audits found; where images may be shown, with a sheet of those alike."""
+    from medbench.datasets.prepared import describe
     from medbench.reports.contact_sheet import write_contact_sheet
-    from medbench.reports.drawing import folder_name
+    from medbench.reports.page.pictures import may_be_shown
 
     for data in {cell.dataset.data.name: cell.dataset.data for cell in cells}.values():
         store.write_audit(data.name, audits[data.name].as_record())
-        picture = store.folder / "figures" / folder_name(data.name) / "duplicates.png"
-        write_contact_sheet(data, picture)
+        if may_be_shown(describe(data), images):
+            write_contact_sheet(data, store.layout.copies(data.name))
+        else:
+            store.remove_pictures(data.name)
 
 
-def _keep_pictures(
-    cells: Sequence[PlannedCell], assessment: Assessment, images: bool | None
-) -> None:
+def _keep_pictures(cells: Sequence[PlannedCell], assessment: Assessment) -> None:
     """Put the thumbnails that the page shows into the run folder, where images may be shown."""
     from medbench.reports.page.pictures import keep_pictures, may_be_shown
 
     prepared = {cell.dataset.data.name: cell.dataset.data for cell in cells}
     for dataset in assessment.datasets:
         data = prepared.get(dataset.name)
-        if data is not None and may_be_shown(dataset.record, images):
+        if data is not None and may_be_shown(dataset.record, assessment.run.images):
             keep_pictures(assessment.run, dataset, data.images, data.labels)
 
 
