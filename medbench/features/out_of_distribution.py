@@ -235,8 +235,8 @@ def fit_out_of_distribution(
 
     Args:
         images: Prepared pixels (read as they are needed), uint8, shape (n_images, height,
-            width, channels) with 1 or 3 channels. Of more than 2,000 images whole groups are drawn, and
-            of groups that are larger than a tenth of that, images.
+            width, channels) with 1 or 3 channels. Of more than 2,000 images whole groups are
+            drawn, and of groups that are larger than a tenth of that, images.
         groups: Patient of each image, int, shape (n_images,).
         seed: Of the drawing.
 
