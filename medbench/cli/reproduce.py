@@ -13,7 +13,7 @@ from medbench.cli.options import add_catalog, add_plugin, whole
 
 if TYPE_CHECKING:
     from medbench.execution.committer import Watcher
-    from medbench.execution.plan import Place, PlannedCell
+    from medbench.execution.plan import PlannedCell, Setup
     from medbench.store import CellId, CellResult, RunResult, RunStore
 
 _SAME = 1e-6
@@ -53,19 +53,19 @@ def execute(options: argparse.Namespace) -> int:
     run = RunStore(options.run).read()
     _check_whole(run)
     wanted = _wanted(run, options.datasets, options.models)
-    place = _place(options, run)
+    setup = _setup(options, run)
     console = make_console()
     with make_watcher(console) as watcher, _folder(options.out) as folder:
-        cells = _plan(options, run, place, wanted, watcher)
+        cells = _plan(options, run, setup, wanted, watcher)
         if _say_what_differs(cells, wanted, watcher):
             return 1
         store = RunStore(folder)
         with store.lock():
             store.begin(cells[0].settings.as_record(), images=run.images)
-            store.write_environment(describe_environment(place.threads, place.jobs))
+            store.write_environment(describe_environment(setup.threads, setup.jobs))
             for name in {cell.id.dataset for cell in cells} & run.audits.keys():
                 store.write_audit(name, run.audits[name])  # of the same data, as the keys say
-            run_cells(cells, store, place, watcher)
+            run_cells(cells, store, setup, watcher)
         same = [_say_whether_same(wanted[cell.id], store, watcher) for cell in cells]
         watcher.say(f"{sum(same)} of {len(same)} cells gave the same predictions.")
     return 0 if all(same) else 1
@@ -122,12 +122,12 @@ def _wanted(
     return found
 
 
-def _place(options: argparse.Namespace, run: RunResult) -> Place:
+def _setup(options: argparse.Namespace, run: RunResult) -> Setup:
     from medbench.cache import cache_folder
     from medbench.cores import available_threads
-    from medbench.execution.plan import Place
+    from medbench.execution.plan import Setup
 
-    return Place(
+    return Setup(
         cache=cache_folder(),
         threads=options.threads or run.environment.get("threads") or available_threads(),
         jobs=options.jobs,
@@ -141,7 +141,7 @@ def _place(options: argparse.Namespace, run: RunResult) -> Place:
 def _plan(
     options: argparse.Namespace,
     run: RunResult,
-    place: Place,
+    setup: Setup,
     wanted: dict[CellId, CellResult],
     watcher: Watcher,
 ) -> list[PlannedCell]:
@@ -161,14 +161,14 @@ def _plan(
     inflated = list(dict.fromkeys(one.id.model for one in wanted.values() if one.by_image))
     names = list(dict.fromkeys(one.dataset for one in ids))
     try:
-        datasets = plan_datasets(names, catalog, settings, place, by_image=bool(inflated))
+        datasets = plan_datasets(names, catalog, settings, setup, by_image=bool(inflated))
     except UnreadableError as error:
         raise StoreError(
             f"{len(error.unreadable)} images that the run has read cannot be read now, first "
             f"{error.unreadable[0]} Give the same images with --data-dir or --data."
         ) from error
     models = list(dict.fromkeys(one.model for one in ids))
-    planned = plan_cells(datasets, models, settings, place, watcher.say, inflated=inflated)
+    planned = plan_cells(datasets, models, settings, setup, watcher.say, inflated=inflated)
     cells = [cell for cell in planned if cell.id in wanted]
     if len(cells) < len(wanted):
         lacking = sorted(str(one) for one in wanted.keys() - {cell.id for cell in cells})

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from medbench.datasets.audit import Audit
     from medbench.datasets.catalog import Catalog
-    from medbench.execution.plan import Place, PlannedCell, Settings
+    from medbench.execution.plan import PlannedCell, Settings, Setup
     from medbench.reports.assessment import Assessment
     from medbench.store import RunStore
     from medbench.tuning.budget import Budget
@@ -153,7 +153,7 @@ class _Wanted:
     total_time: float | None
     """Seconds to divide over the plan; None for a budget that each cell has in full."""
     catalog: Catalog
-    place: Place
+    setup: Setup
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -169,7 +169,7 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.store import RunStore
 
     wanted = _wanted(options)
-    place, retry_failed = wanted.place, options.retry == "failed"
+    setup, retry_failed = wanted.setup, options.retry == "failed"
     console = make_console()
     store = RunStore(options.out or Path("results") / wanted.name)
     if options.dry_run:
@@ -192,9 +192,9 @@ def execute(options: argparse.Namespace) -> int:
                 return 1
             images = store.begin(cells[0].settings.as_record(), images=options.images)
             _write_audits(cells, audits, store, images)
-            store.write_environment(describe_environment(place.threads, place.jobs))
+            store.write_environment(describe_environment(setup.threads, setup.jobs))
             watcher.say(_in_words(wanted, cells))
-            run_cells(cells, store, place, watcher, retry_failed=retry_failed)
+            run_cells(cells, store, setup, watcher, retry_failed=retry_failed)
         assessment = assessed(store.read())
         print_leaderboard(assessment, console)  # first: what cannot be written can still be read
         _keep_pictures(cells, assessment)
@@ -215,7 +215,7 @@ def _dry_run(wanted: _Wanted, store: RunStore, console: Console, *, retry_failed
     cells = _plan(wanted, store, say, download=False)
     say(_in_words(wanted, cells))
     stock = take_stock(cells, store, retry_failed=retry_failed)
-    print_plan(cells, stock, wanted.place.jobs, console)
+    print_plan(cells, stock, wanted.setup.jobs, console)
     return 0
 
 
@@ -225,21 +225,21 @@ def _plan(
     """Every cell with its final budget; the run folder is only read."""
     from medbench.execution.plan import plan_cells, plan_datasets, share_time
 
-    settings, place = wanted.settings, wanted.place
+    settings, setup = wanted.settings, wanted.setup
     if wanted.total_time is None:  # else the budget is known only when the cells are
         store.check(settings.as_record())
     inflated = wanted.inflated
     prepared = plan_datasets(
-        wanted.datasets, wanted.catalog, settings, place, by_image=bool(inflated)
+        wanted.datasets, wanted.catalog, settings, setup, by_image=bool(inflated)
     )
     for dataset in prepared:
         if inflated and not dataset.by_image:
             say(f"{dataset.data.name}: has an official split, so --inflation has nothing to show")
     cells = plan_cells(
-        prepared, wanted.models, settings, place, say, inflated=inflated, download=download
+        prepared, wanted.models, settings, setup, say, inflated=inflated, download=download
     )
     if wanted.total_time is not None:
-        cells = share_time(cells, wanted.total_time, place.jobs)
+        cells = share_time(cells, wanted.total_time, setup.jobs)
         store.check(cells[0].settings.as_record())
     return cells
 
@@ -279,7 +279,7 @@ def _in_words(wanted: _Wanted, cells: Sequence[PlannedCell]) -> str:
     from medbench.execution.plan import KEPT_BACK
     from medbench.reports.text import format_seconds
 
-    datasets, place = len(wanted.datasets), wanted.place
+    datasets, setup = len(wanted.datasets), wanted.setup
     sanity = len({cell.id.model for cell in cells if cell.model.family.sanity})
     models = len(wanted.models) - sanity
     beside = f" and {sanity} sanity row{'s' * (sanity > 1)}" if sanity else ""
@@ -289,11 +289,11 @@ def _in_words(wanted: _Wanted, cells: Sequence[PlannedCell]) -> str:
             f" (an equal share of {format_seconds(wanted.total_time)}, {KEPT_BACK:.0%} of it kept "
             "for imports, refits and predictions)"
         )
-    at_a_time = f"{place.jobs} at a time " if place.jobs > 1 else ""
+    at_a_time = f"{setup.jobs} at a time " if setup.jobs > 1 else ""
     return (
         f"{datasets} data set{'s' * (datasets > 1)} x {models} model{'s' * (models != 1)}{beside}, "
         f"{len(cells)} cells, each {cells[0].settings.budget}{shared}, {at_a_time}on "
-        f"{place.threads} thread{'s' * (place.threads > 1)}{' each' * (place.jobs > 1)}"
+        f"{setup.threads} thread{'s' * (setup.threads > 1)}{' each' * (setup.jobs > 1)}"
     )
 
 
@@ -360,7 +360,7 @@ def _wanted(options: argparse.Namespace) -> _Wanted:
         settings=settings,
         total_time=options.total_time,
         catalog=catalog,
-        place=_place(options),
+        setup=_setup(options),
     )
 
 
@@ -400,12 +400,12 @@ def _budget(options: argparse.Namespace, default: str) -> Budget:
     return named_budget(options.budget or default)
 
 
-def _place(options: argparse.Namespace) -> Place:
+def _setup(options: argparse.Namespace) -> Setup:
     from medbench.cache import cache_folder
     from medbench.cores import available_threads
-    from medbench.execution.plan import DEFAULT_EXECUTOR, Place
+    from medbench.execution.plan import DEFAULT_EXECUTOR, Setup
 
-    return Place(
+    return Setup(
         cache=cache_folder(),
         threads=options.threads or max(1, available_threads() // options.jobs),
         executor=options.executor or DEFAULT_EXECUTOR,

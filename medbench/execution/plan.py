@@ -88,8 +88,8 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a run works: folders, threads and processes.
+class Setup:
+    """How a run works on this machine: folders, executor, threads and processes.
 
     They are not part of a cell's key. Threads may change the last bits of what TensorFlow
     computes; their number is recorded with each cell.
@@ -225,7 +225,7 @@ def plan_datasets(
     names: Sequence[str],
     catalog: Catalog,
     settings: Settings,
-    place: Place,
+    setup: Setup,
     *,
     by_image: bool = False,
 ) -> list[PlannedDataset]:
@@ -235,7 +235,7 @@ def plan_datasets(
         names: Data sets.
         catalog: Where they are.
         settings: The run's.
-        place: Where it works.
+        setup: How the run works on this machine.
         by_image: Also draw folds that divide single images, where there is no official split.
 
     Raises:
@@ -247,9 +247,9 @@ def plan_datasets(
         data = prepare(
             name,
             catalog.get(name),
-            cache=place.cache / "prepared",
-            threads=place.threads * place.jobs,
-            skip_unreadable=place.skip_unreadable,
+            cache=setup.cache / "prepared",
+            threads=setup.threads * setup.jobs,
+            skip_unreadable=setup.skip_unreadable,
         )
         groups, official = data.table["group"].to_numpy(np.int64), data.table["split"].to_numpy(str)
         wanted: dict[str, Any] = {
@@ -275,7 +275,7 @@ def plan_cells(
     datasets: Sequence[PlannedDataset],
     models: Sequence[str],
     settings: Settings,
-    place: Place,
+    setup: Setup,
     say: Callable[[str], None],
     *,
     inflated: Sequence[str] = (),
@@ -288,7 +288,7 @@ def plan_cells(
         models: Names of families.
         inflated: Those of them that are also run on the splits by image.
         settings: The run's.
-        place: Where it works.
+        setup: How the run works on this machine.
         say: Shows a line to the user (a download, missing weights).
         download: Whether pretrained weights that are not here may be fetched.
 
@@ -302,7 +302,7 @@ def plan_cells(
             return None
         if family.weights not in found:
             found[family.weights] = find_weights(
-                family.weights, place.weights_dir, say, download=download
+                family.weights, setup.weights_dir, say, download=download
             )
         return found[family.weights]
 

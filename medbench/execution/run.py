@@ -16,7 +16,7 @@ from medbench.execution.committer import Committer, Watcher
 from medbench.execution.executor import Executor, Resources, Work
 from medbench.execution.firewall import closed_places
 from medbench.execution.parts import DevelopmentPart, HeldOutPart
-from medbench.execution.plan import ATTEMPT, Place, PlannedCell, PlannedDataset
+from medbench.execution.plan import ATTEMPT, PlannedCell, PlannedDataset, Setup
 from medbench.execution.stock import dataset_tables, take_stock
 from medbench.features.out_of_distribution import fit_out_of_distribution
 from medbench.store import RunStore
@@ -26,7 +26,7 @@ from medbench.versions import code_of
 def run_cells(
     cells: Sequence[PlannedCell],
     store: RunStore,
-    place: Place,
+    setup: Setup,
     watcher: Watcher,
     *,
     retry_failed: bool = False,
@@ -36,7 +36,7 @@ def run_cells(
     Args:
         cells: The plan.
         store: The run folder, locked by the caller.
-        place: Folders, threads, the executor and the number of cells that run at a time.
+        setup: Folders, threads, the executor and the number of cells that run at a time.
         watcher: Who is told.
         retry_failed: Whether cells that failed under the same key are run again.
 
@@ -44,24 +44,24 @@ def run_cells(
         StoreError: The run folder cannot be written, or holds the same data set with other data.
         UnknownNameError: There is no such executor.
     """
-    executor: Executor = registry.executors.get(place.executor)(
+    executor: Executor = registry.executors.get(setup.executor)(
         Resources(
-            threads=place.threads,
-            jobs=place.jobs,
-            features=place.cache / "features",
-            plugins=place.plugins,
+            threads=setup.threads,
+            jobs=setup.jobs,
+            features=setup.cache / "features",
+            plugins=setup.plugins,
         )
     )
     stock = take_stock(cells, store, retry_failed=retry_failed)
     for dataset in {id(cell.dataset): cell.dataset for cell in cells}.values():
         store.write_dataset(dataset.data.name, *dataset_tables(dataset, store))
         _learn_what_is_usual(dataset, store, watcher)
-    watcher.planned(stock, place.jobs)
+    watcher.planned(stock, setup.jobs)
     committer = Committer({cell.id: cell for cell in stock.waiting}, store, watcher, executor)
     for cell in stock.waiting:
         if cell.model.skip is not None:
             committer.skip(cell)
-    handed = _Handed(store, place)
+    handed = _Handed(store, setup)
     work = [handed.work(cell) for cell in stock.waiting if cell.model.skip is None]
     with contextlib.closing(executor.run(work)) as events:
         for event in events:
@@ -71,9 +71,9 @@ def run_cells(
 class _Handed:
     """Makes what an executor is handed of each cell."""
 
-    def __init__(self, store: RunStore, place: Place) -> None:
+    def __init__(self, store: RunStore, setup: Setup) -> None:
         self._store = store
-        self._place = place
+        self._setup = setup
         self._closed: dict[str, tuple[str, ...]] = {}
 
     def work(self, cell: PlannedCell) -> Work:
@@ -111,7 +111,7 @@ class _Handed:
             self._closed[data.name] = tuple(
                 closed_places(
                     self._store.folder,
-                    self._place.cache,
+                    self._setup.cache,
                     data.source.reads(),
                     data.table["origin"],
                 )
