@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.backbones import BACKBONES
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
-from medbench.features.backbones import BACKBONES
 from medbench.features.embeddings import POOLINGS, Embedding
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.linear_head import LinearHead, fit_head
@@ -35,7 +36,7 @@ class TransferFamily(ModelFamily):
 
     Trials choose the depth of the cut, the pooling and the penalty, on embeddings that are
     computed once a data set; the best one is then tried with its topmost block trained further.
-    A subclass names the backbone by ``weights``.
+    A subclass names the backbone by ``weights``; see ``transfer_family``.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("keras",)
@@ -78,63 +79,23 @@ class TransferFamily(ModelFamily):
         return self.weights
 
 
-class InceptionV3(TransferFamily):
-    """Inception v3, pretrained on ImageNet, as a feature extractor and fine-tuned."""
+@cache
+def transfer_family(backbone: str) -> type[TransferFamily]:
+    """The family that starts from a backbone of the table.
 
-    reference: ClassVar[str] = (
-        "Szegedy et al. (2016), Rethinking the Inception architecture for computer vision, CVPR; "
-        "Yosinski et al. (2014), How transferable are features in deep neural networks?, NeurIPS"
-    )
-    weights: ClassVar[str | None] = "inception_v3"
-
-
-class MobileNet(TransferFamily):
-    """MobileNet v1, pretrained on ImageNet, as a feature extractor and fine-tuned."""
-
-    reference: ClassVar[str] = (
-        "Howard et al. (2017), MobileNets: efficient convolutional neural networks for mobile "
-        "vision applications, arXiv:1704.04861"
-    )
-    weights: ClassVar[str | None] = "mobilenet"
-
-
-class DenseNet121(TransferFamily):
-    """DenseNet-121, pretrained on ImageNet, as a feature extractor and fine-tuned."""
-
-    reference: ClassVar[str] = (
-        "Huang et al. (2017), Densely connected convolutional networks, CVPR; Rajpurkar et al. "
-        "(2017), CheXNet, arXiv:1711.05225, for chest radiographs"
-    )
-    weights: ClassVar[str | None] = "densenet121"
-
-
-class EfficientNetB0(TransferFamily):
-    """EfficientNet-B0, pretrained on ImageNet, as a feature extractor and fine-tuned."""
-
-    reference: ClassVar[str] = (
-        "Tan & Le (2019), EfficientNet: rethinking model scaling for convolutional neural "
-        "networks, ICML"
-    )
-    weights: ClassVar[str | None] = "efficientnetb0"
-
-
-class ResNet50(TransferFamily):
-    """ResNet-50, pretrained on ImageNet, as a feature extractor and fine-tuned."""
-
-    reference: ClassVar[str] = (
-        "He et al. (2016), Deep residual learning for image recognition, CVPR"
-    )
-    weights: ClassVar[str | None] = "resnet50"
-
-
-class SqueezeNet(TransferFamily):
-    """SqueezeNet v1.1, pretrained on ImageNet, as a feature extractor and fine-tuned."""
-
-    reference: ClassVar[str] = (
-        "Iandola et al. (2016), SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and "
-        "<0.5MB model size, arXiv:1602.07360"
-    )
-    weights: ClassVar[str | None] = "squeezenet"
+    Args:
+        backbone: A name of ``medbench.backbones.BACKBONES``.
+    """
+    known = BACKBONES[backbone]
+    described = f"{known.title}, pretrained on ImageNet, as a feature extractor and fine-tuned."
+    attributes = {
+        "__doc__": described,
+        "__module__": __name__,
+        "reference": known.reference,
+        "weights": backbone,
+    }
+    made: type[TransferFamily] = type(known.application, (TransferFamily,), attributes)
+    return made
 
 
 class _TransferClassifier(Classifier):

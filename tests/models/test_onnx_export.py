@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medbench.backbones import BACKBONES
 from medbench.datasets.batch import LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
 from medbench.features import onnx_graph
 from medbench.features.cache import FeatureCache
-from medbench.models import transfer
 from medbench.models.cnn import Cnn, build_network
 from medbench.models.contract import Context, Progress
 from medbench.models.onnx_export import classifiers_onnx
 from medbench.models.space import SearchSpace
+from medbench.models.transfer import transfer_family
 from medbench.models.weights import Weights
 
 pytest.importorskip("keras")
@@ -34,17 +35,7 @@ pytestmark = [
 SIDE = 64
 KINDS = ["multi-class", "multi-label"]
 TUNED = {"fine_tune": "top block", "learning_rate": 1e-3}
-FAMILIES = {
-    family.__name__: family
-    for family in (
-        transfer.InceptionV3,
-        transfer.MobileNet,
-        transfer.DenseNet121,
-        transfer.EfficientNetB0,
-        transfer.ResNet50,
-        transfer.SqueezeNet,
-    )
-}
+MobileNet = transfer_family("mobilenet")
 APART = """
 import sys
 for name in ("tensorflow", "keras", "jax", "torch", "medbench", "onnx"):
@@ -183,9 +174,7 @@ def test_a_trained_cnn_gives_keras_probabilities(tmp_path):
 )
 def test_a_frozen_backbone_gives_keras_probabilities(tmp_path, kind, pooling, channels, side):
     wanted = task(kind, channels, side)
-    models = [
-        fitted(transfer.MobileNet, wanted, tmp_path, seed=seed, pooling=pooling) for seed in (0, 1)
-    ]
+    models = [fitted(MobileNet, wanted, tmp_path, seed=seed, pooling=pooling) for seed in (0, 1)]
     check_equal_to_keras(models, images(5, channels, side))
 
 
@@ -196,17 +185,17 @@ def test_a_frozen_backbone_gives_keras_probabilities(tmp_path, kind, pooling, ch
 def test_a_fine_tuned_backbone_gives_keras_probabilities(tmp_path, kind, channels):
     params = {**TUNED, "cut": "conv_pw_5_relu", "pooling": "both"}
     models = [
-        fitted(transfer.MobileNet, task(kind, channels), tmp_path, seed=seed, last_step=1, **params)
+        fitted(MobileNet, task(kind, channels), tmp_path, seed=seed, last_step=1, **params)
         for seed in (0, 1)
     ]
     check_equal_to_keras(models, images(5, channels))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", BACKBONES)
 def test_every_backbone_gives_keras_probabilities_at_its_deepest_cut(tmp_path, name):
-    family = FAMILIES[name]
-    cut = transfer.BACKBONES[family.weights].cuts[-1].layer
+    family = transfer_family(name)
+    cut = BACKBONES[name].cuts[-1].layer
     params = {**TUNED, "cut": cut, "pooling": "both"}
     model = fitted(family, task(side=96), tmp_path, last_step=0, **params)
     check_equal_to_keras([model], images(4, side=96))
@@ -220,7 +209,7 @@ def test_probabilities_are_the_mean_over_the_models_and_rows_sum_to_one():
 
 
 def test_probabilities_do_not_depend_on_the_size_of_the_batch(tmp_path):
-    frozen = fitted(transfer.MobileNet, task(), tmp_path, pooling="both")
+    frozen = fitted(MobileNet, task(), tmp_path, pooling="both")
     onnx_model = classifiers_onnx([frozen, network()], (SIDE, SIDE, 1))
     pixels = images(64)
     mean, folds = run(onnx_model, pixels)
@@ -245,7 +234,7 @@ def test_five_heads_on_one_backbone_store_and_compute_it_once(tmp_path):
     import keras
     import onnx
 
-    models = [fitted(transfer.MobileNet, task(), tmp_path)]
+    models = [fitted(MobileNet, task(), tmp_path)]
     for seed in range(4):
         models.append(keras.saving.load_model(tmp_path / "0" / "model.keras", compile=False))
         dense = models[-1].layers[-1].get_layer("probabilities")

@@ -6,8 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
+from medbench.backbones import BACKBONES
 from medbench.errors import ModelError, UnknownNameError
-from medbench.features.backbones import BACKBONES, build_body, input_size
+from medbench.features.networks import build_body, input_size
 
 keras = pytest.importorskip("keras")
 NAMES = list(BACKBONES)
@@ -77,10 +78,10 @@ def test_an_unknown_cut_lists_the_known_ones():
 
 
 def test_small_images_are_enlarged_and_large_ones_kept():
-    assert input_size("inception_v3", (28, 28, 1)) == (96, 96)
-    assert input_size("inception_v3", (30, 60, 3)) == (96, 192)
-    assert input_size("inception_v3", (75, 75, 1)) == (75, 75)
-    assert input_size("inception_v3", (299, 299, 3)) == (299, 299)
+    assert input_size("inceptionv3", (28, 28, 1)) == (96, 96)
+    assert input_size("inceptionv3", (30, 60, 3)) == (96, 192)
+    assert input_size("inceptionv3", (75, 75, 1)) == (75, 75)
+    assert input_size("inceptionv3", (299, 299, 3)) == (299, 299)
     assert input_size("mobilenet", (28, 28, 1)) == (96, 96)
     assert input_size("mobilenet", (64, 64, 1)) == (64, 64)
 
@@ -88,7 +89,7 @@ def test_small_images_are_enlarged_and_large_ones_kept():
 @pytest.mark.parametrize(
     ("name", "module"),
     [
-        ("inception_v3", "inception_v3"),
+        ("inceptionv3", "inception_v3"),
         ("mobilenet", "mobilenet"),
         ("densenet121", "densenet"),
         ("resnet50", "resnet50"),
@@ -100,7 +101,7 @@ def test_pixels_are_prepared_as_keras_says(name, module):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 5, 3)).astype(np.float32)
     expected = getattr(keras.applications, module).preprocess_input(pixels.copy())
     ours = (pixels - np.array(backbone.mean)) / np.array(backbone.deviation)
-    if backbone.bgr:
+    if backbone.weights.bgr:
         ours = ours[..., ::-1]
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
 
