@@ -108,7 +108,7 @@ class _TransferClassifier(Classifier):
         self._task = task
         self._context = context
         self._embedding = embedding
-        self._model: Any = None
+        self._network: Any = None
 
     def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
         """Probabilities of the task's classes, float64, shape (n_images, n_classes).
@@ -118,10 +118,10 @@ class _TransferClassifier(Classifier):
         """
         from medbench.models import keras_support
 
-        if self._model is None:
+        if self._network is None:
             raise ModelError("this classifier is neither fitted nor loaded: call fit or load.")
         return keras_support.predict(
-            self._model,
+            self._network,
             batch.pixels,
             len(batch),
             multi_label=self._task.kind == "multi-label",
@@ -131,16 +131,16 @@ class _TransferClassifier(Classifier):
         """Write ``model.keras``, which needs nothing else: uint8 images in, probabilities out."""
         from medbench.models import keras_support
 
-        if self._model is None:
+        if self._network is None:
             raise ModelError("this classifier is neither fitted nor loaded: nothing to save.")
-        keras_support.save_model(self._model, folder, self.best_step)
+        keras_support.save_model(self._network, folder, self.best_step)
 
     def load(self, folder: Path) -> None:
         """Take the model from a folder; it then predicts from pixels, not from the cache."""
         from medbench.models import keras_backend, keras_support
 
         self.device = keras_backend.prepare(self._context.threads)
-        self._model, self.best_step = keras_support.load_model(
+        self._network, self.best_step = keras_support.load_model(
             folder,
             image_shape=self._task.image_shape,
             n_classes=len(self._task.classes),
@@ -148,8 +148,8 @@ class _TransferClassifier(Classifier):
         )
 
     def network(self) -> Any | None:
-        """See ``Classifier.network``; of a frozen backbone there is one once it is loaded."""
-        return self._model
+        """See ``Classifier.network``; of a frozen backbone there is one once it is saved."""
+        return self._network
 
     def _features(self, batch: Batch) -> NDArray[np.float32]:
         """The columns of the chosen cut and pooling, from the cache."""
@@ -202,16 +202,16 @@ class _TransferClassifier(Classifier):
         return Model(inputs, body.get_layer(last).output)
 
     def _whole(self, *parts: Any) -> Any:
-        """From uint8 images through the preprocessing and the given models."""
-        from keras import Input, Model, backend
+        """From uint8 images through the preprocessing and the given models, for inference."""
+        from keras import Input, Model
+
+        from medbench.models.inference_graph import inference_graph
 
         inputs = Input(self._task.image_shape, dtype="uint8", name="image")
         x = self._embedding.prepared(inputs)
         for part in parts:
             x = part(x)
-        model = Model(inputs, x)
-        model.compile(jit_compile=backend.backend() == "jax")
-        return model
+        return inference_graph(Model(inputs, x))
 
 
 class FrozenClassifier(_TransferClassifier):
@@ -238,7 +238,9 @@ class FrozenClassifier(_TransferClassifier):
         if self._head is not None:
             keras_support.start(self._context.seed)
             frozen = self._part(None, self._params["cut"])
-            self._model = self._whole(frozen, self._head_model(self._head, frozen.output.shape[1:]))
+            self._network = self._whole(
+                frozen, self._head_model(self._head, frozen.output.shape[1:])
+            )
         super().save(folder)
 
     def load(self, folder: Path) -> None:
@@ -306,7 +308,7 @@ class FineTunedClassifier(_TransferClassifier):
             progress,
             start_step=0,
         )
-        self._model = self._whole(self._part(None, cut.below), top)
+        self._network = self._whole(self._part(None, cut.below), top)
 
 
 def _trainable_copy(block: Any) -> Any:

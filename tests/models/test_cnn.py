@@ -110,9 +110,9 @@ def test_a_seed_gives_the_same_bits_whatever_was_fitted_before():
 def test_a_continued_training_equals_an_undisturbed_one(tmp_path):
     train = synthetic()
     whole = fitted(train, last_step=3).predict_proba(train)
-    fitted(train, last_step=1).save(tmp_path)
+    fitted(train, last_step=1).checkpoint(tmp_path)
     model = classifier()
-    model.load(tmp_path)
+    model.resume(tmp_path)
     recorder = Recorder(last_step=3, first_step=1)
     model.fit(train, None, recorder)
     assert recorder.scores == [(2, None), (3, None)]
@@ -134,9 +134,9 @@ def test_a_warm_start_never_loses_the_state_it_came_with(tmp_path):
     train, validation = synthetic(60), synthetic(30, seed=1)
     model = fitted(train, validation, last_step=3, augmentation="none")
     kept, before = model.best_step, model.predict_proba(validation)
-    model.save(tmp_path)
+    model.checkpoint(tmp_path)
     later = classifier(augmentation="none", learning_rate=1e-2)
-    later.load(tmp_path)
+    later.resume(tmp_path)
     # Labels that contradict what was learnt make every further epoch worse.
     upside_down = train.with_labels(1 - train.labels)
     later.fit(upside_down, validation, Recorder(last_step=5, first_step=3))
@@ -169,9 +169,9 @@ def test_several_labels_of_an_image_are_learnt_side_by_side(tmp_path):
     all_of_them, none = validation.labels.all(axis=1), ~validation.labels.any(axis=1)
     assert probabilities[all_of_them].sum(axis=1).min() > 1
     assert probabilities[none].sum(axis=1).max() < 1
-    model.save(tmp_path)
+    model.checkpoint(tmp_path)
     loaded = classifier(of, augmentation="none", learning_rate=1e-2)
-    loaded.load(tmp_path)
+    loaded.resume(tmp_path)
     np.testing.assert_allclose(loaded.predict_proba(validation), probabilities, atol=1e-6)
     loaded.fit(train, validation, Recorder(last_step=9, first_step=8))
     assert auroc(validation.labels, loaded.predict_proba(validation), 3) >= max(
