@@ -269,7 +269,7 @@ tuners = Registry(
     {
         "optuna": "medbench.tuning.optuna_tuner:OptunaTuner",
         "keras-tuner": "medbench.tuning.keras_tuner:BayesianTuner",
-        "hyperband": "medbench.tuning.keras_tuner:HyperbandTuner",
+        "hyperband": "medbench.tuning.hyperband:HyperbandTuner",
     },
     "medbench.tuners",
 )
