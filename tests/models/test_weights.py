@@ -167,7 +167,14 @@ def test_nothing_is_downloaded_where_that_was_not_wanted(tmp_path, monkeypatch, 
     assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.parametrize("name", [n for n, known in BACKBONES.items() if known.weights.folder])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "mobilenet" else [pytest.mark.slow])
+        for name, known in BACKBONES.items()
+        if known.weights.folder
+    ],
+)
 def test_the_table_says_what_the_installed_keras_would_fetch(name, monkeypatch):
     keras = pytest.importorskip("keras")
     from keras.src.utils import file_utils
