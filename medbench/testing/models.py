@@ -182,7 +182,8 @@ def check_task_kinds(fits: Fits) -> None:
     """Ordered classes, and several labels an image (also one that training never shows)."""
     for data in fits.kinds:
         _check_probabilities(fits.of(data).probabilities, data)
-        if data.task.kind == "multi-label":  # ordered classes are stored as others are
+        # Ordered classes are stored as others are, and so is what learns one label at a time.
+        if data.task.kind == "multi-label" and fits.family.multi_label:
             _check_round_trip(fits, data)
 
 

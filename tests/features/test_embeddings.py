@@ -139,7 +139,12 @@ def test_every_engine_enlarges_small_images_as_keras_does(shape, engine):
 @pytest.mark.real
 @pytest.mark.parametrize("engine", NATIVE)
 @pytest.mark.parametrize(
-    ("backbone", "side"), [("inceptionv3", 28), ("mobilenet", 128), ("squeezenet", 128)]
+    ("backbone", "side"),
+    [
+        pytest.param("inceptionv3", 28, marks=pytest.mark.slow),
+        ("mobilenet", 128),
+        ("squeezenet", 128),
+    ],
 )
 def test_every_engine_gives_the_rows_of_keras_on_real_films(
     backbone, side, engine, real_data, real_weights

@@ -21,7 +21,7 @@ FAMILIES = {
         "params": {"learning_rate": 0.3, "max_depth": 2, "glcm": False, "gabor": False},
     },
     "cnn": {
-        "image_size": 16,
+        "image_size": 12,
         "params": {
             "blocks": "plain",
             "width": 16,
@@ -37,7 +37,8 @@ FAMILIES = {
     "resnet50": {},
     "squeezenet": {"image_size": 64},
 }
-SLOW = {"densenet121", "efficientnetb0", "resnet50"}
+SLOW = {"inceptionv3", "densenet121", "efficientnetb0", "resnet50"}
+"""Of the families that differ only in their backbone, those with a large one."""
 FINE_TUNED = {
     "image_size": 75,
     "params": {"fine_tune": "top block", "learning_rate": 1e-3},

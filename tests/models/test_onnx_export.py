@@ -167,7 +167,7 @@ def test_a_cnn_gives_keras_probabilities(blocks, augmentation, kind, channels, s
 
 def test_a_trained_cnn_gives_keras_probabilities(tmp_path):
     wanted = task(side=16)
-    model = fitted(Cnn, wanted, tmp_path, last_step=1)
+    model = fitted(Cnn, wanted, tmp_path, last_step=1, blocks="plain")
     check_equal_to_keras([model, network(wanted)], images(5, side=16))
 
 
