@@ -9,10 +9,12 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from medbench.backbones import BACKBONES
 from medbench.errors import PluginError, unknown_name
 
 if TYPE_CHECKING:
@@ -30,24 +32,35 @@ class PluginWarning(UserWarning):
     """An installed plugin cannot be used; everything else goes on without it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A class that a function makes when it is wanted."""
+
+    factory: str
+    """``"module:function"``; equal arguments give the same class."""
+    argument: str
+    """What the function is called with."""
+
+
 class Registry:
     """One kind of thing that can be added by name.
 
-    Built-in names point to ``"module:Class"`` and are imported on first use, so that listing
-    names costs nothing and TensorFlow is never imported for a model that does not need it. The
-    same holds for what installed packages declare as entry points; one that turns out to be
-    broken is an error where it was asked for by name, and a ``PluginWarning`` elsewhere.
+    Built-in names point to ``"module:Class"``, or to a function that makes the class, and are
+    imported on first use, so that listing names costs nothing and TensorFlow is never imported
+    for a model that does not need it. The same holds for what installed packages declare as entry
+    points; one that turns out to be broken is an error where it was asked for by name, and a
+    ``PluginWarning`` elsewhere.
     """
 
     def __init__(
-        self, noun: str, base: str, builtin: Mapping[str, str], group: str | None = None
+        self, noun: str, base: str, builtin: Mapping[str, str | Made], group: str | None = None
     ) -> None:
         """An empty registry but for what is built in.
 
         Args:
             noun: What its things are called in messages.
             base: ``"module:Class"`` that everything registered must be a subclass of.
-            builtin: ``"module:Class"`` by name.
+            builtin: By name ``"module:Class"``, or how the class is made.
             group: The group of entry points by which packages add to it; None for no such group.
         """
         self.noun = noun
@@ -194,7 +207,9 @@ class Registry:
         return found
 
 
-def _load(target: str) -> Any:
+def _load(target: str | Made) -> Any:
+    if isinstance(target, Made):
+        return _load(target.factory)(target.argument)
     module, attribute = target.split(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -231,12 +246,10 @@ models = Registry(
         "hog-svm": "medbench.models.hog_svm:HogSvm",
         "xgboost": "medbench.models.xgboost:XGBoost",
         "cnn": "medbench.models.cnn:Cnn",
-        "inceptionv3": "medbench.models.transfer:InceptionV3",
-        "mobilenet": "medbench.models.transfer:MobileNet",
-        "densenet121": "medbench.models.transfer:DenseNet121",
-        "efficientnetb0": "medbench.models.transfer:EfficientNetB0",
-        "resnet50": "medbench.models.transfer:ResNet50",
-        "squeezenet": "medbench.models.transfer:SqueezeNet",
+        **{
+            name: Made(factory="medbench.models.transfer:transfer_family", argument=name)
+            for name in BACKBONES
+        },
     },
     "medbench.models",
 )
@@ -268,7 +281,7 @@ tuners = Registry(
     {
         "optuna": "medbench.tuning.optuna_tuner:OptunaTuner",
         "keras-tuner": "medbench.tuning.keras_tuner:BayesianTuner",
-        "hyperband": "medbench.tuning.keras_tuner:HyperbandTuner",
+        "hyperband": "medbench.tuning.hyperband:HyperbandTuner",
     },
     "medbench.tuners",
 )

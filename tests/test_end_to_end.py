@@ -17,7 +17,7 @@ import pytest
 import medbench
 from medbench.cli import main
 from medbench.store import CellStore, RunStore
-from medbench.testing_files import dicom_file
+from medbench.testing.image_files import dicom_file
 
 RUN = ["run", "--no-sanity"]
 """The sanity rows have tests of their own, in ``test_run_options.py``."""

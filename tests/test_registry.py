@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from medbench.backbones import BACKBONES
 from medbench.datasets.catalog import read_datasets
 from medbench.errors import MedBenchError, PluginError, UnknownNameError
 from medbench.registry import PluginWarning, Registry, load_plugin, models, sources, tuners
@@ -23,6 +24,15 @@ def test_built_in_names_come_first_and_are_loaded_on_use():
     sanity = ["majority", "file-properties", "intensity", "border", "thumbnail"]
     assert models.names()[:9] == [*sanity, "hog-svm", "xgboost", "cnn", "inceptionv3"]
     assert models.get("majority").name == "majority"
+
+
+def test_every_backbone_of_the_table_is_a_family_with_weights_and_a_reference():
+    assert set(BACKBONES) <= set(models.names())
+    for name, backbone in BACKBONES.items():
+        family = models.get(name)
+        assert family.name == family.weights == name
+        assert family.__doc__.startswith(backbone.title) and family.reference
+        assert models.get(name) is family
 
 
 def test_an_unknown_name_lists_the_close_ones():

@@ -28,7 +28,7 @@ _TOLERANCE = 1e-3
 _LEVEL = 0.9
 """A default within a tenth of the fastest is as good: the order of the two differs by machine."""
 _REPEATS = 2 * REPEATS + 1
-_SIZES = {"inception_v3": (128, 48), "squeezenet": (128, 192)}
+_SIZES = {"inceptionv3": (128, 48), "squeezenet": (128, 192)}
 """Pixels and number of images of a timed pass."""
 
 

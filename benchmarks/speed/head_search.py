@@ -16,7 +16,7 @@ from typing import Any
 
 from harness import REPEATS, BenchmarkError, Record, Settings, answer, ask, write_phantoms
 
-_BACKBONE = "inception_v3"
+_BACKBONE = "inceptionv3"
 _PENALTIES = (1e-3, 1e-1)
 
 
@@ -67,7 +67,7 @@ def main() -> None:
     from medbench.execution.parts import read_development
     from medbench.features.cache import FeatureCache
     from medbench.features.embeddings import Embedding
-    from medbench.models.transfer import InceptionV3
+    from medbench.models.transfer import transfer_family
 
     request = json.load(sys.stdin)
     development, _ = read_development(Path(request["development"]))
@@ -85,7 +85,7 @@ def main() -> None:
     assert len(configurations) == request["trials"]
 
     def scores(params: dict[str, Any], features: FeatureCache) -> list[float]:
-        family, threads = InceptionV3(), request["threads"]
+        family, threads = transfer_family(_BACKBONE)(), request["threads"]
         return trial_score(family, params, task, development, folds, features, weights, threads)
 
     found: dict[str, Any] = {"ours": [], "other": [], "embedding": [], "engine": embedding.engine}
@@ -104,7 +104,7 @@ def main() -> None:
 
 def _configurations(embedding: Any) -> Any:
     """Cuts, poolings and penalties of the family's space, from the cheap to the costly mixed."""
-    from medbench.features.backbones import BACKBONES
+    from medbench.backbones import BACKBONES
     from medbench.features.embeddings import POOLINGS
 
     cuts = [cut.layer for cut in BACKBONES[embedding.backbone].cuts]

@@ -23,13 +23,14 @@ from typing import Any, Literal
 
 import medbench
 from medbench import registry
+from medbench.backbones import BACKBONES
 from medbench.cache import VARIABLE, cache_folder
 from medbench.cores import available_threads
 from medbench.datasets.catalog import DATA_FOLDER_VARIABLE, load_catalog
 from medbench.errors import ConfigurationError, MedBenchError, ModelError
 from medbench.execution import environment
 from medbench.features.engines import installed as installed_engines
-from medbench.models.weights import KNOWN_WEIGHTS, find_weights
+from medbench.models.weights import find_weights
 from medbench.versions import distribution_versions
 
 State = Literal["ok", "note", "problem"]
@@ -253,7 +254,8 @@ def _sizes(cache: Path) -> str:
 
 
 def _weights(weights_dir: Path | None) -> Iterator[Finding]:
-    for name, known in KNOWN_WEIGHTS.items():
+    for name, backbone in BACKBONES.items():
+        known = backbone.weights
         try:
             found = find_weights(name, weights_dir, lambda text: None, download=False)
         except ConfigurationError as error:  # of the folder, so it is the same for all

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.backbones import BACKBONES
 from medbench.errors import ModelError, unknown_name
 from medbench.features import engines
-from medbench.features.backbones import BACKBONES, build_body, input_size, random_weights_name
 from medbench.features.extractor import Extractor
+from medbench.features.networks import build_body, input_size, random_weights_name
 
 POOLINGS = ("avg", "max")
 """How an activation map becomes a vector; the order of the columns of one cut."""
@@ -37,7 +38,7 @@ class Embedding(Extractor):
     """
 
     backbone: str
-    """A name of ``BACKBONES``."""
+    """A name of ``medbench.backbones.BACKBONES``."""
     image_shape: tuple[int, int, int]
     """Height, width and channels (1 or 3) of the images."""
     weights_path: Path | None

@@ -27,6 +27,40 @@ _IR_VERSION = 10
 _MOST_BYTES = 2 * 1024**3 - 16 * 1024**2
 """Of the weights: a protocol buffer holds less than 2 GiB, and the nodes are in it as well."""
 
+ONLY_IN_TRAINING = frozenset(
+    {
+        "ActivityRegularization",
+        "AlphaDropout",
+        "Dropout",
+        "GaussianDropout",
+        "GaussianNoise",
+        "RandAugment",
+        "RandomBrightness",
+        "RandomColorDegeneration",
+        "RandomColorJitter",
+        "RandomContrast",
+        "RandomElasticTransform",
+        "RandomErasing",
+        "RandomFlip",
+        "RandomGaussianBlur",
+        "RandomGrayscale",
+        "RandomHue",
+        "RandomInvert",
+        "RandomPerspective",
+        "RandomPosterization",
+        "RandomRotation",
+        "RandomSaturation",
+        "RandomSharpness",
+        "RandomShear",
+        "RandomTranslation",
+        "RandomZoom",
+        "SpatialDropout1D",
+        "SpatialDropout2D",
+        "SpatialDropout3D",
+    }
+)
+"""Kinds of Keras layers that do nothing after training."""
+
 Shape = tuple[int | None, ...]
 """A shape as Keras gives it: images (None), height, width, channels; a vector has no sides."""
 
@@ -365,6 +399,7 @@ def _cast(graph: Graph, layer: Any, shape: Shape, x: str) -> str:
 
 
 _WRITERS: dict[str, Callable[..., str]] = {
+    **dict.fromkeys(ONLY_IN_TRAINING, _same),
     "Activation": _activated,
     "Add": _operator("Sum"),
     "AveragePooling2D": _pool("AveragePool"),
@@ -374,16 +409,11 @@ _WRITERS: dict[str, Callable[..., str]] = {
     "Conv2D": _convolution,
     "Dense": _dense,
     "DepthwiseConv2D": _convolution,
-    "Dropout": _same,
     "GlobalAveragePooling2D": _operator("GlobalAveragePool"),
     "GlobalMaxPooling2D": _operator("GlobalMaxPool"),
     "MaxPooling2D": _pool("MaxPool"),
     "Multiply": _operator("Mul"),
     "Normalization": _normalised,
-    "RandomContrast": _same,
-    "RandomRotation": _same,
-    "RandomTranslation": _same,
-    "RandomZoom": _same,
     "ReLU": _clipped,
     "Rescaling": _rescaled,
     "Reshape": _reshaped,

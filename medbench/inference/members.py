@@ -47,7 +47,10 @@ class Members(Protocol):
         ...
 
     def networks(self) -> Sequence[Any] | None:
-        """Each as a Keras model; None where they are none. See ``Classifier.network``."""
+        """Each as a Keras model drawn for inference; None where they are none.
+
+        See ``Classifier.network`` and ``medbench.models.inference_graph``.
+        """
         ...
 
 
@@ -103,8 +106,16 @@ class FittedMembers:
 
     def networks(self) -> Sequence[Any] | None:
         """See ``Members.networks``."""
+        return self._networks
+
+    @cached_property
+    def _networks(self) -> Sequence[Any] | None:
         found = [classifier.network() for classifier in self.classifiers]
-        return None if any(network is None for network in found) else found
+        if any(network is None for network in found):
+            return None
+        from medbench.models.inference_graph import inference_graph
+
+        return [inference_graph(network) for network in found]
 
 
 class NetworkMembers:
@@ -167,7 +178,7 @@ class NetworkMembers:
         shape = self._facts.task.image_shape
         content = classifiers_onnx(networks, shape)
         images = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
-        expected = np.stack([np.asarray(network(images, training=False)) for network in networks])
+        expected = np.stack([np.asarray(network(images)) for network in networks])
         said = fold_probabilities(onnxruntime_session(content, 1), images, self._facts)
         if not np.abs(said - expected).max() <= LARGEST_DIFFERENCE:
             raise ModelError(f"model {self._facts.family!r}: says something else as ONNX.")

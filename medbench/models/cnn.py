@@ -24,12 +24,12 @@ _LAST_SIDE = 4
 _MAX_STAGES = 4
 _MAX_WIDTH = 256
 _WIDTHS = (16, 32)
-"""Multiples of 16: with 8 filters in residual blocks of 128-px images TensorFlow 2.21's oneDNN
-kernels for AVX-512 overwrite the heap, and the process crashes (not with oneDNN off)."""
+"""Multiples of 16: TensorFlow 2.21 crashes with some narrower networks."""
 _PATIENCE = 10
 _MOMENTUM = 0.9
 """Of batch normalisation: Keras' 0.99 lags behind for many epochs of a small data set."""
 _SGD_MOMENTUM = 0.9
+_NOT_FITTED = "this network is neither fitted nor loaded: call fit or load first."
 
 # Rotation (part of a full turn), translation and zoom (part of the side), contrast (part).
 # No flips: chest films and organs are not mirror images of themselves.
@@ -81,12 +81,15 @@ class CnnClassifier(Classifier):
         self._task = task
         self._context = context
         self._max_steps = max_steps
-        self._model: Any = None
+        self._trained: Any = None
+        """The network as it is trained, with its optimiser; None after ``load``."""
+        self._network: Any = None
+        """The network as it predicts; drawn when it is first wanted."""
 
     def fit(
         self, train: LabelledBatch, validation: LabelledBatch | None, progress: Progress
     ) -> None:
-        """Train; goes on from a loaded state if ``progress`` says so.
+        """Train; goes on from a resumed state if ``progress`` says so.
 
         Raises:
             ModelError: Training diverged.
@@ -94,11 +97,12 @@ class CnnClassifier(Classifier):
         from medbench.models import keras_backend, keras_support
 
         self.device = keras_backend.prepare(self._context.threads)
-        goes_on = self._model is not None and progress.first_step > 0
+        goes_on = self._trained is not None and progress.first_step > 0
+        self._network = None
         if not goes_on:
             keras_support.start(self._context.seed, mixed_precision=True)
-            self._model = build_network(self._params, self._task)
-            keras_support.compile_model(self._model, _optimizer(self._params), self._task)
+            self._trained = build_network(self._params, self._task)
+            keras_support.compile_model(self._trained, _optimizer(self._params), self._task)
         training = keras_support.Training(
             max_steps=self._max_steps,
             batch_size=self._params["batch_size"],
@@ -108,7 +112,7 @@ class CnnClassifier(Classifier):
             seed=self._context.seed,
         )
         kept = keras_support.train(
-            self._model,
+            self._trained,
             _examples(train),
             None if validation is None else _examples(validation),
             training,
@@ -126,42 +130,68 @@ class CnnClassifier(Classifier):
         """
         from medbench.models import keras_support
 
+        model = self._trained if self._network is None else self._network
+        if model is None:
+            raise ModelError(_NOT_FITTED)
         return keras_support.predict(
-            self._fitted(),
+            model,
             batch.pixels,
             len(batch),
             multi_label=self._task.kind == "multi-label",
         )
 
     def save(self, folder: Path) -> None:
-        """Write ``model.keras``: uint8 images in, probabilities out; with the optimiser's state."""
+        """Write ``model.keras``: uint8 images in, probabilities out, nothing of training in it."""
         from medbench.models import keras_support
 
-        keras_support.save_model(self._fitted(), folder, self.best_step)
+        keras_support.save_model(self.network(), folder, self.best_step)
 
     def load(self, folder: Path) -> None:
-        """Take the network from a folder, ready to predict or to be trained further."""
+        """Take the network from a folder, ready to predict."""
+        self._network, self.best_step = self._read(folder, trainable=False)
+        self._trained = None
+
+    def checkpoint(self, folder: Path) -> None:
+        """Write the network as it is trained, with the optimiser's state.
+
+        Raises:
+            ModelError: There is none: it was not fitted, or loaded to predict only.
+        """
+        from medbench.models import keras_support
+
+        if self._trained is None:
+            raise ModelError(_NOT_FITTED)
+        keras_support.save_model(self._trained, folder, self.best_step)
+
+    def resume(self, folder: Path) -> None:
+        """Take the network from a checkpoint, to be trained on."""
+        from medbench.models import keras_support
+
+        model, self.best_step = self._read(folder, trainable=True)
+        # Compiled anew, for it may have been saved on another kind of machine.
+        keras_support.compile_model(model, model.optimizer, self._task)
+        self._trained, self._network = model, None
+
+    def network(self) -> Any | None:
+        """See ``Classifier.network``; drawn for inference."""
+        from medbench.models.inference_graph import inference_graph
+
+        if self._network is None:
+            if self._trained is None:
+                raise ModelError(_NOT_FITTED)
+            self._network = inference_graph(self._trained)
+        return self._network
+
+    def _read(self, folder: Path, *, trainable: bool) -> tuple[Any, int | None]:
         from medbench.models import keras_backend, keras_support
 
         self.device = keras_backend.prepare(self._context.threads)
-        model, self.best_step = keras_support.load_model(
+        return keras_support.load_model(
             folder,
             image_shape=self._task.image_shape,
             n_classes=len(self._task.classes),
-            trainable=True,
+            trainable=trainable,
         )
-        # Compiled anew, for it may have been saved on another kind of machine.
-        keras_support.compile_model(model, model.optimizer, self._task)
-        self._model = model
-
-    def network(self) -> Any | None:
-        """See ``Classifier.network``."""
-        return self._fitted()
-
-    def _fitted(self) -> Any:
-        if self._model is None:
-            raise ModelError("this network is neither fitted nor loaded: call fit or load first.")
-        return self._model
 
 
 def build_network(params: Mapping[str, Any], task: Task) -> Any:

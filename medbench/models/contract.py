@@ -92,11 +92,21 @@ class Classifier(ABC):
     def load(self, folder: Path) -> None:
         """Take the fitted state from a folder that ``save`` wrote with the same parameters."""
 
+    def checkpoint(self, folder: Path) -> None:
+        """Write all that a later fit needs to train on; as ``save`` unless that keeps less."""
+        self.save(folder)
+
+    def resume(self, folder: Path) -> None:
+        """Take the state from a folder that ``checkpoint`` wrote, to be trained on from there."""
+        self.load(folder)
+
     def network(self) -> Any | None:
         """The fitted classifier as one Keras model, by which it is explained and exported.
 
         Takes uint8 images, shape (n, height, width, channels), and ends in a dense layer called
-        ``"probabilities"``. None, as here, for a classifier that is no network.
+        ``"probabilities"``. None, as here, for a classifier that is no network. What belongs to
+        training only (augmentation, dropout) may be left in; see
+        ``medbench.models.inference_graph``.
         """
         return None
 

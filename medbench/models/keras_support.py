@@ -17,6 +17,7 @@ from medbench.datasets.task import Task, membership
 from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
 from medbench.models.contract import Progress
+from medbench.models.inference_graph import inference_graph
 from medbench.models.keras_backend import has_gpu
 
 MODEL_FILE = "model.keras"
@@ -238,7 +239,13 @@ def forward(model: Any, inputs: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def save_model(model: Any, folder: Path, best_step: int | None) -> None:
-    """Write a model and the epoch its state is from into a folder."""
+    """Write a model and the epoch its state is from into a folder.
+
+    Args:
+        model: One drawn for inference to predict by; one that is being trained to train on.
+        folder: The folder.
+        best_step: The epoch.
+    """
     model.save(folder / MODEL_FILE)
     (folder / _STATE_FILE).write_text(json.dumps({"best_step": best_step}))
 
@@ -252,7 +259,8 @@ def load_model(
         folder: The folder.
         image_shape: Height, width and channels that the model must take.
         n_classes: Number of classes that it must tell.
-        trainable: Take the state of the optimiser as well.
+        trainable: Take the model as it was trained, with the state of its optimiser; else it is
+            drawn for inference (earlier versions stored what they had trained).
 
     Raises:
         ModelError: There is no model in the folder, or it is one for another task.
@@ -268,7 +276,7 @@ def load_model(
             f"classes; this task has {tuple(image_shape)} and {n_classes}."
         )
     best_step = json.loads((folder / _STATE_FILE).read_text())["best_step"]
-    return model, best_step
+    return model if trainable else inference_graph(model), best_step
 
 
 def read_keras(path: Path, *, trainable: bool = False) -> Any:

@@ -49,8 +49,7 @@ class PerLabel(Classifier):
         for k, classifier in enumerate(self._classifiers):
             known = None if validation is None else validation.with_labels(validation.labels[:, k])
             classifier.fit(train.with_labels(train.labels[:, k]), known, _Unscored(progress))
-        self.best_step = _median([c.best_step for c in self._classifiers])
-        self.device = self._classifiers[0].device
+        self._sum_up()
 
     def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
         """Probability that each class is present, float64, shape (n_images, n_classes).
@@ -71,14 +70,33 @@ class PerLabel(Classifier):
 
     def save(self, folder: Path) -> None:
         """Write each classifier into a folder of its own."""
-        for k, classifier in enumerate(self._classifiers):
-            (folder / str(k)).mkdir()
-            classifier.save(folder / str(k))
+        for classifier, own in self._folders(folder):
+            own.mkdir()
+            classifier.save(own)
 
     def load(self, folder: Path) -> None:
         """Read what ``save`` wrote."""
-        for k, classifier in enumerate(self._classifiers):
-            classifier.load(folder / str(k))
+        for classifier, own in self._folders(folder):
+            classifier.load(own)
+        self._sum_up()
+
+    def checkpoint(self, folder: Path) -> None:
+        """See ``Classifier.checkpoint``; each classifier has a folder of its own."""
+        for classifier, own in self._folders(folder):
+            own.mkdir()
+            classifier.checkpoint(own)
+
+    def resume(self, folder: Path) -> None:
+        """Read what ``checkpoint`` wrote."""
+        for classifier, own in self._folders(folder):
+            classifier.resume(own)
+        self._sum_up()
+
+    def _folders(self, folder: Path) -> list[tuple[Classifier, Path]]:
+        return [(each, folder / str(k)) for k, each in enumerate(self._classifiers)]
+
+    def _sum_up(self) -> None:
+        """Say of all what each says of itself."""
         self.best_step = _median([c.best_step for c in self._classifiers])
         self.device = self._classifiers[0].device
 

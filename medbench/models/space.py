@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medbench.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 Value = str | int | float | bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameter:
+class Parameter(ABC):
     """What all kinds of parameter share."""
 
     name: str
@@ -25,12 +30,48 @@ class Parameter:
         """Whether the parameter exists, given the values of the ones before it."""
         return all(params.get(name) in values for name, values in self.when.items())
 
+    @property
+    @abstractmethod
+    def wanted(self) -> str:
+        """Which values it takes, in words."""
+
+    @property
+    @abstractmethod
+    def n_values(self) -> float:
+        """How many values it takes; infinity for a real number."""
+
+    @abstractmethod
+    def contains(self, value: Any) -> bool:
+        """Whether a value is one that it takes, and of the right type."""
+
+    @abstractmethod
+    def sample(self, random: Generator) -> Value:
+        """A value at random; where the range is logarithmic, evenly in the logarithm."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(Parameter):
     """One of a few named values."""
 
     options: tuple[Value, ...]
+
+    @property
+    def wanted(self) -> str:
+        """See ``Parameter.wanted``."""
+        return f"one of {', '.join(map(repr, self.options))}"
+
+    @property
+    def n_values(self) -> float:
+        """See ``Parameter.n_values``."""
+        return len(self.options)
+
+    def contains(self, value: Any) -> bool:
+        """See ``Parameter.contains``."""
+        return any(type(value) is type(option) and value == option for option in self.options)
+
+    def sample(self, random: Generator) -> Value:
+        """See ``Parameter.sample``."""
+        return self.options[int(random.integers(len(self.options)))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +82,30 @@ class Integer(Parameter):
     high: int
     log: bool
 
+    @property
+    def wanted(self) -> str:
+        """See ``Parameter.wanted``."""
+        return f"a whole number from {self.low} to {self.high}"
+
+    @property
+    def n_values(self) -> float:
+        """See ``Parameter.n_values``."""
+        return self.high - self.low + 1
+
+    def contains(self, value: Any) -> bool:
+        """See ``Parameter.contains``."""
+        return type(value) is int and self.low <= value <= self.high
+
+    def sample(self, random: Generator) -> Value:
+        """See ``Parameter.sample``."""
+        if not self.log:
+            return int(random.integers(self.low, self.high + 1))
+        return self.nearest(math.floor(_between(self.low, self.high + 1, random, log=True)))
+
+    def nearest(self, value: float) -> int:
+        """The value of its range that is next to a number."""
+        return min(max(round(value), self.low), self.high)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Real(Parameter):
@@ -49,6 +114,34 @@ class Real(Parameter):
     low: float
     high: float
     log: bool
+
+    @property
+    def wanted(self) -> str:
+        """See ``Parameter.wanted``."""
+        return f"a number from {self.low:g} to {self.high:g}"
+
+    @property
+    def n_values(self) -> float:
+        """See ``Parameter.n_values``."""
+        return math.inf
+
+    def contains(self, value: Any) -> bool:
+        """See ``Parameter.contains``."""
+        a_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return a_number and self.low <= value <= self.high
+
+    def sample(self, random: Generator) -> Value:
+        """See ``Parameter.sample``."""
+        return self.nearest(_between(self.low, self.high, random, log=self.log))
+
+    def nearest(self, value: float) -> float:
+        """The value of its range that is next to a number."""
+        return min(max(float(value), self.low), self.high)
+
+
+def _between(low: float, high: float, random: Generator, *, log: bool) -> float:
+    share = random.random()
+    return low * (high / low) ** share if log else low + share * (high - low)
 
 
 class SearchSpace:
@@ -124,6 +217,58 @@ class SearchSpace:
                 params[parameter.name] = parameter.default
         return params
 
+    def sample(self, random: Generator) -> dict[str, Any]:
+        """A configuration at random, with only the parameters that are active in it."""
+        params: dict[str, Any] = {}
+        for parameter in self:
+            if parameter.active(params):
+                params[parameter.name] = parameter.sample(random)
+        return params
+
+    @property
+    def n_configurations(self) -> float:
+        """How many different configurations there are; infinity where one has a real number."""
+        return self._count(list(self), {})
+
+    def _count(self, parameters: list[Parameter], params: dict[str, Any]) -> float:
+        """Configurations of the given parameters, where those before them have ``params``."""
+        if not parameters:
+            return 1
+        first, others = parameters[0], parameters[1:]
+        if not first.active(params):
+            return self._count(others, params)
+        # Values that others depend on are looked at one by one, all others together.
+        named = {v for one in others for v in one.when.get(first.name, ()) if first.contains(v)}
+        total = sum(self._count(others, {**params, first.name: value}) for value in named)
+        if first.n_values > len(named):
+            total += (first.n_values - len(named)) * self._count(others, params)
+        return total
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Make sure that a configuration is one of this space.
+
+        Raises:
+            ModelError: It names a parameter with the value received and those it takes.
+        """
+        for parameter in self:
+            name = parameter.name
+            if not parameter.active(params):
+                if name in params:
+                    raise ModelError(
+                        f"{name} = {params[name]!r} is there, but only has a meaning "
+                        f"where {_told(parameter.when)}."
+                    )
+            elif name not in params:
+                raise ModelError(f"{name} has no value; it takes {parameter.wanted}.")
+            elif not parameter.contains(params[name]):
+                raise ModelError(f"{name} = {params[name]!r}; it takes {parameter.wanted}.")
+        for name in params:
+            if name not in self._parameters:
+                raise ModelError(
+                    f"{name} = {params[name]!r}, but there is no such parameter. There are: "
+                    f"{', '.join(self._parameters) or 'none'}."
+                )
+
     def _add(self, parameter: Parameter) -> None:
         if parameter.name in self._parameters:
             raise ModelError(f"parameter {parameter.name!r} is declared twice.")
@@ -143,6 +288,10 @@ def _conditions(
         name: (values,) if isinstance(values, str | int | float | bool) else tuple(values)
         for name, values in (when or {}).items()
     }
+
+
+def _told(when: Mapping[str, tuple[Value, ...]]) -> str:
+    return " and ".join(f"{n} is {' or '.join(map(repr, values))}" for n, values in when.items())
 
 
 def _check_range(name: str, low: float, high: float, log: bool) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.backbones import BACKBONES
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
-from medbench.features.backbones import BACKBONES
 from medbench.features.embeddings import POOLINGS, Embedding
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.linear_head import LinearHead, fit_head
@@ -35,7 +36,7 @@ class TransferFamily(ModelFamily):
 
     Trials choose the depth of the cut, the pooling and the penalty, on embeddings that are
     computed once a data set; the best one is then tried with its topmost block trained further.
-    A subclass names the backbone by ``weights``.
+    A subclass names the backbone by ``weights``; see ``transfer_family``.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("keras",)
@@ -78,63 +79,23 @@ class TransferFamily(ModelFamily):
         return self.weights
 
 
-class InceptionV3(TransferFamily):
-    """Inception v3, pretrained on ImageNet, as a feature extractor and fine-tuned."""
+@cache
+def transfer_family(backbone: str) -> type[TransferFamily]:
+    """The family that starts from a backbone of the table.
 
-    reference: ClassVar[str] = (
-        "Szegedy et al. (2016), Rethinking the Inception architecture for computer vision, CVPR; "
-        "Yosinski et al. (2014), How transferable are features in deep neural networks?, NeurIPS"
-    )
-    weights: ClassVar[str | None] = "inception_v3"
-
-
-class MobileNet(TransferFamily):
-    """MobileNet v1, pretrained on ImageNet, as a feature extractor and fine-tuned."""
-
-    reference: ClassVar[str] = (
-        "Howard et al. (2017), MobileNets: efficient convolutional neural networks for mobile "
-        "vision applications, arXiv:1704.04861"
-    )
-    weights: ClassVar[str | None] = "mobilenet"
-
-
-class DenseNet121(TransferFamily):
-    """DenseNet-121, pretrained on ImageNet, as a feature extractor and fine-tuned."""
-
-    reference: ClassVar[str] = (
-        "Huang et al. (2017), Densely connected convolutional networks, CVPR; Rajpurkar et al. "
-        "(2017), CheXNet, arXiv:1711.05225, for chest radiographs"
-    )
-    weights: ClassVar[str | None] = "densenet121"
-
-
-class EfficientNetB0(TransferFamily):
-    """EfficientNet-B0, pretrained on ImageNet, as a feature extractor and fine-tuned."""
-
-    reference: ClassVar[str] = (
-        "Tan & Le (2019), EfficientNet: rethinking model scaling for convolutional neural "
-        "networks, ICML"
-    )
-    weights: ClassVar[str | None] = "efficientnetb0"
-
-
-class ResNet50(TransferFamily):
-    """ResNet-50, pretrained on ImageNet, as a feature extractor and fine-tuned."""
-
-    reference: ClassVar[str] = (
-        "He et al. (2016), Deep residual learning for image recognition, CVPR"
-    )
-    weights: ClassVar[str | None] = "resnet50"
-
-
-class SqueezeNet(TransferFamily):
-    """SqueezeNet v1.1, pretrained on ImageNet, as a feature extractor and fine-tuned."""
-
-    reference: ClassVar[str] = (
-        "Iandola et al. (2016), SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and "
-        "<0.5MB model size, arXiv:1602.07360"
-    )
-    weights: ClassVar[str | None] = "squeezenet"
+    Args:
+        backbone: A name of ``medbench.backbones.BACKBONES``.
+    """
+    known = BACKBONES[backbone]
+    described = f"{known.title}, pretrained on ImageNet, as a feature extractor and fine-tuned."
+    attributes = {
+        "__doc__": described,
+        "__module__": __name__,
+        "reference": known.reference,
+        "weights": backbone,
+    }
+    made: type[TransferFamily] = type(known.application, (TransferFamily,), attributes)
+    return made
 
 
 class _TransferClassifier(Classifier):
@@ -147,7 +108,7 @@ class _TransferClassifier(Classifier):
         self._task = task
         self._context = context
         self._embedding = embedding
-        self._model: Any = None
+        self._network: Any = None
 
     def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
         """Probabilities of the task's classes, float64, shape (n_images, n_classes).
@@ -157,10 +118,10 @@ class _TransferClassifier(Classifier):
         """
         from medbench.models import keras_support
 
-        if self._model is None:
+        if self._network is None:
             raise ModelError("this classifier is neither fitted nor loaded: call fit or load.")
         return keras_support.predict(
-            self._model,
+            self._network,
             batch.pixels,
             len(batch),
             multi_label=self._task.kind == "multi-label",
@@ -170,16 +131,16 @@ class _TransferClassifier(Classifier):
         """Write ``model.keras``, which needs nothing else: uint8 images in, probabilities out."""
         from medbench.models import keras_support
 
-        if self._model is None:
+        if self._network is None:
             raise ModelError("this classifier is neither fitted nor loaded: nothing to save.")
-        keras_support.save_model(self._model, folder, self.best_step)
+        keras_support.save_model(self._network, folder, self.best_step)
 
     def load(self, folder: Path) -> None:
         """Take the model from a folder; it then predicts from pixels, not from the cache."""
         from medbench.models import keras_backend, keras_support
 
         self.device = keras_backend.prepare(self._context.threads)
-        self._model, self.best_step = keras_support.load_model(
+        self._network, self.best_step = keras_support.load_model(
             folder,
             image_shape=self._task.image_shape,
             n_classes=len(self._task.classes),
@@ -187,8 +148,8 @@ class _TransferClassifier(Classifier):
         )
 
     def network(self) -> Any | None:
-        """See ``Classifier.network``; of a frozen backbone there is one once it is loaded."""
-        return self._model
+        """See ``Classifier.network``; of a frozen backbone there is one once it is saved."""
+        return self._network
 
     def _features(self, batch: Batch) -> NDArray[np.float32]:
         """The columns of the chosen cut and pooling, from the cache."""
@@ -241,16 +202,16 @@ class _TransferClassifier(Classifier):
         return Model(inputs, body.get_layer(last).output)
 
     def _whole(self, *parts: Any) -> Any:
-        """From uint8 images through the preprocessing and the given models."""
-        from keras import Input, Model, backend
+        """From uint8 images through the preprocessing and the given models, for inference."""
+        from keras import Input, Model
+
+        from medbench.models.inference_graph import inference_graph
 
         inputs = Input(self._task.image_shape, dtype="uint8", name="image")
         x = self._embedding.prepared(inputs)
         for part in parts:
             x = part(x)
-        model = Model(inputs, x)
-        model.compile(jit_compile=backend.backend() == "jax")
-        return model
+        return inference_graph(Model(inputs, x))
 
 
 class FrozenClassifier(_TransferClassifier):
@@ -277,7 +238,9 @@ class FrozenClassifier(_TransferClassifier):
         if self._head is not None:
             keras_support.start(self._context.seed)
             frozen = self._part(None, self._params["cut"])
-            self._model = self._whole(frozen, self._head_model(self._head, frozen.output.shape[1:]))
+            self._network = self._whole(
+                frozen, self._head_model(self._head, frozen.output.shape[1:])
+            )
         super().save(folder)
 
     def load(self, folder: Path) -> None:
@@ -345,7 +308,7 @@ class FineTunedClassifier(_TransferClassifier):
             progress,
             start_step=0,
         )
-        self._model = self._whole(self._part(None, cut.below), top)
+        self._network = self._whole(self._part(None, cut.below), top)
 
 
 def _trainable_copy(block: Any) -> Any:

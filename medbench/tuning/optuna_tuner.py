@@ -8,10 +8,7 @@ from typing import Any
 
 from medbench.models.space import Choice, Integer, Parameter, Real
 from medbench.seeds import derive_seed
-from medbench.tuning.tuner import Suggestion, Trial, Tuner
-
-_RANDOM_FROM_ATTEMPT = 3
-"""Repeated suggestions before the answer is drawn at random instead."""
+from medbench.tuning.tuner import RANDOM_FROM_ATTEMPT, Suggestion, Trial, Tuner
 
 
 class OptunaTuner(Tuner):
@@ -23,23 +20,21 @@ class OptunaTuner(Tuner):
 
         if not finished and attempt == 0:
             return Suggestion(params=self.space.defaults())
+        if attempt >= RANDOM_FROM_ATTEMPT:
+            return self.untried(finished, attempt)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         seed = derive_seed(self.seed, len(finished), attempt)
-        sampler: Any
-        if attempt >= _RANDOM_FROM_ATTEMPT:
-            sampler = optuna.samplers.RandomSampler(seed=seed)
-        else:
-            # Optuna 5 changed these defaults, so they are said here. Trials run one at a time,
-            # so none is pending and the constant liar has nothing to lie about.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                sampler = optuna.samplers.TPESampler(
-                    seed=seed,
-                    multivariate=True,
-                    group=True,
-                    constant_liar=False,
-                    n_startup_trials=min(10, max(2, (self.trials or 40) // 4)),
-                )
+        # Optuna 5 changed these defaults, so they are said here. Trials run one at a time, so none
+        # is pending and the constant liar has nothing to lie about.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = optuna.samplers.TPESampler(
+                seed=seed,
+                multivariate=True,
+                group=True,
+                constant_liar=False,
+                n_startup_trials=min(10, max(2, (self.trials or 40) // 4)),
+            )
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for trial in finished:
             if trial.score is not None:

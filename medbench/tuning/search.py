@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from medbench.models.contract import Progress
 from medbench.tuning.budget import Budget, Clock
 from medbench.tuning.inner import FoldResults, Workshop
 from medbench.tuning.pruning import Pruner
-from medbench.tuning.tuner import State, Suggestion, Trial, Tuner
+from medbench.tuning.tuner import State, Suggestion, Trial, Tuner, frozen
 
 _MAX_REPEATS = 20
 """Repeated configurations in a row after which the space counts as exhausted."""
@@ -37,6 +37,27 @@ class _PrunedError(_TrialEndedError):
 
 class _BudgetSpentError(_TrialEndedError):
     state = "stopped"
+
+
+def next_suggestion(tuner: Tuner, finished: Sequence[Trial]) -> Suggestion | None:
+    """What a tuner suggests next: something new, or a trial trained on; None where it is done.
+
+    Raises:
+        ModelError: It is not in the search space; the tuner may be a plugin's.
+    """
+    seen = {frozen(trial.params) for trial in finished}
+    for attempt in range(_MAX_REPEATS):
+        suggestion = tuner.suggest(finished, attempt)
+        if suggestion is None:
+            return None
+        try:
+            tuner.space.check(suggestion.params)
+        except ModelError as error:
+            name = tuner.name or type(tuner).__name__
+            raise ModelError(f"tuner {name!r} left the search space: {error}") from None
+        if suggestion.resume_from is not None or frozen(suggestion.params) not in seen:
+            return suggestion
+    return None
 
 
 class Search:
@@ -111,7 +132,7 @@ class Search:
             return None if self._trials_spent(stage) else self._refinement()
         if any(trial.stage == "refinement" for trial in self.finished):
             return None  # interrupted after the search was over
-        suggestion = self._new_suggestion()
+        suggestion = next_suggestion(self._tuner, self.finished)
         if suggestion is None or suggestion.resume_from is not None:
             return suggestion  # training on with a tried configuration costs seconds only
         return None if self._trials_spent(stage) else suggestion
@@ -127,24 +148,14 @@ class Search:
         share = _SEARCH_SHARE if stage == "search" and self._n_refinements else 1.0
         return self._budget.seconds * share if self._budget.seconds is not None else None
 
-    def _new_suggestion(self) -> Suggestion | None:
-        seen = {_frozen(trial.params) for trial in self.finished}
-        for attempt in range(_MAX_REPEATS):
-            suggestion = self._tuner.suggest(self.finished, attempt)
-            if suggestion is None:
-                return None
-            if suggestion.resume_from is not None or _frozen(suggestion.params) not in seen:
-                return suggestion
-        return None
-
     def _refinement(self) -> Suggestion | None:
         searched = [t for t in self.finished if t.stage == "search" and t.state == "complete"]
         if not searched:
             return None
         best = max(searched, key=lambda trial: (trial.score, -trial.number))
-        seen = {_frozen(trial.params) for trial in self.finished}
+        seen = {frozen(trial.params) for trial in self.finished}
         for params in self._workshop.family.refinements(best.params, self._workshop.task):
-            if _frozen(params) not in seen:
+            if frozen(params) not in seen:
                 return Suggestion(params=params)
         return None
 
@@ -255,7 +266,3 @@ class _FoldProgress(Progress):
 
     def report(self, step: int, score: float | None = None) -> bool:
         return self._watch.step_done(step, score, self._deadline)
-
-
-def _frozen(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(params.items()))

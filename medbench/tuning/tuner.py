@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from medbench.models.space import SearchSpace
+
+RANDOM_FROM_ATTEMPT = 3
+"""Repeated suggestions before the next one is best drawn at random."""
+_DRAWS = 10_000
+"""Draws that give only configurations tried before, after which a space counts as exhausted."""
 
 State = Literal["complete", "pruned", "stopped", "failed"]
 
@@ -54,6 +61,11 @@ class Trial:
     """Why it failed."""
 
 
+def frozen(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """A configuration as a member of sets."""
+    return tuple(sorted(params.items()))
+
+
 class Tuner(ABC):
     """Proposes configurations.
 
@@ -80,6 +92,25 @@ class Tuner(ABC):
         self.seed = seed
         self.trials = trials
         self.max_steps = max_steps
+
+    def untried(self, finished: Sequence[Trial], attempt: int) -> Suggestion | None:
+        """A configuration at random that no finished trial has; None where all were tried."""
+        tried = {frozen(trial.params) for trial in finished}
+        random = np.random.default_rng([self.seed, len(finished), attempt])
+        params = self.new_params(tried, random)
+        return None if params is None else Suggestion(params=params)
+
+    def new_params(self, tried: Set[Any], random: np.random.Generator) -> dict[str, Any] | None:
+        """A configuration at random; None where all were tried.
+
+        Args:
+            tried: Those not to be drawn, each as ``frozen`` gives it.
+            random: Where it comes from.
+        """
+        if len(tried) >= self.space.n_configurations:
+            return None
+        drawn = (self.space.sample(random) for _ in range(_DRAWS))
+        return next((params for params in drawn if frozen(params) not in tried), None)
 
     @abstractmethod
     def suggest(self, finished: Sequence[Trial], attempt: int) -> Suggestion | None:

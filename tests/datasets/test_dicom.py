@@ -22,7 +22,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless
 from medbench.datasets.decode import Decoded, decode
 from medbench.datasets.readers.dicom import DicomReader
 from medbench.errors import DatasetError
-from medbench.testing_files import dicom_file
+from medbench.testing.image_files import dicom_file
 
 STORED = np.arange(64, dtype=np.int16).reshape(8, 8) * 16
 STORED_BITS = 12

@@ -11,7 +11,7 @@ from medbench.datasets.prepared import describe, prepare
 from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.splits import outer_splits
 from medbench.errors import DatasetError
-from medbench.testing_files import dicom_file, nifti_file
+from medbench.testing.image_files import dicom_file, nifti_file
 
 
 def prepared(root, cache, **options):

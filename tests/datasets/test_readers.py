@@ -15,8 +15,8 @@ from medbench.datasets.decode import decode
 from medbench.datasets.headers import headers_of
 from medbench.datasets.readers import Header, all_readers, hashed, open_image, reader_of
 from medbench.errors import DatasetError
-from medbench.testing_files import dicom_file, nifti_file, picture_file
-from medbench.testing_sources import READER_CHECKS, check_reader
+from medbench.testing.image_files import dicom_file, nifti_file, picture_file
+from medbench.testing.sources import READER_CHECKS, check_reader
 
 PLUGIN = '''
 import struct

@@ -12,8 +12,8 @@ from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.sources.npz import NpzSource
 from medbench.datasets.sources.table import TableSource
 from medbench.errors import DatasetError
-from medbench.testing_files import dicom_file, nifti_file, picture_file
-from medbench.testing_sources import SOURCE_CHECKS, check_source
+from medbench.testing.image_files import dicom_file, nifti_file, picture_file
+from medbench.testing.sources import SOURCE_CHECKS, check_source
 
 # --- a folder per class ----------------------------------------------------------------------
 

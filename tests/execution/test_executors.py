@@ -8,7 +8,7 @@ import pytest
 from medbench import registry
 from medbench.execution.inline import InlineExecutor
 from medbench.execution.local import LocalExecutor
-from medbench.testing_executors import (
+from medbench.testing.executors import (
     EXECUTOR_CHECKS,
     NEEDS_ISOLATION,
     ExecutorContract,

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from medbench.backbones import BACKBONES
 from medbench.datasets.batch import Batch
 from medbench.errors import ConfigurationError, ModelError, UnknownNameError
 from medbench.features import embeddings, engines
-from medbench.features.backbones import BACKBONES
 from medbench.features.cache import FeatureCache
 from medbench.features.embeddings import Embedding
 
@@ -20,7 +20,7 @@ pytest.importorskip("keras")
 SHAPE = (64, 64, 1)
 WIDTH = 2 * (256 + 384 + 512 + 512)
 REAL_WEIGHTS = {
-    "inception_v3": "inception_v3_notop.weights.h5",
+    "inceptionv3": "inception_v3_notop.weights.h5",
     "mobilenet": "mobilenet_v1_1.0_224_imagenet_to_conv_pw_12.npz",
     "squeezenet": "squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5",
 }
@@ -62,8 +62,8 @@ def test_unknown_cuts_poolings_backbones_and_engines_list_the_known_ones():
         embedding().columns("fire99_concat", "avg")
     with pytest.raises(UnknownNameError, match="avg, max"):
         embedding().columns("fire7_concat", "median")
-    with pytest.raises(UnknownNameError, match="inception_v3"):
-        embedding(backbone="inception_v9")
+    with pytest.raises(UnknownNameError, match="inceptionv3"):
+        embedding(backbone="inceptionv9")
     with pytest.raises(UnknownNameError, match="onnxruntime"):
         embedding(engine="onxruntime")
 
@@ -138,8 +138,14 @@ def test_every_engine_enlarges_small_images_as_keras_does(shape, engine):
 
 @pytest.mark.real
 @pytest.mark.parametrize("engine", NATIVE)
-@pytest.mark.parametrize("side", [28, 128])
-@pytest.mark.parametrize("backbone", REAL_WEIGHTS)
+@pytest.mark.parametrize(
+    ("backbone", "side"),
+    [
+        pytest.param("inceptionv3", 28, marks=pytest.mark.slow),
+        ("mobilenet", 128),
+        ("squeezenet", 128),
+    ],
+)
 def test_every_engine_gives_the_rows_of_keras_on_real_films(
     backbone, side, engine, real_data, real_weights
 ):

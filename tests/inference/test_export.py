@@ -63,7 +63,7 @@ def test_a_classical_model_says_the_same_exported(run, export, films, model, kin
 
 @pytest.mark.parametrize("model", ["cnn", "squeezenet"])
 @pytest.mark.parametrize("kind", ["onnx", "keras"])
-def test_a_network_says_the_same_exported(deep_run, export, films, model, kind):
+def test_a_network_says_the_same_exported(deep_run, export, films, pixels, model, kind):
     if kind == "onnx":
         pytest.importorskip("onnxruntime")
     folder = export(deep_run, model, kind)
@@ -77,6 +77,21 @@ def test_a_network_says_the_same_exported(deep_run, export, films, model, kind):
     assert explanation.method == ("occlusion" if kind == "onnx" else "Grad-CAM")
     if kind == "keras":
         np.testing.assert_allclose(explanation.heat, original.explain(paths[0]).heat, atol=1e-3)
+        check_plain_function(folder / "model.keras", pixels, copy.predict_proba(pixels))
+
+
+def check_plain_function(path, pixels, expected):
+    """It does not augment, nor change its batch statistics, when it is called as a function."""
+    import keras
+
+    whole = keras.saving.load_model(path)
+    before = whole.get_weights()
+    for _ in range(2):
+        said = keras.ops.convert_to_numpy(whole(pixels))
+        np.testing.assert_allclose(said, expected, atol=1e-6)
+    for old, new in zip(before, whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+    assert not whole.trainable_variables
 
 
 def test_an_onnx_model_needs_no_tensorflow_and_no_medbench(deep_run, export, pixels, tmp_path):

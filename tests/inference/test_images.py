@@ -13,7 +13,7 @@ from medbench.errors import DatasetError, SliceError
 from medbench.inference import images
 from medbench.inference.files import find_files
 from medbench.inference.images import read_image
-from medbench.testing_files import dicom_file, nifti_file, picture_file
+from medbench.testing.image_files import dicom_file, nifti_file, picture_file
 
 GREY = np.random.default_rng(0).integers(0, 256, (24, 24), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (24, 24, 3), dtype=np.uint8)

@@ -18,11 +18,12 @@ from medbench.models.grad_cam import grad_cam, map_shape
 from medbench.models.keras_support import output_layer
 from medbench.models.linear_head import LinearHead
 from medbench.models.space import SearchSpace
-from medbench.models.transfer import MobileNet
+from medbench.models.transfer import transfer_family
 from medbench.models.weights import Weights
 
 keras = pytest.importorskip("keras")
 SIDE = 32
+MobileNet = transfer_family("mobilenet")
 NONE = Weights(path=None, sha256=None, note="no pretrained weights")
 CUT = "conv_pw_5_relu"
 UNLIKE = 0.6

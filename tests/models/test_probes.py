@@ -1,7 +1,5 @@
 """Each probe sees what it is named for, and nothing else of an image."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -112,8 +110,11 @@ def test_file_properties_that_follow_the_class_are_learnt(n_classes):
 
     def told(batch: LabelledBatch) -> LabelledBatch:
         noisy = np.random.default_rng(len(batch)).normal(0, 20, len(batch))
-        return replace(
-            batch, properties=batch.properties.assign(bytes=1000 + 100 * batch.labels + noisy)
+        return LabelledBatch(
+            images=batch.images,
+            properties=batch.properties.assign(bytes=1000 + 100 * batch.labels + noisy),
+            labels=batch.labels,
+            groups=batch.groups,
         )
 
     assert score("file-properties", data.train, data.validation, n_classes) == 0.5

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
+
+import numpy as np
 import pytest
 
 from medbench.errors import ModelError
@@ -26,6 +30,55 @@ def test_defaults_are_the_first_option_and_the_middle_of_a_range():
     }
     assert [parameter.name for parameter in space] == list(space.defaults())
     assert len(space) == 6
+
+
+def conditional_space():
+    """One of 2 kernels; the first with 1 to 3 degrees, and the third degree with a flag."""
+    space = SearchSpace()
+    space.choice("kernel", ("poly", "linear"))
+    space.integer("degree", 1, 3, log=True, when={"kernel": "poly"})
+    space.choice("flag", (True, False), when={"degree": 3})
+    return space
+
+
+def test_configurations_are_counted_under_their_conditions():
+    space = conditional_space()
+    assert space.n_configurations == 2 + 2 + 1  # degrees 1 and 2, 3 with a flag, linear
+    random = np.random.default_rng(0)
+    drawn = {tuple(sorted(space.sample(random).items())) for _ in range(200)}
+    assert len(drawn) == 5
+    space.real("C", 0.1, 1.0, when={"kernel": "linear"})
+    assert space.n_configurations == math.inf
+    assert SearchSpace().n_configurations == 1
+
+
+def test_a_range_is_drawn_from_end_to_end_and_no_further():
+    space = SearchSpace()
+    space.integer("components", 2, 5, log=True)
+    space.real("C", 1e-3, 1e3, log=True)
+    drawn = [space.sample(np.random.default_rng(seed)) for seed in range(200)]
+    assert {params["components"] for params in drawn} == {2, 3, 4, 5}
+    for params in drawn:
+        space.check(params)
+    below_one = np.mean([params["C"] < 1 for params in drawn])
+    assert 0.4 < below_one < 0.6
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"kernel": "poly", "degree": 4}, "degree = 4; it takes a whole number from 1 to 3"),
+        ({"kernel": "poly", "degree": 2.0}, "degree = 2.0"),
+        ({"kernel": "poly", "degree": True}, "degree = True"),
+        ({"kernel": "rbf"}, "kernel = 'rbf'; it takes one of 'poly', 'linear'"),
+        ({"kernel": "poly"}, "degree has no value"),
+        ({"kernel": "linear", "degree": 1}, "where kernel is 'poly'"),
+        ({"kernel": "linear", "depth": 1}, "depth = 1, but there is no such parameter"),
+    ],
+)
+def test_what_is_not_in_the_space_is_named_with_what_is(params, said):
+    with pytest.raises(ModelError, match=re.escape(said)):
+        conditional_space().check(params)
 
 
 @pytest.mark.parametrize(("kernel", "active"), [("rbf", True), ("linear", False)])

@@ -15,11 +15,12 @@ from medbench.features.cache import FeatureCache
 from medbench.models.contract import Context, Progress
 from medbench.models.linear_head import fit_head
 from medbench.models.space import SearchSpace
-from medbench.models.transfer import InceptionV3, TransferFamily
+from medbench.models.transfer import TransferFamily, transfer_family
 from medbench.models.weights import Weights, find_weights
 
 pytest.importorskip("keras")
 SIDE = 75
+InceptionV3 = transfer_family("inceptionv3")
 NONE = Weights(path=None, sha256=None, note="no pretrained weights")
 CACHE = FeatureCache(None)
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -90,7 +91,7 @@ def test_a_family_without_a_backbone_is_told_the_known_ones():
     class Nameless(TransferFamily):
         pass
 
-    with pytest.raises(ModelError, match="inception_v3"):
+    with pytest.raises(ModelError, match="inceptionv3"):
         Nameless().search_space(SearchSpace(), Task(classes=("a", "b"), image_shape=(75, 75, 1)))
 
 
@@ -289,7 +290,7 @@ def test_real_weights_separate_brain_images_of_unseen_patients():
         labels=(table.label == "yes").to_numpy(np.int64),
         groups=pd.factorize(table.group_id)[0].astype(np.int64),
     )
-    weights = find_weights("inception_v3", SHARED / "weights", lambda line: None)
+    weights = find_weights("inceptionv3", SHARED / "weights", lambda line: None)
     assert weights.path is not None
     folds = StratifiedGroupKFold(4, shuffle=True, random_state=0)
     scores = []

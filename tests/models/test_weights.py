@@ -12,13 +12,13 @@ import pooch
 import pytest
 import requests
 
+from medbench.backbones import BACKBONES
 from medbench.errors import ConfigurationError, ModelError, UnknownNameError
-from medbench.features.backbones import BACKBONES
 from medbench.models import weights
-from medbench.models.weights import KNOWN_WEIGHTS, find_weights
+from medbench.models.weights import find_weights
 
 CONTENT = b"\x89HDF\r\n\x1a\n" + b"some tensors"
-FILE = KNOWN_WEIGHTS["inception_v3"].file_name
+FILE = BACKBONES["inceptionv3"].weights.file_name
 
 
 @pytest.fixture(autouse=True)
@@ -55,15 +55,16 @@ def serving(monkeypatch, content):
 
 
 def official_is(monkeypatch, content):
-    row = replace(KNOWN_WEIGHTS["inception_v3"], md5=(hashlib.md5(content).hexdigest(),))
-    monkeypatch.setattr(weights, "KNOWN_WEIGHTS", {"inception_v3": row})
+    row = BACKBONES["inceptionv3"]
+    published = replace(row.weights, md5=(hashlib.md5(content).hexdigest(),))
+    monkeypatch.setattr(weights, "BACKBONES", {"inceptionv3": replace(row, weights=published)})
 
 
 def test_a_file_that_is_not_the_official_one_is_named_as_such(tmp_path, said):
     file = tmp_path / "inception_v3_notop.weights.h5"
     file.write_bytes(CONTENT)
     (tmp_path / "inception_v3_with_top.h5").write_bytes(b"not looked at")
-    found = find_weights("inception_v3", tmp_path, said.append)
+    found = find_weights("inceptionv3", tmp_path, said.append)
     assert found.path == file
     assert found.sha256 == hashlib.sha256(CONTENT).hexdigest()
     assert found.note == "weights from inception_v3_notop.weights.h5, not Keras' ImageNet file"
@@ -74,7 +75,7 @@ def test_the_official_file_is_preferred_and_called_imagenet(tmp_path, monkeypatc
     (tmp_path / "a_inception_v3_notop.h5").write_bytes(CONTENT + b"other")
     (tmp_path / "z_inception_v3_notop.h5").write_bytes(CONTENT)
     official_is(monkeypatch, CONTENT)
-    found = find_weights("inception_v3", tmp_path, said.append)
+    found = find_weights("inceptionv3", tmp_path, said.append)
     assert found.path == tmp_path / "z_inception_v3_notop.h5"
     assert found.note == "ImageNet"
 
@@ -82,35 +83,35 @@ def test_the_official_file_is_preferred_and_called_imagenet(tmp_path, monkeypatc
 def test_the_folder_may_come_from_the_environment(tmp_path, monkeypatch, said):
     (tmp_path / "inception_v3_notop.h5").write_bytes(CONTENT)
     monkeypatch.setenv("MEDBENCH_WEIGHTS", str(tmp_path))
-    assert find_weights("inception_v3", None, said.append).path is not None
+    assert find_weights("inceptionv3", None, said.append).path is not None
 
 
 def test_a_broken_file_is_refused_with_its_name_and_the_remedy(tmp_path, said):
     file = tmp_path / "inception_v3_notop.h5"
     file.write_bytes(b"<html>404</html>")
     with pytest.raises(ModelError, match=r"inception_v3_notop\.h5: not an HDF5 file.*Replace"):
-        find_weights("inception_v3", tmp_path, said.append)
+        find_weights("inceptionv3", tmp_path, said.append)
 
 
 def test_an_unreadable_file_is_refused_with_its_name(tmp_path, said):
     (tmp_path / "inception_v3_notop.h5").mkdir()
     with pytest.raises(ModelError, match=r"inception_v3_notop\.h5: the weights cannot be read"):
-        find_weights("inception_v3", tmp_path, said.append)
+        find_weights("inceptionv3", tmp_path, said.append)
 
 
 def test_a_missing_folder_is_refused(tmp_path, said):
     with pytest.raises(ConfigurationError, match="no such folder"):
-        find_weights("inception_v3", tmp_path / "nowhere", said.append)
+        find_weights("inceptionv3", tmp_path / "nowhere", said.append)
 
 
 def test_an_unknown_backbone_lists_the_known_ones(said):
-    with pytest.raises(UnknownNameError, match="inception_v3"):
+    with pytest.raises(UnknownNameError, match="inceptionv3"):
         find_weights("inception_v9", None, said.append)
 
 
 def test_without_network_the_run_goes_on_and_says_what_to_do(tmp_path, monkeypatch, said):
     offline(monkeypatch)
-    found = find_weights("inception_v3", None, said.append)
+    found = find_weights("inceptionv3", None, said.append)
     assert found.path is None
     assert found.sha256 is None
     assert found.note == "no pretrained weights"
@@ -122,14 +123,14 @@ def test_without_network_the_run_goes_on_and_says_what_to_do(tmp_path, monkeypat
 
 def test_a_folder_without_the_file_is_mentioned_before_the_download(tmp_path, monkeypatch, said):
     offline(monkeypatch)
-    find_weights("inception_v3", tmp_path, said.append)
+    find_weights("inceptionv3", tmp_path, said.append)
     assert said[0].startswith(str(tmp_path))
     assert "Downloading" in said[1]
 
 
 def test_a_download_with_a_wrong_hash_is_not_used(tmp_path, monkeypatch, said):
     serving(monkeypatch, b"an error page")
-    found = find_weights("inception_v3", None, said.append)
+    found = find_weights("inceptionv3", None, said.append)
     assert found.path is None
     assert "MD5" in said[-1]
     assert not (tmp_path / "cache/weights" / FILE).exists()
@@ -138,11 +139,11 @@ def test_a_download_with_a_wrong_hash_is_not_used(tmp_path, monkeypatch, said):
 def test_a_download_is_kept_and_found_the_next_time(tmp_path, monkeypatch, said):
     official_is(monkeypatch, CONTENT)
     serving(monkeypatch, CONTENT)
-    first = find_weights("inception_v3", None, said.append)
+    first = find_weights("inceptionv3", None, said.append)
     assert first.path == tmp_path / "cache/weights" / FILE
     assert first.note == "ImageNet"
     offline(monkeypatch)
-    assert find_weights("inception_v3", None, said.append) == first
+    assert find_weights("inceptionv3", None, said.append) == first
     assert len(said) == 1
 
 
@@ -152,7 +153,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(tmp_path, monkeypatch, sai
     damaged = tmp_path / "cache/weights" / FILE
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(CONTENT[:-3])
-    found = find_weights("inception_v3", None, said.append)
+    found = find_weights("inceptionv3", None, said.append)
     assert found.path is not None
     assert found.path.read_bytes() == CONTENT
 
@@ -160,17 +161,20 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(tmp_path, monkeypatch, sai
 def test_nothing_is_downloaded_where_that_was_not_wanted(tmp_path, monkeypatch, said):
     official_is(monkeypatch, CONTENT)
     serving(monkeypatch, CONTENT)
-    found = find_weights("inception_v3", None, said.append, download=False)
+    found = find_weights("inceptionv3", None, said.append, download=False)
     assert found.path is None
     assert found.note == "pretrained weights not here (88 MB to fetch)"
     assert not (tmp_path / "cache").exists()
 
 
-def test_every_backbone_has_its_weights_in_the_table():
-    assert set(KNOWN_WEIGHTS) == set(BACKBONES)
-
-
-@pytest.mark.parametrize("name", [n for n, known in KNOWN_WEIGHTS.items() if known.folder])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "mobilenet" else [pytest.mark.slow])
+        for name, known in BACKBONES.items()
+        if known.weights.folder
+    ],
+)
 def test_the_table_says_what_the_installed_keras_would_fetch(name, monkeypatch):
     keras = pytest.importorskip("keras")
     from keras.src.utils import file_utils
@@ -186,7 +190,7 @@ def test_the_table_says_what_the_installed_keras_would_fetch(name, monkeypatch):
     with pytest.raises(AskedError) as asked:
         application(include_top=False, weights="imagenet", input_shape=(224, 224, 3))
     _, url, md5 = asked.value.args
-    known = KNOWN_WEIGHTS[name]
+    known = BACKBONES[name].weights
     assert url == known.place
     assert known.md5 == ((md5,) if md5 else ())
     assert url.endswith(known.file_name)
@@ -195,8 +199,8 @@ def test_the_table_says_what_the_installed_keras_would_fetch(name, monkeypatch):
 @pytest.mark.parametrize(
     ("file", "backbone"),
     [
-        ("inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5", "inception_v3"),
-        ("inception_v3_notop.weights.h5", "inception_v3"),
+        ("inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5", "inceptionv3"),
+        ("inception_v3_notop.weights.h5", "inceptionv3"),
         ("mobilenet_1_0_224_tf_no_top.h5", "mobilenet"),
         ("mobilenet_v1_1.0_224_imagenet_to_conv_pw_12.npz", "mobilenet"),
         ("DenseNet121_weights_tf_dim_ordering_tf_kernels_notop.h5", "densenet121"),
@@ -213,7 +217,7 @@ def test_the_table_says_what_the_installed_keras_would_fetch(name, monkeypatch):
     ],
 )
 def test_a_file_is_known_by_its_name(file, backbone):
-    fitting = [name for name, known in KNOWN_WEIGHTS.items() if known.matches(Path(file))]
+    fitting = [name for name, known in BACKBONES.items() if known.weights.matches(Path(file))]
     assert fitting == ([backbone] if backbone else [])
 
 
@@ -239,7 +243,7 @@ def test_without_a_published_sum_half_a_file_is_known_by_its_length(tmp_path, mo
     serving(monkeypatch, whole[:-100])
     assert find_weights("mobilenet", None, said.append).path is None
     assert "no whole HDF5 file" in said[-1]
-    cached = tmp_path / "cache/weights" / KNOWN_WEIGHTS["mobilenet"].file_name
+    cached = tmp_path / "cache/weights" / BACKBONES["mobilenet"].weights.file_name
     assert not cached.exists()
     cached.write_bytes(whole[:-100])
     serving(monkeypatch, whole)
@@ -268,10 +272,10 @@ def test_weights_that_no_server_has_are_never_asked_for(tmp_path, monkeypatch, s
 @pytest.mark.real
 def test_the_real_files_are_found_and_named(real_weights, said):
     notes = {}
-    for name in ("inception_v3", "mobilenet", "squeezenet"):
+    for name in ("inceptionv3", "mobilenet", "squeezenet"):
         notes[name] = find_weights(name, real_weights, said.append).note
     assert notes == {
-        "inception_v3": "weights from inception_v3_notop.weights.h5, not Keras' ImageNet file",
+        "inceptionv3": "weights from inception_v3_notop.weights.h5, not Keras' ImageNet file",
         "mobilenet": (
             "weights from mobilenet_v1_1.0_224_imagenet_to_conv_pw_12.npz, no published MD5"
         ),

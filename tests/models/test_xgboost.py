@@ -116,14 +116,14 @@ def test_feature_groups_that_are_switched_off_are_not_computed(data, tmp_path):
     classifier = built(data, cache=FeatureCache(tmp_path), pixels=False)
     classifier.fit(data.train, None, Recorder(last_step=1))
     (only,) = tmp_path.iterdir()
-    assert only.name.startswith("intensity")
+    assert only.name.startswith("Intensity")
 
 
 def test_every_feature_group_can_be_used(three, tmp_path):
     everything = dict.fromkeys(("hog", "lbp", "glcm", "gabor", "pixels"), True)
     classifier = built(three, cache=FeatureCache(tmp_path), **everything)
     classifier.fit(three.train, three.validation, Recorder(last_step=2))
-    names = {folder.name.split("-")[0] for folder in tmp_path.iterdir()}
+    names = {folder.name.split("_")[0].lower() for folder in tmp_path.iterdir()}
     assert names == {*everything, "intensity"}
 
 

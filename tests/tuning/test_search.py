@@ -16,10 +16,11 @@ from medbench.errors import ModelError
 from medbench.features.cache import FeatureCache
 from medbench.models.contract import Classifier, ModelFamily
 from medbench.models.space import SearchSpace
-from medbench.registry import tuners
+from medbench.registry import register_tuner, tuners
 from medbench.tuning.budget import Budget, Clock
 from medbench.tuning.inner import Workshop
 from medbench.tuning.search import Search
+from medbench.tuning.tuner import Suggestion, Tuner
 
 N = 60
 
@@ -148,7 +149,7 @@ def test_out_of_fold_predictions_cover_every_image_once(tmp_path):
             assert oof.sum(axis=1) == pytest.approx(np.ones(N))
 
 
-@pytest.mark.parametrize("tuner", ["optuna", "keras-tuner", "hyperband"])
+@pytest.mark.parametrize("tuner", ["optuna", "hyperband"])
 def test_an_interrupted_search_equals_an_undisturbed_one(tmp_path, tuner):
     _, whole, _ = run(tmp_path / "whole", tuner=tuner)
 
@@ -175,11 +176,23 @@ def test_no_configuration_is_tried_twice_and_an_exhausted_space_ends_the_search(
         def search_space(self, space, task):
             space.choice("quality", (0.1, 0.5, 0.9))
 
-    for tuner in ("optuna", "keras-tuner"):
+    for tuner in ("optuna", "keras-tuner", "hyperband"):
         _, trials, _ = run(
             tmp_path, family=Tiny(), tuner=tuner, budget=Budget(trials=50, seconds=None)
         )
-        assert sorted(t.params["quality"] for t in trials) == [0.1, 0.5, 0.9]
+        new = [t for t in trials if t.resume_from is None]
+        assert sorted(t.params["quality"] for t in new) == [0.1, 0.5, 0.9]
+        assert tuner != "hyperband" or trials[-1].step == BlendFamily.max_steps
+
+
+def test_a_tuner_that_leaves_the_space_is_named_with_the_value_and_its_range(tmp_path):
+    class TooFar(Tuner):
+        def suggest(self, finished, attempt):
+            return Suggestion(params={"quality": 1.01})
+
+    register_tuner("too-far")(TooFar)
+    with pytest.raises(ModelError, match=r"'too-far' .*quality = 1\.01.*a number from 0 to 1"):
+        run(tmp_path, tuner="too-far")
 
 
 def test_a_family_without_parameters_has_one_trial(tmp_path):

@@ -1,154 +1,168 @@
-"""Both tuners against the same contract: any tuner tunes any space."""
+"""Every tuner keeps the contract that authors of plugins can call; and what is Hyperband's own."""
 
 import math
 
+import numpy as np
 import pytest
 
 from medbench.errors import ModelError
-from medbench.models.space import Choice, Integer, Real, SearchSpace
+from medbench.models.space import SearchSpace
 from medbench.registry import tuners
-from medbench.tuning.tuner import Trial
-
-
-def make_space() -> SearchSpace:
-    space = SearchSpace()
-    space.choice("kernel", ("rbf", "linear"))
-    space.real("C", 1e-3, 1e3, log=True)
-    space.real("gamma", 1e-4, 1.0, log=True, when={"kernel": "rbf"})
-    space.integer("depth", 1, 5)
-    space.choice("flag", (True, False))
-    return space
-
-
-def score(params) -> float:
-    loss = abs(math.log10(params["C"]) - 1) / 4
-    loss += abs(math.log10(params["gamma"]) + 2) / 4 if params["kernel"] == "rbf" else 0.5
-    return 0.9 - 0.2 * loss
-
-
-def trial(number, suggestion, value) -> Trial:
-    return Trial(
-        number=number,
-        params=suggestion.params,
-        state="complete" if value is not None else "failed",
-        score=value,
-        intermediate={},
-        fold_scores=(),
-        step=suggestion.last_step,
-        seconds=1.0,
-        at_seconds=number + 1.0,
-        first_step=suggestion.first_step,
-        last_step=suggestion.last_step,
-        resume_from=suggestion.resume_from,
-    )
-
-
-def search(name, n, *, seed=1, space=None, finished=(), steps=9):
-    finished = list(finished)
-    while len(finished) < n:
-        tuner = tuners.get(name)(space or make_space(), seed=seed, trials=n, max_steps=steps)
-        suggestion = tuner.suggest(finished, 0)
-        if suggestion is None:
-            break
-        finished.append(trial(len(finished), suggestion, score(suggestion.params)))
-    return finished
-
+from medbench.testing import TUNER_CHECKS, check_tuner
+from medbench.testing.tuners import simulate, varied_space
+from medbench.tuning.tuner import Suggestion, Tuner
 
 NAMES = ["optuna", "keras-tuner", "hyperband"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_suggestion_is_valid_and_plain(name):
-    for done in search(name, 8):
-        params, left = done.params, set(done.params)
-        for parameter in make_space():
-            assert (parameter.name in params) == parameter.active(params)
-            if parameter.name not in params:
-                continue
-            left.remove(parameter.name)
-            value = params[parameter.name]
-            match parameter:
-                case Choice(options=options):
-                    assert value in options
-                case Integer(low=low, high=high):
-                    assert type(value) is int and low <= value <= high
-                case Real(low=low, high=high):
-                    assert type(value) is float and low <= value <= high
-        assert not left
+def test_a_tuner_keeps_the_contract(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check_tuner(tuners.get(name))
+    assert list(tmp_path.iterdir()) == []  # nor does it write files
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_search_cut_anywhere_goes_on_as_if_undisturbed(name):
-    whole = search(name, 6)
-    for cut in (1, 4):
-        assert search(name, 6, finished=whole[:cut]) == whole
+def test_a_plugins_tuner_keeps_the_contract(example_plugin):
+    (name,) = set(tuners.names()) - set(NAMES)
+    check_tuner(tuners.get(name))
+
+
+class Flawed(Tuner):
+    """Draws at random, with one flaw at a time."""
+
+    flaw = ""
+    prunes_itself = True
+    asked = 0
+
+    def suggest(self, finished, attempt):
+        Flawed.asked += 1
+        if self.flaw == "repeats":
+            return Suggestion(params=self.space.defaults())
+        if self.flaw == "gives up" and any(trial.score is None for trial in finished):
+            return None
+        if self.flaw == "starts over" and len(finished) == 5:
+            return Suggestion(params=finished[0].params, last_step=9, resume_from=0)
+        if self.flaw == "stops early":
+            new = self.untried(finished, attempt)
+            return new and Suggestion(params=new.params, last_step=3)
+        random = np.random.default_rng([self.seed, len(finished), attempt])
+        if self.flaw == "remembers":
+            random = np.random.default_rng(Flawed.asked)
+        params = self.space.sample(random)
+        if self.flaw == "too high":
+            params["components"] = 65
+        elif self.flaw == "numpy":
+            params = {name: np.asarray(value)[()] for name, value in params.items()}
+        elif self.flaw == "endless":
+            params["new"] = len(finished)
+        elif self.flaw == "ignores conditions":
+            params["gamma"] = 0.1
+        return Suggestion(params=params)
+
+
+@pytest.mark.parametrize(
+    ("flaw", "check", "message"),
+    [
+        ("too high", "suggestions", "components = 65; it takes a whole number from 2 to 64"),
+        ("numpy", "suggestions", "kernel"),
+        ("ignores conditions", "suggestions", "gamma"),
+        ("repeats", "suggestions", "ended after 1"),
+        ("remembers", "resumption", "keep no state"),
+        ("gives up", "failures", "had failed"),
+        ("repeats", "exhaustion", "1 of 5 configurations"),
+        ("starts over", "promotion", "not from the step where that ended"),
+        ("stops early", "promotion", "more than 3 of 27 steps"),
+    ],
+)
+def test_a_flawed_tuner_is_told_what_to_do(monkeypatch, flaw, check, message):
+    monkeypatch.setattr(Flawed, "flaw", flaw)
+    with pytest.raises(AssertionError, match=message):
+        TUNER_CHECKS[check](Flawed)
+
+
+def only(name, **options):
+    space = SearchSpace()
+    getattr(space, name)("x", **options)
+    return space
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_another_seed_searches_elsewhere(name):
-    assert [t.params for t in search(name, 4)] != [t.params for t in search(name, 4, seed=2)]
-
-
-@pytest.mark.parametrize("name", ["optuna", "keras-tuner"])
-def test_the_first_trial_is_the_defaults(name):
-    assert search(name, 1)[0].params == make_space().defaults()
+    first, second = (
+        simulate(tuners.get(name), only("real", low=0.0, high=1.0), trials=4, seed=seed)
+        for seed in (1, 2)
+    )
+    assert [t.params for t in first] != [t.params for t in second]
+    assert first[0].params == {"x": 0.5}  # the defaults
 
 
 @pytest.mark.parametrize("name", ["optuna", "keras-tuner"])
 def test_a_search_finds_better_than_the_defaults(name):
-    found = search(name, 15)
-    assert max(t.score for t in found) > found[0].score
+    found = simulate(tuners.get(name), only("real", low=0.0, high=1.0), trials=9)
+    assert max(trial.params["x"] for trial in found) > 0.95
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_failed_trial_does_not_end_the_search(name):
-    tuner = tuners.get(name)(make_space(), seed=1, trials=8, max_steps=9)
-    finished = []
-    for number in range(5):
-        suggestion = tuner.suggest(finished, 0)
-        value = None if number in (1, 2, 3) else score(suggestion.params)
-        finished.append(trial(number, suggestion, value))
-    assert len(finished) == 5
+# --- Hyperband ----------------------------------------------------------------------------
 
 
-def test_hyperband_goes_on_with_trials_it_named_and_honours_epochs():
-    finished = search("hyperband", 60)
-    promoted = [t for t in finished if t.resume_from is not None]
-    assert promoted
-    for t in promoted:
-        parent = finished[t.resume_from]
-        assert parent.params == t.params
-        assert t.first_step == parent.last_step
-        assert t.first_step < t.last_step <= 9
-    assert not any(name.startswith("tuner/") for t in finished for name in t.params)
+def hyperband(space, **options):
+    return simulate(tuners.get("hyperband"), space, **options)
+
+
+def rounds(trials):
+    """How often a fit ended at each step."""
+    steps = [trial.last_step for trial in trials]
+    return {step: steps.count(step) for step in sorted(set(steps))}
 
 
 @pytest.mark.parametrize(("steps", "trials"), [(40, 20), (500, 20), (40, 3), (500, 60)])
 def test_hyperband_trains_its_best_to_the_end_within_the_budget(steps, trials):
-    finished = []
-    while True:
-        tuner = tuners.get("hyperband")(make_space(), seed=1, trials=trials, max_steps=steps)
-        suggestion = tuner.suggest(finished, 0)
-        new = suggestion.resume_from is None
-        if new and sum(t.resume_from is None for t in finished) == trials:
-            break
-        finished.append(trial(len(finished), suggestion, score(suggestion.params)))
-    assert max(t.last_step for t in finished) == steps
+    done = hyperband(varied_space(), trials=trials, max_steps=steps)
+    assert max(trial.last_step for trial in done) == steps
+    assert sum(trial.resume_from is None for trial in done) == trials
+
+
+def test_two_configurations_are_both_tried_and_the_better_one_is_trained_to_the_end():
+    done = hyperband(only("choice", options=("low", "high")), trials=None)
+    assert rounds(done) == {9: 2, 27: 1}
+    assert done[2].resume_from in (0, 1)
+
+
+@pytest.mark.parametrize("n", [1, 3, 9, 13, 40])
+def test_a_finite_space_is_used_up_and_every_bracket_ends_with_all_steps(n):
+    done = (
+        hyperband(only("integer", low=0, high=n - 1), trials=None)
+        if n > 1
+        else hyperband(only("choice", options=("only",)), trials=None)
+    )
+    new = [trial for trial in done if trial.resume_from is None]
+    assert len(new) == len({trial.params["x"] for trial in done}) == n
+    assert done[-1].last_step == 27
+    assert max(rounds(new).values()) <= n
+
+
+def test_what_failed_is_not_trained_on():
+    done = hyperband(varied_space(), trials=12, fails=lambda number: number < 10)
+    assert {trial.resume_from for trial in done} <= {None, *range(10, len(done))}
+    assert max(trial.last_step for trial in done) == 27
+
+
+def test_of_a_round_the_best_third_is_trained_on():
+    done = hyperband(only("real", low=0.0, high=1.0), trials=12)
+    first = [trial for trial in done if trial.last_step == 3]
+    second = [trial for trial in done if trial.first_step == 3]
+    assert len(second) == math.ceil(len(first) / 3)
+    best = sorted(first, key=lambda trial: trial.score)[-len(second) :]
+    assert {trial.resume_from for trial in second} == {trial.number for trial in best}
 
 
 def test_hyperband_needs_a_family_with_steps():
-    tuner = tuners.get("hyperband")(make_space(), seed=1, trials=5, max_steps=None)
+    tuner = tuners.get("hyperband")(varied_space(), seed=1, trials=5, max_steps=None)
     with pytest.raises(ModelError, match="counts steps"):
         tuner.suggest([], 0)
 
 
 def test_stored_trials_of_another_search_are_refused_by_hyperband():
+    others = hyperband(varied_space(), seed=1, trials=3)
     with pytest.raises(ModelError, match="begin a new run folder"):
-        search("hyperband", 4, seed=2, finished=search("hyperband", 3, seed=1))
-
-
-def test_keras_tuner_writes_no_files(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    search("keras-tuner", 4)
-    search("hyperband", 4)
-    assert list(tmp_path.iterdir()) == []
+        hyperband(varied_space(), seed=2, trials=6, finished=others)

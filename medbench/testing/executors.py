@@ -34,7 +34,7 @@ from medbench.execution.task import CellTask
 from medbench.models.weights import Weights
 from medbench.store import CellId
 
-FAMILIES = Path(__file__).with_name("testing_families.py")
+FAMILIES = Path(__file__).with_name("executor_families.py")
 """The families that the checks hand to an executor, as a plugin file."""
 EXECUTOR_CHECKS = (
     "order", "outcome", "failure", "held_out", "resume", "close", "process", "memory", "firewall",
