@@ -11,6 +11,7 @@
 #
 # Prints what is seen, and ends with 1 if it is something else.
 set -eu
+unset PYTHONPATH
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
