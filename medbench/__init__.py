@@ -18,7 +18,7 @@ _PUBLIC = {
     "Context": "medbench.models.contract",
     "ModelFamily": "medbench.models.contract",
     "Progress": "medbench.models.contract",
-    "load_model": "medbench.inference.model",
+    "load_model": "medbench.inference.load",
     "complete_probabilities": "medbench.models.contract",
     "SearchSpace": "medbench.models.space",
     "register_model": "medbench.registry",

@@ -64,7 +64,7 @@ def adding_entry(path: Path) -> Iterator[Path]:
     Raises:
         OSError: It cannot be written; nothing is left of it.
     """
-    with replacing_folder(path, through=working_folder(), unless_there=True) as temporary:
+    with replacing_folder(path, through=working_folder(), there="keep") as temporary:
         yield temporary
         sums = sha256_of_files(temporary)
         (temporary / _CHECKSUMS).write_text(json.dumps(sums))

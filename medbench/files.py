@@ -14,7 +14,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from medbench.errors import StoreError
 from medbench.hashes import sha256_of_text
@@ -73,16 +73,21 @@ def replacing_file(path: Path, *, through: Path | None = None) -> Iterator[Path]
 
 @contextlib.contextmanager
 def replacing_folder(
-    path: Path, *, through: Path | None = None, unless_there: bool = False
+    path: Path,
+    *,
+    through: Path | None = None,
+    there: Literal["replace", "keep", "refuse"] = "replace",
 ) -> Iterator[Path]:
     """A temporary folder that takes the place of ``path`` when the block ends well.
 
     Args:
         path: The folder; folders above it are made.
         through: A folder on the same disk for the temporary one; default the one above ``path``.
-        unless_there: Keep what another process has put there meanwhile, and drop the new one.
+        there: What becomes of a folder that is there with files in it: it is replaced, or kept
+            and the new one dropped, or the new one is refused.
 
     Raises:
+        FileExistsError: There is one, and it is to be refused.
         OSError: It cannot be written; ``path`` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,21 +98,25 @@ def replacing_folder(
         for below in sorted(temporary.rglob("*"), reverse=True):
             _sync(below)
         _sync(temporary)
-        _move_folder(temporary, path, unless_there=unless_there)
+        _move_folder(temporary, path, there)
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _move_folder(temporary: Path, path: Path, *, unless_there: bool) -> None:
-    """Give a folder its final name; a folder that has it goes, or stays where that is wanted."""
+def _move_folder(temporary: Path, path: Path, there: str) -> None:
+    """Give a folder its final name, of which another may be the bearer."""
+    with contextlib.suppress(OSError):
+        path.rmdir()  # an empty one is nobody's; only POSIX renames onto it
     try:
         temporary.rename(path)
         return
-    except OSError:
+    except OSError as error:
         if not path.is_dir():
             raise
-    if unless_there:
+        if there == "refuse":
+            raise FileExistsError(f"{path} is there already") from error
+    if there == "keep":
         return
     aside = _temporary(path, temporary.parent)
     path.rename(aside)

@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medbench.cli.options import add_catalog, add_plugin, add_skip_unreadable
+from medbench.cli.options import (
+    add_catalog,
+    add_plugin,
+    add_skip_unreadable,
+    named_datasets,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,24 +87,15 @@ def execute(options: argparse.Namespace) -> int:
 
 def _names(options: argparse.Namespace) -> list[str]:
     """The data sets that are named, and the folder that was given; each once."""
-    from medbench.datasets.catalog import safe_name
     from medbench.errors import ConfigurationError
 
-    names = list(options.datasets)
-    if options.data is not None:
-        folder = safe_name(options.data.resolve().name)
-        if folder in names:
-            raise ConfigurationError(
-                f"--data {options.data} and data set {folder} would have the same name. "
-                "Audit them one after the other, or rename the folder."
-            )
-        names.append(folder)
+    names = named_datasets(options.datasets, options.data)
     if not names:
         raise ConfigurationError(
             "no data set is named. Give the names of some (python -m medbench datasets list), or "
             "--data FOLDER."
         )
-    return list(dict.fromkeys(names))
+    return names
 
 
 def _prepared(name: str, source: Source, skip_unreadable: bool) -> PreparedDataset:

@@ -65,7 +65,7 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.cli.progress import make_console
     from medbench.datasets.catalog import load_catalog
     from medbench.inference.external import evaluate, prepare_like
-    from medbench.inference.model import load_model
+    from medbench.inference.load import load_model
     from medbench.reports.external import external_words, externals
     from medbench.reports.stored import assessed
     from medbench.store import RunStore

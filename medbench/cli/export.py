@@ -41,7 +41,7 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.files import folder_name
     from medbench.inference.export import export
     from medbench.inference.held_out import held_out_images
-    from medbench.inference.model import load_model
+    from medbench.inference.load import load_model
     from medbench.store import RunStore
 
     store = RunStore(options.run)

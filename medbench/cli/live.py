@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,16 @@ _IN_WORDS, _IN_NUMBERS = (16, 9, 12), (9, 5, 7)
 """Columns of trial, best score and time left; fixed, so that nothing moves to and fro."""
 _LEAST_NAME = 20
 """Columns below which a cell's name is not cut; the line folds instead."""
+
+
+@contextlib.contextmanager
+def make_watcher(console: Console) -> Iterator[RunWatcher]:
+    """A watcher that writes to ``console``, with a live view where it is a terminal."""
+    if not console.is_interactive:
+        yield RunWatcher(console)
+        return
+    with LiveWatcher(console) as watcher:
+        yield watcher
 
 
 @dataclass

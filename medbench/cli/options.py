@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -38,6 +39,27 @@ def add_catalog(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--datasets-file", type=Path, metavar="YAML", help="more data sets to register"
     )
+
+
+def named_datasets(named: Sequence[str], folder: Path | None) -> list[str]:
+    """The data sets that are named, and that of ``--data``; each once.
+
+    Raises:
+        ConfigurationError: Both would have one name.
+    """
+    from medbench.datasets.catalog import safe_name
+    from medbench.errors import ConfigurationError
+
+    chosen = list(named)
+    if folder is not None:
+        name = safe_name(folder.resolve().name)
+        if name in chosen:
+            raise ConfigurationError(
+                f"--data {folder} and data set {name} would have the same name. "
+                "Take them one after the other, or rename the folder."
+            )
+        chosen.append(name)
+    return list(dict.fromkeys(chosen))
 
 
 def add_skip_unreadable(parser: argparse._ActionsContainer) -> None:
@@ -117,7 +139,7 @@ def operating_point(options: argparse.Namespace) -> OperatingPoint | None:
 
 def chosen_model(options: argparse.Namespace) -> Model:
     """The model that ``add_model`` and, where it was called, ``add_operating_point`` tell."""
-    from medbench.inference.model import load_model
+    from medbench.inference.load import load_model
 
     point = operating_point(options)
     model = load_model(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -21,18 +20,6 @@ if TYPE_CHECKING:
 def make_console() -> Console:
     """The console of the command line; rich honours NO_COLOR and knows a terminal."""
     return Console(highlight=False)
-
-
-@contextlib.contextmanager
-def make_watcher(console: Console) -> Iterator[RunWatcher]:
-    """A watcher that writes to ``console``, with a live view where it is a terminal."""
-    if not console.is_interactive:
-        yield RunWatcher(console)
-        return
-    from medbench.cli.live import LiveWatcher
-
-    with LiveWatcher(console) as watcher:
-        yield watcher
 
 
 class RunWatcher:

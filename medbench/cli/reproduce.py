@@ -45,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """0 if every cell gave the same predictions; 1 if an input or a prediction differs."""
-    from medbench.cli.progress import make_console, make_watcher
+    from medbench.cli.live import make_watcher
+    from medbench.cli.progress import make_console
     from medbench.execution.environment import describe_environment
     from medbench.execution.run import run_cells
     from medbench.store import RunStore

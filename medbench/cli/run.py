@@ -16,6 +16,7 @@ from medbench.cli.options import (
     add_plugin,
     add_skip_unreadable,
     duration,
+    named_datasets,
     operating_point,
     whole,
 )
@@ -160,7 +161,8 @@ def execute(options: argparse.Namespace) -> int:
     """Plan, run what is missing, and report; 1 if a cell failed."""
     from medbench.cli.datasets import download_missing
     from medbench.cli.leaderboard import write_everything
-    from medbench.cli.progress import make_console, make_watcher
+    from medbench.cli.live import make_watcher
+    from medbench.cli.progress import make_console
     from medbench.datasets.audit import audit
     from medbench.execution.environment import describe_environment
     from medbench.execution.run import run_cells
@@ -315,7 +317,7 @@ def _wanted(options: argparse.Namespace) -> _Wanted:
     catalog = load_catalog(
         data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
     )
-    chosen = _datasets(options)
+    chosen = named_datasets(options.datasets or [], options.data)
     if options.suite or not chosen:
         name, suite = load_suite(
             options.suite or _DEFAULT_SUITE,
@@ -362,23 +364,6 @@ def _wanted(options: argparse.Namespace) -> _Wanted:
         catalog=catalog,
         setup=_setup(options),
     )
-
-
-def _datasets(options: argparse.Namespace) -> list[str]:
-    """The data sets that are named, and the folder that was given; each once."""
-    from medbench.datasets.catalog import safe_name
-    from medbench.errors import ConfigurationError
-
-    chosen = list(options.datasets or [])
-    if options.data is not None:
-        folder = safe_name(options.data.resolve().name)
-        if folder in chosen:
-            raise ConfigurationError(
-                f"--data {options.data} and --datasets {folder} would have the same name. "
-                "Run them one after the other, or rename the folder."
-            )
-        chosen.append(folder)
-    return list(dict.fromkeys(chosen))
 
 
 def _budget(options: argparse.Namespace, default: str) -> Budget:

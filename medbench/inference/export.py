@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 import medbench
 from medbench import registry
 from medbench.errors import ConfigurationError, ModelError, StoreError
-from medbench.files import write_json, write_parquet, write_text, writing
+from medbench.files import replacing_folder, write_json, write_parquet, write_text, writing
 from medbench.inference import exported
 from medbench.inference.facts import Facts
 from medbench.inference.from_run import RunOrigin
@@ -46,51 +44,39 @@ def export(model: Model, kind: str | None, folder: Path, images: NDArray[np.uint
     kind = _kind(model.facts, kind)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"--out {folder}: is there already. Name a new or empty folder.")
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    try:
-        with writing(folder):
-            temporary.mkdir(parents=True)
-            _write_model(model.facts, origin.folders, kind, temporary)
-            if origin.ood_path.exists():
-                shutil.copyfile(origin.ood_path, temporary / exported.OUT_OF_DISTRIBUTION)
-        table = exported.development_table(origin.development())
-        write_parquet(temporary / exported.DEVELOPMENT, table)
-        for name, page in origin.cards().items():
-            write_text(temporary / name, page)
-        manifest = {
-            "format": exported.FORMAT,
-            "medbench": medbench.__version__,
-            "export": kind,
-            "facts": model.facts.as_record(),
-            "sha256": exported.file_hashes(temporary),
-        }
-        write_json(temporary / exported.MANIFEST, manifest)
-        original = Model(model.facts, FittedMembers(model.facts, origin.folders), origin)
-        copy = exported.load(temporary, checked=False)
-        difference = _difference(original, copy, images)
-        checked = {"images": len(images), "largest_difference": difference}
-        write_json(temporary / exported.MANIFEST, {**manifest, "check": checked})
-        _move(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return difference
-
-
-def _move(temporary: Path, folder: Path) -> None:
-    """Give the folder its name.
-
-    Raises:
-        StoreError: Another export was faster, or it cannot be written.
-    """
     with writing(folder):
         try:
-            if folder.exists():
-                folder.rmdir()
-            temporary.rename(folder)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
+            with replacing_folder(folder, there="refuse") as temporary:
+                return _write(model, origin, kind, temporary, images)
+        except FileExistsError as error:  # another export was faster
             raise StoreError(f"--out {folder}: is there already. Name a new folder.") from error
+
+
+def _write(
+    model: Model, origin: RunOrigin, kind: str, folder: Path, images: NDArray[np.uint8]
+) -> float:
+    """Write everything into an empty folder, and compare it with the original."""
+    _write_model(model.facts, origin.folders, kind, folder)
+    if origin.ood_path.exists():
+        shutil.copyfile(origin.ood_path, folder / exported.OUT_OF_DISTRIBUTION)
+    table = exported.development_table(origin.development())
+    write_parquet(folder / exported.DEVELOPMENT, table)
+    for name, page in origin.cards().items():
+        write_text(folder / name, page)
+    manifest = {
+        "format": exported.FORMAT,
+        "medbench": medbench.__version__,
+        "export": kind,
+        "facts": model.facts.as_record(),
+        "sha256": exported.file_hashes(folder),
+    }
+    write_json(folder / exported.MANIFEST, manifest)
+    original = Model(model.facts, FittedMembers(model.facts, origin.folders), origin)
+    copy = exported.load(folder, checked=False)
+    difference = _difference(original, copy, images)
+    checked = {"images": len(images), "largest_difference": difference}
+    write_json(folder / exported.MANIFEST, {**manifest, "check": checked})
+    return difference
 
 
 def _kind(facts: Facts, wanted: str | None) -> str:

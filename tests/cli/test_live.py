@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from medbench.cli.live import LiveWatcher
-from medbench.cli.progress import RunWatcher, make_watcher
+from medbench.cli.live import LiveWatcher, make_watcher
+from medbench.cli.progress import RunWatcher
 from medbench.execution.stock import Pace, Stock
 from medbench.store import CellId
 from medbench.tuning.budget import Budget

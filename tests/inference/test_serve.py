@@ -468,8 +468,8 @@ import importlib.util, sys
 spec = importlib.util.spec_from_file_location("made", sys.argv[1])
 made = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(made)
-import medbench.inference.model
-medbench.inference.model.load_model = lambda *_, **__: made.make_model()
+import medbench.inference.load
+medbench.inference.load.load_model = lambda *_, **__: made.make_model()
 from medbench import cli
 sys.exit(cli.main(["serve", "run", "--port", "0"]))
 """

@@ -1,0 +1,39 @@
+"""Finds the model that is meant, in a run folder or an exported one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from medbench import registry
+from medbench.inference import exported, from_run
+from medbench.inference.model import Model
+
+
+def load_model(
+    path: str | Path,
+    *,
+    dataset: str | None = None,
+    model: str = "best",
+    plugins: Sequence[str | Path] = (),
+) -> Model:
+    """The model to use on new images, from a run folder or an exported one.
+
+    Args:
+        path: A run folder, or a folder that ``export`` wrote.
+        dataset: On which data set of the run; may be left out where there is one.
+        model: Name of a family; ``"best"`` is the highest inner score, or of several folds the
+            cheapest within one standard error of it (see ``medbench.reports.winner``).
+        plugins: Python files whose families the run used.
+
+    Raises:
+        StoreError: There is nothing of that kind, or it is damaged.
+        ConfigurationError: Data set or model are not in it, or what it needs is not installed.
+        ModelError: A model file was changed, or is none that MedBench writes.
+    """
+    for plugin in plugins:
+        registry.load_plugin(Path(plugin))
+    folder = Path(path).expanduser()
+    if exported.is_exported(folder):
+        return exported.load(folder, dataset=dataset, model=model)
+    return from_run.load(folder, dataset=dataset, model=model)
