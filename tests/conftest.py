@@ -45,15 +45,19 @@ def _processes(request, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def _no_plugin_stays():
-    """A plugin that one test loads is unknown to the next."""
+def forget_plugins():
+    """A plugin that one test loads is unknown to the next; a test may ask for that itself."""
     before = [(kind, dict(kind._registered)) for kind in _REGISTRIES]
-    yield
-    for kind, registered in before:
-        kind._registered.clear()
-        kind._registered.update(registered)
-    for module in [m for m in sys.modules if m.startswith("medbench_plugin_")]:
-        del sys.modules[module]
+
+    def forget() -> None:
+        for kind, registered in before:
+            kind._registered.clear()
+            kind._registered.update(registered)
+        for module in [m for m in sys.modules if m.startswith("medbench_plugin_")]:
+            del sys.modules[module]
+
+    yield forget
+    forget()
 
 
 def _forget_installed() -> None:

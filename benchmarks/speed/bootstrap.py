@@ -35,6 +35,7 @@ def measure(settings: Settings) -> list[Record]:
     costs = in_turns(
         lambda: _seconds(lambda: auroc_replicates([fold], 2, replicates)),
         lambda: _seconds(plain) * _OTHERS,
+        settings.repeats,
     )
     return [
         Record(

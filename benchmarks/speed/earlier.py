@@ -86,7 +86,7 @@ def cells(settings: Settings) -> list[Record]:
         return max(each[0] - each[1], 1e-3) / (many - few)
 
     of_cell("ours"), of_cell("other")
-    costs = in_turns(lambda: of_cell("ours"), lambda: of_cell("other"))
+    costs = in_turns(lambda: of_cell("ours"), lambda: of_cell("other"), settings.repeats)
     return [_record("cells", "a cell of the majority class", "s", 0.2, costs, cells=many - few)]
 
 
@@ -99,7 +99,7 @@ def demo(settings: Settings) -> list[Record]:
     def seconds(side: str) -> float:
         return sides.seconds(side, "run", *what, cache=f"cache-{next(number)}")
 
-    costs = in_turns(lambda: seconds("ours"), lambda: seconds("other"))
+    costs = in_turns(lambda: seconds("ours"), lambda: seconds("other"), settings.repeats)
     return [_record("demo", "medbench run", "s", 0.7, costs)]
 
 
@@ -125,7 +125,7 @@ def memory(settings: Settings) -> list[Record]:
         shutil.rmtree(sides.folder / side / "cache-large", ignore_errors=True)
         return max(peak(side, "large") - peak(side, "tiny"), 1e-3)
 
-    costs = in_turns(lambda: megabytes("ours"), lambda: megabytes("other"), 3)
+    costs = in_turns(lambda: megabytes("ours"), lambda: megabytes("other"), settings.repeats)
     return [_record("memory", f"a run on {n} images of {side_of_image} px", "MB", 0.5, costs)]
 
 

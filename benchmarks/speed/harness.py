@@ -44,6 +44,11 @@ class Settings:
     data_dir: Path | None = None
     weights_dir: Path | None = None
 
+    @property
+    def repeats(self) -> int:
+        """How often both sides are taken."""
+        return 1 if self.quick else REPEATS
+
     def folder(self, name: str) -> Path:
         """A new folder below ``scratch``."""
         folder = self.scratch / name
@@ -106,7 +111,7 @@ class Record:
 
 
 def in_turns(
-    ours: Callable[[], float], other: Callable[[], float], repeats: int = REPEATS
+    ours: Callable[[], float], other: Callable[[], float], repeats: int
 ) -> dict[str, tuple[float, ...]]:
     """Costs of both sides, taken A B A B so that a slower minute slows both: for a ``Record``."""
     pairs = [(ours(), other()) for _ in range(repeats)]

@@ -51,7 +51,7 @@ def measure(settings: Settings) -> list[Record]:
         return cost.cpu
 
     compared: dict[str, Any] = {}
-    costs = in_turns(ours, other)
+    costs = in_turns(ours, other, settings.repeats)
     bare, without_probabilities = ask("hog_svm.py", {**request, "side": "bare"}, threads=1)
     _check(without_probabilities)
     return [

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from harness import REPEATS, Record, Settings, answer, ask
+from harness import Record, Settings, answer, ask
 
 from medbench.store import CellId, RunStore
 
@@ -32,7 +32,7 @@ def measure(settings: Settings) -> list[Record]:
         _write_dataset(RunStore(run), number, n_models, n_folds, images)
     request = {"run": str(run)}
     again, alone, memory = [], [], []
-    for _ in range(REPEATS):
+    for _ in range(settings.repeats):
         (run / "assessment.json").unlink(missing_ok=True)
         for costs in (alone, again):
             cost, found = ask("report_page.py", request, threads=settings.cores)

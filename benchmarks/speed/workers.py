@@ -35,7 +35,7 @@ def measure(settings: Settings) -> list[Record]:
 
     spent: dict[int, list[float]] = {1: [], 2: []}
     seconds(2)
-    costs = in_turns(lambda: seconds(2), lambda: seconds(1))
+    costs = in_turns(lambda: seconds(2), lambda: seconds(1), settings.repeats)
     return [
         Record(
             name="workers",

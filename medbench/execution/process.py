@@ -99,8 +99,9 @@ class AttemptProcess:
         given = (theirs_in, theirs_out, errors.fileno())
         try:
             if server is not None:
-                self.pid, self._status = server.fork(given)
-                return
+                with contextlib.suppress(OSError):  # where it has died, a start costs the imports
+                    self.pid, self._status = server.fork(given)
+                    return
             process = subprocess.Popen(
                 [sys.executable, "-m", "medbench.execution.worker"],
                 stdin=theirs_in,
