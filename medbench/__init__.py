@@ -22,6 +22,7 @@ _PUBLIC = {
     "complete_probabilities": "medbench.models.contract",
     "SearchSpace": "medbench.models.space",
     "register_model": "medbench.registry",
+    "register_reader": "medbench.registry",
     "register_source": "medbench.registry",
     "register_tuner": "medbench.registry",
 }

@@ -108,7 +108,6 @@ class _WorkingFolder:
         from filelock import FileLock
 
         above.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(above)
         self.process = os.getpid()
         while True:
             self.folder = above / f"{self.process}-{secrets.token_hex(8)}"
@@ -135,7 +134,7 @@ _given: Path | None = None
 def working_folder() -> Path:
     """This process's own folder in the cache, for what is not finished; it goes with the process.
 
-    The first call also removes what processes that are no more have left there.
+    The first call also removes what others have abandoned there.
 
     Raises:
         OSError: It cannot be made.
@@ -145,6 +144,7 @@ def working_folder() -> Path:
     above = cache_folder() / _WORK
     own = _own.get(above)
     if own is None or own.process != os.getpid() or not own.folder.is_dir():
+        remove_abandoned()
         own = _own[above] = _WorkingFolder(above)
     return own.folder
 
@@ -164,11 +164,12 @@ def remove_working_folders() -> None:
         own.remove()
 
 
-def _remove_abandoned(above: Path) -> None:
-    """Remove the folders whose process is gone: nobody holds their lock."""
+def remove_abandoned() -> None:
+    """Remove the working folders of processes that are gone: nobody holds their lock."""
     from filelock import FileLock, Timeout
 
-    for folder in above.iterdir():
+    above = cache_folder() / _WORK
+    for folder in above.iterdir() if above.is_dir() else ():
         lock: Any = FileLock(folder / _LOCK)
         try:
             if not (folder / _LOCK).exists():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _LISTED = 20
-"""Valid names shown in an error; more are counted."""
+"""Valid names or unreadable images shown in an error; more are counted."""
 
 
 class MedBenchError(Exception):
@@ -30,15 +30,39 @@ class DatasetError(MedBenchError):
 
 
 class SliceError(DatasetError):
-    """A volume needs one of its slices to be chosen."""
+    """A volume that is to be classified needs one of its slices to be chosen."""
 
     def __init__(self, what: str, n_slices: int, origin: str) -> None:
         self.what = what
-        """What is the matter, without the remedy."""
+        """What is the matter, without the remedy, which is another one on a page."""
         self.n_slices = n_slices
         """How many slices there are to choose from, at least one."""
-        remedy = "leave --slice out" if n_slices == 1 else f"give --slice N, from 1 to {n_slices}"
-        super().__init__(f"{origin}: {what}: {remedy}.")
+        option = "leave --slice out" if n_slices == 1 else f"give --slice N, from 1 to {n_slices}"
+        super().__init__(f"{origin}: {what}: {option} (slice_number in Python).")
+
+
+class UnreadableError(DatasetError):
+    """Images of a data set cannot be read, and nobody asked to leave them out."""
+
+    def __init__(self, name: str, unreadable: Sequence[str], n_images: int) -> None:
+        """Put the message together.
+
+        Args:
+            name: The data set.
+            unreadable: Why each of the images cannot be read; it names the image.
+            n_images: How many images there are, with these.
+        """
+        self.unreadable = tuple(unreadable)
+        """Why each of the images cannot be read."""
+        n = len(self.unreadable)
+        shown = "\n  ".join(self.unreadable[:_LISTED])
+        more = f"\n  and {n - _LISTED} more" if n > _LISTED else ""
+        how_many = f"none of the {n_images}" if n == n_images else f"{n} of {n_images}"
+        skip = "" if n == n_images else ", or give --skip-unreadable to go on without them"
+        super().__init__(
+            f"data set {name!r}: {how_many} images can{'' if n == n_images else 'not'} be read:\n"
+            f"  {shown}{more}\nReplace or remove them{skip}."
+        )
 
 
 class ProtocolError(MedBenchError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,11 +17,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medbench.errors import StoreError
+from medbench.hashes import sha256_of_text
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+
+
+_LONGEST_NAME = 80
+"""Characters of a name from outside that are kept in a file's."""
+
+
+def folder_name(name: str) -> str:
+    """A name from outside if it is a safe name of a file or folder, else a readable one like it."""
+    readable = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII).lstrip(".")[:_LONGEST_NAME]
+    if name and readable == name:
+        return name
+    return f"{readable}-{sha256_of_text(name)[:8]}"
 
 
 @contextlib.contextmanager

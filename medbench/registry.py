@@ -1,4 +1,4 @@
-"""Names -> model families, sources and tuners: built in, installed, or from a plugin file."""
+"""Names -> model families, sources, readers, tuners: built in, installed, or of a plugin file."""
 
 from __future__ import annotations
 
@@ -67,6 +67,7 @@ class Registry:
         self.group = group
         self._base = base
         self._builtin = dict(builtin)
+        self._loaded: dict[str, Any] = {}
         self._registered: dict[str, type] = {}
         self._broken: dict[str, str] = {}
 
@@ -145,9 +146,10 @@ class Registry:
         if name in self._registered:
             return self._registered[name]
         if name in self._builtin:
-            cls = _load(self._builtin[name])
-            cls.name = name
-            return cls
+            if name not in self._loaded:
+                self._loaded[name] = _load(self._builtin[name])
+                self._loaded[name].name = name
+            return self._loaded[name]
         if name in self._installed and name not in self._broken:
             return self._get_installed(name)
         if name in self._broken:
@@ -263,6 +265,16 @@ sources = Registry(
     },
     "medbench.sources",
 )
+readers = Registry(
+    "image reader",
+    "medbench.datasets.readers.base:Reader",
+    {
+        "picture": "medbench.datasets.readers.picture:PictureReader",
+        "dicom": "medbench.datasets.readers.dicom:DicomReader",
+        "nifti": "medbench.datasets.readers.nifti:NiftiReader",
+    },
+    "medbench.readers",
+)
 tuners = Registry(
     "tuner",
     "medbench.tuning.tuner:Tuner",
@@ -274,13 +286,24 @@ tuners = Registry(
     "medbench.tuners",
 )
 
+executors = Registry(
+    "executor",
+    "medbench.execution.executor:Executor",
+    {
+        "local": "medbench.execution.local:LocalExecutor",
+        "inline": "medbench.execution.inline:InlineExecutor",
+    },
+    "medbench.executors",
+)
+
 register_model = models.register
 register_source = sources.register
+register_reader = readers.register
 register_tuner = tuners.register
 
 
 def load_plugin(path: Path) -> None:
-    """Import one Python file whose decorators register models, sources or tuners.
+    """Import one Python file whose decorators register models, sources, readers or tuners.
 
     A file that is already loaded is not loaded again.
 

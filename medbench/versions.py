@@ -23,11 +23,13 @@ _HERE = "medbench"
 _DECIDE_NOTHING = frozenset(
     f"{_HERE}{name}"
     for name in (
-        "", ".cache", ".cores", ".errors", ".files", ".hashes", ".registry", ".versions",
-        ".features.cache", ".models.weights",
+        "", ".cache", ".cores", ".errors", ".files", ".hashes", ".registry", ".store",
+        ".versions", ".features.cache", ".models.weights",
     )
 )  # fmt: skip
 """Modules that store, name and find things, but decide no number."""
+_STORE = f"{_HERE}.store."
+"""Likewise all modules of this package."""
 _LIBRARIES_THAT_DECIDE_NOTHING = frozenset(
     {"filelock", "joblib", "packaging", "pandas", "platformdirs", "pooch", "pyarrow", "pydantic",
      "requests", "rich", "tensorboard", "threadpoolctl", "typing_extensions", "yaml"}
@@ -46,6 +48,8 @@ class Code:
     """Hash of the modules' syntax trees without docstrings and comments, 16 hexadecimal digits."""
     libraries: dict[str, str]
     """Version of each installed distribution that they import, by name."""
+    imports: tuple[str, ...]
+    """Names of what they import of other packages: modules, and perhaps what is in them."""
 
     @property
     def version(self) -> str:
@@ -78,10 +82,10 @@ def code_of(*begin: str | type) -> Code:
         pending = [name]
         while pending:
             module = pending.pop()
-            if module in seen or module in _DECIDE_NOTHING:
+            if module in seen or module in _DECIDE_NOTHING or module.startswith(_STORE):
                 continue
             if _package(module) not in own_packages:
-                imported.add(_package(module))
+                imported.add(module)
                 continue
             path = _file_of(module)
             if path is not None:
@@ -95,7 +99,8 @@ def code_of(*begin: str | type) -> Code:
             seen.pop(name, None)
     return Code(
         syntax=sha256_of_json({**seen, **named})[:_LENGTH],
-        libraries=_versions(imported, own_packages - {_HERE}),
+        libraries=_versions({_package(name) for name in imported}, own_packages - {_HERE}),
+        imports=tuple(sorted(n for n in imported if _package(n) not in sys.stdlib_module_names)),
     )
 
 
@@ -215,7 +220,7 @@ def _versions(imported: set[str], plugins: set[str]) -> dict[str, str]:
     from importlib import metadata
 
     wanted = {*imported, *_ALWAYS} - sys.stdlib_module_names - _LIBRARIES_THAT_DECIDE_NOTHING
-    by_module = _distributions(tuple(sys.path))
+    by_module = installed_modules()
     names = {name for module in wanted for name in by_module.get(module, ())}
     for plugin in plugins:
         for name in {*by_module.get(plugin, ()), *_declaring(plugin)}:
@@ -226,9 +231,14 @@ def _versions(imported: set[str], plugins: set[str]) -> dict[str, str]:
     return dict(sorted((re.sub(r"[-_.]+", "-", n).lower(), v) for n, v in versions.items()))
 
 
+def installed_modules() -> dict[str, list[str]]:
+    """Names of distributions by the top-level modules that they install."""
+    return _distributions(tuple(sys.path))
+
+
 @cache
 def _distributions(path: tuple[str, ...]) -> dict[str, list[str]]:
-    """Names of distributions by the modules they install, all that ``sys.path`` leads to."""
+    """What ``sys.path`` leads to; read once, since that takes a third of a second."""
     from importlib import metadata
 
     return dict(metadata.packages_distributions())

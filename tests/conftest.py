@@ -18,8 +18,12 @@ import pytest
 from PIL import Image
 
 from medbench import registry
+from medbench.execution import plan
 
-_REGISTRIES = (registry.models, registry.sources, registry.tuners)
+# A run within the tests works in their own process, unless a test is marked "processes".
+plan.DEFAULT_EXECUTOR = "inline"
+
+_REGISTRIES = (registry.models, registry.sources, registry.readers, registry.tuners)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PACKAGED = Path(__file__).parent / "plugins" / "packaged"
@@ -31,6 +35,13 @@ def _own_places(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
     for name in ("MEDBENCH_DATA", "MEDBENCH_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _processes(request, monkeypatch):
+    """Marked tests run cells in processes of their own, as users do."""
+    if request.node.get_closest_marker("processes"):
+        monkeypatch.setattr(plan, "DEFAULT_EXECUTOR", "local")
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,8 @@ import pytest
 
 import medbench
 from medbench.cli import main
-from medbench.store import RunStore
+from medbench.store import CellStore, RunStore
+from medbench.testing.image_files import dicom_file
 
 RUN = ["run", "--no-sanity"]
 """The sanity rows have tests of their own, in ``test_run_options.py``."""
@@ -58,6 +59,28 @@ def test_a_folder_of_images_becomes_a_leaderboard(class_folders, tmp_path, capsy
     assert {p.name for p in (run / "figures" / "my-films").iterdir()} >= {"scores.png", "roc.png"}
     shown = capsys.readouterr().out
     assert "hog-svm" in shown and str(Path("results/my-films")) in shown
+
+
+def test_a_folder_of_dicom_files_runs_with_its_patients_kept_together(tmp_path, capsys):
+    """Files of eight patients, three each; one file has several frames."""
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        folder = tmp_path / "scans" / "ab"[i // 3 % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        shape = (5, 20, 20) if i == 0 else (20, 20)
+        pixels = rng.integers(0, 900, shape).astype(np.uint16)
+        (folder / f"{i}").write_bytes(dicom_file(pixels, PatientID=f"Jane Doe {i // 3}"))
+    arguments = [*RUN, "--data", "scans", "--models", "intensity", "--trials", "1", "--folds", "2"]
+    assert main([*arguments, "--out", "out"]) == 0
+    run = RunStore(Path("out")).read()
+    assert run.datasets["scans"]["n_groups"] == 8 and run.datasets["scans"]["n_images"] == 24
+    assert any("middle" in note for note in run.datasets["scans"]["notes"])
+    images = RunStore(Path("out")).dataset_images("scans")
+    assert (images.groupby("group")["r0f0"].nunique() == 1).all()
+    assert images["group"].value_counts().tolist() == [3] * 8
+    kept = [p.read_bytes() for place in ("out", "cache") for p in Path(place).rglob("*.*")]
+    assert not any(b"Jane" in content or b"Doe" in content for content in kept)
+    assert "--slice" not in capsys.readouterr().out
 
 
 def test_the_same_command_again_repeats_nothing_and_new_models_are_added(class_folders, capsys):
@@ -170,6 +193,7 @@ class NeedyFamily(Base):
 """
 
 
+@pytest.mark.processes
 def test_a_failure_is_a_row_with_its_reason_and_the_run_goes_on(class_folders, capsys, tmp_path):
     plugin = tmp_path / "crashing.py"
     plugin.write_text(CRASHING)
@@ -251,7 +275,8 @@ def run_until_trials(arguments: list[str], trials_file: Path, count: int) -> sub
     raise AssertionError("no trial was finished in two minutes")
 
 
-def workers(run: Path) -> list[str]:
+def processes_of(run: Path) -> list[str]:
+    """Processes of cells that work beside a run folder, and the servers they are forked off."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -260,7 +285,7 @@ def workers(run: Path) -> list[str]:
                 place = str((folder / "cwd").readlink())
             except OSError:
                 continue
-            if "medbench.execution.worker" in line and place == str(run.parent):
+            if "medbench.execution." in line and place == str(run.parent):
                 found.append(folder.name)
     return found
 
@@ -275,10 +300,10 @@ def test_kill_9_in_the_middle_and_the_same_command_again_equals_an_undisturbed_r
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     for _ in range(100):  # the cell's process notices that its parent is gone
-        if not workers(tmp_path / "killed"):
+        if not processes_of(tmp_path / "killed"):
             break
         time.sleep(0.1)
-    assert workers(tmp_path / "killed") == []
+    assert processes_of(tmp_path / "killed") == []
     kept = trials.read_bytes()
     assert not (trials.parent / "cell.json").exists()
     assert subprocess.run(command(*options, "--out", "killed"), check=False).returncode == 0
@@ -330,54 +355,61 @@ def two_jobs(class_folders, tmp_path, monkeypatch):
     return options, start
 
 
+def images_left() -> list[Path]:
+    """Images that cells were given and that are still there; the next start removes them."""
+    return list(Path(os.environ["MEDBENCH_CACHE"], "work").rglob("images.npy"))
+
+
 def ended(run: Path) -> bool:
     """Whether no process of a run is left, given some time to notice that its parent is gone."""
     for _ in range(100):
-        if not workers(run):
+        if not processes_of(run):
             return True
         time.sleep(0.1)
     return False
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.processes
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_two_jobs_that_are_interrupted_and_go_on_equal_one_undisturbed_job(two_jobs, tmp_path, how):
     options, start = two_jobs
     assert main([*options, "--out", "whole"]) == 0
     process = start("out")
-    assert len(workers(tmp_path / "out")) == 2
+    assert len(processes_of(tmp_path / "out")) == (3 if sys.platform == "linux" else 2)
     process.send_signal(how)
     _, errors = process.communicate(timeout=60)
     assert ended(tmp_path / "out")
     if how == signal.SIGINT:
         assert process.returncode == 130
         assert "Give the same command again to go on" in errors and "Traceback" not in errors
-        assert not Path("out/.scratch").exists()
+        assert not images_left()
     assert not list(Path("out").rglob("cell.json"))  # being stopped is no failure
     kept = {file: file.read_bytes() for file in Path("out").rglob("trials.jsonl")}
     assert len(kept) == 2
     assert main([*options, "--jobs", "2", "--out", "out"]) == 0
     assert all(file.read_bytes().startswith(lines) for file, lines in kept.items())
-    assert not Path("out/.scratch").exists()
+    assert not images_left()
     assert_equal_predictions(Path("whole"), Path("out"))
 
 
+@pytest.mark.processes
 def test_a_folder_that_can_no_longer_be_written_ends_every_cell(two_jobs, monkeypatch, capsys):
     from medbench.errors import StoreError
 
     options, _ = two_jobs
-    written = RunStore.write_predictions
+    written = CellStore.write_predictions
 
-    def full(store, cell, predictions):
-        if cell.split == "r0f1":
-            raise StoreError(f"{store.folder}: cannot be written (No space left on device).")
-        written(store, cell, predictions)
+    def full(stored, predictions):
+        if stored.folder.name == "r0f1":
+            raise StoreError(f"{stored.folder}: cannot be written (No space left on device).")
+        written(stored, predictions)
 
-    monkeypatch.setattr(RunStore, "write_predictions", full)
+    monkeypatch.setattr(CellStore, "write_predictions", full)
     monkeypatch.setenv("NAP", "0.2")
     assert main([*options, "--jobs", "2", "--out", "out"]) == 2
     assert "No space left on device" in capsys.readouterr().err
-    assert workers(Path.cwd() / "out") == [] and not Path("out/.scratch").exists()
+    assert processes_of(Path.cwd() / "out") == [] and not images_left()
     assert not list(Path("out").rglob("r0f1/cell.json"))
 
 

@@ -13,6 +13,8 @@ from PIL import Image
 from medbench.cli import main
 from medbench.store import RunStore
 
+pytestmark = pytest.mark.processes
+
 SPY = Path(__file__).parent / "plugins" / "spy.py"
 SIDE = 16
 """The least size of prepared images; files of that size are kept as they are."""

@@ -21,13 +21,13 @@ def _elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture
 def patients(tmp_path):
-    """A table of twenty patients with three images each, which resemble one another and say
+    """A table of twenty patients with four images each, which resemble one another and say
     nothing of the label; and a run on it."""
     rng = np.random.default_rng(0)
     rows = ["file,label,patient"]
     for patient in range(20):
         person = rng.integers(0, 200, (24, 24))
-        for i in range(3):
+        for i in range(4):
             pixels = (person + rng.integers(0, 50, (24, 24))).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / f"{patient}-{i}.png")
             rows.append(f"{patient}-{i}.png,{'ab'[patient % 2]},{patient}")
@@ -86,7 +86,7 @@ def test_inflated_scores_are_cells_of_their_own_and_can_be_added_later(patients)
         sides = images.groupby("group")[split].nunique()
         assert (sides > 1).any() == both_sides
     predicted = {cell.id.split: cell.predictions for cell in cells() if cell.id.model != "border"}
-    assert predicted["by-image-r0f0"]["group"].nunique() == 30  # each image counts by itself
+    assert predicted["by-image-r0f0"]["group"].nunique() == 40  # each image counts by itself
     scores = pd.read_csv("out/leaderboard.csv").set_index(["model", "kind"])["auroc"]
     assert scores["thumbnail", "sanity"] < 0.75  # patients tell nothing of other patients
     assert scores["thumbnail", "split by image"] > 0.9
@@ -141,8 +141,7 @@ def test_an_operating_point_is_recorded_reached_and_belongs_to_the_run(patients,
     recorded = json.loads(Path("out/run.json").read_text())["configuration"]
     assert recorded["operating_point"] == "sensitivity 0.95"
     for cell in cells():
-        folder = RunStore(Path("out")).cell_folder(cell.id)
-        oof = np.load(folder / "oof" / "0000.npy")
+        oof = RunStore(Path("out")).cell(cell.id).oof(0)
         images = RunStore(Path("out")).dataset_images("mine")
         labels = images.loc[images[cell.id.split] == "development", "label"].to_numpy()
         assert (oof[labels == 1, 1] >= cell.record["threshold"]).mean() >= 0.95

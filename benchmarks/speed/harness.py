@@ -19,8 +19,8 @@ import numpy as np
 from medbench.datasets.batch import PROPERTIES, LabelledBatch
 from medbench.datasets.sources.phantoms import PhantomSource
 from medbench.datasets.task import Task
-from medbench.execution.cell import write_development
 from medbench.execution.environment import child_environment
+from medbench.execution.parts import DevelopmentPart
 
 HERE = Path(__file__).resolve().parent
 REPEATS = 3
@@ -202,7 +202,15 @@ def draw_phantoms(
 
 
 def write_phantoms(folder: Path, patients: int, size: int, *, difficulty: float = 0.5) -> list[str]:
-    """Draw phantoms into a new folder for ``load_development``; the names of their classes."""
+    """Draw phantoms into a new folder for ``read_development``; the names of their classes."""
     task, batch = draw_phantoms(patients, size, difficulty=difficulty)
-    write_development(folder, batch, None)
+    part = DevelopmentPart(
+        images=batch.images,
+        table=batch.properties.assign(key=batch.keys.astype(str)),
+        rows=np.arange(len(batch)),
+        labels=batch.labels,
+        groups=batch.groups,
+        validation=None,
+    )
+    part.write(folder)
     return list(task.classes)

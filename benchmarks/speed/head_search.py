@@ -64,14 +64,14 @@ def main() -> None:
 
     from medbench.datasets.splits import group_folds
     from medbench.datasets.task import Task
-    from medbench.execution.cell import load_development
+    from medbench.execution.parts import read_development
     from medbench.features.cache import FeatureCache
     from medbench.features.embeddings import Embedding
     from medbench.models.transfer import transfer_family
 
     request = json.load(sys.stdin)
-    development, _ = load_development(Path(request["development"]))
-    task = Task(classes=tuple(request["classes"]), image_shape=development.images.shape[1:])
+    development, _ = read_development(Path(request["development"]))
+    task = Task(classes=tuple(request["classes"]), image_shape=development.image_shape)
     folds = group_folds(development.labels, development.groups, folds=3, seed=0)
     weights_dir = Path(request["weights_dir"]) if request["weights_dir"] else None
     weights = weights_from(weights_dir, _BACKBONE)

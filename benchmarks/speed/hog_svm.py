@@ -85,10 +85,10 @@ def _check(found: dict[str, Any]) -> None:
 def _problem(request: dict[str, Any]) -> tuple[Any, Any, Any]:
     from medbench.datasets.splits import group_folds
     from medbench.datasets.task import Task
-    from medbench.execution.cell import load_development
+    from medbench.execution.parts import read_development
 
-    development, _ = load_development(Path(request["development"]))
-    task = Task(classes=tuple(request["classes"]), image_shape=development.images.shape[1:])
+    development, _ = read_development(Path(request["development"]))
+    task = Task(classes=tuple(request["classes"]), image_shape=development.image_shape)
     folds = group_folds(development.labels, development.groups, folds=_INNER_FOLDS, seed=_SEED)
     return task, development, folds
 
@@ -130,10 +130,9 @@ def _ours(request: dict[str, Any]) -> dict[str, Any]:
             Budget(trials=request["trials"], seconds=None),
             Clock(features),
             finished=(),
-            record=lambda trial, oof: None,
-            announce=lambda message: None,
         )
-        search.run()
+        for _ in search.run():
+            pass
     tried = [
         {"number": t.number, "params": dict(t.params), "scores": list(t.fold_scores)}
         for t in search.finished

@@ -90,19 +90,15 @@ def _write_dataset(store: RunStore, number: int, n_models: int, n_folds: int, n:
             chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
             frame = pd.DataFrame({"image": np.arange(n) + n * fold, "group": of_patient})
             frame = frame.assign(label=true, **{f"p{k}": chances[:, k] for k in range(n_classes)})
-            _write_cell(store, CellId(dataset=name, model=model, split=f"r0f{fold}"), frame)
+            _write_cell(store, CellId(dataset=name, model=model, split=f"r0f{fold}"), fold, frame)
 
 
-def _write_cell(store: RunStore, cell: CellId, predictions: pd.DataFrame) -> None:
-    from medbench.files import write_json
-    from medbench.trial_log import TrialLog
-
-    folder = store.cell_folder(cell)
-    store.write_predictions(cell, predictions)
-    write_json(folder / "key.json", {"key": "0" * 32, "parts": {}})
-    log = TrialLog(folder)
+def _write_cell(store: RunStore, cell: CellId, fold: int, predictions: pd.DataFrame) -> None:
+    stored = store.cell(cell)
+    stored.begin("0" * 32, {})
+    stored.write_predictions(predictions)
     for number in range(_TRIALS):
-        log.append(
+        stored.append_trial(
             {
                 **{"number": number, "state": "complete", "score": 0.8 + number / 1000},
                 "params": {
@@ -114,9 +110,9 @@ def _write_cell(store: RunStore, cell: CellId, predictions: pd.DataFrame) -> Non
             },
             None,
         )
-    store.finish_cell(
-        cell,
+    stored.finish(
         {
+            **{"repeat": 0, "fold": fold, "by_image": False},
             **{"status": "ok", "reason": "", "note": "", "n_trials": _TRIALS, "inner_score": 0.8},
             "threshold": 0.5 if "p2" not in predictions else None,
             "calibration": {"temperatures": [1.3], "reason": ""},

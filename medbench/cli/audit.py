@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medbench.cli.options import add_catalog, add_plugin
+from medbench.cli.options import add_catalog, add_plugin, add_skip_unreadable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help=f"where the findings go, with names of files (default: {_DEFAULT_OUT})",
     )
+    add_skip_unreadable(parser)
     add_fail_on_audit(parser)
     parser.set_defaults(execute=execute)
 
@@ -68,7 +69,7 @@ def execute(options: argparse.Namespace) -> int:
     fatal = failed = False
     for name, source in sources.items():
         try:
-            dataset = _prepared(name, source)
+            dataset = _prepared(name, source, options.skip_unreadable)
         except DatasetError as error:
             print(f"medbench: error: {error}", file=sys.stderr)
             failed = True
@@ -101,7 +102,7 @@ def _names(options: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _prepared(name: str, source: Source) -> PreparedDataset:
+def _prepared(name: str, source: Source, skip_unreadable: bool) -> PreparedDataset:
     from medbench.cache import cache_folder
     from medbench.cores import available_threads
     from medbench.datasets.prepared import prepare
@@ -111,7 +112,7 @@ def _prepared(name: str, source: Source) -> PreparedDataset:
         source,
         cache=cache_folder() / "prepared",
         threads=available_threads(),
-        skip_unreadable=True,
+        skip_unreadable=skip_unreadable,
     )
 
 
@@ -120,14 +121,17 @@ def _report(dataset: PreparedDataset, found: Audit, folder: Path, console: Conso
     from medbench.files import write_json, write_text
     from medbench.reports.audit import audit_markdown, print_audit
     from medbench.reports.contact_sheet import write_contact_sheet
+    from medbench.reports.text import plain
 
     title = dataset.name
     if dataset.source.title not in ("", title):
         title = f"{title}: {dataset.source.title}"
-    origins = dataset.table["origin"].tolist()
-    print_audit(found, title, console, origins, unreadable=dataset.unreadable)
+    names = dataset.names
+    for note in dataset.notes:
+        console.print(f"{dataset.name}: {plain(note)}", markup=False, soft_wrap=True)
+    print_audit(found, title, console, names, unreadable=dataset.unreadable)
     write_json(folder / "audit.json", _with_files(dataset, found))
-    page = audit_markdown(found, title, origins, unreadable=dataset.unreadable)
+    page = audit_markdown(found, title, names, unreadable=dataset.unreadable)
     write_text(folder / "audit.md", page)
     sheet = folder / "duplicates.png"
     drawn = write_contact_sheet(dataset, sheet)
@@ -147,14 +151,15 @@ def _with_files(dataset: PreparedDataset, found: Audit) -> dict[str, Any]:
     for entry, finding in zip(record["findings"], found.findings, strict=True):
         entry["images"] = list(finding.images)
     table = dataset.table.iloc[rows]
-    files = zip(rows, table["origin"], table["group"], table["split"], strict=True)
+    columns = (table[name] for name in ("origin", "slice", "group", "split"))
+    files = zip(rows, *columns, strict=True)
     return {
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
         **record,
         "files": [
-            {"image": row, "file": origin, "group": int(group), "split": split}
-            for row, origin, group, split in files
+            {"image": row, "file": origin, "slice": n, "group": int(group), "split": split}
+            for row, origin, n, group, split in files
         ],
         "unreadable": list(dataset.unreadable),
     }

@@ -114,12 +114,12 @@ def download_missing(
     """
     for name in names:
         source = catalog.get(name)
-        if source.remote is not None and not source.is_here():
+        if source.place is not None and not source.is_here():
             _fetch(name, source, data_dir, console)
 
 
 def _fetch(name: str, source: Source, data_dir: Path | None, console: Console) -> None:
-    from medbench.datasets.download import download_folder, fetch
+    from medbench.datasets.fetch import download_folder, fetch
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, markup=False)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medbench.cli.options import add_catalog, add_plugin
+from medbench.cli.options import add_catalog, add_plugin, add_skip_unreadable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,17 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_catalog(parser)
     add_plugin(parser)
+    add_skip_unreadable(parser)
     parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Predict, keep, and say what became of the score."""
-    from medbench.cache import cache_folder
     from medbench.cli.leaderboard import write_everything
     from medbench.cli.progress import make_console
-    from medbench.cores import available_threads
     from medbench.datasets.catalog import load_catalog
-    from medbench.execution.plan import Place
     from medbench.inference.external import evaluate, prepare_like
     from medbench.inference.model import load_model
     from medbench.reports.external import external_words, externals
@@ -77,14 +75,13 @@ def execute(options: argparse.Namespace) -> int:
     catalog = load_catalog(
         data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
     )
-    place = Place(cache=cache_folder(), threads=available_threads())
     evaluated = []
     for name in dict.fromkeys(options.models):
         model = load_model(
             options.run, dataset=options.trained_on, model=name, plugins=options.plugin
         )
         for other in dict.fromkeys(options.datasets):
-            data = prepare_like(model, other, catalog, place)
+            data = prepare_like(model, other, catalog, skip_unreadable=options.skip_unreadable)
             class_map = _class_map(options.class_map, model, data, console)
             with store.lock():
                 evaluated.append(evaluate(model, data, class_map, store))

@@ -36,15 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Load, write, compare, and say where it is."""
-    from medbench.cache import cache_folder
     from medbench.cli.progress import make_console
-    from medbench.cores import available_threads
     from medbench.datasets.catalog import load_catalog
-    from medbench.execution.plan import Place
+    from medbench.files import folder_name
     from medbench.inference.export import export
     from medbench.inference.held_out import held_out_images
     from medbench.inference.model import load_model
-    from medbench.reports.drawing import folder_name
     from medbench.store import RunStore
 
     store = RunStore(options.run)
@@ -56,8 +53,7 @@ def execute(options: argparse.Namespace) -> int:
     catalog = load_catalog(
         data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
     )
-    place = Place(cache=cache_folder(), threads=available_threads())
-    images = held_out_images(store, facts.dataset, catalog, place)
+    images = held_out_images(store, facts.dataset, catalog)
     name = folder_name(f"{facts.family}-{facts.dataset}")
     out = options.out or Path("results") / "exported" / name
     difference = export(model, options.format, out, images)

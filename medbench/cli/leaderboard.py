@@ -32,15 +32,14 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def write_everything(
-    assessment: Assessment, console: Console, *, images: bool | None = None
-) -> None:
+def write_everything(assessment: Assessment, console: Console) -> None:
     """Write tables, figures, cards and the page into the run folder, and say where they are.
+
+    The page shows images if that was chosen for the run.
 
     Args:
         assessment: The run, assessed.
         console: Where to say it; the page comes last.
-        images: See ``medbench.reports.page.write_page``.
     """
     from medbench.reports.cards import write_cards
     from medbench.reports.figures import write_figures
@@ -51,7 +50,7 @@ def write_everything(
     write_leaderboard(assessment, folder)
     write_cards(assessment, folder)
     write_figures(assessment, folder)
-    page = write_page(assessment, folder, images=images)
+    page = write_page(assessment, folder)
     for line in (
         f"Tables, figures and cards: {folder}/leaderboard.md, .csv, .json, .tex, figures/, cards/",
         f"Page: {page}",

@@ -126,15 +126,17 @@ class LiveWatcher(RunWatcher):
                 began=self._began[cell], trials=budget.trials, seconds=budget.seconds
             )
 
-    def event(self, cell: CellId, message: Mapping[str, Any]) -> None:
-        """See ``Watcher.event``."""
+    def tried(self, cell: CellId, trials: int, best: float | None, seconds: float) -> None:
+        """See ``Watcher.tried``."""
         with self._guard:
             row = self._running[cell]
-            if message["event"] == "refit":
-                row.refitting = True
-                return
-            row.tried, row.best = message["number"] + 1, message["best"]
-            row.spent, row.spent_at = message["seconds"], time.monotonic()
+            row.tried, row.best = trials, best
+            row.spent, row.spent_at = seconds, time.monotonic()
+
+    def refits(self, cell: CellId) -> None:
+        """See ``Watcher.refits``."""
+        with self._guard:
+            self._running[cell].refitting = True
 
     def finished(self, cell: CellId, record: Mapping[str, Any]) -> None:
         """See ``Watcher.finished``."""

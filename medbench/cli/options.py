@@ -23,7 +23,7 @@ def add_plugin(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a Python file that registers models, sources or tuners (may be repeated)",
+        help="a Python file that registers models, sources, readers or tuners (may be repeated)",
     )
 
 
@@ -40,12 +40,22 @@ def add_catalog(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_skip_unreadable(parser: argparse._ActionsContainer) -> None:
+    """``--skip-unreadable``."""
+    parser.add_argument(
+        "--skip-unreadable",
+        action="store_true",
+        help="leave unreadable images out and say how many (default: list them and stop)",
+    )
+
+
 def add_images(parser: argparse._ActionsContainer) -> None:
     """``--images`` and ``--no-images``: True, False, or None for what the licences allow."""
     parser.add_argument(
         "--images",
         action=argparse.BooleanOptionalAction,
-        help="show images on the page (default: of data sets whose licence lets them be passed on)",
+        help="show images of patients on the page and keep their pictures in the run (default: as "
+        "before in this run, else of data sets whose licence lets them be passed on)",
     )
 
 

@@ -101,7 +101,7 @@ def _explained(
     n_files: int,
 ) -> Iterator[Prediction]:
     """The same predictions, each with its picture written."""
-    from medbench.reports.drawing import folder_name
+    from medbench.files import folder_name
 
     for number, prediction in enumerate(predictions, start=1):
         if not prediction.error:

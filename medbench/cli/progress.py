@@ -65,8 +65,11 @@ class RunWatcher:
         with self._guard:
             self._began[cell] = time.monotonic()
 
-    def event(self, cell: CellId, message: Mapping[str, Any]) -> None:
-        """See ``Watcher.event``."""
+    def tried(self, cell: CellId, trials: int, best: float | None, seconds: float) -> None:
+        """See ``Watcher.tried``."""
+
+    def refits(self, cell: CellId) -> None:
+        """See ``Watcher.refits``."""
 
     def finished(self, cell: CellId, record: Mapping[str, Any]) -> None:
         """See ``Watcher.finished``."""

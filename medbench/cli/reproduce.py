@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from medbench.cli.options import add_catalog, add_plugin, whole
 
 if TYPE_CHECKING:
-    from medbench.execution.local import Watcher
-    from medbench.execution.plan import Place, PlannedCell
+    from medbench.execution.committer import Watcher
+    from medbench.execution.plan import PlannedCell, Setup
     from medbench.store import CellId, CellResult, RunResult, RunStore
 
 _SAME = 1e-6
@@ -47,25 +47,25 @@ def execute(options: argparse.Namespace) -> int:
     """0 if every cell gave the same predictions; 1 if an input or a prediction differs."""
     from medbench.cli.progress import make_console, make_watcher
     from medbench.execution.environment import describe_environment
-    from medbench.execution.local import run_cells
+    from medbench.execution.run import run_cells
     from medbench.store import RunStore
 
     run = RunStore(options.run).read()
     _check_whole(run)
     wanted = _wanted(run, options.datasets, options.models)
-    place = _place(options, run)
+    setup = _setup(options, run)
     console = make_console()
     with make_watcher(console) as watcher, _folder(options.out) as folder:
-        cells = _plan(options, run, place, wanted, watcher)
+        cells = _plan(options, run, setup, wanted, watcher)
         if _say_what_differs(cells, wanted, watcher):
             return 1
         store = RunStore(folder)
         with store.lock():
-            store.begin(cells[0].settings.as_record())
-            store.write_environment(describe_environment(place.threads, place.jobs))
+            store.begin(cells[0].settings.as_record(), images=run.images)
+            store.write_environment(describe_environment(setup.threads, setup.jobs))
             for name in {cell.id.dataset for cell in cells} & run.audits.keys():
                 store.write_audit(name, run.audits[name])  # of the same data, as the keys say
-            run_cells(cells, store, place, watcher)
+            run_cells(cells, store, setup, watcher)
         same = [_say_whether_same(wanted[cell.id], store, watcher) for cell in cells]
         watcher.say(f"{sum(same)} of {len(same)} cells gave the same predictions.")
     return 0 if all(same) else 1
@@ -122,34 +122,34 @@ def _wanted(
     return found
 
 
-def _place(options: argparse.Namespace, run: RunResult) -> Place:
+def _setup(options: argparse.Namespace, run: RunResult) -> Setup:
     from medbench.cache import cache_folder
     from medbench.cores import available_threads
-    from medbench.execution.plan import Place
+    from medbench.execution.plan import Setup
 
-    return Place(
+    return Setup(
         cache=cache_folder(),
         threads=options.threads or run.environment.get("threads") or available_threads(),
         jobs=options.jobs,
         plugins=tuple(plugin.expanduser().resolve() for plugin in options.plugin),
         weights_dir=options.weights_dir,
-        skip_unreadable=True,
+        # as the run did; of runs of old it is not known
+        skip_unreadable=any(one.get("n_unreadable") != 0 for one in run.datasets.values()),
     )
 
 
 def _plan(
     options: argparse.Namespace,
     run: RunResult,
-    place: Place,
+    setup: Setup,
     wanted: dict[CellId, CellResult],
     watcher: Watcher,
 ) -> list[PlannedCell]:
     """The cells of the run, planned again with what is here now."""
     from medbench import registry
     from medbench.datasets.catalog import load_catalog
-    from medbench.errors import StoreError
+    from medbench.errors import StoreError, UnreadableError
     from medbench.execution.plan import Settings, plan_cells, plan_datasets
-    from medbench.reports.predictions import by_image
 
     for plugin in options.plugin:
         registry.load_plugin(plugin)
@@ -158,16 +158,17 @@ def _plan(
     )
     settings = Settings.from_record(run.configuration)
     ids = [cell.id for cell in wanted.values()]
-    inflated = list(dict.fromkeys(one.model for one in ids if by_image(one.split)))
-    datasets = plan_datasets(
-        list(dict.fromkeys(one.dataset for one in ids)),
-        catalog,
-        settings,
-        place,
-        by_image=bool(inflated),
-    )
+    inflated = list(dict.fromkeys(one.id.model for one in wanted.values() if one.by_image))
+    names = list(dict.fromkeys(one.dataset for one in ids))
+    try:
+        datasets = plan_datasets(names, catalog, settings, setup, by_image=bool(inflated))
+    except UnreadableError as error:
+        raise StoreError(
+            f"{len(error.unreadable)} images that the run has read cannot be read now, first "
+            f"{error.unreadable[0]} Give the same images with --data-dir or --data."
+        ) from error
     models = list(dict.fromkeys(one.model for one in ids))
-    planned = plan_cells(datasets, models, settings, place, watcher.say, inflated=inflated)
+    planned = plan_cells(datasets, models, settings, setup, watcher.say, inflated=inflated)
     cells = [cell for cell in planned if cell.id in wanted]
     if len(cells) < len(wanted):
         lacking = sorted(str(one) for one in wanted.keys() - {cell.id for cell in cells})
@@ -210,7 +211,7 @@ def _say_whether_same(before: CellResult, store: RunStore, watcher: Watcher) -> 
     """Whether a repeated cell gave the same predictions; if not, say what it may be due to."""
     from medbench.reports.text import without_paths
 
-    after = store.read_cell(before.id)
+    after = store.cell(before.id).result()
     if after is None or after.predictions is None or before.predictions is None:
         reason = (
             "did not finish" if after is None else f"{after.status}: {without_paths(after.reason)}"

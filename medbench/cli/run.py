@@ -14,6 +14,7 @@ from medbench.cli.options import (
     add_images,
     add_operating_point,
     add_plugin,
+    add_skip_unreadable,
     duration,
     operating_point,
     whole,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from medbench.datasets.audit import Audit
     from medbench.datasets.catalog import Catalog
-    from medbench.execution.plan import Place, PlannedCell, Settings
+    from medbench.execution.plan import PlannedCell, Settings, Setup
     from medbench.reports.assessment import Assessment
     from medbench.store import RunStore
     from medbench.tuning.budget import Budget
@@ -106,6 +107,12 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--threads", type=whole(1), metavar="N", help="of each cell (default: all cores / jobs)"
     )
+    how.add_argument(
+        "--executor",
+        metavar="NAME",
+        help="local (default: a process for each cell), or inline (in this process, without a "
+        "firewall, for debugging)",
+    )
     how.add_argument("--retry", choices=["failed"], help="run cells that failed again")
     how.add_argument(
         "--dry-run", action="store_true", help="print the plan and an estimate; train nothing"
@@ -126,9 +133,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     )
     add_plugin(parser)
     add_images(parser)
-    parser.add_argument(
-        "--skip-unreadable", action="store_true", help="leave unreadable images out"
-    )
+    add_skip_unreadable(parser)
     add_fail_on_audit(parser)
     parser.set_defaults(execute=execute)
 
@@ -148,7 +153,7 @@ class _Wanted:
     total_time: float | None
     """Seconds to divide over the plan; None for a budget that each cell has in full."""
     catalog: Catalog
-    place: Place
+    setup: Setup
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -158,13 +163,13 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.cli.progress import make_console, make_watcher
     from medbench.datasets.audit import audit
     from medbench.execution.environment import describe_environment
-    from medbench.execution.local import run_cells
+    from medbench.execution.run import run_cells
     from medbench.reports.stored import assessed
     from medbench.reports.terminal import print_leaderboard
     from medbench.store import RunStore
 
     wanted = _wanted(options)
-    place, retry_failed = wanted.place, options.retry == "failed"
+    setup, retry_failed = wanted.setup, options.retry == "failed"
     console = make_console()
     store = RunStore(options.out or Path("results") / wanted.name)
     if options.dry_run:
@@ -185,15 +190,15 @@ def execute(options: argparse.Namespace) -> int:
             if any(found.reaches(options.fail_on_audit) for found in audits.values()):
                 watcher.say("Stopped by --fail-on-audit: nothing was trained or written.")
                 return 1
-            store.begin(cells[0].settings.as_record())
-            _write_audits(cells, audits, store)
-            store.write_environment(describe_environment(place.threads, place.jobs))
+            images = store.begin(cells[0].settings.as_record(), images=options.images)
+            _write_audits(cells, audits, store, images)
+            store.write_environment(describe_environment(setup.threads, setup.jobs))
             watcher.say(_in_words(wanted, cells))
-            run_cells(cells, store, place, watcher, retry_failed=retry_failed)
+            run_cells(cells, store, setup, watcher, retry_failed=retry_failed)
         assessment = assessed(store.read())
         print_leaderboard(assessment, console)  # first: what cannot be written can still be read
-        _keep_pictures(cells, assessment, options.images)
-        write_everything(assessment, console, images=options.images)
+        _keep_pictures(cells, assessment)
+        write_everything(assessment, console)
     failed = {cell.id for cell in assessment.run.cells if cell.status == "failed"}
     return 1 if failed & {cell.id for cell in cells} else 0
 
@@ -210,7 +215,7 @@ def _dry_run(wanted: _Wanted, store: RunStore, console: Console, *, retry_failed
     cells = _plan(wanted, store, say, download=False)
     say(_in_words(wanted, cells))
     stock = take_stock(cells, store, retry_failed=retry_failed)
-    print_plan(cells, stock, wanted.place.jobs, console)
+    print_plan(cells, stock, wanted.setup.jobs, console)
     return 0
 
 
@@ -220,48 +225,52 @@ def _plan(
     """Every cell with its final budget; the run folder is only read."""
     from medbench.execution.plan import plan_cells, plan_datasets, share_time
 
-    settings, place = wanted.settings, wanted.place
+    settings, setup = wanted.settings, wanted.setup
     if wanted.total_time is None:  # else the budget is known only when the cells are
         store.check(settings.as_record())
     inflated = wanted.inflated
     prepared = plan_datasets(
-        wanted.datasets, wanted.catalog, settings, place, by_image=bool(inflated)
+        wanted.datasets, wanted.catalog, settings, setup, by_image=bool(inflated)
     )
     for dataset in prepared:
         if inflated and not dataset.by_image:
             say(f"{dataset.data.name}: has an official split, so --inflation has nothing to show")
     cells = plan_cells(
-        prepared, wanted.models, settings, place, say, inflated=inflated, download=download
+        prepared, wanted.models, settings, setup, say, inflated=inflated, download=download
     )
     if wanted.total_time is not None:
-        cells = share_time(cells, wanted.total_time, place.jobs)
+        cells = share_time(cells, wanted.total_time, setup.jobs)
         store.check(cells[0].settings.as_record())
     return cells
 
 
 def _write_audits(
-    cells: Sequence[PlannedCell], audits: Mapping[str, Audit], store: RunStore
+    cells: Sequence[PlannedCell],
+    audits: Mapping[str, Audit],
+    store: RunStore,
+    images: bool | None,
 ) -> None:
-    """Record what the audits found, with a picture of the images that are alike."""
+    """Record what the audits found; where images may be shown, with a sheet of those alike."""
+    from medbench.datasets.prepared import describe
     from medbench.reports.contact_sheet import write_contact_sheet
-    from medbench.reports.drawing import folder_name
+    from medbench.reports.page.pictures import may_be_shown
 
     for data in {cell.dataset.data.name: cell.dataset.data for cell in cells}.values():
         store.write_audit(data.name, audits[data.name].as_record())
-        picture = store.folder / "figures" / folder_name(data.name) / "duplicates.png"
-        write_contact_sheet(data, picture)
+        if may_be_shown(describe(data), images):
+            write_contact_sheet(data, store.layout.copies(data.name))
+        else:
+            store.remove_pictures(data.name)
 
 
-def _keep_pictures(
-    cells: Sequence[PlannedCell], assessment: Assessment, images: bool | None
-) -> None:
+def _keep_pictures(cells: Sequence[PlannedCell], assessment: Assessment) -> None:
     """Put the thumbnails that the page shows into the run folder, where images may be shown."""
     from medbench.reports.page.pictures import keep_pictures, may_be_shown
 
     prepared = {cell.dataset.data.name: cell.dataset.data for cell in cells}
     for dataset in assessment.datasets:
         data = prepared.get(dataset.name)
-        if data is not None and may_be_shown(dataset.record, images):
+        if data is not None and may_be_shown(dataset.record, assessment.run.images):
             keep_pictures(assessment.run, dataset, data.images, data.labels)
 
 
@@ -270,7 +279,7 @@ def _in_words(wanted: _Wanted, cells: Sequence[PlannedCell]) -> str:
     from medbench.execution.plan import KEPT_BACK
     from medbench.reports.text import format_seconds
 
-    datasets, place = len(wanted.datasets), wanted.place
+    datasets, setup = len(wanted.datasets), wanted.setup
     sanity = len({cell.id.model for cell in cells if cell.model.family.sanity})
     models = len(wanted.models) - sanity
     beside = f" and {sanity} sanity row{'s' * (sanity > 1)}" if sanity else ""
@@ -280,11 +289,11 @@ def _in_words(wanted: _Wanted, cells: Sequence[PlannedCell]) -> str:
             f" (an equal share of {format_seconds(wanted.total_time)}, {KEPT_BACK:.0%} of it kept "
             "for imports, refits and predictions)"
         )
-    at_a_time = f"{place.jobs} at a time " if place.jobs > 1 else ""
+    at_a_time = f"{setup.jobs} at a time " if setup.jobs > 1 else ""
     return (
         f"{datasets} data set{'s' * (datasets > 1)} x {models} model{'s' * (models != 1)}{beside}, "
         f"{len(cells)} cells, each {cells[0].settings.budget}{shared}, {at_a_time}on "
-        f"{place.threads} thread{'s' * (place.threads > 1)}{' each' * (place.jobs > 1)}"
+        f"{setup.threads} thread{'s' * (setup.threads > 1)}{' each' * (setup.jobs > 1)}"
     )
 
 
@@ -339,6 +348,8 @@ def _wanted(options: argparse.Namespace) -> _Wanted:
         )
     if settings.tuner is not None:
         registry.tuners.get(settings.tuner)
+    if options.executor is not None:
+        registry.executors.get(options.executor)
     for dataset in datasets:
         catalog.get(dataset)
     return _Wanted(
@@ -349,7 +360,7 @@ def _wanted(options: argparse.Namespace) -> _Wanted:
         settings=settings,
         total_time=options.total_time,
         catalog=catalog,
-        place=_place(options),
+        setup=_setup(options),
     )
 
 
@@ -389,14 +400,15 @@ def _budget(options: argparse.Namespace, default: str) -> Budget:
     return named_budget(options.budget or default)
 
 
-def _place(options: argparse.Namespace) -> Place:
+def _setup(options: argparse.Namespace) -> Setup:
     from medbench.cache import cache_folder
     from medbench.cores import available_threads
-    from medbench.execution.plan import Place
+    from medbench.execution.plan import DEFAULT_EXECUTOR, Setup
 
-    return Place(
+    return Setup(
         cache=cache_folder(),
         threads=options.threads or max(1, available_threads() // options.jobs),
+        executor=options.executor or DEFAULT_EXECUTOR,
         jobs=options.jobs,
         plugins=tuple(plugin.expanduser().resolve() for plugin in options.plugin),
         weights_dir=options.weights_dir,

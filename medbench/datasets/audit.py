@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -32,7 +33,8 @@ _UNBALANCED, _VERY_UNBALANCED = 3, 10
 _FEW, _TOO_FEW = 10, 5
 """Images or groups of a class below which its scores say little, or nothing."""
 _MOST_CLASSES_NAMED = 5
-_ROWS_AT_A_TIME = 1024
+_BLOCK_BYTES = 8 << 20
+"""Prepared pixels read at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,8 +214,8 @@ def _across_parts(dataset: PreparedDataset, copies: Copies) -> Iterator[Finding]
                 check="duplicates-across-parts",
                 severity=severity,
                 text=f"{_alike(crossing)} {have} one image in {earlier} and the other in {later}.",
-                remedy=f"Remove these images from {earlier}, or give --strict-split, which leaves "
-                "them out.",
+                remedy=f"Remove these images from {earlier}, or run with --strict-split, which "
+                "leaves them out.",
                 images=_in_groups(dataset, crossing.rows),
                 numbers={"parts": [earlier, later], **crossing.numbers},
             )
@@ -227,8 +229,8 @@ def _across_parts(dataset: PreparedDataset, copies: Copies) -> Iterator[Finding]
                 text=f"{how_many(len(both), 'patient')} {'has' if len(both) == 1 else 'have'} "
                 f"images in both {earlier} and {later} ({(concerned & (side == 0)).sum():,} and "
                 f"{(concerned & (side == 1)).sum():,}).",
-                remedy=f"Remove these patients from {earlier}, or give --strict-split, which "
-                "leaves them out.",
+                remedy=f"Remove these patients from {earlier}, or run with --strict-split, "
+                "which leaves them out.",
                 images=_in_groups(dataset, np.flatnonzero(concerned)),
                 numbers={
                     "parts": [earlier, later],
@@ -345,10 +347,11 @@ def _few(dataset: PreparedDataset, shown: NDArray[np.bool_]) -> Iterator[Finding
 
 def _constant(dataset: PreparedDataset) -> Iterator[Finding]:
     images, n = dataset.images, len(dataset.images)
+    at_a_time = max(1, _BLOCK_BYTES // math.prod(images.shape[1:]))
     middle = images.shape[1] // 2
     rows: list[int] = []
-    for start in range(0, n, _ROWS_AT_A_TIME):
-        part = images[start : start + _ROWS_AT_A_TIME]
+    for start in range(0, n, at_a_time):
+        part = images[start : start + at_a_time]
         line = part[:, middle]  # settles nearly all of them
         candidates = np.flatnonzero((line == line[:, :1]).all(axis=(1, 2)))
         whole = part[candidates]

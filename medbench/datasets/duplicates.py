@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,11 +28,13 @@ LARGEST_SMALL = 10
 _TABLES, _BITS_A_TABLE, _FLIPPED = 8, 32, 2
 """Of 8 pieces of 32 bits one at least differs by at most 20 / 8 = 2 bits: nothing is missed."""
 _QUERIES = 2_000
-"""Hashes looked up at a time, and pairs whose pixels are compared at a time."""
+"""Hashes looked up at a time."""
 _NEIGHBOURS = 50
 """Nearest hashes kept of each: where all images look alike, all pairs would not fit in memory."""
 _SIDE = 64
 """Pixels a side at which pairs are compared, at most."""
+_BLOCK_BYTES = 8 << 20
+"""Prepared pixels read at a time to compare pairs."""
 
 
 def perceptual_hash(image: Image.Image) -> NDArray[np.uint8]:
@@ -89,14 +92,19 @@ def near_pairs(
 
 
 def joined_groups(
-    names: Sequence[str], pixel_hashes: Sequence[str], pairs: pd.DataFrame
+    names: Sequence[str],
+    pixel_hashes: Sequence[str],
+    pairs: pd.DataFrame,
+    *,
+    files: Sequence[str],
 ) -> Indices:
-    """Opaque group numbers: images of one patient, identical or near-identical ones share one.
+    """Opaque group numbers: images of one patient or file, or (near-)identical ones share one.
 
     Args:
         names: Patient, lesion or scan of each image; "" where unknown.
         pixel_hashes: Hash of each image's decoded pixels.
         pairs: What ``near_pairs`` returned; those that are ``joined`` count.
+        files: Name of each image's file, of which it may be one of several slices.
 
     Returns:
         Connected components, int64, shape (n_images,), numbered in order of appearance.
@@ -108,14 +116,15 @@ def joined_groups(
     by_name = patient_numbers(names)
     unnamed = by_name < 0
     by_name[unnamed] = by_name.max(initial=-1) + 1 + np.arange(unnamed.sum())
-    by_pixels = pd.factorize(np.array(pixel_hashes))[0]
     near = pairs[pairs["joined"]]
-    first_name = n
-    first_pixels = first_name + by_name.max(initial=-1) + 1
-    nodes = first_pixels + by_pixels.max(initial=-1) + 1
-    rows = np.concatenate([np.arange(n), np.arange(n), near["first"]])
-    columns = np.concatenate([first_name + by_name, first_pixels + by_pixels, near["second"]])
-    graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(nodes, nodes))
+    ends, others, nodes = [near["first"].to_numpy()], [near["second"].to_numpy()], n
+    for shared in (by_name, *(_numbered(values) for values in (pixel_hashes, files))):
+        ends.append(np.arange(n))
+        others.append(nodes + shared)  # a node for each value, joined to the images that have it
+        nodes += shared.max(initial=-1) + 1
+    edges = (np.concatenate(ends), np.concatenate(others))
+    ones = np.ones(len(edges[0]), dtype=np.int8)
+    graph = coo_array((ones, edges), shape=(nodes, nodes))
     component = connected_components(graph, directed=False)[1][:n]
     return np.asarray(pd.factorize(component)[0], dtype=np.int64)
 
@@ -125,6 +134,11 @@ def patient_numbers(names: Sequence[str]) -> Indices:
     # Prefixed, and not by NUL: pandas 2 reads a string only up to there.
     named = np.array([f"={name}" if name else None for name in names], dtype=object)
     return np.asarray(pd.factorize(named)[0], dtype=np.int64)
+
+
+def _numbered(values: Sequence[str]) -> Indices:
+    """One number for each distinct text, in order of appearance."""
+    return patient_numbers([f"={value}" for value in values])
 
 
 def _within(hashes: NDArray[np.uint8], threads: int) -> pd.DataFrame:
@@ -150,11 +164,11 @@ def _correlations(images: Images, pairs: NDArray[np.int64]) -> NDArray[np.float6
     """Pearson's correlation of the grey pixels of each pair; 0 where an image is constant."""
     values = np.empty(len(pairs))
     step = max(1, images.shape[1] // _SIDE)
-    for begin in range(0, len(pairs), _QUERIES):
-        one, other = (
-            _standardised(images[side], step) for side in pairs[begin : begin + _QUERIES].T
-        )
-        values[begin : begin + _QUERIES] = np.einsum("ij,ij->i", one, other)
+    at_a_time = max(1, _BLOCK_BYTES // max(1, math.prod(images.shape[1:])))
+    for begin in range(0, len(pairs), at_a_time):
+        some = pairs[begin : begin + at_a_time]
+        one, other = (_standardised(images[side], step) for side in some.T)
+        values[begin : begin + at_a_time] = np.einsum("ij,ij->i", one, other)
     return values
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from medbench.datasets.readers import Content
 from medbench.datasets.task import Kind, label_columns
-
-Content = bytes | NDArray[Any]
-"""An encoded image file, or pixels of shape (height, width) or (height, width, channels)."""
+from medbench.errors import DatasetError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +20,13 @@ class Listing:
     classes: tuple[str, ...]
     """Class names; labels are indices into them."""
     table: pd.DataFrame
-    """One row an image: ``origin`` (name relative to the data set, never absolute), ``label``
-    (int64; of a multi-label task ``label0``, ``label1``, ... of 0 or 1), ``group`` (str; patient,
-    lesion or scan; "" where unknown), ``split`` ("train", "val", "test", or "" where there is no
-    official split)."""
+    """One row an image, which is a slice of a file: ``origin`` (name of the file relative to the
+    data set, never absolute; rows of one file follow each other), ``slice`` (int64, counted from
+    1; 1 for plain pictures and arrays), ``label`` (int64; of a multi-label task ``label0``,
+    ``label1``, ... of 0 or 1), ``group`` (str; patient, lesion or scan; "" where unknown),
+    ``split`` ("train", "val", "test", or "" where there is no official split)."""
     read: Callable[[int], Content]
-    """Content of the image in row i; safe to call from several threads."""
+    """Content of the file (or the pixels) in row i; safe to call from several threads."""
     signature: str
     """A hash that changes whenever the content may have changed (names, sizes, times)."""
     kind: Kind = "multi-class"
@@ -37,7 +35,16 @@ class Listing:
     """What was found on the way that a reader of results must know."""
 
     def __post_init__(self) -> None:
-        labels = label_columns(self.table.columns)
-        assert list(self.table.columns) == ["origin", *labels, "group", "split"]
-        assert len(labels) == (len(self.classes) if self.kind == "multi-label" else 1)
-        assert all(self.table[name].dtype == np.int64 for name in labels)
+        columns = list(self.table.columns)
+        labels = label_columns(columns)
+        n_labels = len(self.classes) if self.kind == "multi-label" else 1
+        wanted = ["origin", "slice", *labels, "group", "split"]
+        whole = [name for name in ("slice", *labels) if name in columns]
+        other = [name for name in whole if self.table[name].dtype != np.int64]
+        if columns != wanted or len(labels) != n_labels or other:
+            raise DatasetError(
+                f"a data source lists images with the columns {', '.join(columns)}; they must be "
+                "origin, slice, label (or one of each class: label0, label1, ...), group, split, "
+                f"with int64 for slice and labels{f', not so {other[0]}' if other else ''}. Mend "
+                "the source."
+            )

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from medbench.cache import adding_entry, is_sound, sums_of, working_folder
-from medbench.datasets.decode import Decoded, decode, is_coloured
+from medbench.datasets.decode import Channels, Decoded
+from medbench.datasets.decode_listing import ListedImages
 from medbench.datasets.duplicates import joined_groups, near_pairs, patient_numbers
 from medbench.datasets.listing import Listing
+from medbench.datasets.readers import all_readers, decoders
 from medbench.datasets.sources.base import Source
 from medbench.datasets.stored_images import ImageFile, StoredImages, write_images
 from medbench.datasets.task import Task, label_columns, labels_in, membership
-from medbench.errors import DatasetError
+from medbench.errors import DatasetError, UnreadableError
 from medbench.hashes import sha256_of_json
-from medbench.versions import code_version
+from medbench.versions import code_version, distribution_versions
 
 _FINGERPRINT = 2
 """Raised whenever a fingerprint is made of other things."""
-_CHANNEL_SAMPLE = 48
-"""Images looked at to decide whether a set is in colour."""
-_COLOURED_SHARE = 0.05
-"""From this share of coloured images on, colour is kept."""
-_STORED = np.empty(0, np.uint8)
-"""Stands for pixels that are in the memory map."""
-_LISTED = 20
-"""Unreadable images named in an error; more are counted."""
+_CHANNELS: Mapping[str, Channels | None] = {"grey": 1, "colour": 3, "auto": None}
+"""What an entry says of its channels; None where a sample of the images decides."""
+_UNREADABLE = "unreadable.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +45,11 @@ class PreparedDataset:
     images: StoredImages
     """uint8, shape (n_images, height, width, channels); read when they are asked for."""
     table: pd.DataFrame
-    """One row an image: origin, label (see ``Listing``), group (opaque number: patients joined with
-    identical and near-identical images), patient (opaque number of the group that the data set
-    names, -1 where it names none), split, width, height, mode, bytes, pixel_hash (of the full
-    resolution) and key (of the prepared pixels, see ``image_key``)."""
+    """One row an image: origin, slice and label (see ``Listing``), group (opaque number: patients
+    and slices of one file joined with identical and near-identical images), patient (opaque number
+    of the group that the data set names, -1 where it names none), split, width, height, mode,
+    bytes, pixel_hash (of the full resolution) and key (of the prepared pixels, see
+    ``image_key``)."""
     near_pairs: pd.DataFrame
     """Pairs of near-identical images; see ``medbench.datasets.duplicates.near_pairs``."""
     fingerprint: str
@@ -68,9 +66,22 @@ class PreparedDataset:
         """Labels of all images; see ``LabelledBatch``."""
         return labels_in(self.table)
 
+    @property
+    def names(self) -> list[str]:
+        """What the owner of the images calls each: its file, and the slice where it has others."""
+        several = self.table["origin"].duplicated(keep=False)
+        rows = zip(self.table["origin"], self.table["slice"], several, strict=True)
+        return [f"{name}, slice {n}" if one_of else name for name, n, one_of in rows]
+
 
 def prepare(
-    name: str, source: Source, *, cache: Path, threads: int, skip_unreadable: bool = False
+    name: str,
+    source: Source,
+    *,
+    cache: Path,
+    threads: int,
+    skip_unreadable: bool = False,
+    image_shape: tuple[int, int, int] | None = None,
 ) -> PreparedDataset:
     """Decode a data set, or find it decoded.
 
@@ -80,63 +91,75 @@ def prepare(
         cache: Folder of prepared data sets.
         threads: Number of decoding threads.
         skip_unreadable: Leave unreadable images out instead of failing.
+        image_shape: Height, width (the same) and channels to which images are brought, as a model
+            takes them; what the source's entry says where it is None.
 
     Raises:
-        DatasetError: Files are missing or unreadable (all of them are listed).
+        DatasetError: Files are missing.
+        UnreadableError: Files cannot be read (all of them are listed), and are not to be left
+            out; or none can.
     """
     listing = source.listing()
+    size, channels = (
+        (source.image_size, _CHANNELS[source.channels])
+        if image_shape is None
+        else (image_shape[0], _CHANNELS["grey" if image_shape[2] == 1 else "colour"])
+    )
     recipe = {
-        "code": code_version(__name__),
+        "code": code_version(__name__, type(source), *all_readers()),
+        "decoders": distribution_versions(decoders()),
         "signature": listing.signature,
         "rows": hashlib.sha256(listing.table.to_csv(index=False).encode()).hexdigest(),
         "classes": listing.classes,
-        "size": source.image_size,
-        "channels": source.channels,
+        "size": size,
+        "channels": channels,
     }
     folder = cache / f"{name}-{sha256_of_json(recipe)[:24]}"
-    if not is_sound(folder) or _unreadable(folder):  # what could not be read may be mended
-        shutil.rmtree(folder, ignore_errors=True)
-        _write(listing, source, folder, threads)
-    unreadable = _unreadable(folder) or ()
+    with ThreadPoolExecutor(threads) as pool:
+        images = ListedImages(listing, size, pool)
+        if not is_sound(folder) or images.any_readable(list(_unreadable(folder))):
+            shutil.rmtree(folder, ignore_errors=True)
+            _write(name, listing, images, folder, size, channels, threads)
+    unreadable = tuple(_unreadable(folder).values())
     if unreadable and not skip_unreadable:
-        shown = "\n  ".join(unreadable[:_LISTED])
-        more = f"\n  and {len(unreadable) - _LISTED} more" if len(unreadable) > _LISTED else ""
-        raise DatasetError(
-            f"data set {name!r}: {len(unreadable)} of {len(listing.table)} images cannot be "
-            f"read:\n  {shown}{more}\nReplace or remove them, or give --skip-unreadable to go on "
-            "without them."
-        )
-    images = StoredImages(folder / "images.npy")
+        raise UnreadableError(name, unreadable, len(listing.table))
+    stored = StoredImages(folder / "images.npy")
     table = pd.read_parquet(folder / "table.parquet")
     _check_classes_left(name, table, listing.classes)
     return PreparedDataset(
         name=name,
         source=source,
-        task=Task(classes=listing.classes, image_shape=images.image_shape, kind=listing.kind),
-        images=images,
+        task=Task(classes=listing.classes, image_shape=stored.image_shape, kind=listing.kind),
+        images=stored,
         table=table,
         near_pairs=pd.read_parquet(folder / "near_pairs.parquet"),
-        fingerprint=_fingerprint(table, listing, images.shape),
+        fingerprint=_fingerprint(table, listing, stored.shape),
         pixels_sha256=sums_of(folder)["images.npy"],
         unreadable=unreadable,
         notes=listing.notes,
     )
 
 
-def _unreadable(folder: Path) -> tuple[str, ...] | None:
-    """What could not be read when a folder was prepared; None where there is no such folder."""
-    path = folder / "prepared.json"
-    return tuple(json.loads(path.read_text())["unreadable"]) if path.exists() else None
+def _unreadable(folder: Path) -> dict[int, str]:
+    """Why images could not be read when a folder was prepared, by their rows in the listing."""
+    known: dict[str, str] = json.loads((folder / _UNREADABLE).read_text())
+    return {int(row): why for row, why in known.items()}
 
 
-def _write(listing: Listing, source: Source, folder: Path, threads: int) -> None:
+def _write(
+    name: str,
+    listing: Listing,
+    images: ListedImages,
+    folder: Path,
+    size: int,
+    channels: Channels | None,
+    threads: int,
+) -> None:
     """Decode everything into ``folder``, under a temporary name until it is whole."""
-    size, n = source.image_size, len(listing.table)
-    origins = listing.table["origin"].tolist()
-    channels = _channels(listing, source, origins, threads)
+    channels = channels or images.channels()
+    shape = (len(listing.table), size, size, channels)
     # Take the space now: a memory map of a file with holes dies of a full disk without a word.
-    free = shutil.disk_usage(working_folder()).free
-    needed = n * size * size * channels
+    free, needed = shutil.disk_usage(working_folder()).free, math.prod(shape)
     if needed > free:
         raise DatasetError(
             f"{folder.parent}: the prepared images need {needed / 1e6:,.0f} MB and "
@@ -145,26 +168,12 @@ def _write(listing: Listing, source: Source, folder: Path, threads: int) -> None
         )
     with adding_entry(folder) as entry:
         path = entry / "images.npy"
-        with ImageFile(path, (n, size, size, channels)) as file:
-
-            def one(index: int) -> Decoded | str:
-                try:
-                    content = listing.read(index)
-                except OSError as error:
-                    return f"{origins[index]}: cannot be read ({error.strerror or error})."
-                except DatasetError as error:
-                    return str(error)
-                try:
-                    decoded = decode(content, size=size, channels=channels, origin=origins[index])
-                except DatasetError as error:
-                    return str(error)
-                file.put(index, decoded.pixels)
-                return replace(decoded, pixels=_STORED)  # else all of them would stay in memory
-
-            with ThreadPoolExecutor(threads) as pool:
-                results = list(pool.map(one, range(n)))
-        unreadable = [result for result in results if isinstance(result, str)]
-        read = [i for i, result in enumerate(results) if not isinstance(result, str)]
+        with ImageFile(path, shape) as file:
+            results = images.write(file, channels)
+        unreadable = {i: result for i, result in enumerate(results) if isinstance(result, str)}
+        read = [i for i in range(len(results)) if i not in unreadable]
+        if not read:
+            raise UnreadableError(name, list(unreadable.values()), len(results))
         decoded = [result for result in results if not isinstance(result, str)]
         if unreadable:
             all_of_them = path.rename(entry / "all.npy")
@@ -175,7 +184,7 @@ def _write(listing: Listing, source: Source, folder: Path, threads: int) -> None
         table = _table(listing, read, decoded, pairs)
         pairs.to_parquet(entry / "near_pairs.parquet", index=False)
         table.to_parquet(entry / "table.parquet", index=False)
-        (entry / "prepared.json").write_text(json.dumps({"unreadable": unreadable}))
+        (entry / _UNREADABLE).write_text(json.dumps(unreadable))
 
 
 def _stacked(decoded: Sequence[Decoded]) -> NDArray[np.uint8]:
@@ -189,7 +198,7 @@ def _table(
     table = listing.table.iloc[list(read)].reset_index(drop=True)
     names, hashes = table["group"].tolist(), [d.pixel_hash for d in decoded]
     return table.assign(
-        group=joined_groups(names, hashes, pairs),
+        group=joined_groups(names, hashes, pairs, files=table["origin"].tolist()),
         patient=patient_numbers(names),
         width=np.array([d.width for d in decoded], dtype=np.int64),
         height=np.array([d.height for d in decoded], dtype=np.int64),
@@ -198,28 +207,6 @@ def _table(
         pixel_hash=hashes,
         key=[d.key for d in decoded],
     )
-
-
-def _channels(
-    listing: Listing, source: Source, origins: Sequence[str], threads: int
-) -> Literal[1, 3]:
-    """3 where the set is in colour, else 1."""
-    if source.channels != "auto":
-        return 3 if source.channels == "colour" else 1
-    sample = np.unique(np.linspace(0, len(listing.table) - 1, _CHANNEL_SAMPLE).astype(int))
-
-    def coloured(index: int) -> bool | None:
-        try:
-            decoded = decode(
-                listing.read(index), size=source.image_size, channels=3, origin=origins[index]
-            )
-        except (DatasetError, OSError):
-            return None  # reported with all others when everything is decoded
-        return is_coloured(decoded.pixels)
-
-    with ThreadPoolExecutor(threads) as pool:
-        seen = [found for found in pool.map(coloured, sample.tolist()) if found is not None]
-    return 3 if seen and np.mean(seen) > _COLOURED_SHARE else 1
 
 
 def _check_classes_left(name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> None:
@@ -251,6 +238,7 @@ def describe(dataset: PreparedDataset) -> dict[str, object]:
         "classes": list(dataset.task.classes),
         "class_counts": counts.tolist(),
         "n_images": len(dataset.table),
+        "n_unreadable": len(dataset.unreadable),
         "n_groups": int(dataset.table["group"].nunique()),
         "image_shape": list(dataset.task.image_shape),
         "licence": source.licence,

@@ -26,6 +26,8 @@ class OuterSplit:
     ``"by-image-r0f3"`` where images of one group may be on both sides."""
     repeat: int
     """Which seed of the run it belongs to, from 0."""
+    fold: int | None = None
+    """Which fold of its repeat it is, from 0; None for an official split."""
     development: Indices
     """Images that tuning and fitting may see."""
     validation: Indices | None
@@ -92,6 +94,7 @@ def outer_splits(
             OuterSplit(
                 name=f"r{repeat}f{fold}",
                 repeat=repeat,
+                fold=fold,
                 development=train,
                 validation=None,
                 held_out=test,

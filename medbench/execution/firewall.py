@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from medbench.errors import ModelError
+from medbench.store.layout import RunLayout
 
 _LOOKING = frozenset({"open", "os.listdir", "os.scandir"})
 """Events of Python's audit hooks by which files and folders are looked into."""
@@ -74,7 +75,8 @@ def closed_places(
         origins: Names of the images; those of files are relative to one of the folders.
     """
     folders = [path.parent if path.is_file() else path for path in read_from]
-    places = [run / name for name in ("cells", "datasets", ".scratch")]
+    layout = RunLayout(run)
+    places = [layout.cells, layout.datasets]
     places += [path for path in read_from if path.is_file()]
     for folder in (run, cache / "prepared", cache / "data", *folders):
         if folder.is_dir() and _needed(folder):

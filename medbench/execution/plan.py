@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +27,7 @@ from medbench.errors import (
 from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
 from medbench.execution.environment import keras_backend
 from medbench.execution.requirements import missing_requirement
+from medbench.execution.task import CellTask
 from medbench.features import engines
 from medbench.hashes import sha256_of_arrays, sha256_of_json, sha256_of_text
 from medbench.models.contract import ModelFamily
@@ -37,7 +38,8 @@ from medbench.store import CellId
 from medbench.tuning.budget import Budget
 from medbench.versions import code_of, python_version
 
-_DECIDES_WITH_THEM = ("medbench.execution.cell",)
+DEFAULT_EXECUTOR = "local"
+ATTEMPT = "medbench.execution.attempt"
 """Code that decides what a cell gives, beside its family and its tuner."""
 KEPT_BACK = 0.25
 """Share of ``--total-time`` left to imports, refits, predictions and trials that end late.
@@ -86,8 +88,8 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a run works: folders, threads and processes.
+class Setup:
+    """How a run works on this machine: folders, executor, threads and processes.
 
     They are not part of a cell's key. Threads may change the last bits of what TensorFlow
     computes; their number is recorded with each cell.
@@ -95,7 +97,9 @@ class Place:
 
     cache: Path
     threads: int
-    """Threads of each cell's process."""
+    """Threads of each cell."""
+    executor: str = field(default_factory=lambda: DEFAULT_EXECUTOR)
+    """Name of what works on the cells."""
     jobs: int = 1
     """Most cells that run at a time."""
     plugins: tuple[Path, ...] = ()
@@ -163,7 +167,7 @@ class PlannedCell:
         split = self.split
         parts = sha256_of_arrays(split.development, split.validation, split.held_out)
         tuner = registry.tuners.get(model.tuner)
-        code = code_of(type(model.family), tuner, *_DECIDES_WITH_THEM)
+        code = code_of(type(model.family), tuner, ATTEMPT)
         return {
             "data": data.fingerprint,
             "pixels": data.pixels_sha256,
@@ -194,6 +198,24 @@ class PlannedCell:
         return derive_seed("cell", self.settings.seed, self.key)
 
     @property
+    def task(self) -> CellTask:
+        """What whoever works on it is told."""
+        task, settings = self.dataset.data.task, self.settings
+        return CellTask(
+            cell=self.id,
+            tuner=self.model.tuner,
+            classes=task.classes,
+            image_shape=task.image_shape,
+            kind=task.kind,
+            trials=settings.budget.trials,
+            seconds=settings.budget.seconds,
+            inner_folds=settings.inner_folds,
+            operating_point=str(settings.operating_point),
+            split_seed=self.split_seed,
+            cell_seed=self.seed,
+        )
+
+    @property
     def split_seed(self) -> int:
         """Seed of the inner folds: the same for every model."""
         return derive_seed("split", self.settings.seed, self.id.dataset, self.split.name)
@@ -203,7 +225,7 @@ def plan_datasets(
     names: Sequence[str],
     catalog: Catalog,
     settings: Settings,
-    place: Place,
+    setup: Setup,
     *,
     by_image: bool = False,
 ) -> list[PlannedDataset]:
@@ -213,7 +235,7 @@ def plan_datasets(
         names: Data sets.
         catalog: Where they are.
         settings: The run's.
-        place: Where it works.
+        setup: How the run works on this machine.
         by_image: Also draw folds that divide single images, where there is no official split.
 
     Raises:
@@ -225,9 +247,9 @@ def plan_datasets(
         data = prepare(
             name,
             catalog.get(name),
-            cache=place.cache / "prepared",
-            threads=place.threads * place.jobs,
-            skip_unreadable=place.skip_unreadable,
+            cache=setup.cache / "prepared",
+            threads=setup.threads * setup.jobs,
+            skip_unreadable=setup.skip_unreadable,
         )
         groups, official = data.table["group"].to_numpy(np.int64), data.table["split"].to_numpy(str)
         wanted: dict[str, Any] = {
@@ -253,7 +275,7 @@ def plan_cells(
     datasets: Sequence[PlannedDataset],
     models: Sequence[str],
     settings: Settings,
-    place: Place,
+    setup: Setup,
     say: Callable[[str], None],
     *,
     inflated: Sequence[str] = (),
@@ -266,7 +288,7 @@ def plan_cells(
         models: Names of families.
         inflated: Those of them that are also run on the splits by image.
         settings: The run's.
-        place: Where it works.
+        setup: How the run works on this machine.
         say: Shows a line to the user (a download, missing weights).
         download: Whether pretrained weights that are not here may be fetched.
 
@@ -280,7 +302,7 @@ def plan_cells(
             return None
         if family.weights not in found:
             found[family.weights] = find_weights(
-                family.weights, place.weights_dir, say, download=download
+                family.weights, setup.weights_dir, say, download=download
             )
         return found[family.weights]
 

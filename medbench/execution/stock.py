@@ -78,7 +78,7 @@ def take_stock(cells: Sequence[PlannedCell], store: RunStore, *, retry_failed: b
 def _result(cell: PlannedCell, store: RunStore) -> CellResult | None:
     """What is stored of a cell under the same key; None also where it is damaged."""
     try:
-        result = store.read_cell(cell.id)
+        result = store.cell(cell.id).result()
     except StoreError:
         return None
     return result if result is not None and result.record.get("key") == cell.key else None

@@ -1,8 +1,8 @@
-"""The process of one cell: ``python -m medbench.execution.worker``, spoken to in lines of JSON.
+"""The process of one attempt, spoken to in lines of JSON.
 
-Standard input brings the specification, then, after the fit, where the held-out images are.
-Messages go out through the original standard output; whatever libraries print goes to the log.
-When standard input closes, the parent is gone and the process ends at once.
+Standard input brings task and site, then, after the fit, where the held-out images are. Messages go
+out through the original standard output; whatever libraries print goes to the log. When standard
+input closes, the parent is gone and the process ends at once.
 """
 
 from __future__ import annotations
@@ -17,53 +17,77 @@ import threading
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 
 def main() -> int:
-    """Serve one cell; 0 unless it failed."""
-    channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    """Serve one attempt; 0 unless it failed."""
+    channel = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
     faulthandler.enable()  # a crash in native code leaves the Python line in the log
     inbox: queue.Queue[Any] = queue.Queue()
     threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
 
-    def announce(message: Mapping[str, Any]) -> None:
+    def tell(message: Mapping[str, Any]) -> None:
         channel.write(json.dumps(message, allow_nan=False) + "\n")
 
-    from medbench.execution.cell import Cell, CellSpec
+    from medbench import cache
+    from medbench.execution.attempt import Attempt
+    from medbench.execution.events import as_message
+    from medbench.execution.site import Site
+    from medbench.execution.task import CellTask
 
     try:
-        spec = inbox.get()
-        spec = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
-        cell = Cell(CellSpec(**spec), announce)
-        announce({"event": "fitted", "record": cell.fit()})
-        announce({"event": "predicted", "record": cell.predict(Path(inbox.get()["held_out"]))})
-    except Exception as error:  # the cell's boundary: it becomes a row with its reason
+        told = inbox.get()
+        site = Site.from_message(told["site"])
+        unfinished = Path(site.folder) / "unfinished"
+        unfinished.mkdir()
+        cache.work_in(unfinished)
+        attempt = Attempt(CellTask.from_message(told["task"]), site)
+        for event in attempt.fit():
+            tell(as_message(event))
+        record = attempt.predict(Path(inbox.get()["held_out"]))
+        tell({"event": "predicted", "record": record})
+    except Exception as error:  # the attempt's boundary: it becomes a row with its reason
         traceback.print_exc()
-        reason = str(error) if _ours(error) else f"{type(error).__name__}: {error}"
-        announce({"event": "failed", "reason": reason})
+        tell({"event": "failed", "reason": reason_of(error)})
         return 1
     return 0
 
 
+def warm_up() -> None:
+    """Import what an attempt of any family needs, and look once at what is installed."""
+    import threadpoolctl  # noqa: F401
+
+    import medbench.execution.attempt  # noqa: F401
+    from medbench.versions import installed_modules
+
+    installed_modules()
+
+
+def reason_of(error: Exception) -> str:
+    """Why an attempt failed, as the row of its cell says it."""
+    from medbench.errors import MedBenchError
+
+    return str(error) if isinstance(error, MedBenchError) else f"{type(error).__name__}: {error}"
+
+
+def leave(status: int) -> NoReturn:
+    """End the process: threads of TensorFlow and OpenMP can hang in their own clean-up."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 def _listen(inbox: queue.Queue[Any]) -> None:
-    for line in sys.stdin:
-        inbox.put(json.loads(line))
-    # The parent is gone: nobody waits for this cell any more, nor for what it started.
+    with os.fdopen(0, closefd=False) as lines:
+        for line in lines:
+            inbox.put(json.loads(line))
+    # The parent is gone: nobody waits for this attempt any more, nor for what it started.
     if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)
 
 
-def _ours(error: Exception) -> bool:
-    from medbench.errors import MedBenchError
-
-    return isinstance(error, MedBenchError)
-
-
 if __name__ == "__main__":
-    status = main()
-    # TensorFlow's and OpenMP's threads can hang in their own clean-up; everything is written.
-    sys.stderr.flush()
-    os._exit(status)
+    leave(main())  # everything is written

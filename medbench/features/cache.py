@@ -55,9 +55,12 @@ class FeatureCache:
         """Seconds that the rows handed out so far cost to compute, each row counted once."""
         self.spent_seconds = 0.0
         """The part of them that was computed now, not found."""
+        self.requests = 0
+        """How often features were asked for."""
 
     def get(self, extractor: Extractor, batch: Batch) -> NDArray[np.float32]:
         """Features of every image of a batch, float32, shape (n_images, n_features)."""
+        self.requests += 1
         version = code_version(type(extractor))
         name = f"{extractor.key} {version} {'x'.join(str(side) for side in batch.image_shape)}"
         keys = [bytes(key) for key in batch.keys]

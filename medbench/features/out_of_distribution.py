@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.datasets.stored_images import StoredImages
 from medbench.errors import ProtocolError, StoreError
 from medbench.features.grey import reduced_grey, resize, to_grey
 from medbench.features.hog import Hog
@@ -225,7 +226,7 @@ class OutOfDistribution:
 
 
 def fit_out_of_distribution(
-    images: NDArray[np.uint8], groups: NDArray[np.int64], *, seed: int = 0
+    images: NDArray[np.uint8] | StoredImages, groups: NDArray[np.int64], *, seed: int = 0
 ) -> OutOfDistribution:
     """Learn what the images of a development part look like; labels play no part.
 
@@ -233,9 +234,9 @@ def fit_out_of_distribution(
     images of other groups only. With few groups that is hardly certain; see ``expected_share``.
 
     Args:
-        images: Prepared pixels (a memory map will do), uint8, shape (n_images, height, width,
-            channels) with 1 or 3 channels. Of more than 2,000 images whole groups are drawn, and
-            of groups that are larger than a tenth of that, images.
+        images: Prepared pixels (read as they are needed), uint8, shape (n_images, height,
+            width, channels) with 1 or 3 channels. Of more than 2,000 images whole groups are
+            drawn, and of groups that are larger than a tenth of that, images.
         groups: Patient of each image, int, shape (n_images,).
         seed: Of the drawing.
 
@@ -475,7 +476,7 @@ def _distances(rows: Floats, references: NDArray[np.float32]) -> Floats:
     return np.asarray(np.sqrt(np.maximum(squares, 0)))
 
 
-def _check_images(images: NDArray[np.uint8]) -> None:
+def _check_images(images: NDArray[np.uint8] | StoredImages) -> None:
     shape = images.shape
     if images.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3) or 0 in shape[1:]:
         raise ProtocolError(

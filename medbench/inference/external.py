@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medbench.cache import cache_folder
+from medbench.cores import available_threads
 from medbench.datasets.batch import PROPERTIES, Batch
 from medbench.datasets.catalog import Catalog
 from medbench.datasets.prepared import PreparedDataset, describe, prepare
 from medbench.datasets.task import label_frame
 from medbench.errors import ConfigurationError
-from medbench.execution.plan import Place
 from medbench.inference.model import Model
 from medbench.store import RunStore
 
@@ -38,22 +39,28 @@ class Labelled:
     """Images of each class that the map does not name."""
 
 
-def prepare_like(model: Model, name: str, catalog: Catalog, place: Place) -> PreparedDataset:
+def prepare_like(
+    model: Model, name: str, catalog: Catalog, *, skip_unreadable: bool = False
+) -> PreparedDataset:
     """Another data set, in the shape that a model takes.
+
+    Args:
+        model: The model.
+        name: The data set.
+        catalog: Where its images are.
+        skip_unreadable: Leave unreadable images out instead of failing.
 
     Raises:
         DatasetError: Its images are not here or cannot be read.
         UnknownNameError: There is no such data set.
     """
-    height, _, channels = model.task.image_shape
-    colour: Literal["grey", "colour"] = "grey" if channels == 1 else "colour"
-    source = catalog.get(name).model_copy(update={"image_size": height, "channels": colour})
     return prepare(
         name,
-        source,
-        cache=place.cache / "prepared",
-        threads=place.threads,
-        skip_unreadable=True,
+        catalog.get(name),
+        cache=cache_folder() / "prepared",
+        threads=available_threads(),
+        skip_unreadable=skip_unreadable,
+        image_shape=model.task.image_shape,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from medbench.datasets.task import Kind, Task
 from medbench.evaluation.calibration import Calibration
 from medbench.evaluation.metrics import Threshold, decide
+from medbench.store.reading import split_of_format_3
 
 RESEARCH_ONLY = "For research, not for diagnosis: no decision about a patient may rest on it."
 """Stands with every prediction."""
@@ -30,11 +31,16 @@ class Fold:
     """Its operating point, frozen on development data; None for several exclusive classes."""
     sha256: str
     """Of its saved model; see ``medbench.hashes.sha256_of_folder``."""
+    fold: int | None = None
+    """Its number among the folds of its repeat; None of an official split."""
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Fold:
         """What ``Facts.as_record`` gave of it."""
-        return cls(**{**record, "calibration": Calibration.from_record(record["calibration"])})
+        calibration = Calibration.from_record(record["calibration"])
+        # what was exported from a run of format 3 names its splits, but does not number its folds
+        named = {"fold": split_of_format_3(record["split"])["fold"]}
+        return cls(**{**named, **record, "calibration": calibration})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +81,7 @@ class Facts:
     @property
     def official(self) -> bool:
         """Whether it was developed on an official split, so that its models differ by seed only."""
-        return all(fold.split.startswith("official") for fold in self.folds)
+        return all(fold.fold is None for fold in self.folds)
 
     @property
     def estimate_words(self) -> str:

@@ -8,18 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from medbench.datasets.dicom import is_dicom
+from medbench.datasets.readers import HEAD_BYTES, PICTURE, all_readers, reader_of
 from medbench.errors import ConfigurationError
 
 STANDARD_INPUT = "-"
 """Stands for a list of names, one a line, on standard input."""
-_SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm",
-    ".dcm", ".dicom", ".nii", ".nii.gz",
-)  # fmt: skip
-"""What of a folder's files is meant; of a file named by itself the content decides."""
-_HEAD_BYTES = 132
-"""What tells a DICOM file, which often has no suffix."""
 
 
 def find_files(named: Iterable[str], standard_input: IO[str]) -> list[str]:
@@ -28,8 +21,9 @@ def find_files(named: Iterable[str], standard_input: IO[str]) -> list[str]:
     A name of nothing that exists is given back as it is, to be reported as its row.
 
     Args:
-        named: Files, folders (all image files below, by suffix or by DICOM content, since names
-            such as ``1.2.840.113619`` are common), patterns such as ``films/*.png``, or ``"-"``.
+        named: Files, folders (all image files below, by suffix, or by content where a format
+            other than a picture's is told by it, since names such as ``1.2.840.113619`` are
+            common), patterns such as ``films/*.png``, or ``"-"``.
         standard_input: Where the list is read that ``"-"`` stands for.
 
     Raises:
@@ -44,7 +38,7 @@ def find_files(named: Iterable[str], standard_input: IO[str]) -> list[str]:
     if not found:
         raise ConfigurationError(
             f"no image was found in {', '.join(named) or 'nothing'}. Name files, folders that hold "
-            f"some ({', '.join(_SUFFIXES)}), patterns, or - for a list on standard input."
+            f"some ({', '.join(_suffixes())}), patterns, or - for a list on standard input."
         )
     return list(found)
 
@@ -66,11 +60,16 @@ def _expanded(name: str) -> Iterator[str]:
         yield name
 
 
+def _suffixes() -> tuple[str, ...]:
+    """What of a folder's files is meant; of a file named by itself the content decides."""
+    return tuple(suffix for reader in all_readers() for suffix in reader.suffixes)
+
+
 def _is_image(path: Path) -> bool:
     """Whether a file of a folder is meant: it looks like an image and is not hidden."""
     if path.name.startswith(".") or not path.is_file():
         return False
-    if path.name.lower().endswith(_SUFFIXES):
+    if path.name.lower().endswith(_suffixes()):
         return True
     with path.open("rb") as file:
-        return is_dicom(file.read(_HEAD_BYTES))
+        return reader_of(file.read(HEAD_BYTES)).name != PICTURE

@@ -14,14 +14,12 @@ from medbench.inference.facts import Facts, Fold
 from medbench.inference.members import open_members
 from medbench.inference.model import Development, Model
 from medbench.reports.assessment import DatasetAssessment
-from medbench.reports.cards import data_card, data_card_name, model_card
-from medbench.reports.predictions import by_image
+from medbench.reports.cards import data_card, model_card
 from medbench.reports.rows import Row
 from medbench.reports.stored import assessed
 from medbench.reports.verdicts import STRONG, verdicts
 from medbench.reports.winner import why, winner
 from medbench.store import CellResult, RunResult, RunStore
-from medbench.trial_log import TrialLog
 
 MODEL_CARD = "model-card.md"
 BEST = "best"
@@ -41,15 +39,7 @@ def load(folder: Path, *, dataset: str | None, model: str) -> Model:
     assessment = assessed(run)
     of = _dataset(assessment.datasets, dataset, folder)
     row, chosen = _row(of, model, run)
-    cells = sorted(
-        (
-            cell
-            for cell in run.cells
-            if (cell.id.dataset, cell.id.model, cell.status) == (of.name, row.name, "ok")
-            and not by_image(cell.id.split)
-        ),
-        key=lambda cell: cell.id.split,
-    )
+    cells = run.cells_of(of.name, row.name)
     facts = _facts(run, of, row, chosen, cells)
     origin = RunOrigin(
         store,
@@ -57,7 +47,7 @@ def load(folder: Path, *, dataset: str | None, model: str) -> Model:
         facts,
         lambda: {
             MODEL_CARD: model_card(assessment, of, row, chosen),
-            data_card_name(of): data_card(of),
+            store.layout.data_card(of.name).name: data_card(of),
         },
     )
     return Model(facts, open_members(facts, origin.folders), origin)
@@ -78,7 +68,7 @@ class RunOrigin:
         self._store, self._cells, self._facts = store, cells, facts
         self.cards = cards
         """Makes the cards of the model and its data set: Markdown by the name of a file."""
-        self.folders = [store.cell_folder(cell.id) / "model" for cell in cells]
+        self.folders = [store.cell(cell.id).model for cell in cells]
         """The saved model of each fold."""
         self.ood_path = store.out_of_distribution(facts.dataset)
         there = self.ood_path.exists()
@@ -107,7 +97,7 @@ def _dataset(
 def _row(of: DatasetAssessment, model: str, run: RunResult) -> tuple[Row, str]:
     """The row of a model, and how it was chosen."""
     if model == BEST:
-        best = winner(of, run.cells)
+        best = winner(of, run)
         if best is None:
             raise StoreError(
                 f"{run.folder}: no real model is finished on every fold of {of.name}, so there is "
@@ -119,7 +109,7 @@ def _row(of: DatasetAssessment, model: str, run: RunResult) -> tuple[Row, str]:
             for row in of.rows
             if row.fields["kind"] == "model" and row.fields["status"] not in ("ok", "published")
         ]
-        said = why(of, run.cells, best)
+        said = why(of, run, best)
         if unfinished:
             said += f" Not finished on every fold, and so not considered: {', '.join(unfinished)}."
         return best, said
@@ -180,6 +170,7 @@ def _fold(cell: CellResult) -> Fold:
         calibration=Calibration.from_record(record.get("calibration")),
         threshold=record.get("threshold"),
         sha256=record.get("model_sha256") or "",
+        fold=cell.fold,
     )
 
 
@@ -193,7 +184,7 @@ def _development(store: RunStore, cell: CellResult, facts: Facts) -> Development
     part = images[cell.id.split].isin(("development", "validation"))
     labels = labels_in(images[part])
     try:
-        oof = TrialLog(store.cell_folder(cell.id)).oof(cell.record["trial"])
+        oof = store.cell(cell.id).oof(cell.record["trial"])
     except StoreError as error:
         raise StoreError(
             f"{store.folder}: the development predictions of {cell.id} are not here or damaged; "

@@ -5,41 +5,47 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.cache import cache_folder
+from medbench.cores import available_threads
 from medbench.datasets.catalog import Catalog
 from medbench.datasets.prepared import prepare
-from medbench.errors import StoreError
-from medbench.execution.plan import Place
+from medbench.errors import StoreError, UnreadableError
 from medbench.store import RunStore
 
 CHECKED_IMAGES = 64
 """Images on which an exported model is compared with the original."""
 
 
-def held_out_images(
-    store: RunStore, dataset: str, catalog: Catalog, place: Place
-) -> NDArray[np.uint8]:
+def held_out_images(store: RunStore, dataset: str, catalog: Catalog) -> NDArray[np.uint8]:
     """Some images that were held out in a run, uint8, shape (n, height, width, channels).
 
     Without an official split every image was held out once; they are taken at even distances.
+    Unreadable images are left out where the run left some out.
 
     Args:
         store: The run.
         dataset: Name of the data set.
         catalog: Where its images are.
-        place: Where prepared data sets are kept.
 
     Raises:
         DatasetError: The images are not here.
         StoreError: They are others than those of the run.
     """
-    data = prepare(
-        dataset,
-        catalog.get(dataset),
-        cache=place.cache / "prepared",
-        threads=place.threads,
-        skip_unreadable=True,
-    )
     record = store.dataset_record(dataset) or {}
+    try:
+        data = prepare(
+            dataset,
+            catalog.get(dataset),
+            cache=cache_folder() / "prepared",
+            threads=available_threads(),
+            skip_unreadable=record.get("n_unreadable") != 0,  # runs of old do not tell
+        )
+    except UnreadableError as error:
+        raise StoreError(
+            f"data set {dataset!r}: {len(error.unreadable)} images that {store.folder} has read "
+            f"cannot be read now, first {error.unreadable[0]} Give the same images with "
+            "--data-dir or --data."
+        ) from error
     if data.fingerprint != record.get("fingerprint"):
         raise StoreError(
             f"data set {dataset!r}: the images here are not those of {store.folder} (files, labels "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,15 +13,11 @@ from numpy.typing import NDArray
 
 from medbench.cores import available_threads
 from medbench.datasets.batch import PROPERTIES, Batch
-from medbench.datasets.decode import decode, is_coloured
-from medbench.datasets.dicom import is_dicom
-from medbench.datasets.listing import Content
-from medbench.datasets.nifti import is_nifti
+from medbench.datasets.decode import read_slice
+from medbench.datasets.readers import Content, open_image
 from medbench.datasets.task import Task
 from medbench.errors import DatasetError
 
-_GREY_MODES = ("1", "L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N", "uint8", "uint16")
-"""Modes of images that cannot be in colour, where nobody need look."""
 _WHITE = 255
 _COLOUR_WARNING = "a colour picture, and the model has seen grey ones only"
 
@@ -48,7 +43,7 @@ def read_image(
 
     Args:
         source: A path, the bytes of a file (PNG, JPEG, TIFF, DICOM, NIfTI and what else
-            ``medbench.datasets.decode`` reads), a Pillow image, or an array of shape (height,
+            ``medbench.datasets.readers`` has), a Pillow image, or an array of shape (height,
             width) or (height, width, channels).
         task: Whose shape it is brought to.
         name: What it is called in messages; a path is called by itself.
@@ -66,32 +61,21 @@ def read_image(
         except ValueError as error:  # a null character in a name
             raise DatasetError(f"{name!r}: cannot be the name of a file ({error}).") from error
     name = name or "image"
-    content: Content = source if isinstance(source, bytes) else _grey_levels(np.asarray(source))
-    picture = isinstance(content, bytes) and not (is_dicom(content) or is_nifti(content))
-    if picture:
-        slice_number = None  # among volumes it has nothing to choose from
     height, width, channels = task.image_shape
     if height != width or channels not in (1, 3):
         raise DatasetError(f"{name}: a model of {height} x {width} pixels cannot be given files.")
-    decoded = decode(
-        content,
-        size=height,
-        channels=1 if channels == 1 else 3,
-        origin=name,
-        slice_number=slice_number,
-    )
-    warnings: tuple[str, ...] = ()
-    if picture and (pages := _pages(content)) > 1:
-        warnings = (f"the first of {pages} pages or frames",)
-    if channels == 1 and decoded.mode not in _GREY_MODES:
-        colour = decode(
-            content, size=height, channels=3, origin=name, slice_number=slice_number
-        ).pixels
-        warnings += (_COLOUR_WARNING,) if is_coloured(colour) else ()
+    content: Content = source if isinstance(source, bytes) else _grey_levels(np.asarray(source))
+    opened = open_image(content, origin=name)
+    if isinstance(content, bytes) and not opened.sliced:
+        slice_number = None  # among volumes it has nothing to choose from
+    picture = read_slice(opened, slice_number)
+    warnings = opened.warnings()
+    if channels == 1 and picture.is_coloured(height):
+        warnings += (_COLOUR_WARNING,)
     return NewImage(
         name=name,
-        pixels=decoded.pixels,
-        properties=(decoded.width, decoded.height, decoded.mode, decoded.n_bytes),
+        pixels=picture.resized(height, 1 if channels == 1 else 3),
+        properties=(picture.width, picture.height, picture.mode, picture.n_bytes),
         warnings=warnings,
     )
 
@@ -109,14 +93,6 @@ def _grey_levels(values: NDArray[Any]) -> NDArray[Any]:
     if high <= _WHITE and (values == np.rint(values)).all():
         return values.astype(np.uint8)
     return values
-
-
-def _pages(content: Content) -> int:
-    """Pages of a sound picture file, or frames of an animation; only headers are read."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(bytes(content))) as image:
-        return int(getattr(image, "n_frames", 1))
 
 
 def read_images(

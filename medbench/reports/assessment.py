@@ -14,7 +14,7 @@ from medbench.evaluation.comparisons import Comparison, Difference, compare_resa
 from medbench.evaluation.intervals import mean_auroc
 from medbench.evaluation.ranks import RanksAcross, rank_across
 from medbench.evaluation.resampling import FoldPredictions, Resampled, resample
-from medbench.reports.predictions import by_image, fold_predictions
+from medbench.reports.predictions import fold_predictions
 from medbench.reports.published import published_rows
 from medbench.reports.rows import COLUMNS, NUMBERS, Kind, Row, make_row
 from medbench.store import CellResult, RunResult
@@ -143,7 +143,7 @@ def cells_of_rows(cells: Sequence[CellResult]) -> dict[Of, list[CellResult]]:
     of_row: dict[Of, list[CellResult]] = {}
     for cell in cells:
         kind: Kind = "sanity" if cell.record.get("sanity") else "model"
-        if by_image(cell.id.split):
+        if cell.by_image:
             kind = "split by image"
         of_row.setdefault((cell.id.model, kind), []).append(cell)
     return of_row

@@ -18,8 +18,6 @@ from medbench.reports.describe import (
     row_title,
     standing_words,
 )
-from medbench.reports.drawing import folder_name
-from medbench.reports.predictions import by_image
 from medbench.reports.rows import PROBABILITY_SCORES, Row
 from medbench.reports.text import (
     format_megabytes,
@@ -29,7 +27,7 @@ from medbench.reports.text import (
 )
 from medbench.reports.verdicts import verdicts
 from medbench.reports.winner import why, winner
-from medbench.store import CellResult
+from medbench.store import CellResult, RunLayout
 
 """Begins the verdict on sanity rows."""
 _INTENDED_USE = (
@@ -55,18 +53,16 @@ def write_cards(assessment: Assessment, folder: Path) -> tuple[Path, ...]:
     Raises:
         StoreError: The folder cannot be written.
     """
-    written = []
+    files, pages = RunLayout(folder), {}
     for dataset in assessment.datasets:
-        name = folder_name(dataset.name)
-        pages = {data_card_name(dataset): data_card(dataset)}
-        won = winner(dataset, assessment.run.cells)
+        pages[files.data_card(dataset.name)] = data_card(dataset)
+        won = winner(dataset, assessment.run)
         if won is not None:
-            chosen = why(dataset, assessment.run.cells, won)
-            pages[f"model-{name}.md"] = model_card(assessment, dataset, won, chosen)
-        for file, page in pages.items():
-            write_text(folder / "cards" / file, page)
-            written.append(folder / "cards" / file)
-    return tuple(written)
+            chosen = why(dataset, assessment.run, won)
+            pages[files.model_card(dataset.name)] = model_card(assessment, dataset, won, chosen)
+    for path, page in pages.items():
+        write_text(path, page)
+    return tuple(pages)
 
 
 def _listed(sentences: Sequence[str]) -> Iterator[str]:
@@ -87,11 +83,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 # --- data sets ---------------------------------------------------------------------------------
-
-
-def data_card_name(dataset: DatasetAssessment) -> str:
-    """Name of the file of a data set's card."""
-    return f"dataset-{folder_name(dataset.name)}.md"
 
 
 def data_card(dataset: DatasetAssessment) -> str:
@@ -208,12 +199,7 @@ def _model_card(
     assessment: Assessment, dataset: DatasetAssessment, won: Row, chosen: str
 ) -> Iterator[str]:
     run, record = assessment.run, dataset.record
-    cells = [
-        cell
-        for cell in run.cells
-        if (cell.id.dataset, cell.id.model, cell.status) == (dataset.name, won.name, "ok")
-        and not by_image(cell.id.split)
-    ]
+    cells = run.cells_of(dataset.name, won.name)
     yield f"# Model: {markdown_text(won.name)} on {markdown_text(record['title'])}\n"
     yield f"{markdown_text(chosen)}\n"
     yield "## What it is\n"
@@ -233,8 +219,8 @@ def _model_card(
     yield "## Training data\n"
     yield markdown_text(f"{dataset.name}: {describe_dataset(record)}")
     yield (
-        f"See dataset-{folder_name(dataset.name)}.md. Each fold was fitted on its development part "
-        "only.\n"
+        f"See {RunLayout(run.folder).data_card(dataset.name).name}. Each fold was fitted on its "
+        "development part only.\n"
     )
     yield "## Tuned configuration\n"
     yield f"{markdown_text(describe_settings(run.configuration))}\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medbench.errors import ProtocolError, StoreError
 from medbench.evaluation.comparisons import Difference, paired_difference
 from medbench.evaluation.intervals import mean_auroc
-from medbench.reports.predictions import by_image, fold_predictions
+from medbench.reports.predictions import fold_predictions
 from medbench.reports.text import format_interval, format_score, plain, without_paths
 from medbench.store import CellResult, RunResult
 
@@ -83,10 +83,8 @@ def compare_runs(first: RunResult, second: RunResult) -> RunComparison:
 def _finished(run: RunResult, dataset: str) -> dict[str, list[CellResult]]:
     """Finished cells of a data set by model, in the order of their splits."""
     found: dict[str, list[CellResult]] = {}
-    for cell in run.cells:
-        kept = cell.id.dataset == dataset and not by_image(cell.id.split)
-        if kept and cell.status == "ok":
-            found.setdefault(cell.id.model, []).append(cell)
+    for cell in run.cells_of(dataset):
+        found.setdefault(cell.id.model, []).append(cell)
     return found
 
 

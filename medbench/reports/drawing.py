@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from medbench.files import replacing_file, writing
-from medbench.hashes import sha256_of_text
 from medbench.reports.text import plain
 
 FONT = "DejaVu Sans"
@@ -79,11 +77,3 @@ def shown(name: str) -> str:
     )
     name = cut(name, _LONGEST_NAME).replace("$", r"\$")  # a pair of $ begins a formula
     return f" {name}" if name.startswith("_") else name  # legends leave out names with _
-
-
-def folder_name(name: str) -> str:
-    """A data set's name if it is a safe folder name, else a readable and distinct one."""
-    readable = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII).lstrip(".")[:80]
-    if readable == name:
-        return name
-    return f"{readable}-{sha256_of_text(name)[:8]}"

@@ -20,15 +20,13 @@ from medbench.reports.drawing import (
     FONT,
     columns_for,
     cut,
-    folder_name,
     legend_below,
     panels_of,
     save,
     shown,
 )
-from medbench.reports.predictions import by_image
 from medbench.reports.text import format_interval, format_score
-from medbench.store import CellResult
+from medbench.store import CellResult, RunLayout
 
 _INCHES_A_CHARACTER = 0.08
 """Width of a character of a tick's label."""
@@ -79,7 +77,7 @@ def write_figures(assessment: Assessment, folder: Path) -> list[Path]:
 
     style = {"font.family": [FONT], "axes.titlesize": 10, "axes.labelsize": 10}
     small = {"xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9}
-    written = []
+    files, written = RunLayout(folder), []
     with sns.axes_style("whitegrid", rc=style | small | {"grid.color": "0.9"}):
         for dataset in assessment.datasets:
             rows = _models(assessment, dataset)
@@ -89,13 +87,12 @@ def write_figures(assessment: Assessment, folder: Path) -> list[Path]:
                 models = rows if with_sanity else real
                 figure = draw(models, classes) if models else None
                 if figure is not None:
-                    path = folder / "figures" / folder_name(dataset.name) / f"{kind}.png"
+                    path = files.figure(dataset.name, kind)
                     save(figure, path)
                     written.append(path)
         if assessment.ranks is not None and assessment.ranks.test is not None:
-            path = folder / "figures" / "critical-difference.png"
-            save(draw_critical_difference(assessment.ranks), path)
-            written.append(path)
+            save(draw_critical_difference(assessment.ranks), files.critical_difference)
+            written.append(files.critical_difference)
     return written
 
 
@@ -105,17 +102,11 @@ def _models(assessment: Assessment, dataset: DatasetAssessment) -> list[_Model]:
     for row in dataset.rows:
         if not row.folds or row.fields["kind"] not in ("model", "sanity"):
             continue
-        cells = tuple(
-            cell
-            for cell in assessment.run.cells
-            if (cell.id.dataset, cell.id.model, cell.status) == (dataset.name, row.name, "ok")
-            and not by_image(cell.id.split)
-        )
         models.append(
             _Model(
                 name=shown(row.name),
                 row=row.fields,
-                cells=cells,
+                cells=assessment.run.cells_of(dataset.name, row.name),
                 folds=row.folds,
                 sanity=row.fields["kind"] == "sanity",
             )

@@ -10,7 +10,6 @@ from typing import Any
 
 from medbench.errors import StoreError
 from medbench.reports.describe import UNEQUAL
-from medbench.reports.predictions import by_image
 from medbench.store import CellId, CellResult, RunResult
 
 _OF_THE_DATA = ("split", "n_folds")
@@ -55,6 +54,7 @@ def join_runs(runs: Sequence[RunResult], folder: Path) -> RunResult:
         audits={name: audit for run in reversed(runs) for name, audit in run.audits.items()},
         cells=tuple(sorted(_cells(runs, names), key=lambda cell: cell.id)),
         externals=tuple(one for run in runs for one in run.externals),
+        images=_images(runs),
         gaps=tuple(
             f"{name}: {gap}" for run, name in zip(runs, names, strict=True) for gap in run.gaps
         ),
@@ -132,6 +132,12 @@ def _datasets(runs: Sequence[RunResult]) -> dict[str, Mapping[str, Any]]:
     return found
 
 
+def _images(runs: Sequence[RunResult]) -> bool | None:
+    """Whether all runs show images: what one of them does not show is not shown."""
+    said = {run.images for run in runs}
+    return said.pop() if len(said) == 1 else False if False in said else None
+
+
 def _cells(runs: Sequence[RunResult], names: Sequence[str]) -> Iterator[CellResult]:
     """All cells; those of a model that several runs have carry the name of their run."""
     shared, same = _shared(runs), _same_sanity_rows(runs)
@@ -160,7 +166,7 @@ def _shared(runs: Sequence[RunResult]) -> set[_ModelOf]:
     counts = Counter(
         row
         for run in runs
-        for row in {(cell.id.dataset, cell.id.model, by_image(cell.id.split)) for cell in run.cells}
+        for row in {(cell.id.dataset, cell.id.model, cell.by_image) for cell in run.cells}
     )
     return {(dataset, model) for (dataset, model, _), n in counts.items() if n > 1}
 

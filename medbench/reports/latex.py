@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from medbench.files import write_text
+from medbench.files import folder_name, write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.describe import (
     MARKS,
@@ -16,9 +16,10 @@ from medbench.reports.describe import (
     describe_settings,
     row_title,
 )
-from medbench.reports.drawing import cut, folder_name
+from medbench.reports.drawing import cut
 from medbench.reports.rows import Row
 from medbench.reports.text import format_score, format_seconds, latex_text
+from medbench.store import RunLayout
 
 _HEAD = r"""% The leaderboard of a MedBench run, one table per data set: \input{leaderboard.tex}
 % Needs: \usepackage{booktabs} and, with pdfLaTeX, \usepackage[T1]{fontenc}; LaTeX of 2020 or later.
@@ -50,7 +51,7 @@ def write_latex(assessment: Assessment, folder: Path) -> Path:
     Raises:
         StoreError: The folder cannot be written.
     """
-    path = folder / "leaderboard.tex"
+    path = RunLayout(folder).table("leaderboard", "tex")
     write_text(path, "\n".join(_lines(assessment)) + "\n")
     return path
 

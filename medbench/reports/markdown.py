@@ -27,6 +27,7 @@ from medbench.reports.text import (
     markdown_text,
 )
 from medbench.reports.verdicts import across_verdict, verdicts
+from medbench.store import RunLayout
 
 SHOWN_SCORES = {
     "binary": ("sensitivity", "specificity", "ppv", "npv", "average_precision", "mcc"),
@@ -50,7 +51,7 @@ def write_markdown(assessment: Assessment, folder: Path) -> Path:
     Raises:
         StoreError: The folder cannot be written.
     """
-    path = folder / "leaderboard.md"
+    path = RunLayout(folder).table("leaderboard", "md")
     write_text(path, "\n".join(_lines(assessment)) + "\n")
     return path
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,14 +12,6 @@ from medbench.errors import StoreError
 from medbench.evaluation.calibration import Calibration
 from medbench.evaluation.resampling import FoldPredictions
 from medbench.store import CellResult
-
-_SPLIT = re.compile(r"(by-image-)?(?:official-)?r(\d+)(?:f\d+)?")
-
-
-def by_image(split: str) -> bool:
-    """Whether a split divided single images, whatever their patient."""
-    match = _SPLIT.fullmatch(split)
-    return bool(match and match[1])
 
 
 def fold_predictions(
@@ -51,10 +42,9 @@ def fold_predictions(
         calibration = Calibration.from_record(cell.record.get("calibration"))
         several = record["task"] == "multi-label"
         probabilities = calibration.apply(probabilities, multi_label=several)
-    repeat = _SPLIT.fullmatch(cell.id.split)
     return FoldPredictions(
         labels=labels_in(frame),
         probabilities=probabilities,
         groups=frame["group"].to_numpy(),
-        repeat=int(repeat[2]) if repeat else 0,
+        repeat=cell.repeat,
     )

@@ -31,10 +31,9 @@ from medbench.reports.assessment import (
 )
 from medbench.reports.published import BASELINES
 from medbench.reports.rows import Row
-from medbench.store import CellResult, RunResult
+from medbench.store import CellResult, RunLayout, RunResult
 from medbench.versions import code_version
 
-_FILE = "assessment.json"
 _DAMAGED = (StoreError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 """What reading a stored assessment may end in, when somebody else wrote into it."""
 
@@ -50,7 +49,7 @@ def assessed(run: RunResult) -> Assessment:
         StoreError: As ``assess``.
     """
     key = _key(run)
-    path = run.folder / _FILE
+    path = RunLayout(run.folder).assessment
     with contextlib.suppress(*_DAMAGED):
         stored = read_json(path)
         if stored["key"] == key:

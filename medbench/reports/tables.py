@@ -14,6 +14,7 @@ from medbench.reports.assessment import Assessment
 from medbench.reports.rows import PROBABILITY_SCORES, Row
 from medbench.reports.text import csv_text, without_paths
 from medbench.reports.verdicts import across_verdict, verdicts
+from medbench.store import RunLayout
 
 _TEXTS = ("dataset", "model", "note", "class")
 """Columns with names and words from outside."""
@@ -35,6 +36,7 @@ def write_csv(assessment: Assessment, folder: Path) -> Path:
     Raises:
         StoreError: The folder cannot be written.
     """
+    files = RunLayout(folder)
     for name, table in (
         ("leaderboard", assessment.table),
         ("scores", _scores_table(assessment)),
@@ -42,8 +44,8 @@ def write_csv(assessment: Assessment, folder: Path) -> Path:
     ):
         texts = [column for column in _TEXTS if column in table]
         safe = table.assign(**{column: table[column].map(csv_text) for column in texts})
-        write_text(folder / f"{name}.csv", safe.to_csv(index=False, lineterminator="\n"))
-    return folder / "leaderboard.csv"
+        write_text(files.table(name, "csv"), safe.to_csv(index=False, lineterminator="\n"))
+    return files.table("leaderboard", "csv")
 
 
 def write_leaderboard_json(assessment: Assessment, folder: Path) -> Path:
@@ -54,7 +56,7 @@ def write_leaderboard_json(assessment: Assessment, folder: Path) -> Path:
     Returns:
         The file.
     """
-    path = folder / "leaderboard.json"
+    path = RunLayout(folder).table("leaderboard", "json")
     write_json(path, _json(assessment))
     return path
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from statistics import fmean, stdev
 
 from medbench.reports.assessment import DatasetAssessment
-from medbench.reports.predictions import by_image
 from medbench.reports.rows import Row
-from medbench.store import CellResult
+from medbench.store import RunResult
 
 
-def winner(dataset: DatasetAssessment, cells: Iterable[CellResult]) -> Row | None:
+def winner(dataset: DatasetAssessment, run: RunResult) -> Row | None:
     """The model of the highest inner score, or a cheaper one that is as good within noise.
 
     The inner score is the validation AUROC that chose a model's configuration, averaged over the
@@ -22,7 +20,7 @@ def winner(dataset: DatasetAssessment, cells: Iterable[CellResult]) -> Row | Non
 
     Args:
         dataset: The data set, assessed.
-        cells: The cells of the run; those of other data sets may be among them.
+        run: The run.
 
     Returns:
         Its row; None where no real model is finished on every fold. Sanity rows, rows split by
@@ -41,22 +39,15 @@ def winner(dataset: DatasetAssessment, cells: Iterable[CellResult]) -> Row | Non
     if not rows:
         return None
     best = max(rows.values(), key=lambda row: (row.fields["inner_score"], -_seconds(row)))
-    noise = _standard_error(inner_scores(dataset.name, best.name, cells))
+    noise = _standard_error(inner_scores(dataset.name, best.name, run))
     least = best.fields["inner_score"] - noise
     as_good = [row for row in rows.values() if row.fields["inner_score"] >= least]
     return min(as_good, key=lambda row: (_seconds(row), -row.fields["inner_score"], row.name))
 
 
-def inner_scores(dataset: str, model: str, cells: Iterable[CellResult]) -> list[float]:
+def inner_scores(dataset: str, model: str, run: RunResult) -> list[float]:
     """The inner score of each finished cell of a model, in the order of the cells."""
-    scores = [
-        cell.record.get("inner_score")
-        for cell in cells
-        if cell.id.dataset == dataset
-        and cell.id.model == model
-        and cell.status == "ok"
-        and not by_image(cell.id.split)
-    ]
+    scores = [cell.record.get("inner_score") for cell in run.cells_of(dataset, model)]
     return [float(score) for score in scores if score is not None]
 
 
@@ -70,10 +61,9 @@ def _seconds(row: Row) -> float:
     return math.inf if math.isnan(seconds) else seconds
 
 
-def why(dataset: DatasetAssessment, cells: Iterable[CellResult], won: Row) -> str:
+def why(dataset: DatasetAssessment, run: RunResult, won: Row) -> str:
     """One sentence on how the winner was chosen."""
-    cells = list(cells)
-    scores = inner_scores(dataset.name, won.name, cells)
+    scores = inner_scores(dataset.name, won.name, run)
     mean = fmean(scores) if scores else math.nan
     rule = (
         "and of models within one standard error of the highest by fewest seconds"

@@ -1,9 +1,12 @@
 """Contract checks for authors of plugins, which what is built in passes as well.
 
-One call checks a model family, or a tuner::
+One call checks a model family, a tuner, a data source, a reader or an executor::
 
     check_model(MyModel)
     check_tuner(MyTuner)
+    check_source(...)
+    check_reader(...)
+    check_executor(MyExecutor)
 
 Or let pytest show each check by itself::
 
@@ -14,17 +17,32 @@ Or let pytest show each check by itself::
 
 from __future__ import annotations
 
+from medbench.testing.executors import (
+    EXECUTOR_CHECKS,
+    NEEDS_ISOLATION,
+    ExecutorContract,
+    check_executor,
+)
 from medbench.testing.models import MODEL_CHECKS, ModelCheck, check_model
+from medbench.testing.sources import READER_CHECKS, SOURCE_CHECKS, check_reader, check_source
 from medbench.testing.synthetic import SyntheticData, synthetic_data
 from medbench.testing.tuners import TUNER_CHECKS, TunerCheck, check_tuner
 
 __all__ = [
+    "EXECUTOR_CHECKS",
     "MODEL_CHECKS",
+    "NEEDS_ISOLATION",
+    "READER_CHECKS",
+    "SOURCE_CHECKS",
     "TUNER_CHECKS",
+    "ExecutorContract",
     "ModelCheck",
     "SyntheticData",
     "TunerCheck",
+    "check_executor",
     "check_model",
+    "check_reader",
+    "check_source",
     "check_tuner",
     "synthetic_data",
 ]

@@ -118,8 +118,12 @@ class Workshop:
         """Results before the first fold."""
         return FoldResults(oof=np.full((len(self.development), len(self.task.classes)), np.nan))
 
+    def checkpoint_of(self, number: int) -> Path:
+        """Where the fitted folds of a trial are, if they are kept."""
+        return self.checkpoints / f"{number:04d}"
+
     def _checkpoint(self, number: int, fold: int) -> Path:
-        return self.checkpoints / f"{number:04d}" / str(fold)
+        return self.checkpoint_of(number) / str(fold)
 
 
 def predict(classifier: Classifier, batch: Any, task: Task) -> NDArray[np.float64]:

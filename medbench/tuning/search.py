@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ _SEARCH_SHARE = 0.5
 """Share of the seconds that the search may use where refinements follow."""
 
 Stage = Literal["search", "refinement"]
-Record = Callable[[Trial, NDArray[np.float64]], None]
 
 
 class _TrialEndedError(Exception):
@@ -72,8 +71,6 @@ class Search:
         clock: Clock,
         *,
         finished: Sequence[Trial],
-        record: Record,
-        announce: Callable[[Mapping[str, Any]], None],
     ) -> None:
         """Prepare a search.
 
@@ -83,41 +80,45 @@ class Search:
             budget: What may be used.
             clock: What was used.
             finished: Trials of an interrupted search, in order.
-            record: Called with every finished trial and its out-of-fold probabilities.
-            announce: Called with events for whoever watches.
         """
         self._workshop = workshop
         self._tuner = tuner
         self._budget = budget
         self._clock = clock
         self.finished = list(finished)
-        self._record = record
-        self._announce = announce
         self._pruner = Pruner(finished, inner_folds=len(workshop.folds))
         family, task = workshop.family, workshop.task
         self._n_refinements = len(family.refinements(tuner.space.defaults(), task))
 
-    def run(self) -> Trial:
+    def run(self) -> Iterator[tuple[Trial, NDArray[np.float64]]]:
         """Search until the budget is spent or the space exhausted.
 
-        Returns:
-            The complete trial with the best inner score (the earlier one of equals).
+        Yields:
+            Every trial when it has ended, with its out-of-fold probabilities, float64, shape
+            (n_development, n_classes), NaN where an image was not predicted.
+        """
+        stages: tuple[Stage, ...] = ("search", "refinement")
+        for stage in stages:
+            while (suggestion := self._next(stage)) is not None:
+                yield self._try(suggestion, stage)
+
+    @property
+    def best(self) -> Trial:
+        """The complete trial with the best inner score (the earlier one of equals).
 
         Raises:
             ModelError: No trial could be completed.
         """
-        while (suggestion := self._next("search")) is not None:
-            self._try(suggestion, "search")
-        while (suggestion := self._next("refinement")) is not None:
-            self._try(suggestion, "refinement")
-        return self._best()
-
-    def _best(self) -> Trial:
-        complete = [trial for trial in self.finished if trial.state == "complete"]
-        if not complete:
+        best = self.best_so_far()
+        if best is None:
             reasons = [trial.reason for trial in self.finished if trial.reason]
             raise ModelError(f"no trial was completed: {reasons[-1] if reasons else 'no time'}")
-        return max(complete, key=lambda trial: (trial.score, -trial.number))
+        return best
+
+    def best_so_far(self) -> Trial | None:
+        """As ``best``, but None as long as no trial is complete."""
+        complete = [trial for trial in self.finished if trial.state == "complete"]
+        return max(complete, key=lambda trial: (trial.score, -trial.number), default=None)
 
     def _next(self, stage: Stage) -> Suggestion | None:
         """The next suggestion of a stage, or None where it is over."""
@@ -158,7 +159,7 @@ class Search:
                 return Suggestion(params=params)
         return None
 
-    def _try(self, suggestion: Suggestion, stage: Stage) -> None:
+    def _try(self, suggestion: Suggestion, stage: Stage) -> tuple[Trial, NDArray[np.float64]]:
         number = len(self.finished)
         began = self._clock.seconds
         results = self._workshop.empty_results()
@@ -201,19 +202,8 @@ class Search:
             reason=reason,
         )
         self._pruner.finish(trial)
-        self._record(trial, results.oof)
         self.finished.append(trial)
-        scores = [t.score for t in self.finished if t.state == "complete" and t.score is not None]
-        self._announce(
-            {
-                "event": "trial",
-                "number": number,
-                "state": state,
-                "score": trial.score,
-                "best": max(scores, default=None),
-                "seconds": self._clock.seconds,
-            }
-        )
+        return trial, results.oof
 
 
 class _Watch:

@@ -31,7 +31,7 @@ def conflicting(class_folders):
 
 
 def test_findings_are_printed_within_80_columns_and_written(conflicting, capsys, tmp_path):
-    assert run("--data", conflicting) == 0
+    assert run("--data", conflicting, "--skip-unreadable") == 0
     shown = capsys.readouterr().out
     assert "25 images in 24 groups: 1 serious" in shown
     assert "1 pair of identical images carries different labels." in shown
@@ -44,7 +44,7 @@ def test_findings_are_printed_within_80_columns_and_written(conflicting, capsys,
 
 
 def test_the_owner_finds_the_names_of_the_files_and_no_place_of_this_machine(conflicting, tmp_path):
-    assert run("--data", conflicting, "--out", "out") == 0
+    assert run("--data", conflicting, "--out", "out", "--skip-unreadable") == 0
     record = json.loads((tmp_path / "out" / "set" / "audit.json").read_text())
     conflict = next(f for f in record["findings"] if f["check"] == "label-conflicts")
     files = {file["image"]: file for file in record["files"]}
@@ -64,20 +64,29 @@ def test_the_owner_finds_the_names_of_the_files_and_no_place_of_this_machine(con
 def test_a_warning_is_fatal_only_on_request(class_folders, options, status):
     root = class_folders(per_class=12)
     (root / "b" / "notes.txt").write_text("not an image")
-    assert run("--data", root, *options) == status
+    assert run("--data", root, "--skip-unreadable", *options) == status
 
 
 def test_a_serious_finding_is_fatal_on_request(conflicting):
-    assert run("--data", conflicting, "--fail-on-audit") == 1
+    assert run("--data", conflicting, "--fail-on-audit", "--skip-unreadable") == 1
 
 
 def test_the_sheet_of_an_earlier_audit_goes_when_the_images_are_mended(conflicting, tmp_path):
     sheet = tmp_path / "results" / "audit" / "set" / "duplicates.png"
-    run("--data", conflicting)
+    run("--data", conflicting, "--skip-unreadable")
     assert sheet.exists()
     (conflicting / "b" / "copy.png").unlink()
-    run("--data", conflicting)
+    run("--data", conflicting, "--skip-unreadable")
     assert not sheet.exists()
+
+
+def test_unreadable_files_are_listed_and_left_out_only_on_request(conflicting, capsys):
+    assert run("--data", conflicting) == 2
+    said = capsys.readouterr()
+    assert "1 of 26 images cannot be read" in said.err and "b/notes.txt" in said.err
+    assert "--skip-unreadable" in said.err and "images in" not in said.out
+    assert run("--data", conflicting, "--skip-unreadable") == 0
+    assert "25 images in 24 groups" in capsys.readouterr().out
 
 
 def test_a_data_set_that_cannot_be_read_does_not_stop_the_others(class_folders, capsys):

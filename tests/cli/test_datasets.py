@@ -67,8 +67,8 @@ def test_the_next_command_that_is_printed_works(class_folders, capsys):
     line = next(line for line in shown.splitlines() if line.startswith("Run it: "))
     arguments = line.removeprefix("Run it: python -m medbench ").split()
     assert arguments[-2:] == ["--datasets-file", "my.yaml"]
-    small = ["--models", "majority", "--folds", "2", "--out", "out"]
-    assert main([*arguments, *small]) == 0
+    assert main([*arguments, "--models", "majority", "--folds", "2", "--dry-run"]) == 0
+    assert "1 data set x" in capsys.readouterr().out
 
 
 def test_a_file_given_as_data_says_how_to_register_it(capsys, tmp_path):

@@ -68,12 +68,6 @@ def stock(*waiting) -> Stock:
     return Stock(finished=(), failed=(), waiting=waiting, pace=Pace())
 
 
-def trial(number: int, best: float | None, seconds: float) -> dict:
-    return {"event": "trial", "number": number, "state": "complete", "best": best} | {
-        "seconds": seconds
-    }
-
-
 OK = {"status": "ok", "inner_score": 0.9123, "n_trials": 20}
 
 
@@ -99,9 +93,9 @@ def test_each_running_cell_has_a_line_that_fits(width, first, second):
         watcher.planned(stock(*waiting), 2)
         for running in waiting[:2]:
             watcher.started(running.id)
-            watcher.event(running.id, trial(2, 0.912, 45.0))
-        watcher.event(waiting[1].id, trial(3, 0.8, 50.0))
-        watcher.event(waiting[1].id, {"event": "refit"})
+            watcher.tried(running.id, 3, 0.912, 45.0)
+        watcher.tried(waiting[1].id, 4, 0.8, 50.0)
+        watcher.refits(waiting[1].id)
         watcher.say("a line above")
         above, one, other, whole = seen(console)
     assert above == "a line above"
@@ -142,8 +136,8 @@ def test_without_bounds_nothing_is_said_of_time_and_of_the_number_of_trials():
         watcher.planned(stock(one, other), 2)
         watcher.started(one.id)
         watcher.started(other.id)
-        watcher.event(one.id, trial(5, None, 20.0))
-        watcher.event(other.id, trial(0, 0.5, 20.0))
+        watcher.tried(one.id, 6, None, 20.0)
+        watcher.tried(other.id, 1, 0.5, 20.0)
         watcher.say("here")
         _, first, second, whole = seen(console)
     assert first.split() == ["brain-mri", "x", "cnn", "x", "r0f0", "7", "40s"]
@@ -167,7 +161,7 @@ def test_many_threads_may_tell_at_a_time():
 
         def run(one) -> None:
             watcher.started(one.id)
-            watcher.event(one.id, trial(0, 0.5, 1.0))
+            watcher.tried(one.id, 1, 0.5, 1.0)
             watcher.finished(one.id, OK)
 
         list(pool.map(run, waiting))
@@ -182,7 +176,7 @@ def test_elsewhere_there_are_plain_lines_only():
         assert type(watcher) is RunWatcher
         watcher.planned(stock(cell("cnn")), 1)
         watcher.started(cell("cnn").id)
-        watcher.event(cell("cnn").id, trial(0, 0.5, 1.0))
+        watcher.tried(cell("cnn").id, 1, 0.5, 1.0)
         watcher.finished(cell("cnn").id, OK)
     assert console.file.getvalue() == (
         "[1/1] brain-mri x cnn x r0f0: inner .912, 20 trials, 0.0s\n"

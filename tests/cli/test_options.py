@@ -147,8 +147,8 @@ def test_cores_are_divided_among_the_jobs_unless_threads_are_given(monkeypatch):
         (["--jobs", "20"], 20, 1),
         (["--jobs", "2", "--threads", "8"], 2, 8),
     ):
-        place = wanted_of(*arguments).place
-        assert (place.jobs, place.threads) == (jobs, threads)
+        setup = wanted_of(*arguments).setup
+        assert (setup.jobs, setup.threads) == (jobs, threads)
 
 
 def test_the_total_time_is_bounded_by_what_else_is_named():

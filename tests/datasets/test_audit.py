@@ -280,7 +280,7 @@ def test_cramers_v_is_that_of_scipy():
 
 
 def test_images_that_show_nothing_are_found(monkeypatch):
-    monkeypatch.setattr("medbench.datasets.audit._ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr("medbench.datasets.audit._BLOCK_BYTES", 7 * 8 * 8 * 3)
     images = np.random.default_rng(0).integers(0, 255, (80, 8, 8, 3), dtype=np.uint8)
     images[[3, 50]] = (10, 20, 30)
     images[60, 4] = 9  # only its middle row is constant

@@ -14,61 +14,30 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
-from pydicom.uid import (
-    CTImageStorage,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    JPEGLSLossless,
-    generate_uid,
-)
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless
 
 from medbench.datasets.decode import Decoded, decode
-from medbench.datasets.dicom import dicom_pixels, is_dicom
+from medbench.datasets.readers.dicom import DicomReader
 from medbench.errors import DatasetError
+from medbench.testing.image_files import dicom_file
 
 STORED = np.arange(64, dtype=np.int16).reshape(8, 8) * 16
 STORED_BITS = 12
 
 
-def scan(
-    pixels: np.ndarray = STORED, syntax: Any = ExplicitVRLittleEndian, **elements: Any
-) -> bytes:
-    """A file of these stored values; elements are added, or left out where None."""
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.SOPClassUID = CTImageStorage
-    dataset.SOPInstanceUID = generate_uid()
-    colour = pixels.shape[-1] == 3
-    frames = pixels.shape[0] if pixels.ndim - colour == 3 else None
-    standard: dict[str, Any] = {
-        "Rows": pixels.shape[-3 if colour else -2],
-        "Columns": pixels.shape[-2 if colour else -1],
-        "NumberOfFrames": frames,
-        "SamplesPerPixel": 3 if colour else 1,
-        "PlanarConfiguration": 0 if colour else None,
-        "PhotometricInterpretation": "RGB" if colour else "MONOCHROME2",
-        "BitsAllocated": pixels.dtype.itemsize * 8,
-        "BitsStored": STORED_BITS if pixels.dtype.itemsize == 2 else 8,
-        "HighBit": STORED_BITS - 1 if pixels.dtype.itemsize == 2 else 7,
-        "PixelRepresentation": int(pixels.dtype.kind == "i"),
-        "PixelData": pixels.tobytes(),
-    }
-    for name, value in (standard | elements).items():
-        if value is not None:
-            setattr(dataset, name, value)
-    if "PixelData" in dataset:
-        dataset["PixelData"].VR = "OW"
-    stream = io.BytesIO()
-    pydicom.dcmwrite(stream, dataset, enforce_file_format=True)
-    return stream.getvalue()
+def scan(pixels: np.ndarray = STORED, **elements: Any) -> bytes:
+    """A file of these stored values, of 12 bits where they are not of 8."""
+    if pixels.dtype.itemsize == 2:
+        elements = {"BitsStored": STORED_BITS, "HighBit": STORED_BITS - 1} | elements
+    return dicom_file(pixels, **elements)
 
 
 def pixels_of(content: bytes, slice_number: int | None = None, limit: int = 10**6) -> np.ndarray:
-    return dicom_pixels(content, origin="scan-7", slice_number=slice_number, pixel_limit=limit)[0]
+    opened = DicomReader().open(content, origin="scan-7", pixel_limit=limit)
+    return opened.pixels((slice_number or 1) - 1)
 
 
 def read(content: bytes, **options: Any) -> Decoded:
@@ -90,8 +59,8 @@ def table(entries: list[int], first: int, bits: int) -> Dataset:
 
 def test_a_dicom_file_is_told_by_its_content() -> None:
     content = scan()
-    assert is_dicom(content)
-    assert not is_dicom(b"\x89PNG\r\n\x1a\n" + bytes(300))
+    assert DicomReader().recognises(content)
+    assert not DicomReader().recognises(b"\x89PNG\r\n\x1a\n" + bytes(300))
     decoded = decode(content, size=8, channels=1, origin="scan.png")
     assert (decoded.width, decoded.height, decoded.mode) == (8, 8, "MONOCHROME2")
     assert decoded.n_bytes == len(content)
@@ -103,7 +72,7 @@ def test_a_file_without_preamble_is_read_where_it_can_be_told() -> None:
     bare = content[content.index(b"\x08\x00\x16\x00UI") :]
     start = b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100"
     np.testing.assert_array_equal(pixels_of(start + bare), pixels_of(content))
-    assert is_dicom(start + bare) and not is_dicom(bare)
+    assert DicomReader().recognises(start + bare) and not DicomReader().recognises(bare)
 
 
 def test_a_window_clips_and_spreads_what_is_inside() -> None:

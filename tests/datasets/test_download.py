@@ -6,7 +6,7 @@ from rich.console import Console
 from medbench.cache import cache_folder
 from medbench.cli import main
 from medbench.cli.datasets import _download_bar
-from medbench.datasets.download import download, download_folder, fetch
+from medbench.datasets.fetch import download_folder, fetch
 from medbench.errors import DatasetError
 
 ON_THIS_MACHINE = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -79,20 +79,20 @@ def test_what_the_server_refuses_is_said_with_its_answer(published, tiny, said, 
 @ON_THIS_MACHINE
 def test_without_network_it_says_what_to_put_where(published, tiny, tmp_path, monkeypatch):
     source = tiny.source(tmp_path)
-    remote = source.remote
+    place = source.place
     published.files = {}
     monkeypatch.setattr("medbench.datasets.sources.medmnist.RECORD", "http://127.0.0.1:1/files")
     target = tmp_path / "medmnist/tinymnist.npz"
     with pytest.raises(DatasetError, match="ConnectionError") as error:
-        download(source.remote, target)
-    assert str(target) in str(error.value) and remote.md5 in str(error.value)
+        source.place.fetch(target)
+    assert str(target) in str(error.value) and place.md5 in str(error.value)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tiny, tmp_path):
     (tmp_path / "medmnist").write_text("a file in the way")
     source = tiny.source(tmp_path)
     with pytest.raises(DatasetError, match=r"medmnist.*cannot be written.*--data-dir"):
-        download(source.remote, tmp_path / "medmnist/tinymnist.npz")
+        source.place.fetch(tmp_path / "medmnist/tinymnist.npz")
 
 
 def test_a_wrong_file_in_the_way_is_refused_and_not_fetched_over(tiny, said, tmp_path):
@@ -135,7 +135,7 @@ def test_an_unknown_name_is_refused_before_anything_is_fetched(published, tiny, 
 @ON_THIS_MACHINE
 def test_a_run_downloads_only_when_it_is_told_to(published, tiny, capsys, tmp_path):
     published.files = tiny.files
-    command = ["run", "--datasets", "tinymnist", "--models", "majority"]
+    command = ["run", "--datasets", "tinymnist", "--models", "majority", "--no-sanity"]
     command += ["--datasets-file", str(tiny.file), "--data-dir", str(tmp_path)]
     command += ["--out", str(tmp_path / "out")]
     assert main(command) == 2

@@ -138,7 +138,7 @@ def test_of_identical_images_only_the_first_is_paired():
 def test_images_with_one_perceptual_hash_are_pairs_at_distance_zero():
     pairs = near_pairs(hashes_of(7, 7, 7), distinct(3), images_like(3), 1)
     assert pairs["distance"].tolist() == [0, 0]
-    assert joined_groups([""] * 3, distinct(3), pairs).tolist() == [0, 0, 0]
+    assert joined_groups([""] * 3, distinct(3), pairs, files=distinct(3)).tolist() == [0, 0, 0]
 
 
 def test_joining_stops_at_ten_images_of_a_small_set_the_closest_pairs_first():
@@ -149,7 +149,7 @@ def test_joining_stops_at_ten_images_of_a_small_set_the_closest_pairs_first():
     close = pairs["distance"] <= 2
     assert close.sum() == 3 and pairs.loc[close, "joined"].all()
     assert not pairs["joined"].all()
-    groups = joined_groups([""] * n, distinct(n), pairs)
+    groups = joined_groups([""] * n, distinct(n), pairs, files=distinct(n))
     assert np.bincount(groups).max() == LARGEST_SMALL
     assert len(set(groups[11:])) == 1
     # what was not joined would have made a component that is too large
@@ -165,7 +165,7 @@ def test_joining_stops_at_one_percent_of_a_large_set():
     hashes[:40] = hashes[0]  # all in one, at distance 0
     images = np.repeat(images_like(1), n, axis=0)
     pairs = near_pairs(hashes, distinct(n), images, 1)
-    groups = joined_groups([""] * n, distinct(n), pairs)
+    groups = joined_groups([""] * n, distinct(n), pairs, files=distinct(n))
     assert np.bincount(groups).max() == 15
 
 
@@ -192,21 +192,22 @@ def test_the_search_finds_exactly_the_pairs_within_twenty_bits(seed, planted):
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["", "", "p", "q", "r"]), st.integers(0, 8)),
+        st.tuples(st.sampled_from(["", "", "p", "q", "r"]), st.integers(0, 8), st.integers(0, 20)),
         min_size=1,
         max_size=30,
     ),
     st.data(),
 )
 @settings(max_examples=80, deadline=None, database=None)
-def test_groups_are_what_patients_copies_and_near_copies_connect(rows, data):
+def test_groups_are_what_patients_files_copies_and_near_copies_connect(rows, data):
     n = len(rows)
-    names, pixels = [name for name, _ in rows], [str(number) for _, number in rows]
+    names, pixels, files = ([str(row[k]) for row in rows] for k in range(3))
     row = st.integers(0, n - 1)
     near = data.draw(st.lists(st.tuples(row, row, st.booleans()), max_size=6))
     pairs = pd.DataFrame(near, columns=["first", "second", "joined"])
     pairs["joined"] = pairs["joined"].astype(bool)
-    groups = joined_groups(names, pixels, pairs.astype({"first": "int64", "second": "int64"}))
+    pairs = pairs.astype({"first": "int64", "second": "int64"})
+    groups = joined_groups(names, pixels, pairs, files=files)
     linked = {frozenset((one, other)) for one, other, joined in near if joined}
     alike = np.array(
         [
@@ -214,6 +215,7 @@ def test_groups_are_what_patients_copies_and_near_copies_connect(rows, data):
                 i == j
                 or (names[i] != "" and names[i] == names[j])
                 or pixels[i] == pixels[j]
+                or files[i] == files[j]
                 or frozenset((i, j)) in linked
                 for j in range(n)
             ]
@@ -238,7 +240,7 @@ def test_a_set_without_pairs_has_none(n):
     pairs = near_pairs(hashes_of(*range(n)).reshape(n, 32), distinct(n), images, 1)
     assert list(pairs) == ["first", "second", "distance", "correlation", "joined"]
     assert pairs.empty and pairs["joined"].dtype == bool
-    assert joined_groups([""] * n, distinct(n), pairs).tolist() == list(range(n))
+    assert joined_groups([""] * n, distinct(n), pairs, files=distinct(n)).tolist() == list(range(n))
 
 
 def test_the_perceptual_hash_has_256_bits_and_hardly_moves():

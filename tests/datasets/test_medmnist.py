@@ -1,13 +1,16 @@
 import functools
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from medbench.datasets import download
+from medbench.datasets import remembered
 from medbench.datasets.catalog import load_catalog
 from medbench.datasets.prepared import describe, prepare
+from medbench.datasets.task import Task
 from medbench.errors import DatasetError
+from medbench.inference.external import prepare_like
 
 SETS = {  # task, classes, images, channels as in the package medmnist
     "pathmnist": ("multi-class", 9, 107180, "colour"),
@@ -38,13 +41,13 @@ def test_every_set_is_registered_in_four_sizes_with_its_official_sums(name):
         source = catalog().get(name + end.replace("_", "-"))
         assert (source.task, len(source.classes), source.n_images) == (task, n_classes, n_images)
         assert (source.channels, source.image_size) == (channels, size)
-        remote = source.remote
-        assert remote.url == (
+        place = source.place
+        assert place.url == (
             f"https://zenodo.org/records/10519652/files/{name}{end}.npz?download=1"
         )
-        assert remote.path == f"medmnist/{name}{end}.npz"
-        assert re.fullmatch("[0-9a-f]{32}", remote.md5)
-        sums.add(remote.md5)
+        assert place.path == f"medmnist/{name}{end}.npz"
+        assert re.fullmatch("[0-9a-f]{32}", place.md5)
+        sums.add(place.md5)
         assert source.published == (name if size == 28 else "")
         assert source.licence.startswith("CC BY")
     assert len(sums) == 4
@@ -57,7 +60,7 @@ def test_the_sums_are_those_of_the_package_medmnist():
         "organsmnist-64": "53a6d115339d874c25e309a994ff46d3",
         "retinamnist-128": "e48e916a24454daf90583d4e6efb1a18",
     }.items():
-        assert catalog().get(name).remote.md5 == md5
+        assert catalog().get(name).place.md5 == md5
 
 
 def test_the_official_file_is_read_with_its_split_and_recorded_as_official(tiny, tmp_path):
@@ -75,6 +78,21 @@ def test_the_official_file_is_read_with_its_split_and_recorded_as_official(tiny,
     assert np.array_equal(data.images[32:][..., 0], arrays["test_images"])
 
 
+@pytest.mark.parametrize("name", ["tinymnist", "tinymnist-64"])
+@pytest.mark.parametrize("size", [28, 96, 128])
+def test_the_size_of_a_model_does_not_change_which_archive_is_official(tiny, tmp_path, name, size):
+    for file in ("tinymnist.npz", "tinymnist_64.npz"):
+        path = tmp_path / "data" / "medmnist" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(tiny.files[file])
+    catalog = load_catalog(data_dir=tmp_path / "data", datasets_file=tiny.file)
+    model = SimpleNamespace(task=Task(classes=("plain", "square"), image_shape=(size, size, 1)))
+    data = prepare_like(model, name, catalog)
+    assert data.images.shape == (44, size, size, 1)
+    assert set(data.table["width"]) == {64 if name.endswith("64") else 28}
+    assert describe(data)["official_file"] is True
+
+
 def test_a_file_with_another_sum_is_refused_with_both_sums_and_stays(tiny, tmp_path):
     path = tiny.put(tmp_path / "data", tiny.files["tinymnist_64.npz"])
     with pytest.raises(DatasetError) as error:
@@ -87,9 +105,9 @@ def test_a_file_with_another_sum_is_refused_with_both_sums_and_stays(tiny, tmp_p
 def test_the_sum_is_computed_again_only_when_the_file_has_changed(tiny, tmp_path, monkeypatch):
     path = tiny.put(tmp_path / "data")
     computed = []
-    compute = download.hash_of_file
+    compute = remembered.hash_of_file
     monkeypatch.setattr(
-        download, "hash_of_file", lambda p, kind: computed.append(p) or compute(p, kind)
+        remembered, "hash_of_file", lambda p, kind: computed.append(p) or compute(p, kind)
     )
     tiny.source(tmp_path / "data").listing()
     tiny.source(tmp_path / "data").listing()

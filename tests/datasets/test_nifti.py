@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, ornt_transform
 
-from medbench.datasets import nifti
 from medbench.datasets.decode import Decoded, decode
-from medbench.datasets.nifti import is_nifti, nifti_pixels
+from medbench.datasets.readers import nifti
+from medbench.datasets.readers.nifti import NiftiReader
 from medbench.errors import DatasetError
 
 RAS = np.diag([2.0, 2.0, 3.0, 1.0])
@@ -27,7 +27,8 @@ def volume(voxels: np.ndarray = VOLUME, affine: Any = RAS, kind: Any = nib.Nifti
 
 
 def pixels_of(content: bytes, slice_number: int | None = None, limit: int = 10**6) -> np.ndarray:
-    return nifti_pixels(content, origin="scan-7", slice_number=slice_number, pixel_limit=limit)[0]
+    opened = NiftiReader().open(content, origin="scan-7", pixel_limit=limit)
+    return opened.pixels((slice_number or 1) - 1)
 
 
 def read(content: bytes, **options: Any) -> Decoded:
@@ -46,9 +47,9 @@ def stored_as(codes: str) -> bytes:
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
 def test_a_nifti_file_is_told_by_its_content(kind: Any) -> None:
     content = volume(kind=kind)
-    assert is_nifti(content) and is_nifti(gzip.compress(content))
-    assert not is_nifti(gzip.compress(b"patient,label\n" * 100))
-    assert not is_nifti(b"\x89PNG\r\n\x1a\n" + bytes(600))
+    assert NiftiReader().recognises(content) and NiftiReader().recognises(gzip.compress(content))
+    assert not NiftiReader().recognises(gzip.compress(b"patient,label\n" * 100))
+    assert not NiftiReader().recognises(b"\x89PNG\r\n\x1a\n" + bytes(600))
     decoded = decode(content, size=8, channels=1, origin="scan.png", slice_number=1)
     assert (decoded.width, decoded.height, decoded.mode) == (5, 6, "int16")
     assert decoded.n_bytes == len(content)
@@ -117,9 +118,9 @@ def test_types_of_voxels_make_no_difference(dtype: Any) -> None:
 def test_rgb_voxels_stay_as_they_are() -> None:
     colour = np.random.default_rng(0).integers(0, 200, (5, 6, 7, 3), dtype=np.uint8)
     voxels = colour.view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
-    shown, mode = nifti_pixels(volume(voxels), origin="s", slice_number=2, pixel_limit=100)
-    assert mode == "RGB"
-    np.testing.assert_array_equal(shown, colour[::-1, ::-1, 1].transpose(1, 0, 2))
+    opened = NiftiReader().open(volume(voxels), origin="s", pixel_limit=100)
+    assert opened.mode == "RGB"
+    np.testing.assert_array_equal(opened.pixels(1), colour[::-1, ::-1, 1].transpose(1, 0, 2))
 
 
 def test_a_volume_without_a_slice_number_says_how_many_there_are() -> None:
@@ -127,7 +128,7 @@ def test_a_volume_without_a_slice_number_says_how_many_there_are() -> None:
         read(volume())
     assert str(caught.value) == (
         "scan-7: a volume of 5 x 6 x 7 voxels, and a model of 2-D images takes one slice: "
-        "give --slice N, from 1 to 7."
+        "give --slice N, from 1 to 7 (slice_number in Python)."
     )
     for number in (0, 8, -1):
         with pytest.raises(DatasetError, match=rf"scan-7: .*slice {number} .*from 1 to 7"):
@@ -247,7 +248,7 @@ def test_damaged_bytes_give_an_image_or_a_clear_error(
 @pytest.mark.parametrize("content", [np.zeros((4, 4), np.uint8), b"P5 2 2 255 abcd"])
 def test_other_formats_have_one_slice(content: Any) -> None:
     assert read(content, slice_number=1).pixel_hash == read(content).pixel_hash
-    with pytest.raises(DatasetError, match=r"scan-7: slice 2 .*only DICOM and NIfTI"):
+    with pytest.raises(DatasetError, match=r"scan-7: .*slice 2 .*leave --slice out"):
         read(content, slice_number=2)
 
 

@@ -1,10 +1,17 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from medbench.cache import cache_folder
+from medbench.datasets import decode_listing
+from medbench.datasets import prepared as prepared_module
 from medbench.datasets.prepared import describe, prepare
 from medbench.datasets.sources.folder import FolderSource
+from medbench.datasets.splits import outer_splits
 from medbench.errors import DatasetError
+from medbench.testing.image_files import dicom_file, nifti_file
 
 
 def prepared(root, cache, **options):
@@ -17,11 +24,9 @@ def test_images_are_decoded_once_into_a_file(class_folders, tmp_path, monkeypatc
     data = prepared(root, tmp_path / "cache")
     assert data.images.shape == (16, 32, 32, 1)
     assert data.task.classes == ("a", "b")
-    monkeypatch.setattr(
-        "medbench.datasets.prepared.decode", lambda *a, **k: pytest.fail("decoded again")
-    )
-    again = prepared(root, tmp_path / "cache")
-    assert again.fingerprint == data.fingerprint
+    with monkeypatch.context() as patch:
+        patch.setattr(decode_listing, "open_image", lambda *a, **k: pytest.fail("opened again"))
+        assert prepared(root, tmp_path / "cache").fingerprint == data.fingerprint
 
 
 def test_a_changed_image_changes_the_fingerprint(class_folders, tmp_path):
@@ -61,6 +66,86 @@ def test_all_unreadable_images_are_listed_and_can_be_left_out(class_folders, tmp
     assert "2 unreadable images left out" in describe(data)["notes"]
 
 
+def test_one_unreadable_image_is_tried_again_alone(class_folders, tmp_path, monkeypatch):
+    root = class_folders()
+    (root / "b" / "notes.txt").write_text("not an image")
+    prepared(root, tmp_path / "cache", skip_unreadable=True)
+    opened = []
+    real = decode_listing.open_image
+
+    def counted(content, *, origin):
+        opened.append(origin)
+        return real(content, origin=origin)
+
+    monkeypatch.setattr(decode_listing, "open_image", counted)
+    data = prepared(root, tmp_path / "cache", skip_unreadable=True)
+    assert opened == ["b/notes.txt"] and len(data.table) == 16
+
+
+def test_a_file_that_can_be_read_now_is_taken_in(class_folders, tmp_path):
+    root = class_folders()
+    listing = FolderSource(path=str(root), image_size=32).listing()
+    failing = {3}
+
+    def read(row):
+        if row in failing:
+            raise PermissionError(13, "Permission denied")
+        return listing.read(row)
+
+    class Given(FolderSource):
+        def list_images(self, found):
+            return dataclasses.replace(listing, read=read)
+
+    source = Given(path=str(root), image_size=32)
+    how = {"cache": tmp_path / "cache", "threads": 2, "skip_unreadable": True}
+    assert prepare("mine", source, **how).unreadable == (
+        "a/03.png: cannot be read (Permission denied).",
+    )
+    failing.clear()
+    data = prepare("mine", source, **how)
+    assert data.unreadable == () and len(data.table) == 16
+
+
+def test_another_decoder_is_a_reason_to_decode_again(class_folders, tmp_path, monkeypatch):
+    root = class_folders()
+    prepared(root, tmp_path / "cache")
+    installed = {"pylibjpeg": "2.1"}
+    monkeypatch.setattr(prepared_module, "distribution_versions", lambda names: installed)
+    prepared(root, tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["images.npy", "table.parquet", "near_pairs.parquet"])
+@pytest.mark.parametrize("damage", ["overwritten", "gone"])
+def test_a_damaged_set_is_found_and_made_again(class_folders, tmp_path, name, damage):
+    root = class_folders()
+    sound = prepared(root, tmp_path / "cache")
+    expected = np.asarray(sound.images)
+    (folder,) = (tmp_path / "cache").iterdir()
+    file = folder / name
+    if damage == "gone":
+        file.unlink()
+    else:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 255
+        file.write_bytes(content)
+    again = prepared(root, tmp_path / "cache")
+    np.testing.assert_array_equal(np.asarray(again.images), expected)
+    assert again.fingerprint == sound.fingerprint
+    assert again.pixels_sha256 == sound.pixels_sha256
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_where_nothing_can_be_read_the_reasons_are_told(class_folders, tmp_path, skip):
+    root = class_folders(per_class=2)
+    for file in root.rglob("*.png"):
+        file.write_text("<html>404</html>")
+    with pytest.raises(DatasetError, match="none of the 4 images can be read") as error:
+        prepared(root, tmp_path / "cache", skip_unreadable=skip)
+    assert "a/00.png: not an image" in str(error.value)
+    assert "--skip-unreadable" not in str(error.value)
+
+
 def test_a_class_of_which_nothing_is_readable_is_named(class_folders, tmp_path):
     root = class_folders(per_class=2)
     for file in (root / "b").iterdir():
@@ -75,6 +160,125 @@ def test_colour_is_kept_where_it_is_there(class_folders, tmp_path):
     for file in root.rglob("*.png"):
         Image.fromarray(rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)).save(file)
     assert prepared(root, tmp_path / "cache").task.image_shape == (32, 32, 3)
+
+
+def test_each_image_is_opened_once_also_where_a_sample_decides_on_colour(
+    class_folders, tmp_path, monkeypatch
+):
+    root = class_folders(per_class=30)
+    opened = []
+    real = decode_listing.open_image
+    monkeypatch.setattr(
+        decode_listing,
+        "open_image",
+        lambda content, *, origin: opened.append(origin) or real(content, origin=origin),
+    )
+    data = prepared(root, tmp_path / "cache")
+    assert sorted(opened) == sorted(data.table["origin"])
+
+
+@pytest.mark.parametrize("channels", ["grey", "colour"])
+def test_what_the_sample_decided_is_what_an_entry_would_have_said(
+    class_folders, tmp_path, channels
+):
+    root = class_folders()
+    rng = np.random.default_rng(0)
+    shape = (24, 24, 3) if channels == "colour" else (24, 24)
+    for file in root.rglob("*.png"):
+        Image.fromarray(rng.integers(0, 255, shape, dtype=np.uint8)).save(file)
+    found = prepared(root, tmp_path / "cache")
+    source = FolderSource(path=str(root), image_size=32, channels=channels)
+    told = prepare("mine", source, cache=tmp_path / "told", threads=1)
+    assert found.fingerprint == told.fingerprint and found.pixels_sha256 == told.pixels_sha256
+
+
+def test_images_are_brought_to_the_shape_that_is_asked_for(class_folders, tmp_path):
+    root = class_folders()
+    assert prepared(root, tmp_path / "cache", image_shape=(20, 20, 3)).task.image_shape == (
+        20,
+        20,
+        3,
+    )
+    assert prepared(root, tmp_path / "cache").task.image_shape == (32, 32, 1)
+
+
+# --- DICOM and NIfTI -----------------------------------------------------------------------
+
+FRAMES = np.random.default_rng(2).integers(0, 256, (12, 6, 24, 24), dtype=np.uint8)
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Twelve clips of six frames in two class folders, of four patients with telling names."""
+    root = tmp_path / "set"
+    for i, frames in enumerate(FRAMES):
+        path = root / ("covid" if i % 2 else "healthy") / f"clip-{i:02d}.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(dicom_file(frames, PatientID=f"SECRET-{i % 4}", PatientName="Roe^Jane"))
+    return root
+
+
+def test_dicom_in_class_folders_is_prepared_by_patient(scans, tmp_path):
+    data = prepared(scans, tmp_path / "cache")
+    assert data.images.shape == (12, 32, 32, 1)
+    assert data.table["group"].nunique() == data.table["patient"].nunique() == 4
+    assert set(data.table["slice"]) == {3} and set(data.table["mode"]) == {"MONOCHROME2"}
+    plan = outer_splits(
+        data.labels,
+        data.table["group"].to_numpy(),
+        data.table["split"].to_numpy(str),
+        folds=2,
+        repeats=1,
+        seed=0,
+        n_classes=2,
+    )
+    for split in plan.splits:
+        sides = [set(data.table["patient"].iloc[i]) for i in (split.development, split.held_out)]
+        assert not sides[0] & sides[1]
+    kept = [file for file in tmp_path.rglob("*") if file.is_file() and scans not in file.parents]
+    kept += [file for file in cache_folder().rglob("*") if file.is_file()]
+    for file in kept:
+        assert b"SECRET" not in file.read_bytes() and b"Roe" not in file.read_bytes()
+    assert "SECRET" not in repr(describe(data)) and "Roe" not in repr(data.table)
+
+
+def test_several_slices_of_a_file_are_prepared_from_one_opening_and_stay_together(
+    scans, tmp_path, monkeypatch
+):
+    for path in scans.rglob("*.dcm"):  # no patients, so that only the file holds them together
+        number = int(path.stem.removeprefix("clip-"))
+        path.write_bytes(dicom_file(FRAMES[number]))
+    source = FolderSource(path=str(scans), image_size=24, slices=3, channels="grey")
+    opened = []
+    real = decode_listing.open_image
+    monkeypatch.setattr(
+        decode_listing,
+        "open_image",
+        lambda content, *, origin: opened.append(origin) or real(content, origin=origin),
+    )
+    data = prepare("clips", source, cache=tmp_path / "cache", threads=2)
+    assert len(data.table) == 36 and len(opened) == 12
+    assert data.table.groupby("origin")["group"].nunique().eq(1).all()
+    assert data.table["group"].nunique() == 12 and (data.table["patient"] == -1).all()
+    for row, (origin, number) in enumerate(
+        zip(data.table["origin"], data.table["slice"], strict=True)
+    ):
+        frame = FRAMES[int(origin[-6:-4]), number - 1].astype(float)
+        shown = np.rint((frame - frame.min()) / np.ptp(frame) * 255)
+        np.testing.assert_array_equal(data.images[row][..., 0], shown)
+
+
+def test_one_bad_slice_is_named_and_the_others_of_its_file_are_kept(tmp_path):
+    voxels = np.random.default_rng(0).random((2, 24, 24, 9)).astype(np.float32)
+    voxels[0, 3, 3, 4] = np.nan
+    for name, volume in zip("ab", voxels, strict=True):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (tmp_path / "set" / name / "v.nii").write_bytes(nifti_file(volume))
+    source = FolderSource(path=str(tmp_path / "set"), image_size=24, slices=3)
+    data = prepare("v", source, cache=tmp_path / "cache", threads=1, skip_unreadable=True)
+    assert data.table["slice"].tolist() == [4, 6, 4, 5, 6]
+    assert data.names[:2] == ["a/v.nii, slice 4", "a/v.nii, slice 6"]
+    assert len(data.unreadable) == 1 and "a/v.nii" in data.unreadable[0]
 
 
 def test_the_description_has_no_names_of_files_or_patients(class_folders, tmp_path):
@@ -107,3 +311,17 @@ def test_chest_films_are_read_from_their_table_with_a_filter(real_data, tmp_path
     )
     data = prepare("covid", source, cache=tmp_path / "cache", threads=2)
     assert data.table["label"].value_counts().to_dict() == {0: 194, 1: 68}
+
+
+@pytest.mark.real
+def test_real_scans_in_class_folders_are_prepared_as_they_are(real_data, tmp_path):
+    def prepared_from(path, **fields):
+        source = FolderSource(path=str(real_data / path), image_size=24, channels="grey", **fields)
+        return prepare("real", source, cache=tmp_path / "cache", threads=2)
+
+    scans = prepared_from("dicom-brain-mr")
+    assert len(scans.table) == 36 and scans.table["patient"].nunique() == 3
+    assert scans.table.groupby("patient")["group"].nunique().eq(1).all()
+    crops = prepared_from("nifti-hippocampus/crops", slices=3)
+    assert len(crops.table) == 600 and set(crops.table["slice"]) == {11, 12, 13}
+    assert crops.table.groupby("origin")["group"].nunique().eq(1).all()

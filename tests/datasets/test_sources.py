@@ -1,14 +1,19 @@
 import csv
+import dataclasses
+import gzip
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from medbench import registry
 from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.sources.npz import NpzSource
 from medbench.datasets.sources.table import TableSource
 from medbench.errors import DatasetError
+from medbench.testing.image_files import dicom_file, nifti_file, picture_file
+from medbench.testing.sources import SOURCE_CHECKS, check_source
 
 # --- a folder per class ----------------------------------------------------------------------
 
@@ -424,3 +429,157 @@ def test_a_damaged_npz_never_advises_to_unpickle(tmp_path, damage):
     with pytest.raises(DatasetError, match="cannot be read as an npz archive") as error:
         NpzSource(path=str(path)).listing()
     assert "unsafe" not in str(error.value)
+
+
+# --- slices and patients ---------------------------------------------------------------------
+
+FRAME = np.random.default_rng(5).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+"""Frames that all differ."""
+
+
+def series(root, patients, frames=1, **elements):
+    """DICOM files in two class folders, one for each of these patients."""
+    for i, patient in enumerate(patients):
+        path = root / "ab"[i % 2] / f"{i}.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = FRAME[i] if frames == 1 else FRAME[i : i + frames]
+        path.write_bytes(dicom_file(pixels, PatientID=patient, **elements))
+    return root
+
+
+def groups_in(source):
+    return source.listing().table.set_index("origin")["group"].to_dict()
+
+
+def test_dicom_files_of_one_patient_are_one_group(tmp_path):
+    source = FolderSource(path=str(series(tmp_path / "set", "AABBCCDDABCD")))
+    listing = source.listing()
+    assert listing.table["group"].nunique() == 4
+    assert groups_in(source)["a/0.dcm"] == groups_in(source)["b/1.dcm"]
+    assert any("12 files are grouped by the patient" in note for note in listing.notes)
+
+
+def test_an_issuer_tells_equal_patient_ids_apart(tmp_path):
+    root = series(tmp_path / "set", "PPQQ")
+    (root / "a" / "0.dcm").write_bytes(dicom_file(FRAME[0], PatientID="P", IssuerOfPatientID="X"))
+    assert FolderSource(path=str(root)).listing().table["group"].nunique() == 3
+
+
+def test_one_patient_id_in_all_files_is_a_placeholder_and_said(tmp_path):
+    listing = FolderSource(path=str(series(tmp_path / "set", ["ANON"] * 6))).listing()
+    assert (listing.table["group"] == "").all()
+    assert any("all 6 files that name a patient" in note for note in listing.notes)
+    assert "ANON" not in str(listing)
+
+
+def test_files_without_a_patient_are_kept_together_by_series(tmp_path):
+    root = tmp_path / "set"
+    for i, (patient, uid) in enumerate([("", "1.2"), ("P", "1.2"), ("", "1.3"), ("Q", "1.4")]):
+        path = root / "ab"[i % 2] / f"{i}.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(dicom_file(FRAME[i], PatientID=patient, SeriesInstanceUID=uid))
+    (root / "a" / "4.dcm").write_bytes(dicom_file(FRAME[4], SeriesInstanceUID="1.3"))
+    (root / "a" / "9.png").write_bytes(picture_file(FRAME[9]))
+    groups = groups_in(FolderSource(path=str(root)))
+    assert groups["a/0.dcm"] == groups["b/1.dcm"] != groups["a/2.dcm"] == groups["a/4.dcm"] != ""
+    assert groups["a/9.png"] == ""
+
+
+def test_a_table_of_groups_or_a_column_comes_before_the_header(tmp_path):
+    root = series(tmp_path / "set", "AABB")
+    rows = "\n".join(f"{'ab'[i % 2]}/{i}.dcm,{'ab'[i % 2]},g{i // 3}" for i in range(4))
+    (root / "t.csv").write_text(f"file,label,who\n{rows}\n")
+    column = TableSource(path=str(root / "t.csv"), group="who")
+    assert list(groups_in(column).values()) == ["g0", "g0", "g0", "g1"]
+    entry = {"path": str(root), "groups": {"table": str(root / "t.csv"), "group": "who"}}
+    assert set(groups_in(FolderSource.model_validate(entry)).values()) == {"g0", "g1"}
+    without = groups_in(TableSource(path=str(root / "t.csv")))
+    assert without["a/0.dcm"] == without["b/1.dcm"] != without["a/2.dcm"] != ""
+
+
+def test_the_middle_slices_of_a_volume_are_listed_and_said(tmp_path):
+    root = series(tmp_path / "set", "ABCD", frames=5)
+    for name in ("a", "b"):
+        voxels = np.random.default_rng(3).integers(0, 99, (6, 7, 24)).astype(np.int16)
+        (root / name / "v.nii.gz").write_bytes(gzip.compress(nifti_file(voxels)))
+    (root / "a" / "p.png").write_bytes(picture_file(FRAME[30]))
+    listing = FolderSource(path=str(root)).listing()
+    found = listing.table.set_index("origin")["slice"].to_dict()
+    assert (found["a/0.dcm"], found["a/v.nii.gz"], found["a/p.png"]) == (3, 12, 1)
+    assert any("6 files with several slices (5 to 24)" in note for note in listing.notes)
+    more = FolderSource(path=str(root), slices=3).listing().table
+    of_file = more.groupby("origin")["slice"].apply(list).to_dict()
+    assert of_file["a/0.dcm"] == [2, 3, 4] and of_file["a/v.nii.gz"] == [11, 12, 13]
+    assert of_file["a/p.png"] == [1] and len(more) == 6 * 3 + 1
+    assert FolderSource(path=str(root), slices=99).listing().table["slice"].max() == 24
+
+
+def test_a_table_of_volumes_keeps_label_and_split_for_every_slice(tmp_path):
+    root = series(tmp_path / "set", "ABCD", frames=4)
+    rows = "".join(
+        f"{'ab'[i % 2]}/{i}.dcm,{'ab'[i % 2]},{part}\n"
+        for i, part in enumerate(("train", "train", "test", "test"))
+    )
+    (root / "t.csv").write_text(f"file,label,part\n{rows}")
+    table = TableSource(path=str(root / "t.csv"), split="part", slices=2).listing().table
+    assert table["slice"].tolist() == [2, 3] * 4
+    assert table["label"].tolist() == [0, 0, 1, 1] * 2
+    assert table["split"].tolist() == ["train"] * 4 + ["test"] * 4
+
+
+@pytest.mark.parametrize("slices", [0, -1, 1.5])
+def test_a_number_of_slices_is_a_whole_one(tmp_path, slices):
+    with pytest.raises(ValueError, match="slices"):
+        FolderSource(path=str(tmp_path), slices=slices)
+
+
+# --- the contract ----------------------------------------------------------------------------
+
+
+def made(kind, root, class_folders):
+    """A small source of a kind."""
+    if kind == "phantoms":
+        return registry.sources.get(kind)(patients=4, images_per_patient=2, image_size=32)
+    if kind == "npz":
+        np.savez(root / "x.npz", **arrays())
+        return NpzSource(path=str(root / "x.npz"))
+    if kind == "folder":
+        volumes = series(root / "volumes", "ABCD", frames=5)
+        return FolderSource(path=str(volumes), slices=2)
+    films = class_folders(per_class=2)
+    (films / "t.csv").write_text("file,label\na/00.png,a\na/01.png,a\nb/00.png,b\nb/01.png,b\n")
+    return TableSource(path=str(films / "t.csv"))
+
+
+@pytest.mark.parametrize("check", SOURCE_CHECKS.values(), ids=SOURCE_CHECKS.keys())
+@pytest.mark.parametrize("kind", ["folder", "table", "npz", "phantoms"])
+def test_every_source_keeps_the_contract(kind, check, tmp_path, class_folders):
+    check(made(kind, tmp_path, class_folders))
+
+
+def test_a_source_of_a_package_keeps_the_contract(example_plugin):
+    check_source(registry.sources.get("squares"), images=6)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"origin": "/home/jane/x.png"}, "relative to the data set|listed twice"),
+        ({"origin": ["a", "b", "a", "c", "d", "e"]}, "listed twice"),
+        ({"slice": [1, 1, 0, 1, 1, 1]}, "counted from 1"),
+        ({"label": 0}, "no image of class square"),
+        ({"label": 2}, "labels must be from 0 to 1"),
+        ({"split": ["train", "", "", "", "", ""]}, "split is"),
+        ({"group": 3}, "a group is a str"),
+        ({"label": 0.5}, "origin, slice, label"),
+        ({"more": 1}, "origin, slice, label"),
+    ],
+)
+def test_a_broken_promise_of_a_source_is_told(example_plugin, change, said):
+    class Broken(registry.sources.get("squares")):
+        def list_images(self, found):
+            listing = super().list_images(found)
+            return dataclasses.replace(listing, table=listing.table.assign(**change))
+
+    with pytest.raises((AssertionError, DatasetError), match=said):
+        check_source(Broken(images=6))

@@ -207,7 +207,7 @@ def test_a_run_in_the_working_folder_is_closed_all_the_same(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     closed = closed_places(tmp_path, tmp_path / "cache", [], [])
     assert str(tmp_path) not in closed
-    assert {str(tmp_path / name) for name in ("cells", "datasets", ".scratch")} <= set(closed)
+    assert {str(tmp_path / name) for name in ("cells", "datasets")} <= set(closed)
 
 
 def test_a_folder_from_which_python_imports_stays_open(tmp_path, monkeypatch):

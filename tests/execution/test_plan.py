@@ -6,8 +6,8 @@ from medbench.datasets.catalog import load_catalog
 from medbench.errors import ConfigurationError
 from medbench.execution.plan import (
     KEPT_BACK,
-    Place,
     Settings,
+    Setup,
     plan_cells,
     plan_datasets,
     share_time,
@@ -20,12 +20,12 @@ def plan(class_folders, tmp_path, monkeypatch):
     """Plans the cells of a small folder under some settings."""
     monkeypatch.chdir(tmp_path)
     catalog = load_catalog(folder=class_folders(per_class=12))
-    place = Place(cache=tmp_path / "cache", threads=1)
+    setup = Setup(cache=tmp_path / "cache", threads=1)
 
     def make(*models: str, **settings):
         chosen = Settings(**({"budget": Budget(trials=2, seconds=None), "folds": 2} | settings))
-        datasets = plan_datasets(["set"], catalog, chosen, place)
-        return plan_cells(datasets, models, chosen, place, print)
+        datasets = plan_datasets(["set"], catalog, chosen, setup)
+        return plan_cells(datasets, models, chosen, setup, print)
 
     return make
 

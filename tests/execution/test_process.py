@@ -1,37 +1,59 @@
+"""Processes of attempts end as they should, and what they ended with is told."""
+
 import os
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from medbench import registry
 from medbench.execution.environment import child_environment
-from medbench.execution.process import CellFailedError, Processes, StoppedError
+from medbench.execution.fork_server import ForkServer
+from medbench.execution.plan import ATTEMPT
+from medbench.execution.process import AttemptFailedError, Processes, StoppedError
+from medbench.versions import code_of
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
 
 
-def test_what_a_process_ended_with_is_the_reason_of_the_failure(tmp_path):
+@pytest.fixture(params=["spawned", pytest.param("forked", marks=linux)])
+def server(request):
+    """What processes are forked off; None for interpreters of their own."""
+    if request.param == "spawned":
+        yield None
+        return
+    server = ForkServer(child_environment(1), ())
+    yield server
+    server.stop()
+
+
+def test_what_a_process_ended_with_is_the_reason_of_the_failure(tmp_path, server):
+    processes, environment = Processes(), child_environment(1)
     with (
-        pytest.raises(CellFailedError, match="TypeError"),
-        Processes().start(tmp_path / "log", child_environment(1)) as process,
+        pytest.raises(AttemptFailedError, match="KeyError"),
+        processes.start(tmp_path / "log", environment, server) as process,
     ):
-        process.send({"no": "specification"})
-        process.wait_for("fitted", lambda message: None)
+        process.send({"no": "task"})
+        next(process.messages())
     with (
-        pytest.raises(CellFailedError, match="ended by SIGABRT"),
-        Processes().start(tmp_path / "log", child_environment(1)) as process,
+        pytest.raises(AttemptFailedError, match="ended by SIGABRT"),
+        processes.start(tmp_path / "log", environment, server) as process,
     ):
-        os.kill(process._process.pid, 6)
-        process.wait_for("fitted", lambda message: None)
+        os.kill(process.pid, 6)
+        next(process.messages())
 
 
-def test_the_end_of_the_run_ends_every_process_and_is_no_failure(tmp_path):
+def test_the_end_of_the_run_ends_every_process_and_is_no_failure(tmp_path, server):
     processes, raised, pids = Processes(), [], []
 
     def run(name: str) -> None:
         try:
-            with processes.start(tmp_path / name, child_environment(1)) as process:
-                pids.append(process._process.pid)
-                process.wait_for("fitted", lambda message: None)
-        except (StoppedError, CellFailedError) as error:
+            with processes.start(tmp_path / name, child_environment(1), server) as process:
+                pids.append(process.pid)
+                next(process.messages())
+        except (StoppedError, AttemptFailedError) as error:
             raised.append(type(error))
 
     threads = [threading.Thread(target=run, args=(name,)) for name in "ab"]
@@ -48,3 +70,50 @@ def test_the_end_of_the_run_ends_every_process_and_is_no_failure(tmp_path):
             os.kill(pid, 0)
     run("c")
     assert raised[2] is StoppedError and len(pids) == 2  # none is started any more
+
+
+@linux
+@pytest.mark.parametrize(
+    "families",
+    [
+        pytest.param(("hog-svm", "xgboost", "thumbnail"), id="without Keras"),
+        pytest.param(("cnn", "mobilenet"), id="with Keras", marks=pytest.mark.slow),
+    ],
+)
+def test_nothing_that_families_import_starts_threads_or_opens_a_device(families):
+    for family in families:
+        for module in registry.models.get(family).requires:
+            pytest.importorskip(module)
+    tuners = ("optuna", *{registry.models.get(family).default_tuner for family in families})
+    pieces = [registry.models.get(family) for family in families]
+    pieces += [registry.tuners.get(tuner) for tuner in tuners]
+    server = ForkServer(child_environment(2), code_of(*pieces, ATTEMPT).imports)
+    try:
+        assert server.is_alone()
+        opened = [str(link.readlink()) for link in Path(f"/proc/{server.pid}/fd").iterdir()]
+        assert [path for path in opened if path.startswith("/dev/")] == ["/dev/null"] * 3
+    finally:
+        server.stop()
+
+
+@linux
+def test_a_server_that_has_started_a_thread_is_not_forked_off(tmp_path, monkeypatch):
+    (tmp_path / "threaded.py").write_text(
+        "import threading, time\n"
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    server = ForkServer(child_environment(1), ("threaded",))
+    try:
+        assert not server.is_alone()
+    finally:
+        server.stop()
+
+
+@linux
+def test_a_server_that_died_is_told_by_an_error(tmp_path):
+    server = ForkServer(child_environment(1), ())
+    assert server.is_alone()
+    server.stop()
+    with Path(os.devnull).open() as nothing, pytest.raises(OSError, match="ended"):
+        server.fork([nothing.fileno()] * 3)

@@ -6,10 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from medbench import load_model
 from medbench.cli import main
 from medbench.datasets.catalog import load_catalog
 from medbench.evaluation.metrics import auroc
+from medbench.inference.external import prepare_like
 from medbench.reports.external import externals
 from medbench.reports.stored import assessed
 from medbench.store import RunStore
@@ -47,6 +50,7 @@ def test_the_report_shows_internal_against_external(run, evaluate, capsys):
         np.testing.assert_allclose(table["p1"], folds)
     page = (run / "report.html").read_text()
     assert "Internal against external" in page and "elsewhere" in page
+    assert "Images are left out (--no-images)" in page  # as was said to the run
     assert "On other data sets" in (run / "leaderboard.md").read_text()
     assert main(["report", str(run)]) == 0
     assert "Internal against external" in (run / "report.html").read_text()
@@ -123,8 +127,30 @@ def test_a_validation_of_models_that_are_gone_is_left_out(run, evaluate):
 
 
 def test_another_shape_is_brought_to_the_models(run, evaluate, entries):
-    assert load_catalog(datasets_file=entries).get("elsewhere").image_size == 48
+    catalog = load_catalog(datasets_file=entries)
+    listing = catalog.get("elsewhere").listing()
+    assert listing.read(0).shape == (48, 48)
     assert evaluate() == 0
+    data = prepare_like(load_model(run), "elsewhere", catalog)
+    small = Image.fromarray(listing.read(0)).resize((32, 32), Image.Resampling.LANCZOS)
+    assert np.abs(data.images[0][..., 0].astype(int) - np.asarray(small)).max() <= 1
+
+
+def test_unreadable_images_are_listed_and_left_out_only_on_request(run, tmp_path, films, capsys):
+    root = tmp_path / "classes"
+    for name in ("healthy", "lesion"):
+        (root / name).mkdir(parents=True)
+        for i in range(3):
+            (root / name / f"{i}.png").write_bytes((films / f"{i}.png").read_bytes())
+    (root / "lesion" / "notes.txt").write_text("no image")
+    given = ["evaluate", "--run", str(run), "--data", str(root), "--datasets", "classes"]
+    given += ["--models", "hog-svm"]
+    assert main(given) == 2
+    said = capsys.readouterr().err
+    assert "lesion/notes.txt" in said and "--skip-unreadable" in said
+    assert found(run) == []
+    assert main([*given, "--skip-unreadable"]) == 0
+    assert len(found(run)[0].result.predictions) == 6
 
 
 def test_an_exported_model_has_no_run_to_keep_it_in(run, evaluate, tmp_path, entries, capsys):

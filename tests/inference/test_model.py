@@ -71,7 +71,7 @@ def test_it_is_the_mean_of_the_fold_models_as_they_were_scored(run, entries):
 def test_best_is_the_winner_by_inner_scores(run):
     result = RunStore(run).read()
     (dataset,) = assessed(result).datasets
-    assert load_model(run).facts.family == winner(dataset, result.cells).name
+    assert load_model(run).facts.family == winner(dataset, result).name
     assert "inner score" in load_model(run).facts.why
     assert "Named by the user" in load_model(run, model="hog-svm").facts.why
     best = load_model(run).facts.family

@@ -73,12 +73,9 @@ class RunFactory:
         )
         if trials is None:
             trials = make_trials(rng)
+        split = "by-image-" * by_image + self.split(dataset, fold)
         self._add(
-            CellId(
-                dataset=dataset,
-                model=model,
-                split="by-image-" * by_image + self.split(dataset, fold),
-            ),
+            CellId(dataset=dataset, model=model, split=split),
             {
                 "status": "ok",
                 "reason": "",
@@ -93,13 +90,15 @@ class RunFactory:
             },
             predictions,
             trials,
+            fold=None if split == "official" else fold,
+            by_image=by_image,
         )
 
     def unfinished(self, model, status, reason, dataset="phantoms", fold=0):
         cell = CellId(dataset=dataset, model=model, split=self.split(dataset, fold))
         self._add(cell, {"status": status, "reason": reason}, None, ())
 
-    def _add(self, cell, fields, predictions, trials):
+    def _add(self, cell, fields, predictions, trials, **of_split):
         record = {"dataset": cell.dataset, "model": cell.model, "split": cell.split, **fields}
         self.cells.append(
             CellResult(
@@ -109,6 +108,7 @@ class RunFactory:
                 record=record,
                 predictions=predictions,
                 trials=tuple(trials),
+                **of_split,
             )
         )
 
@@ -146,6 +146,6 @@ def factory() -> RunFactory:
     return RunFactory()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_factory() -> Callable[[], RunFactory]:
     return RunFactory

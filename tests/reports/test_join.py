@@ -184,6 +184,24 @@ def test_a_commit_that_one_run_lacks_stays_an_object(pair):
     assert join_runs(runs, Path("t")).environment["commit"] == {"hash": said}
 
 
+@pytest.mark.parametrize(
+    ("said", "holds"),
+    [
+        ((None, None), None),
+        ((True, True), True),
+        ((True, None), None),
+        ((True, False), False),
+        ((None, False), False),
+    ],
+)
+def test_images_are_shown_as_far_as_every_run_shows_them(pair, said, holds):
+    runs = [
+        replace(factory.run(), folder=Path(name), images=images)
+        for factory, name, images in zip(pair, ("a", "b"), said, strict=True)
+    ]
+    assert join_runs(runs, Path("t")).images is holds
+
+
 def test_cells_that_could_not_be_read_are_those_of_all_runs(pair):
     cell = CellId(dataset="phantoms", model="m", split="r0f0")
     assert joined(*pair, unread=(cell,)).unread == (cell, cell)

@@ -155,6 +155,8 @@ def test_repeats_count_as_folds(factory):
             reason="",
             record=cell.record,
             predictions=cell.predictions,
+            repeat=1,
+            fold=fold,
         )
         for fold, cell in enumerate(factory.cells)
     ]

@@ -14,9 +14,10 @@ HOSTILE = ("<script>hacked()</script>", '"><img src=http://evil.example/x onerro
 WIDTHS = (360, 1440)
 
 
-@pytest.fixture
-def made(factory, tmp_path):
+@pytest.fixture(scope="module")
+def made(new_factory, tmp_path_factory):
     """A page of two data sets with hostile class names, pictures, failures and ties."""
+    factory, folder = new_factory(), tmp_path_factory.mktemp("page")
     factory.dataset(name="films", classes=HOSTILE, redistributable=True)
     factory.dataset(name="slices", classes=("a", "b", "c", "d"), licence="unknown")
     for name in ("films", "slices"):
@@ -26,11 +27,11 @@ def made(factory, tmp_path):
             factory.model(sanity, 0.0, dataset=name, trials=[])
         factory.unfinished("squeezenet", "failed", "out of memory", dataset=name)
         factory.finding("One file has two labels.", "serious", dataset=name)
-    run = replace(factory.run(), folder=tmp_path)
+    run = replace(factory.run(), folder=folder)
     assessment = assess(run)
     images = np.random.default_rng(0).integers(0, 255, (180, 28, 28, 1), dtype=np.uint8)
     keep_pictures(run, assessment.datasets[0], images, np.arange(180) % 2)
-    return write_page(assessment, tmp_path)
+    return write_page(assessment, folder)
 
 
 class Opened:

@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 
 from medbench.evaluation.resampling import FoldPredictions
 from medbench.reports import stored
-from medbench.reports.assessment import assess
 from medbench.reports.leaderboard import write_leaderboard
 from medbench.reports.stored import assessed
 from medbench.reports.verdicts import across_verdict, verdicts
@@ -17,8 +17,7 @@ from medbench.reports.verdicts import across_verdict, verdicts
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-@pytest.fixture
-def run(factory, tmp_path):
+def build(factory, folder):
     """Six collections with all that an assessment can hold: ties, failures, probes, repeats."""
     for k in range(6):
         name = f"set-{k}"
@@ -39,7 +38,26 @@ def run(factory, tmp_path):
     factory.finished("not-scored", 1.0, "small")
     factory.cells[-1].predictions["p0"] = math.nan
     factory.finding("Something.", dataset="set-0")
-    return dataclasses.replace(factory.run(), folder=tmp_path)
+    return dataclasses.replace(factory.run(), folder=folder)
+
+
+@pytest.fixture(scope="module")
+def computed(new_factory, tmp_path_factory):
+    """The assessment of such a run, computed once, beside which it is stored."""
+    return assessed(build(new_factory(), tmp_path_factory.mktemp("computed")))
+
+
+@pytest.fixture
+def run(new_factory, tmp_path):
+    """Such a run that was never assessed."""
+    return build(new_factory(), tmp_path)
+
+
+@pytest.fixture
+def known(run, computed):
+    """The same, assessed before."""
+    shutil.copy(computed.run.folder / "assessment.json", run.folder)
+    return run
 
 
 def refuse(run):
@@ -77,11 +95,10 @@ def same(one, other):
         assert one == other or (math.isnan(one) and math.isnan(other))
 
 
-def test_what_was_stored_is_what_was_computed(run, never_computed, tmp_path):
-    computed = assessed(run)
+def test_what_was_stored_is_what_was_computed(known, computed, never_computed):
     never_computed()
-    again = assessed(run)
-    assert again.run is computed.run is run
+    again = assessed(known)
+    assert again.run is known
     same(again.ranks, computed.ranks)
     same(again.datasets, computed.datasets)
     assert again.ranks.test is not None
@@ -91,12 +108,12 @@ def test_what_was_stored_is_what_was_computed(run, never_computed, tmp_path):
     assert small.comparison.reason and {row.fields["kind"] for row in small.rows} >= {"published"}
 
 
-def test_all_that_reads_an_assessment_says_the_same_of_a_stored_one(run, never_computed, tmp_path):
+def test_all_that_reads_an_assessment_says_the_same_of_a_stored_one(
+    known, computed, never_computed, tmp_path
+):
+    never_computed()
     written = []
-    for turn in range(3):
-        found = assess(run) if turn == 0 else assessed(run)
-        if turn == 1:
-            never_computed()
+    for turn, found in enumerate((computed, assessed(known))):
         folder = tmp_path / f"turn-{turn}"
         folder.mkdir()
         write_leaderboard(found, folder)
@@ -104,12 +121,11 @@ def test_all_that_reads_an_assessment_says_the_same_of_a_stored_one(run, never_c
         words = [verdicts(dataset) for dataset in found.datasets]
         written.append((files, words, across_verdict(found.ranks)))
     assert len(written[0][0]) >= 5
-    assert written[0] == written[1] == written[2]
+    assert written[0] == written[1]
 
 
-def test_only_json_is_stored_and_no_probability(run, tmp_path):
-    assessed(run)
-    text = (tmp_path / "assessment.json").read_text()
+def test_only_json_is_stored_and_no_probability(computed):
+    text = (computed.run.folder / "assessment.json").read_text()
     assert "NaN" not in text
     row = json.loads(text)["datasets"]["set-0"]["rows"][0]
     assert row["fields"]["behind_leader"] is None
@@ -143,32 +159,29 @@ def changed_code(run):
     "change",
     [changed_probability, changed_label, changed_threshold, changed_prevalence, changed_code],
 )
-def test_other_results_are_computed_again(run, change, never_computed, monkeypatch):
-    assessed(run)
+def test_other_results_are_computed_again(known, change, never_computed, monkeypatch):
     if change is changed_code:
         monkeypatch.setattr(stored, "code_version", lambda name: "0")
-    change(run)
+    change(known)
     with monkeypatch.context() as patched:
         patched.setattr(stored, "assess", refuse)
         with pytest.raises(AssertionError, match="computed again"):
-            assessed(run)
-    same(assessed(run).datasets, assess(run).datasets)  # and stored in place of the other
+            assessed(known)
+    found = assessed(known)
     never_computed()
-    assessed(run)
+    same(assessed(known).datasets, found.datasets)  # stored in place of the other
 
 
-def test_a_finished_fold_more_is_another_result(run, monkeypatch):
-    assessed(dataclasses.replace(run, cells=run.cells[1:]))
-    monkeypatch.setattr(stored, "assess", refuse)
+def test_a_finished_fold_less_is_another_result(known, never_computed):
+    never_computed()
     with pytest.raises(AssertionError, match="computed again"):
-        assessed(run)
+        assessed(dataclasses.replace(known, cells=known.cells[1:]))
 
 
-def test_what_an_audit_found_is_not_stored(run, never_computed):
-    assessed(run)
+def test_what_an_audit_found_is_not_stored(known, never_computed):
     never_computed()
     audits = {"set-0": {"findings": []}}
-    assert assessed(dataclasses.replace(run, audits=audits)).datasets[0].audit == {"findings": []}
+    assert assessed(dataclasses.replace(known, audits=audits)).datasets[0].audit == {"findings": []}
 
 
 def cut_short(text):
@@ -186,20 +199,19 @@ def of_another_shape(text):
 
 
 @pytest.mark.parametrize("damage", [cut_short, without_rows, of_another_shape, lambda _: "[]"])
-def test_a_damaged_file_is_replaced_in_silence(run, damage, tmp_path, capsys):
-    first = assessed(run)
+def test_a_damaged_file_is_replaced_in_silence(known, computed, damage, tmp_path, capsys):
     path = tmp_path / "assessment.json"
     whole = path.read_text()
     path.write_text(damage(whole))
-    same(assessed(run).datasets, first.datasets)
+    same(assessed(known).datasets, computed.datasets)
     assert path.read_text() == whole
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_folder_that_cannot_be_written_is_assessed_all_the_same(run, tmp_path):
+def test_a_folder_that_cannot_be_written_is_assessed_all_the_same(run, computed, tmp_path):
     gone = dataclasses.replace(run, folder=tmp_path / "gone")
-    same(assessed(gone).datasets, assess(run).datasets)
+    same(assessed(gone).datasets, computed.datasets)
     assert not gone.folder.exists()
     (tmp_path / "assessment.json").mkdir()  # nothing can be written under this name
-    same(assessed(run).datasets, assess(run).datasets)
+    same(assessed(run).datasets, computed.datasets)
     assert [path.name for path in tmp_path.iterdir()] == ["assessment.json"]

@@ -18,7 +18,7 @@ def choose(factory):
 
     def chosen():
         (dataset,) = assess(factory.run()).datasets
-        return winner(dataset, factory.cells)
+        return winner(dataset, factory.run())
 
     make.chosen = chosen
     return make
@@ -42,7 +42,7 @@ def test_one_fold_has_no_noise_so_the_highest_wins(factory):
     factory.finished("dear", 1.0, inner_score=0.90, seconds={"total": 100})
     factory.finished("cheap", 1.0, inner_score=0.899, seconds={"total": 1})
     (dataset,) = assess(factory.run()).datasets
-    assert winner(dataset, factory.cells).name == "dear"
+    assert winner(dataset, factory.run()).name == "dear"
 
 
 def test_equal_inner_scores_are_decided_by_seconds_and_unknown_seconds_are_dear(choose, factory):
@@ -72,20 +72,20 @@ def test_noise_is_of_the_folds_by_group_of_that_data_set_only(choose, factory):
     factory.dataset("other", n_folds=1)
     factory.finished("dear", 1.0, "other", inner_score=0.2)
     (_, phantoms) = assess(factory.run()).datasets
-    assert winner(phantoms, factory.cells).name == "dear"
+    assert winner(phantoms, factory.run()).name == "dear"
 
 
 def test_it_is_said_how_it_was_chosen(choose, factory):
     choose("a", [0.5, 0.6, 0.7])
     (dataset,) = assess(factory.run()).datasets
-    assert "mean 0.600 over 3 folds" in why(dataset, factory.cells, choose.chosen())
+    assert "mean 0.600 over 3 folds" in why(dataset, factory.run(), choose.chosen())
 
 
 def test_with_one_fold_cost_is_not_said_to_have_had_a_part(factory):
     factory.dataset(n_folds=1)
     factory.finished("dear", 1.0, inner_score=0.90, seconds={"total": 100})
     (dataset,) = assess(factory.run()).datasets
-    said = why(dataset, factory.cells, winner(dataset, factory.cells))
+    said = why(dataset, factory.run(), winner(dataset, factory.run()))
     assert (
         "the highest inner score; with one fold its noise is unknown, so cost had no part" in said
     )

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import asdict
 from typing import ClassVar
 
 import numpy as np
@@ -112,21 +113,18 @@ def run(
     family.search_space(space, task)
     budget = budget or Budget(trials=6, seconds=None)
     recorded = []
-
-    def record(trial, oof):
-        recorded.append((trial, oof.copy()))
-        on_trial(trial)
-
     search = Search(
         workshop,
         tuners.get(tuner)(space, seed=3, trials=budget.trials, max_steps=family.max_steps),
         budget,
         Clock(features, spent_before=spent),
         finished=finished,
-        record=record,
-        announce=lambda message: json.dumps(message, allow_nan=False),
     )
-    return search.run(), search.finished, recorded
+    for trial, oof in search.run():
+        json.dumps(asdict(trial), allow_nan=False)  # it can be stored
+        recorded.append((trial, oof))
+        on_trial(trial)
+    return search.best, search.finished, recorded
 
 
 def family(**attributes):

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.datasets.download import remembered
+from medbench.datasets.remembered import remembered
 from medbench.errors import DatasetError
 
 _DAMAGED = (

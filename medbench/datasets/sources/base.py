@@ -1,16 +1,22 @@
-"""What every data source shares: the fields of an entry in ``datasets.yaml``."""
+"""What every data source shares: the fields of an entry, and its way to a listing.
+
+A data set is *fetched* where it has a place (``Source.place``), *located* in the data folders
+(``Source.locate``) and *listed* (``Source.list_images``). A source of a new format says how to
+list, a new place how to fetch; where things lie is found here alone.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from medbench.cache import cache_folder
-from medbench.datasets.download import RemoteFile
 from medbench.datasets.listing import Listing
+from medbench.datasets.place import Place
 from medbench.errors import DatasetError
 
 
@@ -52,6 +58,8 @@ class Source(BaseModel, ABC):
     """The set of published results that stands beside ours where the official split is used."""
 
     _roots: tuple[Path, ...] = PrivateAttr(default=())
+    _entry: str = PrivateAttr(default="")
+    """Name in the catalog, for messages that say what to type."""
 
     def within(self, *roots: Path) -> Source:
         """The same source, with the folders in which its paths are looked for, in order."""
@@ -60,48 +68,54 @@ class Source(BaseModel, ABC):
 
     def variants(self, name: str) -> dict[str, Source]:
         """The data sets that an entry stands for, by name; nearly always the one."""
+        self._entry = name
         return {name: self}
 
+    # --- fetch: where its files can be had --------------------------------------------------
+
     @property
-    def remote(self) -> RemoteFile | None:
-        """The file that ``datasets fetch`` gets; None where a person must get it."""
+    def place(self) -> Place | None:
+        """Where ``datasets fetch`` gets its files; None where a person must get them."""
         return None
+
+    # --- locate: where its files are --------------------------------------------------------
+
+    def paths(self) -> dict[str, str]:
+        """The files and folders that its fields name, by field; nothing where none is needed.
+
+        Below a data folder, or absolute. What a place gives lies at the place's own path.
+        """
+        path = self.place.path if self.place is not None else getattr(self, "path", None)
+        return {} if path is None else {"path": path}
+
+    def is_here(self) -> bool:
+        """Whether all its files can be found; always where there are none."""
+        return all(self._find(path) is not None for path in self.paths().values())
 
     def reads(self) -> list[Path]:
         """The files and folders that hold the images and labels, as far as they are here."""
-        named = (getattr(self, field, None) for field in ("path", "images"))
-        paths = [path for path in named if isinstance(path, str) and path]
-        return [found for path in paths if (found := self.find(path)) is not None]
+        return [found for path in self.paths().values() if (found := self._find(path)) is not None]
 
-    def is_here(self) -> bool:
-        """Whether the files can be found; always where there are none."""
-        path = getattr(self, "path", None)
-        return path is None or self.find(path) is not None
-
-    @abstractmethod
-    def listing(self) -> Listing:
-        """Find the images and their labels; nothing is decoded yet.
-
-        Raises:
-            DatasetError: Something is missing or cannot be understood.
-        """
-
-    def find(self, path: str) -> Path | None:
-        """The first of the data folders that has ``path``, or None."""
-        return next((place.resolve() for place in self._places(path) if place.exists()), None)
-
-    def locate(self, path: str) -> Path:
-        """The first of the data folders that has ``path``.
+    def locate(self) -> dict[str, Path]:
+        """Where each of ``paths`` lies: in the first of the data folders that has it.
 
         Raises:
             DatasetError: None has it; the message says where it was looked for and the remedy.
         """
-        if (found := self.find(path)) is not None:
-            return found
-        looked = ", ".join(str(place) for place in self._places(path))
-        raise DatasetError(f"{path}: not found (looked for {looked}). {self._how_to_get()}")
+        found: dict[str, Path] = {}
+        for field, path in self.paths().items():
+            here = self._find(path)
+            if here is None:
+                looked = ", ".join(str(place) for place in self._candidates(path))
+                raise DatasetError(f"{path}: not found (looked for {looked}). {self._remedy()}")
+            found[field] = here
+        return found
 
-    def _places(self, path: str) -> list[Path]:
+    def _find(self, path: str) -> Path | None:
+        """The first of the data folders that has ``path``, or None."""
+        return next((place.resolve() for place in self._candidates(path) if place.exists()), None)
+
+    def _candidates(self, path: str) -> list[Path]:
         """Where ``path`` may be: in the data folders, and last where MedBench itself puts it."""
         try:
             wanted = Path(path).expanduser()
@@ -111,13 +125,40 @@ class Source(BaseModel, ABC):
             return [wanted]
         return [root / wanted for root in (*self._roots, cache_folder() / "data")]
 
-    def _how_to_get(self) -> str:
+    def _remedy(self) -> str:
         """What a person does to have the files, as whole sentences."""
-        remedy = f"Get it from {self.homepage} and name" if self.homepage else "Name"
+        if self.place is not None and self._entry:
+            return (
+                f"Fetch it with python -m medbench datasets fetch {self._entry}, or add --download "
+                f"to run (at most {self.place.megabytes:,} MB from {self.place.address}); or get "
+                "that file by hand and put it there."
+            )
+        name = f"Get it from {self.homepage} and name" if self.homepage else "Name"
         return (
-            f"{remedy} the folder that holds it with --data-dir or the environment variable "
+            f"{name} the folder that holds it with --data-dir or the environment variable "
             "MEDBENCH_DATA."
         )
+
+    # --- list: what is in them --------------------------------------------------------------
+
+    def listing(self) -> Listing:
+        """Locate the files and list the images and their labels; no pixel is decoded yet.
+
+        Raises:
+            DatasetError: Something is missing or cannot be understood.
+        """
+        return self.list_images(self.locate())
+
+    @abstractmethod
+    def list_images(self, found: Mapping[str, Path]) -> Listing:
+        """List the images and their labels.
+
+        Args:
+            found: What ``paths`` names, located.
+
+        Raises:
+            DatasetError: Something is missing or cannot be understood.
+        """
 
 
 def inside(root: Path, name: str, *, named_in: str) -> Path:

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import PrivateAttr
 
-from medbench.datasets.download import RemoteFile, md5_of
+from medbench.datasets.download import RemoteFile
+from medbench.datasets.remembered import md5_of
 from medbench.datasets.sources.base import Source
 from medbench.datasets.sources.npz import NpzSource
 from medbench.errors import DatasetError
@@ -35,9 +36,10 @@ class MedMnistSource(NpzSource):
     """The official sum of each size."""
     n_images: int
     image_size: Literal[28] = 28
-    """Comes from the name: ``NAME-64`` has 64."""
+    """Comes from the name: images of ``NAME-64`` are left at 64."""
 
-    _entry: str = PrivateAttr(default="")
+    _archive_size: Literal[28, 64, 128, 224] = PrivateAttr(default=28)
+    """Which of the archives it is, whatever size its images are brought to."""
 
     def variants(self, name: str) -> dict[str, Source]:
         """One data set for each size."""
@@ -53,18 +55,19 @@ class MedMnistSource(NpzSource):
                 "published": (self.published or stem) if base else "",
             }
             copy = self.model_copy(update=change)
+            copy._archive_size = size
             copy._entry = name if base else f"{name}-{size}"
             found[copy._entry] = copy
         return found
 
     @property
-    def remote(self) -> RemoteFile:
+    def place(self) -> RemoteFile:
         """The archive at Zenodo."""
         channels = 1 if self.channels == "grey" else 3
-        raw = self.n_images * self.image_size**2 * channels
+        raw = self.n_images * self._archive_size**2 * channels
         return RemoteFile(
             url=f"{RECORD}/{PurePosixPath(self.path).name}?download=1",
-            md5=self.md5[self.image_size],
+            md5=self.md5[self._archive_size],
             path=self.path,
             megabytes=raw // 10**6 + 1,
         )
@@ -79,17 +82,10 @@ class MedMnistSource(NpzSource):
             found = md5_of(path)
         except OSError as error:
             raise DatasetError(f"{path}: cannot be read ({error.strerror or error}).") from error
-        if found != self.remote.md5:
+        if found != self.place.md5:
             raise DatasetError(
                 f"{path}: its MD5 sum is {found}, but that of the official file is "
-                f"{self.remote.md5}, so it is not used. Take it away and get the official one "
+                f"{self.place.md5}, so it is not used. Take it away and get the official one "
                 f"(python -m medbench datasets fetch {self._entry}), or give it another name and "
                 "register it as a set of your own (python -m medbench datasets add NAME FILE)."
             )
-
-    def _how_to_get(self) -> str:
-        return (
-            f"Fetch it with python -m medbench datasets fetch {self._entry}, or add --download to "
-            f"run (at most {self.remote.megabytes:,} MB from {self.remote.url}); or get that file "
-            "by hand and put it there."
-        )

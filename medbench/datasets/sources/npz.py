@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.archive import ImageReader, NpzArchive
 from medbench.datasets.sources.base import Source
-from medbench.datasets.sources.folder import file_signature
+from medbench.datasets.sources.files import file_signature
 from medbench.datasets.task import label_frame
 from medbench.errors import DatasetError
 
@@ -35,9 +36,9 @@ class NpzSource(Source):
     """Class names in the order of the labels; default the numbers themselves."""
     task: Literal["multi-class", "ordinal", "multi-label"] = "multi-class"  # type: ignore[assignment]
 
-    def listing(self) -> Listing:
+    def list_images(self, found: Mapping[str, Path]) -> Listing:
         """Every image, train before val before test; pixels are read one image at a time."""
-        path = self.locate(self.path)
+        path = found["path"]
         self.check_file(path)
         archive = NpzArchive(path)
         parts = [part for part in PARTS if part != "val" or "val_images" in archive.headers]
@@ -52,7 +53,8 @@ class NpzSource(Source):
         origins = [
             f"{part}/{i}" for part, own in zip(parts, read, strict=True) for i in range(len(own))
         ]
-        table = pd.concat([pd.DataFrame({"origin": origins}), label_frame(labels)], axis=1)
+        names = pd.DataFrame({"origin": origins, "slice": 1})
+        table = pd.concat([names, label_frame(labels)], axis=1)
         return Listing(
             classes=classes,
             table=table.assign(group="", split=[origin.split("/")[0] for origin in origins]),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -24,8 +26,6 @@ CLASSES: dict[Modality, tuple[str, str]] = {
     "chest": ("clear", "opacity"),
 }
 """Class names of a modality; the second one has the finding."""
-DRAWING_VERSION = 1
-"""Part of a listing's signature; to be raised whenever any pixel changes."""
 
 _MR_STRENGTH = 0.29
 _CHEST_STRENGTH = 0.30
@@ -69,7 +69,7 @@ class PhantomSource(Source):
     seed: int = Field(default=0, ge=0)
     """Another seed draws other patients."""
 
-    def listing(self) -> Listing:
+    def list_images(self, found: Mapping[str, Path]) -> Listing:
         """All images; each is drawn when it is read."""
         places = [
             (patient, image)
@@ -82,13 +82,13 @@ class PhantomSource(Source):
                     f"synthetic-{self.modality}/patient-{patient + 1:04d}/image-{image + 1}"
                     for patient, image in places
                 ],
+                "slice": 1,
                 "label": np.array([self._has_finding(p) for p, _ in places], dtype=np.int64),
                 "group": [f"patient-{patient + 1:04d}" for patient, _ in places],
                 "split": "",
             }
         )
         drawn_from = (
-            DRAWING_VERSION,
             self.modality,
             self.patients,
             self.images_per_patient,

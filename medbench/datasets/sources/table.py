@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -11,8 +12,8 @@ from pydantic import Field, model_validator
 
 from medbench.datasets.csv_files import SPLIT_WORDS, group_name, is_file, read_csv
 from medbench.datasets.listing import Listing
-from medbench.datasets.sources.base import Source, check_classes, check_order, inside
-from medbench.datasets.sources.folder import FileReader, file_signature
+from medbench.datasets.sources.base import check_classes, check_order, inside
+from medbench.datasets.sources.files import FileSource
 from medbench.errors import DatasetError
 
 _MISSING_LABEL = ("", "nan")
@@ -20,7 +21,7 @@ _LISTED = 5
 """Values of the label named in a note; more are counted."""
 
 
-class TableSource(Source):
+class TableSource(FileSource):
     """One row an image; other columns may be used to choose rows."""
 
     source: str = "table"
@@ -44,10 +45,14 @@ class TableSource(Source):
         check_order(self.task, self.classes)
         return self
 
-    def listing(self) -> Listing:
+    def paths(self) -> dict[str, str]:
+        """See ``Source.paths``; with the folder of images."""
+        return super().paths() | ({} if self.images is None else {"images": self.images})
+
+    def list_images(self, found: Mapping[str, Path]) -> Listing:
         """The rows that ``where`` and ``classes`` keep, in the order of the CSV."""
-        path = self.locate(self.path)
-        root = self.locate(self.images) if self.images is not None else path.parent
+        path = found["path"]
+        root = found.get("images", path.parent)
         rows, notes = self._classified(self._filtered(read_csv(path), path), path)
         if blank := [i for i, v in enumerate(rows[self.label]) if v.lower() in _MISSING_LABEL]:
             raise DatasetError(
@@ -57,21 +62,14 @@ class TableSource(Source):
         labels = rows[self.label].tolist()
         wanted = None if self.classes is None else tuple(self.classes)
         classes = check_classes(labels, wanted, named_in=str(path))
-        paths = self._files(root, rows[self.file].tolist(), path)
-        table = pd.DataFrame(
-            {
-                "origin": rows[self.file].tolist(),
-                "label": pd.Series([classes.index(label) for label in labels], dtype="int64"),
-                "group": [group_name(v) for v in rows[self.group]] if self.group else "",
-                "split": self._splits(rows, path),
-            }
-        )
-        return Listing(
+        names = rows[self.file].tolist()
+        return self.list_files(
             classes=classes,
-            table=table,
-            read=FileReader(paths),
-            signature=file_signature(paths),
-            kind=self.task,
+            names=names,
+            paths=self._files(root, names, path),
+            labels=labels,
+            groups=[group_name(v) for v in rows[self.group]] if self.group else None,
+            splits=self._splits(rows, path),
             notes=notes,
         )
 

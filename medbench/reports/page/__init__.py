@@ -14,7 +14,6 @@ from medbench.evaluation.scores import METRICS
 from medbench.files import write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.describe import describe_settings, how_to_read
-from medbench.reports.drawing import folder_name
 from medbench.reports.external import External, compared, external_auroc, externals
 from medbench.reports.page.across import across
 from medbench.reports.page.answer import TRUST, Answer, answer
@@ -33,15 +32,10 @@ from medbench.reports.text import (
     without_paths,
 )
 from medbench.reports.verdicts import verdicts
+from medbench.store import RunLayout
 
 if TYPE_CHECKING:
     import jinja2
-
-PAGE = "report.html"
-"""Its name in a run folder."""
-COPIES = "duplicates.png"
-"""The sheet of copies among a data set's figures."""
-
 
 _STANDINGS = (
     "leader",
@@ -92,8 +86,8 @@ def write_page(
         assessment: The run, assessed.
         folder: Where the page goes.
         pictures_in: Run folders that may hold thumbnails; that of the run where none is given.
-        images: Whether images are shown. By default those of data sets whose licence lets them be
-            passed on are, so that the page can be too.
+        images: Whether images are shown, whatever was chosen for the run. Where nothing was, those
+            of data sets whose licence lets them be passed on are, so that the page can be too.
 
     Returns:
         The page.
@@ -101,7 +95,7 @@ def write_page(
     Raises:
         StoreError: The folder cannot be written.
     """
-    path = folder / PAGE
+    path = RunLayout(folder).page
     write_text(path, page(assessment, images=images, pictures_in=pictures_in))
     return path
 
@@ -111,6 +105,7 @@ def page(
 ) -> str:
     """The page as text; arguments as of ``write_page``."""
     run = assessment.run
+    images = run.images if images is None else images
     models = {d.name: drawn_models(run, d) for d in assessment.datasets}
     places = tuple(pictures_in) or (run.folder,)
     sections = [
@@ -154,7 +149,7 @@ def _section(
     return _Section(
         dataset=dataset,
         anchor=f"data-{number}",
-        answer=answer(dataset, assessment.run.cells),
+        answer=answer(dataset, assessment.run),
         verdicts=tuple(one.text for one in verdicts(dataset)),
         results=results(dataset, models),
         tuning=tuning(dataset.name, str(dataset.record["title"]), models),
@@ -195,7 +190,7 @@ def _copies(dataset: DatasetAssessment, images: bool | None, places: Sequence[Pa
     """The sheet of copies of a data set, where images may be shown and there is one."""
     if not may_be_shown(dataset.record, images):
         return ""
-    sheets = (folder / "figures" / folder_name(dataset.name) / COPIES for folder in places)
+    sheets = (RunLayout(folder).copies(dataset.name) for folder in places)
     return next(filter(None, map(copies_sheet, sheets)), "")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,7 @@ from medbench.reports.text import (
 )
 from medbench.reports.verdicts import verdicts
 from medbench.reports.winner import winner
-from medbench.store import CellResult
+from medbench.store import RunResult
 
 Trust = Literal["ok", "caution", "doubt"]
 TRUST = {
@@ -55,7 +55,7 @@ class Answer:
     """Those of them that say what was not looked at."""
 
 
-def answer(dataset: DatasetAssessment, cells: Sequence[CellResult]) -> Answer:
+def answer(dataset: DatasetAssessment, run: RunResult) -> Answer:
     """What to use on a data set, in plain sentences; names are as stored.
 
     The model is chosen by inner scores (see ``medbench.reports.winner``), as choosing by the
@@ -68,7 +68,7 @@ def answer(dataset: DatasetAssessment, cells: Sequence[CellResult]) -> Answer:
     unknown = tuple(_unknown(dataset))
     careful += unknown
     trust = "caution" if trust == "ok" and unknown else trust
-    best = winner(dataset, cells)
+    best = winner(dataset, run)
     if best is None:
         return Answer(
             model=None,

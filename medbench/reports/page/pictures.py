@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medbench.errors import StoreError
-from medbench.files import read_json, write_json, writing
+from medbench.files import read_json, write_bytes, write_json, writing
 from medbench.reports.assessment import DatasetAssessment
-from medbench.reports.predictions import by_image, fold_predictions
+from medbench.reports.predictions import fold_predictions
 from medbench.reports.winner import winner
-from medbench.store import RunResult
+from medbench.store import RunLayout, RunResult
 
 SAMPLES_OF_A_CLASS = 4
 MOST_CLASSES = 12
@@ -33,7 +33,6 @@ _SIDE = 112
 _QUALITY = 70
 _SHEET_WIDTH = 960
 _MOST_SHEET_BYTES = 150_000
-_FOLDER = "pictures"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +54,11 @@ class Pictures:
 
 
 def may_be_shown(record: Mapping[str, Any], images: bool | None) -> bool:
-    """Whether images of a data set go onto the page.
+    """Whether images of a data set go onto the page and their pictures into a run folder.
 
     Args:
         record: ``dataset.json``.
-        images: What the user said; None leaves it to the licence, as far as that is known.
+        images: What was said; None leaves it to the licence, as far as that is known.
     """
     return record.get("redistributable") is True if images is None else images
 
@@ -73,7 +72,7 @@ def wanted_rows(run: RunResult, dataset: DatasetAssessment, labels: NDArray[np.i
 def keep_pictures(
     run: RunResult, dataset: DatasetAssessment, images: Any, labels: NDArray[np.int64]
 ) -> None:
-    """Write the thumbnails that the page needs into the run folder.
+    """Write the thumbnails that the page needs into the run folder; others that are there go.
 
     Args:
         run: The run; thumbnails go below its folder.
@@ -84,31 +83,32 @@ def keep_pictures(
     Raises:
         StoreError: The folder cannot be written.
     """
-    folder = _folder(run.folder, dataset.name)
-    for row in wanted_rows(run, dataset, labels):
-        path = folder / f"{row}.webp"
+    files = RunLayout(run.folder).dataset(dataset.name)
+    wanted = {files.thumbnail(row): row for row in wanted_rows(run, dataset, labels)}
+    for path, row in wanted.items():
         if not path.exists():
+            write_bytes(path, _thumbnail(np.asarray(images[row])))
+    write_json(files.samples, {"samples": [[k, row] for k, row in _samples(dataset, labels)]})
+    for path in files.pictures.iterdir():
+        if path not in wanted and path != files.samples:
             with writing(path):
-                folder.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(_thumbnail(np.asarray(images[row])))
-    samples = [[k, row] for k, row in _samples(dataset, labels)]
-    write_json(folder / "pictures.json", {"samples": samples})
+                path.unlink()
 
 
 def read_pictures(run: RunResult, dataset: DatasetAssessment, folder: Path) -> Pictures | None:
     """What ``keep_pictures`` left in a run folder; None where there is nothing."""
-    kept = _folder(folder, dataset.name)
-    if not (kept / "pictures.json").is_file():
+    kept = RunLayout(folder).dataset(dataset.name)
+    if not kept.samples.is_file():
         return None
     classes = dataset.record["classes"]
     try:
-        samples = [(int(k), int(row)) for k, row in read_json(kept / "pictures.json")["samples"]]
-        shown = [_picture(kept / f"{row}.webp", str(classes[k])) for k, row in samples]
+        samples = [(int(k), int(row)) for k, row in read_json(kept.samples)["samples"]]
+        shown = [_picture(kept.thumbnail(row), str(classes[k])) for k, row in samples]
     except (StoreError, OSError, ValueError, TypeError, KeyError, IndexError):
         return None  # damaged: the page says that there are no pictures
     wrong = []
     for one in most_wrong(run, dataset):
-        path = kept / f"{one.row}.webp"
+        path = kept.thumbnail(one.row)
         if path.is_file():
             wrong.append(_picture(path, one.caption(classes)))
     return Pictures(samples=tuple(shown), wrong=tuple(wrong))
@@ -156,19 +156,15 @@ def most_wrong(run: RunResult, dataset: DatasetAssessment) -> list[Wrong]:
 
     Of repeats only the first is looked at; of several labels an image there are none.
     """
-    best = winner(dataset, run.cells)
+    best = winner(dataset, run)
     if best is None or dataset.record["task"] == "multi-label":
         return []
     found: list[Wrong] = []
     seen: set[int] = set()
-    for cell in run.cells:
-        if (cell.id.dataset, cell.id.model) != (dataset.name, best.name):
-            continue
-        if cell.predictions is None or by_image(cell.id.split):
+    for cell in run.cells_of(dataset.name, best.name):
+        if cell.predictions is None or cell.repeat:
             continue
         fold = fold_predictions(cell, dataset.record)
-        if fold.repeat:
-            continue
         rows = cell.predictions["image"].to_numpy(np.int64)
         others = fold.probabilities.copy()
         others[np.arange(len(rows)), fold.labels] = -1
@@ -198,10 +194,6 @@ def _samples(dataset: DatasetAssessment, labels: NDArray[np.int64]) -> list[tupl
         places = np.unique(np.linspace(0, len(rows) - 1, SAMPLES_OF_A_CLASS).astype(int))
         found += [(k, int(row)) for row in rows[places]] if len(rows) else []
     return found
-
-
-def _folder(run_folder: Path, name: str) -> Path:
-    return run_folder / "datasets" / name / _FOLDER
 
 
 def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:

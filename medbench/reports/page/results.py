@@ -25,7 +25,6 @@ from medbench.evaluation.resampling import FoldPredictions
 from medbench.reports.assessment import DatasetAssessment
 from medbench.reports.drawing import cut
 from medbench.reports.page.charts import Series, described, line_chart, share_axis
-from medbench.reports.predictions import by_image
 from medbench.reports.rows import Row
 from medbench.reports.text import format_score, plain
 from medbench.store import CellResult, RunResult
@@ -97,14 +96,9 @@ class Results:
 
 def drawn_models(run: RunResult, dataset: DatasetAssessment) -> tuple[Drawn, ...]:
     """The real models with a finished cell, in the order of the leaderboard."""
-    cells: dict[str, list[CellResult]] = {}
-    for cell in run.cells:
-        kept = cell.id.dataset == dataset.name and cell.status == "ok"
-        if kept and not by_image(cell.id.split):
-            cells.setdefault(cell.id.model, []).append(cell)
     rows = [row for row in dataset.rows if row.fields["kind"] == "model" and row.folds]
     return tuple(
-        Drawn(row=row, cells=tuple(cells[row.name]), number=number)
+        Drawn(row=row, cells=run.cells_of(dataset.name, row.name), number=number)
         for number, row in enumerate(rows)
     )
 

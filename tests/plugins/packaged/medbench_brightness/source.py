@@ -11,11 +11,12 @@ class Squares(Source):
     source: str = "squares"
     images: int = 24
 
-    def listing(self):
+    def list_images(self, found):
         labels = np.arange(self.images, dtype=np.int64) % 2
         table = pd.DataFrame(
             {
                 "origin": [f"square-{i}" for i in range(self.images)],
+                "slice": 1,
                 "label": labels,
                 "group": "",
                 "split": "",

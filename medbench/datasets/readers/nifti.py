@@ -8,21 +8,24 @@ import logging
 import math
 import struct
 import zlib
-from typing import Any
+from functools import cached_property
+from typing import IO, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.grey_levels import stretched
-from medbench.datasets.slices import slice_index
+from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size
 from medbench.errors import DatasetError
 
 BYTE_LIMIT = 1 << 30
 """Most bytes that a volume may have unpacked (512 x 512 x 2048 voxels of 16 bits)."""
 
 _GZIP = b"\x1f\x8b"
-_PEEKED, _PEEKED_PACKED = 600, 1 << 16
-"""Bytes unpacked to tell the format, and packed bytes looked at for it."""
+_PEEKED = 600
+"""Bytes unpacked to tell the format."""
+_LONGEST_HEADER = 540
+"""Bytes of a NIfTI-2 header; that of NIfTI-1 has 348."""
 _SINGLE, _PAIR = (b"n+1\0", b"n+2\0"), (b"ni1\0", b"ni2\0")
 """Magic of a file that holds the voxels too, and of a header whose voxels lie in another file."""
 _ERROR_LEVEL = 40
@@ -38,73 +41,103 @@ _BROKEN_HEADER = (ArithmeticError, LookupError, TypeError, ValueError)
 """What nibabel raises on a damaged header, besides errors of its own."""
 
 
-def is_nifti(content: bytes) -> bool:
-    """Whether bytes are a NIfTI-1 or NIfTI-2 file, plain or gzipped."""
-    try:
-        start = content[:_PEEKED]
-        if content.startswith(_GZIP):
-            packed = content[:_PEEKED_PACKED]
-            start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(packed, _PEEKED)
-    except zlib.error:
-        return False
-    return _magic(start) is not None
-
-
-def nifti_pixels(
-    content: bytes, *, origin: str, slice_number: int | None, pixel_limit: int
-) -> tuple[NDArray[np.uint8], str]:
-    """The pixels of one axial slice.
+class NiftiReader(Reader):
+    """Shows axial slices, counted from inferior to superior.
 
     Voxels are brought to the closest of the canonical orientations (the axes run to the
     patient's right, anterior and superior: RAS+), and shown as radiologists do: the rows run from
     anterior to posterior, and the patient's right is on the left. A volume that is one voxel deep
     along another axis is shown likewise: right on the left, and superior or anterior above. The
-    slice's own lowest to highest value, after the file's scaling, becomes 0..255.
-
-    Args:
-        content: The file.
-        origin: Name of the image in messages.
-        slice_number: Slice along the axis from inferior to superior, counted from 1; needed
-            where there are several.
-        pixel_limit: Largest width x height, checked from the header before unpacking.
-
-    Returns:
-        uint8 of shape (height, width), or (height, width, 3) of RGB voxels; and the name of the
-        stored type.
-
-    Raises:
-        DatasetError: Not sound, too large, more than three axes, voxels that are no numbers or
-            not finite, or a slice that is not there.
+    slice's own lowest to highest value, after the file's scaling, becomes 0..255. Nothing in the
+    format names a patient.
     """
-    from nibabel import orientations
 
-    apply: Any = orientations.apply_orientation  # has no types
-    header, orientation = _header(content, origin)
-    kind, shape = _kind_and_shape(header, origin)
-    offset = int(header.get_data_offset())
-    n_bytes = math.prod(shape) * kind.itemsize
-    if offset + n_bytes > BYTE_LIMIT:
-        raise DatasetError(
-            f"{origin}: a volume of {_times(shape)} voxels of {kind.itemsize} bytes is above the "
-            f"limit of {BYTE_LIMIT:,} bytes. Crop it or cut out the slices that are needed."
+    title: ClassVar[str] = "NIfTI"
+    suffixes: ClassVar[tuple[str, ...]] = (".nii", ".nii.gz")
+
+    def recognises(self, start: bytes) -> bool:
+        """See ``Reader.recognises``: NIfTI-1 or NIfTI-2, plain or gzipped."""
+        try:
+            if start.startswith(_GZIP):
+                unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+                start = unpacker.decompress(start, _PEEKED)
+        except zlib.error:
+            return False
+        return _magic(start) is not None
+
+    def open(self, content: bytes, *, origin: str, pixel_limit: int) -> OpenedImage:
+        """See ``Reader.open``; also refused are more than three axes and voxels without number."""
+        opened = _OpenedNifti(content, _unpacked(content, _LONGEST_HEADER, origin), origin)
+        check_size(*opened.size, origin, pixel_limit)
+        return opened
+
+    def look(self, file: IO[bytes], *, origin: str) -> Header:
+        """See ``Reader.look``; of a gzipped file only the first bytes are unpacked."""
+        packed = file.read(len(_GZIP)) == _GZIP
+        file.seek(0)
+        try:
+            unpacked = gzip.GzipFile(fileobj=file) if packed else file
+            start = unpacked.read(_LONGEST_HEADER)
+        except _BROKEN_GZIP as error:
+            raise _damaged_gzip(origin, error) from error
+        return _OpenedNifti(b"", start, origin).header
+
+
+class _OpenedNifti(OpenedImage):
+    def __init__(self, content: bytes, start: bytes, origin: str) -> None:
+        """Check the header, which the unpacked bytes in ``start`` hold.
+
+        Raises:
+            DatasetError: It is damaged, too large, or of a kind that is not read.
+        """
+        self._nifti, self._orientation = _header(start, origin)
+        self._kind, self._shape = _kind_and_shape(self._nifti, origin)
+        self._offset = int(self._nifti.get_data_offset())
+        self._n_bytes = math.prod(self._shape) * self._kind.itemsize
+        if self._offset + self._n_bytes > BYTE_LIMIT:
+            raise DatasetError(
+                f"{origin}: a volume of {_times(self._shape)} voxels of {self._kind.itemsize} "
+                f"bytes is above the limit of {BYTE_LIMIT:,} bytes. Crop it or cut out the slices "
+                "that are needed."
+            )
+        canonical = tuple(self._shape[axis] for axis in np.argsort(self._orientation[:, 0]))
+        long = [axis for axis, n in enumerate(canonical) if n > 1]
+        # The axis along which there is one voxel; the axial one where there is a choice.
+        self._axis = max({0, 1, 2} - set(long), default=2) if len(long) <= _PLANE else 2
+        super().__init__(
+            origin=origin,
+            header=Header(n_slices=canonical[self._axis]),
+            mode="RGB" if self._kind.names else self._kind.name,
+            n_bytes=len(content),
+            what=f"a volume of {_times(canonical)} voxels",
         )
-    index, size = _index(shape, orientation, origin, slice_number)
-    if math.prod(size) > pixel_limit:
-        raise DatasetError(
-            f"{origin}: {_times(size)} pixels is above the limit of {pixel_limit:,} pixels. "
-            "Shrink or crop the image, or raise the pixel limit if its source is trusted."
-        )
-    voxels = _unpacked(content, offset + n_bytes, origin)[offset:]
-    if len(voxels) < n_bytes:
-        raise DatasetError(
-            f"{origin}: the NIfTI file is truncated: it has {len(voxels):,} of the {n_bytes:,} "
-            "bytes that its header announces. Copy it again from its source or remove it."
-        )
-    stored = np.frombuffer(voxels, kind, n_bytes // kind.itemsize).reshape(shape, order="F")
-    plane = np.asarray(apply(stored, orientation))[index][::-1, ::-1].T
-    if kind.names:
-        return np.stack([plane[name] for name in kind.names], axis=-1), "RGB"
-    return _grey(plane, header, origin), kind.name
+        width, height = (n for axis, n in enumerate(canonical) if axis != self._axis)
+        self.size = (width, height)
+        """Of a slice, in pixels."""
+        self._content = content
+
+    @cached_property
+    def _voxels(self) -> bytes:
+        """The unpacked voxels."""
+        return _unpacked(self._content, self._offset + self._n_bytes, self.origin)[self._offset :]
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        from nibabel import orientations
+
+        apply: Any = orientations.apply_orientation  # has no types
+        if len(self._voxels) < self._n_bytes:
+            raise DatasetError(
+                f"{self.origin}: the NIfTI file is truncated: it has {len(self._voxels):,} of the "
+                f"{self._n_bytes:,} bytes that its header announces. Copy it again from its source "
+                "or remove it."
+            )
+        count = self._n_bytes // self._kind.itemsize
+        stored = np.frombuffer(self._voxels, self._kind, count).reshape(self._shape, order="F")
+        place = tuple(index if a == self._axis else slice(None) for a in range(_VOLUME))
+        plane = np.asarray(apply(stored, self._orientation))[place][::-1, ::-1].T
+        if self._kind.names:
+            return np.stack([plane[name] for name in self._kind.names], axis=-1)
+        return _grey(plane, self._nifti, self.origin)
 
 
 def _magic(start: bytes) -> bytes | None:
@@ -118,7 +151,7 @@ def _magic(start: bytes) -> bytes | None:
     return None
 
 
-def _header(content: bytes, origin: str) -> tuple[Any, NDArray[np.float64]]:
+def _header(start: bytes, origin: str) -> tuple[Any, NDArray[np.float64]]:
     """The header, repaired where nibabel can, and how its axes lie in the patient.
 
     The orientation is nibabel's: for each axis of the file, the canonical one and its sign.
@@ -129,7 +162,6 @@ def _header(content: bytes, origin: str) -> tuple[Any, NDArray[np.float64]]:
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError
 
-    start = _unpacked(content, Nifti2Header.sizeof_hdr, origin)
     magic = _magic(start)
     if magic in _PAIR:
         raise DatasetError(
@@ -180,22 +212,6 @@ def _kind_and_shape(header: Any, origin: str) -> tuple[np.dtype[Any], tuple[int,
     return kind, shape + (1,) * (_VOLUME - len(shape))
 
 
-def _index(
-    shape: tuple[int, ...], orientation: NDArray[np.float64], origin: str, slice_number: int | None
-) -> tuple[tuple[int | slice, ...], tuple[int, int]]:
-    """Where the wanted plane is in the canonical volume, and its width and height."""
-    canonical = tuple(shape[axis] for axis in np.argsort(orientation[:, 0]))
-    long = [axis for axis, n in enumerate(canonical) if n > 1]
-    # The axis along which there is one voxel; the axial one where there is a choice.
-    axis = max({0, 1, 2} - set(long), default=2) if len(long) <= _PLANE else 2
-    n_slices = canonical[axis]
-    what = f"a volume of {_times(canonical)} voxels"
-    wanted = slice_index(slice_number, n_slices, origin=origin, what=what)
-    index = tuple(wanted if a == axis else slice(None) for a in range(_VOLUME))
-    width, height = (n for a, n in enumerate(canonical) if a != axis)
-    return index, (width, height)
-
-
 def _unpacked(content: bytes, n_bytes: int, origin: str) -> bytes:
     """The first bytes of the file, or of what is gzipped in it; never more than asked for."""
     if not content.startswith(_GZIP):
@@ -206,10 +222,14 @@ def _unpacked(content: bytes, n_bytes: int, origin: str) -> bytes:
             file.read(1)  # the checksum is compared at the end only
             return unpacked
     except _BROKEN_GZIP as error:
-        raise DatasetError(
-            f"{origin}: the gzipped NIfTI file is damaged or truncated ({error}). "
-            "Copy it again from its source or remove it."
-        ) from error
+        raise _damaged_gzip(origin, error) from error
+
+
+def _damaged_gzip(origin: str, error: Exception) -> DatasetError:
+    return DatasetError(
+        f"{origin}: the gzipped NIfTI file is damaged or truncated ({error}). "
+        "Copy it again from its source or remove it."
+    )
 
 
 def _grey(plane: NDArray[Any], header: Any, origin: str) -> NDArray[np.uint8]:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import io
-import logging
 import re
 import struct
-import threading
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.grey_levels import stretched
-from medbench.datasets.slices import slice_index
+from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size, hashed
+from medbench.datasets.readers.quiet import Quiet
 from medbench.errors import DatasetError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
+_QUIET = Quiet("pydicom")
 _MAGIC, _MAGIC_AT = b"DICM", 128
 _BARE = (
     b"\x02\x00\x00\x00UL\x04\x00",  # file meta information, its length first
@@ -35,6 +34,11 @@ _COMMON_MODES = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 _COLOUR_MODES = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 _DEFLATED, _PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 """Transfer syntaxes that differ only in deflation, padded to one length."""
+_LOOKED_AT = (
+    "NumberOfFrames", "PatientID", "IssuerOfPatientID", "SeriesInstanceUID",
+    "SpecificCharacterSet",
+)  # fmt: skip
+"""Elements that tell slices, patient and series."""
 _LARGEST_TABLE = 1 << 16
 _BYTES_A_PIXEL = 16
 """Bytes a pixel, of all frames and the header together, that a deflated file may inflate to."""
@@ -57,15 +61,8 @@ _BROKEN = (
 """What pydicom raises on bytes that are no sound file (found by flipping bytes of sound ones)."""
 
 
-def is_dicom(content: bytes) -> bool:
-    """Whether bytes are a DICOM file, with its preamble or recognizably without."""
-    return content[_MAGIC_AT : _MAGIC_AT + 4] == _MAGIC or content.startswith(_BARE)
-
-
-def dicom_pixels(
-    content: bytes, *, origin: str, slice_number: int | None, pixel_limit: int
-) -> tuple[NDArray[np.uint8], str]:
-    """The pixels of one frame as a viewer opens it.
+class DicomReader(Reader):
+    """Shows each frame as a viewer opens it.
 
     Stored values pass the modality transformation (rescaling or a table) and the first window or
     VOI table of the file; the window's lower..upper end becomes 0..255, whatever the image's own
@@ -73,29 +70,65 @@ def dicom_pixels(
     highest value becomes 0..255. MONOCHROME1 is inverted, so white is high. Padding is black and
     takes no part in the range. Palettes and YBR become RGB.
 
-    Args:
-        content: The file.
-        origin: Name of the image in messages.
-        slice_number: Frame, counted from 1; needed where there are several.
-        pixel_limit: Largest width x height, checked from the header before decoding.
+    The patient is the Patient ID together with its issuer, the series the Series Instance UID;
+    both leave this module as hashes only.
 
-    Returns:
-        uint8 of shape (height, width) or (height, width, 3), and the photometric interpretation.
-
-    Raises:
-        DatasetError: Not sound, no pixels, too large, compressed in a way that nothing installed
-            can read, or a frame that is not there.
-
-    Source: DICOM PS3.3, sections C.7.6.3, C.11.1 and C.11.2.
+    Source: DICOM PS3.3, sections C.7.1.1, C.7.3.1, C.7.6.3, C.11.1 and C.11.2.
     """
+
+    title: ClassVar[str] = "DICOM"
+    suffixes: ClassVar[tuple[str, ...]] = (".dcm", ".dicom")
+    decoders: ClassVar[tuple[str, ...]] = (
+        "gdcm", "pyjpegls", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg",
+        "pylibjpeg-rle", "python-gdcm",
+    )  # fmt: skip
+
+    def recognises(self, start: bytes) -> bool:
+        """See ``Reader.recognises``: with a preamble, or recognizably without."""
+        return start[_MAGIC_AT : _MAGIC_AT + 4] == _MAGIC or start.startswith(_BARE)
+
+    def open(self, content: bytes, *, origin: str, pixel_limit: int) -> OpenedImage:
+        """See ``Reader.open``; also refused is what nothing installed can decompress."""
+        with _reading(origin):
+            dataset = _read(content, origin, pixel_limit)
+            _check_header(dataset, origin, pixel_limit)
+            return _OpenedDicom(dataset, len(content), origin)
+
+    def look(self, file: IO[bytes], *, origin: str) -> Header:
+        """See ``Reader.look``; the pixels are not read."""
+        from pydicom import dcmread
+
+        with _reading(origin):
+            if _DEFLATED in _file_meta(file):
+                file.seek(0)
+                return super().look(file, origin=origin)  # which inflates it up to a limit
+            file.seek(0)
+            return _header(
+                dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(_LOOKED_AT))
+            )
+
+
+class _OpenedDicom(OpenedImage):
+    def __init__(self, dataset: FileDataset, n_bytes: int, origin: str) -> None:
+        header, mode = _header(dataset), str(dataset.PhotometricInterpretation)
+        frames = f"{header.n_slices} frame{'s' * (header.n_slices > 1)}"
+        what = f"a DICOM file of {frames}"
+        super().__init__(origin=origin, header=header, mode=mode, n_bytes=n_bytes, what=what)
+        self._dataset = dataset
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        with _reading(self.origin):
+            return _shown(self._dataset, index, self.origin)
+
+
+@contextmanager
+def _reading(origin: str) -> Iterator[None]:
+    """Keep pydicom quiet, and turn what it raises into an error that names the file."""
     from pydicom.errors import BytesLengthException
 
     with _QUIET:
         try:
-            dataset = _read(content, origin, pixel_limit)
-            _check_header(dataset, origin, pixel_limit)
-            frame = _frame(dataset, origin, slice_number)
-            return _shown(dataset, frame, origin), str(dataset.PhotometricInterpretation)
+            yield
         except (BytesLengthException, *_BROKEN) as error:
             raise DatasetError(
                 f"{origin}: the DICOM file is damaged or truncated ({_one_line(error)}). "
@@ -103,15 +136,43 @@ def dicom_pixels(
             ) from error
 
 
+def _header(dataset: Dataset) -> Header:
+    """What a header says of frames, patient and series."""
+    patient = _said(dataset, "PatientID")
+    series = _said(dataset, "SeriesInstanceUID")
+    return Header(
+        n_slices=max(int(dataset.get("NumberOfFrames") or 1), 1),
+        patient=hashed("patient", patient, _said(dataset, "IssuerOfPatientID")) if patient else "",
+        series=hashed("series", series) if series else "",
+    )
+
+
+def _said(dataset: Dataset, keyword: str) -> str:
+    """The text of an element; "" where there is none, or none that can be read."""
+    try:
+        value = dataset.get(keyword)
+    except _BROKEN:
+        return ""  # damage there does not make the pixels unreadable
+    return " ".join(str(value).split()) if value is not None else ""
+
+
+def _file_meta(file: IO[bytes]) -> bytes:
+    """The beginning of a file, up to the elements that are encoded by its transfer syntax."""
+    from pydicom.filereader import read_dataset
+
+    start = file.read(_MAGIC_AT + 4)
+    file.seek(_MAGIC_AT + 4 if start[_MAGIC_AT:] == _MAGIC else 0)
+    read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+    length = file.tell()
+    file.seek(0)
+    return file.read(length)
+
+
 def _read(content: bytes, origin: str, pixel_limit: int) -> FileDataset:
     """The parsed file, with a transfer syntax even where it states none."""
     from pydicom import dcmread, uid
-    from pydicom.filereader import read_dataset
 
-    stream = io.BytesIO(content)
-    stream.seek(_MAGIC_AT + 4 if content[_MAGIC_AT : _MAGIC_AT + 4] == _MAGIC else 0)
-    read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
-    start = stream.tell()
+    start = len(_file_meta(io.BytesIO(content)))
     if _DEFLATED in content[:start]:  # pydicom would inflate it without a limit
         inflater, limit = zlib.decompressobj(-zlib.MAX_WBITS), pixel_limit * _BYTES_A_PIXEL
         inflated = inflater.decompress(content[start:], limit)
@@ -139,12 +200,7 @@ def _check_header(dataset: FileDataset, origin: str, pixel_limit: int) -> None:
             f"{origin}: the DICOM file ({what}) has no pixel data. "
             "Remove it; if it should be an image, copy it again, as it may be truncated."
         )
-    width, height = int(dataset.Columns), int(dataset.Rows)
-    if width * height > pixel_limit:
-        raise DatasetError(
-            f"{origin}: {width} x {height} pixels is above the limit of {pixel_limit:,} pixels. "
-            "Shrink or crop the image, or raise the pixel limit if its source is trusted."
-        )
+    check_size(int(dataset.Columns), int(dataset.Rows), origin, pixel_limit)
     mode, samples = dataset.PhotometricInterpretation, dataset.SamplesPerPixel
     if (mode, samples) not in [(m, 1) for m in _COMMON_MODES] + [(m, 3) for m in _COLOUR_MODES]:
         raise DatasetError(
@@ -165,13 +221,6 @@ def _check_header(dataset: FileDataset, origin: str, pixel_limit: int) -> None:
             f"{origin}: the pixels are compressed as {syntax.name}, which nothing installed "
             f"here reads. {_DECODERS}, {_CONVERT}."
         )
-
-
-def _frame(dataset: FileDataset, origin: str, slice_number: int | None) -> int:
-    """Index of the wanted frame, from 0."""
-    n_frames = max(int(dataset.get("NumberOfFrames") or 1), 1)
-    what = f"a DICOM file of {n_frames} frame{'s' * (n_frames > 1)}"
-    return slice_index(slice_number, n_frames, origin=origin, what=what)
 
 
 def _shown(dataset: FileDataset, frame: int, origin: str) -> NDArray[np.uint8]:
@@ -343,45 +392,3 @@ def _one_line(error: Exception) -> str:
     if not isinstance(error, (AttributeError, RuntimeError)):
         text = re.sub(r"""b?(['"]).*\1""", "...", text)
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
-
-
-class _Quiet:
-    """Keeps pydicom's remarks on odd files from the terminal while any thread reads one.
-
-    Filters and levels belong to the process, so the first thread in sets them and the last one
-    out restores them; each on its own would restore what another had just set.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._state: Any = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._state = _silenced()
-                self._state.__enter__()
-            self._inside += 1
-
-    def __exit__(self, *raised: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._state.__exit__(None, None, None)
-
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    logger = logging.getLogger("pydicom")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"pydicom\b")
-        level = logger.level
-        logger.setLevel(logging.CRITICAL + 1)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-
-
-_QUIET = _Quiet()

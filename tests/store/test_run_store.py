@@ -1,20 +1,22 @@
 import json
 import os
+import shutil
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
-from hypothesis import given
-from hypothesis import strategies as st
 
 from medbench.errors import StoreError
-from medbench.files import read_json, write_json, writing
-from medbench.store import FORMAT, CellId, RunStore
-from medbench.trial_log import TrialLog
+from medbench.evaluation.intervals import mean_auroc
+from medbench.files import read_json, write_json, write_text, writing
+from medbench.reports.predictions import fold_predictions
+from medbench.store import FORMAT, CellId, RunLayout, RunStore
 
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 SETTINGS = {"folds": 5, "seed": 0}
 CELL = CellId(dataset="d", model="m", split="r0f0")
 DATASET = {
@@ -38,14 +40,17 @@ PREDICTIONS = pd.DataFrame(
 )
 
 
+SPLIT = {"repeat": 0, "fold": 0, "by_image": False}
+RECORD = {**SPLIT, "status": "ok", "reason": "", "threshold": 0.5, "n_trials": 1}
+
+
 def finish(store, cell=CELL, **fields):
     """A finished cell as a run writes it."""
-    TrialLog(store.cell_folder(cell)).append(TRIAL, np.full((2, 2), 0.5))
-    store.write_predictions(cell, PREDICTIONS)
-    write_json(store.cell_folder(cell) / "key.json", {"key": "k", "parts": {"seed": 0}})
-    store.finish_cell(
-        cell, {"status": "ok", "reason": "", "threshold": 0.5, "n_trials": 1, **fields}
-    )
+    stored = store.cell(cell)
+    stored.begin("k", {"seed": 0})
+    stored.append_trial(TRIAL, np.full((2, 2), 0.5))
+    stored.write_predictions(PREDICTIONS)
+    stored.finish({**RECORD, **fields})
 
 
 def describe(store, name="d", **fields):
@@ -54,16 +59,22 @@ def describe(store, name="d", **fields):
     store.write_dataset(name, {**DATASET, **fields}, pd.DataFrame({"label": [0, 1]}))
 
 
-@pytest.fixture
-def store(tmp_path):
-    """A whole run of two folds."""
-    store = RunStore(tmp_path / "run")
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """A whole run of two folds; not to be changed."""
+    store = RunStore(tmp_path_factory.mktemp("whole") / "run")
     store.begin(SETTINGS)
     store.write_environment({"cores": 2})
     describe(store)
     for split in ("r0f0", "r0f1"):
         finish(store, replace(CELL, split=split))
-    return store
+    return store.folder
+
+
+@pytest.fixture
+def store(whole_run, tmp_path):
+    """A copy of it that a test may change."""
+    return RunStore(Path(shutil.copytree(whole_run, tmp_path / "run")))
 
 
 def test_a_run_is_begun_once_and_other_settings_are_refused_by_name(tmp_path):
@@ -85,9 +96,9 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        (FORMAT + 1, rf"newer MedBench \(format {FORMAT + 1}, this one reads {FORMAT}\): update"),
+        (FORMAT + 1, rf"newer MedBench \(format {FORMAT + 1}, this one reads 3 or 4\): update"),
         (1, "written in format 1, .*Use the version that wrote it"),
-        (str(FORMAT), f"written in format '{FORMAT}', this MedBench reads format {FORMAT}"),
+        (str(FORMAT), f"written in format '{FORMAT}', this MedBench reads format 3 or 4"),
         (None, "written in format None"),
     ],
 )
@@ -96,6 +107,56 @@ def test_a_run_of_another_version_is_refused(tmp_path, written, said):
     for use in (lambda s: s.begin(SETTINGS), lambda s: s.read()):
         with pytest.raises(StoreError, match=said):
             use(RunStore(tmp_path))
+
+
+def as_format_3(store):
+    """The same run as the version before wrote it: what a split is stands in its name only."""
+    for path in [store.layout.run, *(cell.record for cell in store.layout.finished_cells())]:
+        record = {**read_json(path), "format": 3}
+        lacking = ("images", "repeat", "fold", "by_image")
+        write_json(path, {name: value for name, value in record.items() if name not in lacking})
+
+
+def test_a_run_of_format_3_is_read_and_its_splits_are_understood(store):
+    wanted = {
+        "official": (0, None, False),
+        "official-r2": (2, None, False),
+        "r1f3": (1, 3, False),
+        "by-image-r0f1": (0, 1, True),
+    }
+    for split in wanted:
+        finish(store, replace(CELL, split=split))
+    as_format_3(store)
+    run = store.read()
+    found = {cell.id.split: (cell.repeat, cell.fold, cell.by_image) for cell in run.cells}
+    assert run.gaps == () and run.images is None
+    assert found == {**wanted, "r0f0": (0, 0, False), "r0f1": (0, 1, False)}
+
+
+def test_a_run_of_format_3_is_not_gone_on_with(store):
+    as_format_3(store)
+    for use in (store.check, store.begin):
+        with pytest.raises(StoreError, match=r"format 3.*can be read and compared.*--out"):
+            use(SETTINGS)
+    assert read_json(store.layout.run)["format"] == 3
+
+
+def test_the_reference_results_still_open():
+    folder = REFERENCE / "brain-mri-untuned"
+    if not folder.is_dir():
+        pytest.skip("the reference results (results/reference) are not here")
+    run = RunStore(folder).read()
+    assert run.gaps == () and not run.partial
+    (name,) = run.datasets
+    whole, single = run.cells_of(name, "border"), run.cells_of(name, "border", by_image=True)
+    assert len(whole) == len(single) == 15
+    assert {(cell.repeat, cell.fold) for cell in whole} == {
+        (r, f) for r in range(3) for f in range(5)
+    }
+    table = pd.read_csv(folder / "leaderboard.csv").set_index(["model", "kind"])["auroc"]
+    for cells, kind in ((whole, "sanity"), (single, "split by image")):
+        folds = [fold_predictions(cell, run.datasets[name]) for cell in cells]
+        assert mean_auroc(folds, 2) == pytest.approx(table["border", kind], abs=1e-9)
 
 
 def test_no_run_and_a_damaged_run_are_named(tmp_path):
@@ -127,6 +188,65 @@ def test_a_setting_that_cannot_be_used_is_left_out_and_named(tmp_path, entry, va
     assert gap in run.gaps
 
 
+# --- images of patients --------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictured(store):
+    """A run with thumbnails, a sheet of copies and a page."""
+    files = store.layout
+    for path in (files.dataset("d").thumbnail(3), files.copies("d"), files.page):
+        write_text(path, "x")
+    write_json(files.dataset("d").samples, {"samples": []})
+    write_text(files.figure("d", "roc"), "x")
+    return store
+
+
+def pictures(store):
+    """What there is in a run of images of patients."""
+    found = [path for path in store.folder.rglob("*") if path.suffix in (".webp", ".html")]
+    return {path.name for path in [*found, *store.folder.rglob("duplicates.png")]}
+
+
+@pytest.mark.parametrize(
+    ("said", "holds"),
+    [
+        ((None,), None),
+        ((None, True, None), True),
+        ((False, None), False),
+        ((True, False), False),
+        ((False, True), True),
+    ],
+)
+def test_what_was_said_of_images_holds_until_something_else_is_said(tmp_path, said, holds):
+    store = RunStore(tmp_path / "run")
+    for images in said:
+        shown = store.begin(SETTINGS, images=images)
+    assert shown is holds and store.read().images is holds
+
+
+@pytest.mark.parametrize("images", [None, True])
+def test_pictures_stay_where_nobody_refuses_images(pictured, images):
+    pictured.begin(SETTINGS, images=images)
+    assert pictures(pictured) == {"3.webp", "duplicates.png", "report.html"}
+
+
+def test_no_picture_stays_where_images_are_refused(pictured):
+    pictured.begin(SETTINGS, images=False)
+    assert pictures(pictured) == set()
+    assert pictured.layout.figure("d", "roc").exists() and len(pictured.read().cells) == 2
+    write_text(pictured.layout.page, "without images")
+    pictured.begin(SETTINGS)
+    assert pictured.layout.page.exists()
+
+
+def test_a_damaged_choice_shows_no_images_and_is_named(store):
+    write_json(store.layout.run, {**read_json(store.layout.run), "images": "yes"})
+    run = store.read()
+    assert run.images is False
+    assert run.gaps == ("run.json: damaged (see images), so images are not shown.",)
+
+
 def test_two_runs_cannot_work_in_one_folder(tmp_path):
     first, second = RunStore(tmp_path), RunStore(tmp_path)
     with first.lock(), pytest.raises(StoreError, match="another run is at work"), second.lock():
@@ -149,38 +269,33 @@ def test_a_finished_cell_is_read_back_in_full_precision(tmp_path):
     store = RunStore(tmp_path)
     store.begin(SETTINGS)
     describe(store)
-    log = TrialLog(store.cell_folder(CELL))
-    log.append(TRIAL, np.full((2, 2), 0.5))
-    store.write_predictions(CELL, PREDICTIONS)
+    stored = store.cell(CELL)
+    stored.begin("k", {"seed": 0})
+    stored.append_trial(TRIAL, np.full((2, 2), 0.5))
+    stored.write_predictions(PREDICTIONS)
     assert store.read().cells == ()  # not finished before cell.json is there
-    write_json(store.cell_folder(CELL) / "key.json", {"key": "k", "parts": {"seed": 0}})
-    store.finish_cell(CELL, {"status": "ok", "reason": "", "threshold": 0.5})
+    stored.finish({**RECORD, "repeat": 2, "fold": 1, "by_image": True})
     (cell,) = store.read().cells
+    assert (cell.repeat, cell.fold, cell.by_image) == (2, 1, True)  # whatever its split is called
     assert cell.id == CELL and cell.key_parts == {"seed": 0}
     pd.testing.assert_frame_equal(cell.predictions, PREDICTIONS)
     assert cell.trials[0]["score"] == 0.5
-    assert (log.oof(0) == 0.5).all()
+    assert (stored.oof(0) == 0.5).all()
 
 
-@given(
-    st.lists(st.dictionaries(st.text(max_size=5), st.integers(), max_size=3), max_size=6),
-    st.integers(1, 30),
-)
-def test_a_torn_last_line_is_dropped_and_the_next_trial_is_whole(records, cut):
-    import tempfile
-    from pathlib import Path
-
-    with tempfile.TemporaryDirectory() as name:
-        log = TrialLog(Path(name))
-        for number, record in enumerate(records):
-            log.append({**record, "number": number}, None)
-        lines = Path(name) / "trials.jsonl"
-        torn = json.dumps({"number": len(records), "x": "y" * 40}).encode()[:cut]
-        with lines.open("ab") as file:
-            file.write(torn)
-        assert [r["number"] for r in log.records()] == list(range(len(records)))
-        log.append({"number": len(records)}, None)
-        assert [r["number"] for r in log.records()] == list(range(len(records) + 1))
+@pytest.mark.parametrize("cut", [1, 9, 30])
+@pytest.mark.parametrize("finished", [0, 2])
+def test_a_torn_last_line_is_dropped_and_the_next_trial_is_whole(tmp_path, finished, cut):
+    stored = RunStore(tmp_path).cell(CELL)
+    for number in range(finished):
+        stored.append_trial({"number": number, "name": "ü\n"}, None)
+    lines = RunLayout(tmp_path).cell(CELL).trials
+    lines.parent.mkdir(parents=True, exist_ok=True)
+    with lines.open("ab") as file:
+        file.write(json.dumps({"number": finished, "x": "y" * 40}).encode()[:cut])
+    assert [one["number"] for one in stored.trials()] == list(range(finished))
+    stored.append_trial({"number": finished}, None)
+    assert [one["number"] for one in stored.trials()] == list(range(finished + 1))
 
 
 def test_nan_is_not_json_and_leaves_nothing_behind(tmp_path):
@@ -268,6 +383,9 @@ def test_what_is_missing_is_named_as_missing(store, file):
         ("datasets/d/dataset.json", "notes", "x"),
         ("datasets/d/dataset.json", "caution_above", "x"),
         ("cells/d/m/r0f0/cell.json", "status", "done"),
+        ("cells/d/m/r0f0/cell.json", "repeat", None),
+        ("cells/d/m/r0f0/cell.json", "fold", -1),
+        ("cells/d/m/r0f0/cell.json", "by_image", 0),
         ("cells/d/m/r0f0/cell.json", "inner_score", "high"),
         ("cells/d/m/r0f0/cell.json", "seconds", 3),
         ("cells/d/m/r0f0/cell.json", "seconds", {"total": "long"}),
@@ -317,7 +435,7 @@ def test_a_description_that_lacks_an_entry_is_named(store, entry):
     ],
 )
 def test_predictions_of_other_classes_are_named(store, change):
-    store.write_predictions(CELL, change(PREDICTIONS))
+    store.cell(CELL).write_predictions(change(PREDICTIONS))
     run = store.read()
     where = "cells/d/m/r0f0/predictions.parquet"
     assert run.gaps == (f"{where}: not of the classes of d, {DAMAGES[where]}.",)
@@ -342,9 +460,8 @@ def test_an_operating_point_of_another_task_is_named(store, task, threshold, fit
     cell = replace(CELL, dataset="e")
     finish(store, cell, threshold=threshold)
     if task == "multi-label":
-        store.write_predictions(
-            cell, PREDICTIONS.rename(columns={"label": "label0"}).assign(label1=1)
-        )
+        several = PREDICTIONS.rename(columns={"label": "label0"}).assign(label1=1)
+        store.cell(cell).write_predictions(several)
     where = "cells/e/m/r0f0/cell.json"
     gap = f"{where}: not of the classes of e, so cell e x m x r0f0 is left out."
     assert store.read().gaps == (() if fits else (gap,))
@@ -357,7 +474,7 @@ def test_a_calibration_of_other_classes_is_named(store):
 
 
 def test_a_torn_last_trial_is_no_gap(store):
-    with (store.cell_folder(CELL) / "trials.jsonl").open("a") as file:
+    with (store.layout.cell(CELL).folder / "trials.jsonl").open("a") as file:
         file.write('{"number": 1, "sta')
     run = store.read()
     assert run.gaps == () and len(run.cells[0].trials) == 1
@@ -365,8 +482,8 @@ def test_a_torn_last_trial_is_no_gap(store):
 
 @pytest.mark.parametrize("left", [None, 0, 2])
 def test_trials_that_are_gone_leave_out_the_search_but_not_the_predictions(store, left):
-    store.finish_cell(CELL, {"status": "ok", "threshold": 0.5, "n_trials": 3})
-    log = store.cell_folder(CELL) / "trials.jsonl"
+    store.cell(CELL).finish({**RECORD, "n_trials": 3})
+    log = store.layout.cell(CELL).folder / "trials.jsonl"
     if left is None:
         log.unlink()
     else:
@@ -391,7 +508,7 @@ def test_trials_that_are_gone_leave_out_the_search_but_not_the_predictions(store
     ],
 )
 def test_a_trial_that_cannot_be_used_leaves_out_the_search(store, trial):
-    with (store.cell_folder(CELL) / "trials.jsonl").open("a") as file:
+    with (store.layout.cell(CELL).folder / "trials.jsonl").open("a") as file:
         file.write(json.dumps(trial) + "\n")
     run = store.read()
     assert run.cells[0].trials == ()
@@ -412,9 +529,9 @@ def test_several_gaps_are_named_each(store):
 
 @pytest.mark.parametrize("file", ["cell.json", "key.json", "predictions.parquet", "trials.jsonl"])
 def test_a_damaged_cell_is_an_error_to_whoever_goes_on_with_it(store, file):
-    (store.cell_folder(CELL) / file).write_text("{\n")
+    (store.layout.cell(CELL).folder / file).write_text("{\n")
     with pytest.raises(StoreError, match=rf"{file}: damaged.*Run the same command again"):
-        store.read_cell(CELL)
+        store.cell(CELL).result()
 
 
 def test_an_empty_run_has_no_cells_and_is_not_finished(tmp_path):
@@ -438,7 +555,7 @@ def test_a_run_of_which_nothing_can_be_read_is_not_said_to_have_finished_nothing
 def test_folds_and_data_sets_that_are_to_come_make_a_run_unfinished(store):
     describe(store, "later")
     finish(store, replace(CELL, model="half"))
-    store.finish_cell(replace(CELL, model="half"), {"status": "failed", "reason": "x"})
+    store.cell(replace(CELL, model="half")).finish({**SPLIT, "status": "failed", "reason": "x"})
     assert store.read().unfinished == (
         "This run is not finished: 3 of 4 cells are finished; no cell of later is finished yet."
     )
@@ -448,7 +565,7 @@ def test_folds_by_image_count_for_the_models_that_have_them(store):
     path = store.folder / "datasets" / "d" / "dataset.json"
     write_json(path, {**DATASET, "n_folds_by_image": 2})
     assert not store.read().partial
-    finish(store, replace(CELL, split="by-image-r0f0"))
+    finish(store, replace(CELL, split="by-image-r0f0"), by_image=True)
     assert "3 of 4 cells" in store.read().unfinished
 
 

@@ -1,0 +1,139 @@
+"""All images of a listing, each decoded once, into a file of prepared images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from medbench.datasets.decode import (
+    Channels,
+    Decoded,
+    Picture,
+    is_coloured,
+    read_slice,
+)
+from medbench.datasets.listing import Listing
+from medbench.datasets.readers import open_image
+from medbench.datasets.stored_images import ImageFile
+from medbench.errors import DatasetError, SliceError
+
+_CHANNEL_SAMPLE = 48
+"""Images looked at to decide whether a set is in colour."""
+_COLOURED_SHARE = 0.05
+"""From this share of coloured images on, colour is kept."""
+_STORED = np.empty(0, np.uint8)
+"""Stands for pixels that are in the file."""
+
+Unreadable = str
+"""Why an image cannot be read; begins with its name."""
+
+
+class ListedImages:
+    """The images of a listing, decoded on all threads of a pool."""
+
+    def __init__(self, listing: Listing, size: int, pool: ThreadPoolExecutor) -> None:
+        """Nothing is read yet.
+
+        Args:
+            listing: What there is.
+            size: Height and width to which images are brought, in pixels.
+            pool: Threads.
+        """
+        self._read = listing.read
+        self._origins: list[str] = listing.table["origin"].tolist()
+        self._slices: list[int] = listing.table["slice"].tolist()
+        self._size = size
+        self._pool = pool
+        self._seen: dict[int, dict[Channels, Decoded] | Unreadable] = {}
+        """Images that were decoded to see whether the set is in colour, both ways."""
+
+    def channels(self) -> Channels:
+        """3 where a sample of the images is in colour, else 1; what is decoded for it is kept."""
+        places = np.linspace(0, len(self._origins) - 1, _CHANNEL_SAMPLE)
+        sample = np.unique(places.astype(int)).tolist()
+
+        def both(row: int) -> dict[Channels, Decoded] | Unreadable:
+            (picture,) = self._pictures([row])
+            if isinstance(picture, Unreadable):
+                return picture  # reported with all others when everything is decoded
+            return {1: picture.decoded(self._size, 1), 3: picture.decoded(self._size, 3)}
+
+        self._seen = dict(zip(sample, self._pool.map(both, sample), strict=True))
+        coloured = [
+            is_coloured(seen[3].pixels)
+            for seen in self._seen.values()
+            if not isinstance(seen, Unreadable)
+        ]
+        return 3 if coloured and np.mean(coloured) > _COLOURED_SHARE else 1
+
+    def write(self, file: ImageFile, channels: Channels) -> list[Decoded | Unreadable]:
+        """Decode every image and write its pixels; what cannot be read stays black.
+
+        Args:
+            file: Takes each image at its row.
+            channels: 1 for grey, 3 for RGB.
+
+        Returns:
+            One entry a row: what is known of the image, without its pixels, or why it cannot be
+            read.
+        """
+
+        def kept(row: int, found: Picture | Decoded | Unreadable) -> Decoded | Unreadable:
+            if isinstance(found, Unreadable):
+                return found
+            decoded = found.decoded(self._size, channels) if isinstance(found, Picture) else found
+            file.put(row, decoded.pixels)
+            return replace(decoded, pixels=_STORED)  # else all of them would stay in memory
+
+        def of_file(rows: range) -> list[Decoded | Unreadable]:
+            results: dict[int, Decoded | Unreadable] = {}
+            new = [row for row in rows if row not in self._seen]
+            for row, picture in zip(new, self._pictures(new), strict=True):
+                results[row] = kept(row, picture)
+            for row in set(rows) - set(new):
+                seen = self._seen.pop(row)
+                results[row] = kept(row, seen if isinstance(seen, Unreadable) else seen[channels])
+            return [results[row] for row in rows]
+
+        return [result for found in self._pool.map(of_file, self._files()) for result in found]
+
+    def any_readable(self, rows: Sequence[int]) -> bool:
+        """Whether one of the images in these rows can be read."""
+
+        def readable(row: int) -> bool:
+            return any(isinstance(one, Picture) for one in self._pictures([row]))
+
+        return any(self._pool.map(readable, rows))
+
+    def _files(self) -> list[range]:
+        """Rows that follow each other and are of one file, which is opened once for them."""
+        names = self._origins
+        starts = [row for row, name in enumerate(names) if row == 0 or name != names[row - 1]]
+        return [range(*ends) for ends in pairwise([*starts, len(names)])]
+
+    def _pictures(self, rows: Sequence[int]) -> Iterator[Picture | Unreadable]:
+        """The images in rows of one file, in order."""
+        if not rows:
+            return
+        origin = self._origins[rows[0]]
+        try:
+            opened = open_image(self._read(rows[0]), origin=origin)
+        except (OSError, DatasetError) as error:
+            why = getattr(error, "strerror", None) or error
+            said = (
+                f"{origin}: cannot be read ({why})." if isinstance(error, OSError) else str(error)
+            )
+            yield from [said] * len(rows)
+            return
+        for row in rows:
+            number = self._slices[row]
+            try:
+                yield read_slice(opened, number)
+            except SliceError:
+                yield f"{origin}: has no slice {number} any more. Give the command again."
+            except DatasetError as error:
+                yield str(error)

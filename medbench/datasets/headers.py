@@ -1,0 +1,95 @@
+"""What files say of slices, patients and series before they are decoded, found out once."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.cache import adding_entry, cache_folder, is_sound
+from medbench.datasets.readers import HEAD_BYTES, Header, all_readers, reader_of
+from medbench.errors import DatasetError
+from medbench.hashes import sha256_of_text
+from medbench.versions import code_version
+
+Numbers = NDArray[np.int64]
+_UNKNOWN = -1
+_COLUMNS = 4
+"""Of the array that is kept: row of the file, slices, patient, series."""
+_NOT_SEEN = 0
+"""Slices of a file whose header could not be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headers:
+    """One number a file, int64, shape (n_files,) each."""
+
+    n_slices: Numbers
+    """Slices of the file; 1 for plain pictures, and where the header could not be read."""
+    patient: Numbers
+    """Opaque number of the patient; -1 where the file names none. Numbers of one call only."""
+    series: Numbers
+    """Opaque number of the series; -1 where the file names none."""
+
+
+def headers_of(paths: Sequence[Path], signature: str) -> Headers:
+    """What the headers of files say; each is looked at once, while the files stay as they are.
+
+    Of plain pictures only the first bytes are read. What is kept in the cache are numbers: nothing
+    by which a patient could be found.
+
+    Args:
+        paths: The files.
+        signature: A hash that changes whenever one of the files may have; see ``file_signature``.
+    """
+    code = code_version(__name__, *all_readers())
+    entry = cache_folder() / "headers" / sha256_of_text(code, signature)[:32]
+    kept = entry / "headers.npy"
+    said: Numbers | None = None
+    if is_sound(entry):
+        said = np.load(kept, allow_pickle=False)
+        unseen = said[said[:, 1] == _NOT_SEEN, 0]
+        if any(_looked_at(paths[row]) for row in unseen.tolist()):
+            said = None  # what could not be read can be now; numbers are of one call only
+    if said is None:
+        said = _said([_looked_at(path) for path in paths])
+        with contextlib.suppress(OSError):  # then it is looked at again the next time
+            shutil.rmtree(entry, ignore_errors=True)
+            with adding_entry(entry) as folder:
+                np.save(folder / kept.name, said, allow_pickle=False)
+    n_slices, patient, series = (np.full(len(paths), n) for n in (1, _UNKNOWN, _UNKNOWN))
+    rows = said[:, 0]
+    n_slices[rows] = np.maximum(said[:, 1], 1)
+    patient[rows], series[rows] = said[:, 2], said[:, 3]
+    return Headers(n_slices=n_slices, patient=patient, series=series)
+
+
+def _looked_at(path: Path) -> Header | None:
+    """What a header says; None where it cannot be read, which decoding will tell."""
+    try:
+        with path.open("rb") as file:
+            reader = reader_of(file.read(HEAD_BYTES))
+            file.seek(0)
+            return reader.look(file, origin=path.name)
+    except (OSError, DatasetError):
+        return None
+
+
+def _said(headers: Sequence[Header | None]) -> Numbers:
+    """The files that say something, one row each; see ``_COLUMNS``."""
+    patients: dict[str, int] = {"": _UNKNOWN}
+    series: dict[str, int] = {"": _UNKNOWN}
+    rows = []
+    for row, header in enumerate(headers):
+        if header is None:
+            rows.append((row, _NOT_SEEN, _UNKNOWN, _UNKNOWN))
+        elif header != Header():
+            patient = patients.setdefault(header.patient, len(patients) - 1)
+            number = series.setdefault(header.series, len(series) - 1)
+            rows.append((row, header.n_slices, patient, number))
+    return np.array(rows, dtype=np.int64).reshape(-1, _COLUMNS)

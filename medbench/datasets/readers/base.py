@@ -1,0 +1,149 @@
+"""What a reader of a format is: it opens a file, which then gives the pixels of its slices."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import IO, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.errors import DatasetError
+from medbench.hashes import sha256_of_text
+
+PIXEL_LIMIT = 50_000_000
+"""Default largest image in pixels (a mammogram has 13 million); stops decompression bombs."""
+HEAD_BYTES = 1 << 16
+"""First bytes of a file by which its format is told; a gzipped one must be unpacked a little."""
+_HASH_DIGITS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a file says of its images before any pixel is read."""
+
+    n_slices: int = 1
+    """Slices, frames or planes, at least one."""
+    patient: str = ""
+    """Opaque hash of the patient, see ``hashed``; "" where the file names none."""
+    series: str = ""
+    """Opaque hash of the series, whose images are all of one patient; "" where it names none."""
+
+
+class OpenedImage(ABC):
+    """A file (or array) that was opened: what its header says, and the pixels of each slice.
+
+    It belongs to one thread at a time.
+    """
+
+    sliced: ClassVar[bool] = True
+    """Whether files of the format may have several slices."""
+
+    def __init__(self, *, origin: str, header: Header, mode: str, n_bytes: int, what: str) -> None:
+        """Keep what the header says.
+
+        Args:
+            origin: Name of the image in messages.
+            header: Slices, patient and series.
+            mode: How the format itself calls what a pixel is: Pillow's mode of a picture, DICOM's
+                photometric interpretation, or the name of the type of the values.
+            n_bytes: Size of the file, or of an array in memory.
+            what: What it holds in words, for messages: "a DICOM file of 3 frames".
+        """
+        self.origin = origin
+        self.header = header
+        self.mode = mode
+        self.n_bytes = n_bytes
+        self.what = what
+
+    @abstractmethod
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """A slice at full size, as it is looked at.
+
+        Args:
+            index: Which slice, from 0 to ``header.n_slices`` - 1.
+
+        Returns:
+            uint8, shape (height, width) of grey, or (height, width, 3) of RGB.
+
+        Raises:
+            DatasetError: The file is damaged, or its pixels cannot be shown; the message begins
+                with the origin and tells the remedy.
+        """
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the pixels do not show and a person must know; looked for only when it is asked."""
+        return ()
+
+
+class Reader(ABC):
+    """Opens files of one format, which is told by their content, whatever they are called.
+
+    Instances keep nothing; one may be used by several threads.
+    """
+
+    name: ClassVar[str] = ""
+    """Its name in the registry."""
+    title: ClassVar[str] = ""
+    """What people call the format, or several formats: "PNG, JPEG"."""
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """How such files are usually called: in lower case, with the dot."""
+    decoders: ClassVar[tuple[str, ...]] = ()
+    """Distributions that it uses where they are installed: what can be read depends on them."""
+
+    @abstractmethod
+    def recognises(self, start: bytes) -> bool:
+        """Whether a file is of this format.
+
+        Args:
+            start: Its first ``HEAD_BYTES`` bytes, or all if it has fewer.
+        """
+
+    @abstractmethod
+    def open(self, content: bytes, *, origin: str, pixel_limit: int) -> OpenedImage:
+        """Read the header of a file that is recognised.
+
+        Args:
+            content: The whole file.
+            origin: Name of the file in messages.
+            pixel_limit: Largest width x height, checked before any pixel is decoded.
+
+        Raises:
+            DatasetError: Not sound, too large, or of a kind that cannot be read here; the message
+                begins with ``origin`` and tells the remedy.
+        """
+
+    def look(self, file: IO[bytes], *, origin: str) -> Header:
+        """Only what the header says, with as little reading as the format allows.
+
+        Args:
+            file: The file, at its beginning.
+            origin: Name of the file in messages.
+
+        Raises:
+            DatasetError: As ``open``.
+        """
+        return self.open(file.read(), origin=origin, pixel_limit=PIXEL_LIMIT).header
+
+
+def hashed(*parts: object) -> str:
+    """An opaque hash of what names a patient or a series: 32 hexadecimal digits.
+
+    It tells whether two files name the same one. Whoever guesses a short id finds it again by its
+    hash, so neither is ever written anywhere.
+    """
+    return sha256_of_text(*parts)[:_HASH_DIGITS]
+
+
+def check_size(width: int, height: int, origin: str, pixel_limit: int) -> None:
+    """Refuse an image of too many pixels.
+
+    Raises:
+        DatasetError: It is larger than the limit.
+    """
+    if width * height > pixel_limit:
+        raise DatasetError(
+            f"{origin}: {width} x {height} pixels is above the limit of {pixel_limit:,} pixels. "
+            "Shrink or crop the image, or remove it."
+        )

@@ -1,0 +1,197 @@
+"""Data sets that are files: what a class folder and a table have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from medbench.datasets.headers import Headers, headers_of
+from medbench.datasets.listing import Listing
+from medbench.datasets.readers import Content
+from medbench.datasets.slices import middle_slices
+from medbench.datasets.sources.base import Source, inside
+from medbench.errors import DatasetError
+
+
+class FileSource(Source):
+    """Image files of any format, each with a label."""
+
+    slices: int = Field(default=1, ge=1)
+    """How many slices are taken of a file that has several: so many in the middle."""
+
+    def list_files(
+        self,
+        *,
+        classes: tuple[str, ...],
+        names: Sequence[str],
+        paths: Sequence[Path],
+        labels: Sequence[str],
+        groups: Sequence[str] | None = None,
+        splits: Sequence[str] | str = "",
+        notes: tuple[str, ...] = (),
+    ) -> Listing:
+        """The listing of files: a row for each slice that is taken.
+
+        Args:
+            classes: Class names.
+            names: Name of each file relative to the data set.
+            paths: Where it is.
+            labels: Its class.
+            groups: Its patient, lesion or scan, "" where unknown; None where the data set says
+                nothing of them, so that the headers of the files do.
+            splits: Its part of the official split; "" where there is none.
+            notes: What is known already that a reader of results must know.
+        """
+        signature = file_signature(paths)
+        headers = headers_of(paths, signature)
+        said: tuple[str, ...] = ()
+        if groups is None:
+            groups, said = groups_by_header(headers)
+        taken = [middle_slices(n, self.slices) for n in headers.n_slices.tolist()]
+        of_files = pd.DataFrame(
+            {
+                "origin": list(names),
+                "label": np.array([classes.index(label) for label in labels], dtype=np.int64),
+                "group": list(groups),
+                "split": splits,
+            }
+        )
+        file = np.repeat(np.arange(len(taken)), [len(numbers) for numbers in taken])
+        table = of_files.iloc[file].reset_index(drop=True)
+        table.insert(1, "slice", np.array([n for numbers in taken for n in numbers], np.int64))
+        return Listing(
+            classes=classes,
+            table=table,
+            read=FileReader([paths[i] for i in file.tolist()]),
+            signature=signature,
+            kind=self.task,
+            notes=(*notes, *said, *self._said_of_slices(headers)),
+        )
+
+    def _said_of_slices(self, headers: Headers) -> Iterable[str]:
+        """Which slices of volumes are looked at."""
+        several = headers.n_slices[headers.n_slices > 1]
+        if len(several):
+            low, high = several.min(), several.max()
+            found = f"{low}" if low == high else f"{low} to {high}"
+            which = "the middle one" if self.slices == 1 else f"the middle {self.slices}"
+            yield (
+                f"{len(several)} file{'s' * (len(several) > 1)} with several slices ({found}): "
+                f"{which} of each taken (field slices)"
+            )
+
+
+def groups_by_header(headers: Headers) -> tuple[list[str], tuple[str, ...]]:
+    """Which files are of one patient as their headers say, and what to tell of it.
+
+    Files that name no patient are kept together by series, which is always of one patient. One and
+    the same id in all files that have any is a placeholder, as anonymizing leaves it, and no
+    patient.
+
+    Returns:
+        The group of each file, "" where unknown; and notes.
+    """
+    notes: list[str] = []
+    patient = _without_placeholder(headers.patient, "patient", notes)
+    series = _without_placeholder(headers.series, "series", notes)
+    patient_of = {s: p for s, p in zip(series, patient, strict=True) if s >= 0 and p >= 0}
+    patient = [p if p >= 0 else patient_of.get(s, p) for s, p in zip(series, patient, strict=True)]
+    groups = [
+        f"patient {p}" if p >= 0 else f"series {s}" if s >= 0 else ""
+        for s, p in zip(series, patient, strict=True)
+    ]
+    for kind in ("patient", "series"):
+        of_kind = [group for group in groups if group.startswith(kind)]
+        if of_kind:
+            notes.append(
+                f"{len(of_kind)} files are grouped by the {kind} in their header "
+                f"({len(set(of_kind))} groups)"
+            )
+    return groups, tuple(notes)
+
+
+def _without_placeholder(numbers: NDArray[np.int64], what: str, notes: list[str]) -> list[int]:
+    """The numbers, unless all that are known are one; then none, and a note."""
+    known = numbers[numbers >= 0]
+    if len(known) > 1 and len(np.unique(known)) == 1:
+        notes.append(
+            f"all {len(known)} files that name a {what} in their header name the same one, which "
+            "is taken for a placeholder"
+        )
+        return [-1] * len(numbers)
+    return [int(number) for number in numbers]
+
+
+class FileReader:
+    """Reads the bytes of the n-th file."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = list(paths)
+
+    def __call__(self, index: int) -> Content:
+        """Bytes of file ``index``."""
+        return self._paths[index].read_bytes()
+
+
+def files_below(root: Path, folder: str) -> dict[str, Path]:
+    """All files below a folder that are not hidden: where each is, by its name.
+
+    Args:
+        root: The data folder, resolved.
+        folder: Name of a folder in it.
+
+    Returns:
+        Names relative to ``root``, with '/', in their order.
+
+    Raises:
+        DatasetError: A folder cannot be read, or a link leads to a folder, nowhere or out of
+            ``root``; nothing is passed over in silence.
+    """
+    found: dict[str, Path] = {}
+    pending = [(folder, inside(root, folder, named_in=str(root)))]
+    while pending:
+        name, place = pending.pop()
+        try:
+            with os.scandir(place) as entries:
+                here = [entry for entry in entries if not ignored(entry.name)]
+        except OSError as error:
+            raise DatasetError(
+                f"{place}: this folder cannot be read ({error.strerror}). "
+                "Mend its permissions or take it away."
+            ) from error
+        for entry in here:
+            below = f"{name}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                pending.append((below, place / entry.name))
+            elif not entry.is_symlink():
+                found[below] = place / entry.name
+            elif entry.is_file():
+                found[below] = inside(root, below, named_in=str(root))
+            else:
+                where = "to a folder" if entry.is_dir() else "nowhere"
+                raise DatasetError(
+                    f"{entry.path}: this link leads {where}. Put what it stands for in its place, "
+                    "or remove it."
+                )
+    return dict(sorted(found.items()))
+
+
+def ignored(name: str) -> bool:
+    """Hidden, or left by an operating system."""
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+
+def file_signature(paths: Sequence[Path]) -> str:
+    """A hash over names, sizes and times of files: changes whenever their content may have."""
+    digest = hashlib.sha256()
+    for path in map(str, paths):
+        status = os.stat(path)  # noqa: PTH116  half the time, of many files
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

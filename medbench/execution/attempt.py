@@ -1,0 +1,300 @@
+"""An attempt at a cell: tune, refit, save, and later predict the held-out images.
+
+It is given development images only, tunes and refits on them, saves the fitted classifier and
+freezes calibration and operating point. After that the held-out images arrive; the saved classifier
+is loaded and predicts them. Held-out labels never come here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench import registry
+from medbench.datasets.batch import Batch
+from medbench.datasets.splits import group_folds
+from medbench.datasets.task import Task
+from medbench.evaluation.calibration import Calibration, fit_calibration
+from medbench.evaluation.metrics import Threshold
+from medbench.evaluation.operating_point import OperatingPoint
+from medbench.execution.events import Event, Fitted, RefitBegan, TrialEnded
+from medbench.execution.firewall import Firewall
+from medbench.execution.parts import read_development, read_held_out, write_probabilities
+from medbench.execution.site import Site
+from medbench.execution.task import CellTask
+from medbench.features.cache import FeatureCache
+from medbench.hashes import sha256_of_folder
+from medbench.models.contract import Classifier, Progress
+from medbench.models.space import SearchSpace
+from medbench.seeds import derive_seed
+from medbench.tuning.budget import Budget, Clock
+from medbench.tuning.inner import Workshop, predict
+from medbench.tuning.search import Search
+from medbench.tuning.tuner import Suggestion, Trial
+
+_INNER_FOLDS_SEED = "inner"
+_SINGLE_IMAGES, _IMAGES_TOGETHER = 5, 16
+"""Held-out images by which the speed of predictions is measured, one by one and together."""
+
+
+class Attempt:
+    """One attempt at a cell: ``fit``, then ``predict``."""
+
+    def __init__(self, task: CellTask, site: Site) -> None:
+        """Read the development part and what an earlier attempt has finished.
+
+        Args:
+            task: What is to be done.
+            site: Where.
+
+        Raises:
+            MedBenchError: A plugin cannot be loaded, or the development part cannot be divided.
+        """
+        self._firewall = None
+        if site.closed is not None:
+            self._firewall = Firewall(site.closed, site.open_places())
+        for plugin in site.plugins:
+            registry.load_plugin(Path(plugin))
+        self._cell_task, self._site = task, site
+        self._task = Task(classes=task.classes, image_shape=task.image_shape, kind=task.kind)
+        records, self._best_oof = site.earlier()
+        self._finished = [_trial(record) for record in records]
+        self._features_before = records[-1]["features_seconds"] if records else 0.0
+        self._features = FeatureCache(
+            Path(site.features) if site.features is not None else None,
+            threads=site.threads,
+            paid={name for record in records for name in record["features"]},
+        )
+        self._workshop = self._make_workshop()
+        self._chosen: Suggestion | None = None
+
+    def fit(self) -> Iterator[Event]:
+        """Tune, refit, save, and freeze calibration and operating point.
+
+        Yields:
+            ``TrialEnded`` for each trial, ``RefitBegan``, and last ``Fitted``.
+
+        Raises:
+            ModelError: No trial could be completed, or the family broke its contract.
+        """
+        task, workshop = self._cell_task, self._workshop
+        spent = self._finished[-1].at_seconds if self._finished else 0.0
+        clock, cpu_began = Clock(self._features, spent_before=spent), time.process_time()
+        search = Search(
+            workshop,
+            self._tuner(),
+            Budget(trials=task.trials, seconds=task.seconds),
+            clock,
+            finished=self._finished,
+        )
+        for trial, oof in search.run():
+            if search.best_so_far() is trial:
+                self._best_oof = oof
+            yield self._told(trial, oof)
+        best = search.best
+        tuning_seconds, tuning_cpu = clock.seconds, time.process_time() - cpu_began
+        calibration, threshold = self._frozen()
+        yield RefitBegan(cell=task.cell)
+        began, cpu_began = time.perf_counter(), time.process_time()
+        self._chosen = Suggestion(params=best.params)
+        step = self._refit(best)
+        refit_seconds, refit_cpu = time.perf_counter() - began, time.process_time() - cpu_began
+        shutil.rmtree(workshop.checkpoints, ignore_errors=True)
+        saved = [path for path in self._site.model.rglob("*") if path.is_file()]
+        record = {
+            "params": dict(best.params),
+            "trial": best.number,
+            "n_trials": len(search.finished),
+            "inner_score": best.score,
+            "inner_folds": len(workshop.folds),
+            "step": step,
+            "calibration": calibration.as_record(),
+            "threshold": threshold,
+            "seconds": {
+                "tuning": tuning_seconds,
+                "features": self._features_seconds,
+                "refit": refit_seconds,
+            },
+            "cpu_seconds": {"tuning": tuning_cpu, "refit": refit_cpu},
+            "model_sha256": sha256_of_folder(self._site.model),
+            "size_bytes": sum(path.stat().st_size for path in saved),
+        }
+        yield Fitted(cell=task.cell, record=record)
+
+    def predict(self, held_out: Path) -> dict[str, Any]:
+        """Predict the held-out images by the saved classifier.
+
+        Args:
+            held_out: Folder with the held-out part; the probabilities are put there too.
+
+        Returns:
+            What it cost, JSON-ready.
+
+        Raises:
+            ModelError: The family broke its contract.
+        """
+        assert self._chosen is not None, "fit comes first"
+        if self._firewall is not None:
+            self._firewall.open_up(held_out)
+        batch = read_held_out(held_out)
+        requests = self._features.requests
+        began = time.perf_counter()
+        classifier = self._load(self._features)
+        probabilities = predict(classifier, batch, self._task)
+        seconds = time.perf_counter() - began
+        write_probabilities(held_out, probabilities)
+        timed = classifier
+        if self._features.requests > requests:  # its features are cached now, and would be free
+            timed = self._load(FeatureCache(None, threads=self._site.threads))
+        return {
+            "seconds": seconds,
+            **_speed(timed, batch),
+            "peak_memory_bytes": _peak_memory() if self._firewall is not None else None,
+            "device": classifier.device or _keras_device(),
+        }
+
+    def _load(self, features: FeatureCache) -> Classifier:
+        """The saved classifier, with a cache of features."""
+        assert self._chosen is not None
+        workshop = replace(self._workshop, features=features)
+        classifier = workshop.build(self._chosen, "refit")
+        classifier.load(self._site.model)
+        return classifier
+
+    def _tuner(self) -> Any:
+        task, family = self._cell_task, self._workshop.family
+        space = SearchSpace()
+        family.search_space(space, self._task)
+        return registry.tuners.get(task.tuner)(
+            space,
+            seed=derive_seed(task.cell_seed, "tuner"),
+            trials=task.trials,
+            max_steps=family.max_steps,
+        )
+
+    def _make_workshop(self) -> Workshop:
+        task, site = self._cell_task, self._site
+        development, official = read_development(Path(site.development))
+        if official is not None:
+            validation, train = np.flatnonzero(official), np.flatnonzero(~official)
+            folds, refit_on = [(train, validation)], train
+        else:
+            folds = group_folds(
+                development.labels,
+                development.groups,
+                folds=task.inner_folds,
+                seed=derive_seed(task.split_seed, _INNER_FOLDS_SEED),
+            )
+            refit_on = np.arange(len(development))
+        return Workshop(
+            family=registry.models.get(task.cell.model)(),
+            task=self._task,
+            development=development,
+            folds=folds,
+            refit_on=refit_on,
+            features=self._features,
+            weights=site.weights,
+            seed=task.cell_seed,
+            threads=site.threads,
+            checkpoints=site.checkpoints,
+        )
+
+    def _refit(self, best: Trial) -> int | None:
+        """Fit the chosen configuration on all it may learn from, and save it."""
+        workshop = self._workshop
+        progress = Progress()
+        progress.last_step = best.step
+        assert self._chosen is not None
+        classifier = workshop.build(self._chosen, "refit")
+        classifier.fit(workshop.development.take(workshop.refit_on), None, progress)
+        self._site.model.mkdir()
+        classifier.save(self._site.model)
+        return best.step
+
+    def _frozen(self) -> tuple[Calibration, Threshold]:
+        """Temperature and operating point, from the out-of-fold predictions of the best trial."""
+        several = self._task.kind == "multi-label"
+        development, oof = self._workshop.development, self._best_oof
+        assert oof is not None, "the best trial is complete"
+        known = np.isfinite(oof).all(axis=1)
+        labels, oof = development.labels[known], oof[known]
+        calibration = fit_calibration(labels, oof, development.groups[known])
+        oof = calibration.apply(oof, multi_label=several)
+        point = OperatingPoint.parse(self._cell_task.operating_point)
+        return calibration, point.thresholds(labels, oof, self._task.kind)
+
+    @property
+    def _features_seconds(self) -> float:
+        """Cold cost of the features this cell has read, over interruptions."""
+        return self._features_before + self._features.cold_seconds
+
+    def _told(self, trial: Trial, oof: NDArray[np.float64]) -> TrialEnded:
+        record = {
+            **asdict(trial),
+            "features": sorted(self._features.names),
+            "features_seconds": self._features_seconds,
+        }
+        path = None
+        if np.isfinite(oof).any():
+            path = self._site.oof / f"{trial.number}.npy"
+            path.parent.mkdir(exist_ok=True)
+            np.save(path, oof)
+        checkpoint = self._workshop.checkpoint_of(trial.number)
+        return TrialEnded(
+            cell=self._cell_task.cell,
+            record=record,
+            oof=path,
+            checkpoint=checkpoint if checkpoint.is_dir() else None,
+        )
+
+
+def _speed(classifier: Classifier, batch: Batch) -> dict[str, float | None]:
+    """What the prediction of an image costs with its features, after a first one."""
+    single, many = np.arange(1, 1 + _SINGLE_IMAGES), np.arange(-_IMAGES_TOGETHER, 0)
+    if len(batch) <= len(single) + len(many):
+        return {"latency_seconds": None, "images_per_second": None}
+    classifier.predict_proba(batch.take(np.arange(1)))
+    each = []
+    for i in single:
+        began = time.perf_counter()
+        classifier.predict_proba(batch.take(np.array([i])))
+        each.append(time.perf_counter() - began)
+    began = time.perf_counter()
+    classifier.predict_proba(batch.take(len(batch) + many))
+    together = time.perf_counter() - began
+    return {"latency_seconds": float(np.median(each)), "images_per_second": len(many) / together}
+
+
+def _trial(record: Mapping[str, Any]) -> Trial:
+    """A stored trial; JSON has no whole-number keys and no tuples."""
+    fields = {name: record[name] for name in Trial.__dataclass_fields__}
+    fields["intermediate"] = {int(rung): s for rung, s in record["intermediate"].items()}
+    fields["fold_scores"] = tuple(record["fold_scores"])
+    return Trial(**fields)
+
+
+def _peak_memory() -> int | None:
+    """Largest resident size of this process so far, in bytes; None where it cannot be read."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _keras_device() -> str:
+    """Where a deep family computed; ``cpu`` unless Keras was loaded and sees a GPU."""
+    keras = sys.modules.get("keras")
+    if keras is None:
+        return "cpu"
+    devices = [str(device) for device in keras.distribution.list_devices()]
+    return next((device for device in devices if "gpu" in device.lower()), "cpu")

@@ -1,0 +1,231 @@
+"""The committer: alone in writing the cells of a run, from what an executor tells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medbench.datasets.task import label_frame
+from medbench.errors import StoreError
+from medbench.execution.environment import keras_backend
+from medbench.execution.events import (
+    Event,
+    Fitted,
+    Outcome,
+    RefitBegan,
+    Started,
+    TrialEnded,
+)
+from medbench.execution.executor import Executor
+from medbench.execution.plan import PlannedCell
+from medbench.execution.stock import Stock
+from medbench.files import read_npy
+from medbench.store import CellId, RunStore
+
+_NOT_ISOLATED = "ran {executor}: without a process of its own and without a firewall"
+
+
+class Watcher(Protocol):
+    """Who is told what happens; see ``medbench.cli.progress``."""
+
+    def planned(self, stock: Stock, jobs: int) -> None:
+        """What is there already and what will be run, so many cells at a time."""
+
+    def started(self, cell: CellId) -> None:
+        """The work on a cell begins."""
+
+    def tried(self, cell: CellId, trials: int, best: float | None, seconds: float) -> None:
+        """So many trials have ended: the best inner score, and the seconds of the budget spent."""
+
+    def refits(self, cell: CellId) -> None:
+        """The search of a cell is over, and the refit begins."""
+
+    def finished(self, cell: CellId, record: Mapping[str, Any]) -> None:
+        """A cell is finished, well or not."""
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+
+
+class Committer:
+    """Writes what happens in cells into the run folder, and tells the watcher."""
+
+    def __init__(
+        self,
+        cells: Mapping[CellId, PlannedCell],
+        store: RunStore,
+        watcher: Watcher,
+        executor: Executor,
+    ) -> None:
+        """Begin.
+
+        Args:
+            cells: The cells of which events will come.
+            store: The run folder, locked by the caller.
+            watcher: Who is told.
+            executor: What works on them, for the record.
+        """
+        self._cells = cells
+        self._store = store
+        self._watcher = watcher
+        self._executor = executor
+        self._began: dict[CellId, float] = {}
+        self._opened: dict[CellId, str] = {}
+        self._best: dict[CellId, float] = {}
+
+    def take(self, event: Event) -> None:
+        """Write one event down.
+
+        Raises:
+            StoreError: The run folder cannot be written.
+        """
+        cell = self._cells[event.cell]
+        if isinstance(event, Started):
+            self._start(cell)
+        elif isinstance(event, TrialEnded):
+            self._add_trial(event)
+        elif isinstance(event, RefitBegan):
+            self._watcher.refits(event.cell)
+        elif isinstance(event, Fitted):
+            self._opened[event.cell] = datetime.now(UTC).isoformat(timespec="seconds")
+        elif isinstance(event, Outcome):
+            self._finish(cell, event)
+
+    def skip(self, cell: PlannedCell) -> None:
+        """Give a cell that nobody works on its row."""
+        self._watcher.started(cell.id)
+        self._clear_stale(cell)
+        self._store.cell(cell.id).begin(cell.key, cell.key_parts)
+        self._commit(cell, {"status": "skipped", "reason": cell.model.skip or ""})
+
+    def _start(self, cell: PlannedCell) -> None:
+        self._clear_stale(cell)
+        stored = self._store.cell(cell.id)
+        stored.begin(cell.key, cell.key_parts)
+        self._began[cell.id] = time.perf_counter()
+        self._watcher.started(cell.id)
+        if trials := stored.trials():
+            scores = [trial["score"] for trial in trials if trial["state"] == "complete"]
+            if scores:
+                self._best[cell.id] = max(scores)
+            self._tell_trials(cell.id, trials[-1])
+
+    def _clear_stale(self, cell: PlannedCell) -> None:
+        """Remove what a cell left that its next start cannot go on from."""
+        stored = self._store.cell(cell.id)
+        try:
+            before = stored.key()
+            result = stored.result()
+        except StoreError:
+            self._watcher.say(f"{cell.id}: run again, because its record is damaged")
+            stored.remove()
+            return
+        if before is None:
+            return
+        key, parts = before
+        if key != cell.key:
+            changed = [name for name, value in cell.key_parts.items() if parts.get(name) != value]
+            self._watcher.say(f"{cell.id}: run again, because of other {', '.join(changed)}")
+            stored.remove()
+            return
+        failed = result is not None and result.status == "failed"
+        if failed and not any(trial["state"] == "complete" for trial in stored.trials()):
+            stored.remove()  # nothing worth keeping: try afresh
+            return
+        stored.drop_predictions()  # of a start that was killed at its very end
+
+    def _add_trial(self, event: TrialEnded) -> None:
+        stored = self._store.cell(event.cell)
+        number = event.record["number"]
+        if event.checkpoint is not None:  # before the trial that others may train on
+            stored.keep_checkpoint(number, event.checkpoint)
+        oof = None if event.oof is None else read_npy(event.oof).astype(np.float64, copy=False)
+        stored.append_trial(event.record, oof)
+        if event.record["state"] == "complete":
+            score = event.record["score"]
+            self._best[event.cell] = max(score, self._best.get(event.cell, score))
+        self._tell_trials(event.cell, event.record)
+
+    def _tell_trials(self, cell: CellId, last: Mapping[str, Any]) -> None:
+        self._watcher.tried(cell, last["number"] + 1, self._best.get(cell), last["at_seconds"])
+
+    def _finish(self, cell: PlannedCell, outcome: Outcome) -> None:
+        stored = self._store.cell(cell.id)
+        if outcome.log:
+            stored.append_log(outcome.log)
+        if outcome.record is None or outcome.model is None or outcome.probabilities is None:
+            self._commit(cell, {"status": "failed", "reason": outcome.reason})
+            return
+        stored.keep_model(outcome.model)
+        stored.drop_checkpoints()
+        stored.write_predictions(predictions(cell, outcome.probabilities))
+        record = dict(outcome.record)
+        seconds = dict(record["seconds"])
+        seconds["total"] = seconds["tuning"] + seconds["refit"] + seconds["prediction"]
+        seconds["wall_of_last_start"] = time.perf_counter() - self._began[cell.id]
+        self._commit(
+            cell,
+            {
+                **record,
+                "status": "ok",
+                "reason": "",
+                "seconds": seconds,
+                "held_out_opened": self._opened[cell.id],
+            },
+        )
+
+    def _commit(self, cell: PlannedCell, result: Mapping[str, Any]) -> None:
+        """Write the record of a cell, by which it is finished."""
+        model, split = cell.model, cell.split
+        record = {
+            **asdict(cell.id),
+            "repeat": split.repeat,
+            "fold": split.fold,
+            "by_image": split.by_image,
+            "key": cell.key,
+            "note": "; ".join(self._notes(cell, result)),
+            "weights_sha256": model.weights.sha256 if model.weights else None,
+            "sanity": model.family.sanity,
+            "tuner": model.tuner,
+            "backend": keras_backend() if "keras" in model.family.requires else None,
+            "threads": self._executor.resources.threads,
+            "executor": self._executor.name,
+            **result,
+        }
+        self._store.cell(cell.id).finish(record)
+        self._watcher.finished(cell.id, record)
+
+    def _notes(self, cell: PlannedCell, result: Mapping[str, Any]) -> list[str]:
+        """What a reader of the row must know."""
+        notes = [cell.model.weights.note] if cell.model.weights else []
+        wanted, used = cell.settings.inner_folds, result.get("inner_folds")
+        if cell.split.validation is None and used is not None and used < wanted:
+            notes.append(f"{used} inner folds instead of {wanted}: too few groups of a class")
+        if not self._executor.isolates and result["status"] != "skipped":
+            notes.append(_NOT_ISOLATED.format(executor=self._executor.name))
+        return [note for note in notes if note]
+
+
+def predictions(cell: PlannedCell, probabilities: NDArray[np.float64]) -> pd.DataFrame:
+    """Join the labels to what was predicted without them; see ``CellResult.predictions``.
+
+    Args:
+        cell: The cell.
+        probabilities: Of its held-out images, float64, shape (n_held_out, n_classes).
+    """
+    data, indices = cell.dataset.data, cell.split.held_out
+    return pd.DataFrame(
+        {
+            "image": indices,
+            "group": cell.dataset.groups(cell.split)[indices],
+            **label_frame(data.labels[indices]),
+            **{f"p{i}": probabilities[:, i] for i in range(probabilities.shape[1])},
+        }
+    )

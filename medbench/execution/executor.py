@@ -1,0 +1,91 @@
+"""What an executor is: it takes the work of cells and tells what comes of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.execution.events import Event
+from medbench.execution.parts import DevelopmentPart, HeldOutPart
+from medbench.execution.task import CellTask
+from medbench.models.weights import Weights
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Work:
+    """A cell that is to be worked on: its task, and what it takes to do it."""
+
+    task: CellTask
+    development: DevelopmentPart
+    held_out: HeldOutPart
+    """To be written only after ``Fitted`` was told."""
+    weights: Weights | None = None
+    """Pretrained weights on this machine; None for a family without any."""
+    keras: bool = False
+    """Whether the family or its tuner imports Keras."""
+    modules: tuple[str, ...] = ()
+    """Modules of libraries that they import, which may be loaded beforehand."""
+    closed: tuple[str, ...] = ()
+    """Files and folders in which the attempt must not look; see ``firewall.closed_places``."""
+    earlier: tuple[Mapping[str, object], ...] = ()
+    """Records of trials that an earlier attempt has finished, in order."""
+    earlier_oof: NDArray[np.float64] | None = None
+    """Out-of-fold probabilities of the best complete one of them."""
+    earlier_checkpoints: Path | None = None
+    """Folder of the fitted folds that they left, a folder a trial."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What an executor may use on this machine."""
+
+    threads: int
+    """Of each cell."""
+    jobs: int = 1
+    """Most cells that are worked on at a time."""
+    features: Path | None = None
+    """Folder of the feature cache; None keeps features in memory only."""
+    plugins: tuple[Path, ...] = ()
+    """Python files that every attempt imports."""
+
+
+def whole_record(fitted: Mapping[str, Any], predicted: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``Outcome.record`` holds, from that of ``Fitted`` and what ``Attempt.predict`` gave."""
+    others = {name: value for name, value in predicted.items() if name != "seconds"}
+    seconds = {**fitted["seconds"], "prediction": predicted["seconds"]}
+    return {**fitted, **others, "seconds": seconds}
+
+
+class Executor(ABC):
+    """Works on cells, somewhere.
+
+    It writes nothing into the run folder: what happened is told by events, and one committer in
+    the parent process writes them down. ``medbench.testing.check_executor`` checks the contract.
+    """
+
+    name: ClassVar[str] = ""
+    """Set by the registry."""
+    isolates: ClassVar[bool] = True
+    """Whether each attempt has a process of its own, with a firewall around it, whose end is a
+    failed cell and no more."""
+
+    def __init__(self, resources: Resources) -> None:
+        """Prepare; nothing starts before ``run``."""
+        self.resources = resources
+
+    @abstractmethod
+    def run(self, work: Sequence[Work]) -> Generator[Event, None, None]:
+        """Work on every cell.
+
+        Yields:
+            Of each cell ``Started``, then what its attempt tells, and last an ``Outcome``; of
+            several cells at a time the events are mixed. An attempt that fails is an outcome with
+            its reason. Where the iterator is closed or left by an exception, everything that was
+            started has ended and every image that was written is gone.
+        """

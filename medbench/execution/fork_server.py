@@ -1,0 +1,227 @@
+"""A process that has imported what attempts need, and forks a fresh process for each of them.
+
+A start costs the fork, not the imports. Each attempt still has a process of its own, which has
+seen no other attempt's images: the server imports libraries and does nothing else. It must stay
+alone in its process (no threads of a runtime, no device opened), for only then is a fork safe;
+how many threads it has is part of its first answer, and where it has more than its own, nothing
+is forked off it. Linux only.
+
+    python -m medbench.execution.fork_server FD
+
+FD is one end of a pair of Unix sockets. The first message brings the modules to import; each
+further one asks for a fork, with three descriptors that become its standard input, output and
+error. The server tells the number of each child and, when it ends, its status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from medbench.execution import worker
+
+_MESSAGE_BYTES = 1 << 16
+_NOT_BEFORE_A_FORK = frozenset({"jax", "jaxlib", "onnxruntime", "openvino", "torch"})
+"""Packages that start threads where they are imported, or forbid forks afterwards by their own
+rules (JAX warns of every fork; CUDA cannot be used in a fork of a process that used it)."""
+
+
+class ForkServer:
+    """The server as the process sees it that wants forks; safe to use from several threads."""
+
+    def __init__(self, environment: Mapping[str, str], modules: Sequence[str]) -> None:
+        """Start it; the imports go on while the caller does other things.
+
+        Args:
+            environment: All environment variables of the server and its forks.
+            modules: What to import. What cannot be imported is left to the attempts.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "medbench.execution.fork_server", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={**environment, **_QUIET},
+                start_new_session=True,
+            )
+        self._socket = ours
+        self._guard = threading.Lock()
+        self._born: Future[int] | None = None
+        self._ends: dict[int, Future[int]] = {}
+        self._threads: Future[int] = Future()
+        self._gone = False
+        self._send(json.dumps(list(modules)).encode(), [])
+        threading.Thread(target=self._listen, name="fork server", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Process number of the server."""
+        return self._process.pid
+
+    def is_alone(self) -> bool:
+        """Whether it can fork: its imports are done and have started no threads. Waits for them."""
+        try:
+            return self._threads.result() == 1
+        except OSError:
+            return False
+
+    def fork(self, descriptors: Sequence[int]) -> tuple[int, Future[int]]:
+        """A fresh process for one attempt.
+
+        Args:
+            descriptors: What becomes its standard input, output and error; they stay open here.
+
+        Returns:
+            Its number, and its exit status to come (of a signal: minus its number). Where the
+            server dies first, the status is an ``OSError``.
+
+        Raises:
+            OSError: The server is gone.
+        """
+        with self._guard:
+            born: Future[int] = Future()
+            self._born = born
+            if self._gone:
+                raise OSError("the fork server has ended")
+            self._send(b"fork", descriptors)
+            pid = born.result()
+            return pid, self._ends[pid]
+
+    def stop(self) -> None:
+        """End the server; forks that still run are not ended."""
+        self._process.kill()
+        self._process.wait()
+        self._socket.close()
+
+    def _send(self, content: bytes, descriptors: Sequence[int]) -> None:
+        with contextlib.suppress(BrokenPipeError):  # told by the end of what is listened to
+            socket.send_fds(self._socket, [content], descriptors)
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):
+            while content := self._socket.recv(_MESSAGE_BYTES):
+                self._hear(json.loads(content))
+        self._gone = True
+        error = OSError("the fork server has ended")
+        waiting = [self._threads, self._born, *self._ends.values()]
+        for future in waiting:
+            if future is not None and not future.done():
+                future.set_exception(error)
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        if "threads" in message:
+            self._threads.set_result(message["threads"])
+        elif "born" in message:
+            self._ends[message["born"]] = Future()
+            assert self._born is not None
+            self._born.set_result(message["born"])
+        else:
+            self._ends[message["ended"]].set_result(message["status"])
+
+
+_QUIET = {
+    "OPENBLAS_NUM_THREADS": "1",
+    # Arrow's allocator starts a thread where it is loaded
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+"""What keeps libraries from starting threads where they are imported."""
+
+
+# --- the server's own side ----------------------------------------------------------------
+
+
+def serve(connection: socket.socket) -> None:
+    """Import, then fork on request until the other end is closed. A fork returns from here."""
+    threads = os.environ.get("OMP_NUM_THREADS", "1")
+    _import(json.loads(connection.recv(_MESSAGE_BYTES)))
+    worker.warm_up()
+    gc.collect()
+    gc.freeze()  # else the first collection in each fork would copy all that was imported
+    _tell(connection, {"threads": len(os.listdir("/proc/self/task"))})  # noqa: PTH208
+    reading, writing = os.pipe()
+    for end in (reading, writing):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    selector = selectors.DefaultSelector()
+    selector.register(connection, selectors.EVENT_READ)
+    selector.register(reading, selectors.EVENT_READ)
+    while True:
+        ready = {key.fileobj for key, _ in selector.select()}
+        if reading in ready:
+            os.read(reading, _MESSAGE_BYTES)
+            _tell_of_ended(connection)
+        if connection not in ready:
+            continue
+        content, descriptors, _, _ = socket.recv_fds(connection, _MESSAGE_BYTES, 3)
+        if not content:
+            os._exit(0)
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setpgid(0, 0)
+            for own, given in enumerate(descriptors):
+                os.dup2(given, own)
+            selector.close()
+            connection.close()
+            for descriptor in (*descriptors, reading, writing):
+                os.close(descriptor)
+            _use_threads(int(threads))
+            return
+        with contextlib.suppress(OSError):  # whichever of the two is first
+            os.setpgid(pid, pid)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        _tell(connection, {"born": pid})
+
+
+def _import(modules: Sequence[str]) -> None:
+    for name in modules:
+        if name.partition(".")[0] not in _NOT_BEFORE_A_FORK:
+            # whatever is wrong with it, an attempt that needs it will say so
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+
+
+def _use_threads(threads: int) -> None:
+    """Give BLAS the threads of an attempt, of which the server itself has just one."""
+    if threads > 1:
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(threads, user_api="blas")
+        os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
+
+
+def _tell_of_ended(connection: socket.socket) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            _tell(connection, {"ended": pid, "status": os.waitstatus_to_exitcode(status)})
+
+
+def _tell(connection: socket.socket, message: Mapping[str, Any]) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the parent is gone, which recv will show
+        connection.send(json.dumps(message).encode())
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
+    worker.leave(worker.main())

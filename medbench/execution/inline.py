@@ -1,0 +1,61 @@
+"""The inline executor: cells in this very process, one after the other.
+
+For debugging (a breakpoint in a family works) and for tests: nothing has to be started. It promises
+less than a process for each cell: no firewall stands between a family and what is held out, and a
+family that ends or blocks the process takes the run with it. The rows of its cells say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from medbench.execution.attempt import Attempt
+from medbench.execution.events import Event, Fitted, Outcome, Started
+from medbench.execution.executor import Executor, Work, whole_record
+from medbench.execution.parts import read_probabilities
+from medbench.execution.site import Site
+from medbench.execution.worker import reason_of
+from medbench.execution.workplace import Workplace
+
+
+class InlineExecutor(Executor):
+    """One cell after the other, in the process that calls it."""
+
+    isolates: ClassVar[bool] = False
+
+    def run(self, work: Sequence[Work]) -> Generator[Event, None, None]:
+        """See ``Executor.run``."""
+        with contextlib.closing(Workplace(self.resources, work)) as workplace:
+            for one in work:
+                yield Started(cell=one.task.cell)
+                with workplace.development(one) as development:
+                    site = workplace.site(one, development, closed=None)
+                    yield from _attempted(one, workplace, site)
+                workplace.leave(site)
+
+
+def _attempted(work: Work, workplace: Workplace, site: Site) -> Iterator[Event]:
+    cell = work.task.cell
+    fitted: Mapping[str, Any] = {}
+    try:
+        attempt = Attempt(work.task, site)
+        for event in attempt.fit():
+            if isinstance(event, Fitted):
+                fitted = event.record
+            yield event
+        with workplace.held_out(work) as held_out:
+            predicted = attempt.predict(held_out)
+            probabilities = read_probabilities(held_out)
+    except Exception as error:  # the cell's boundary: it becomes a row with its reason
+        log = traceback.format_exc().encode()
+        yield Outcome(cell=cell, reason=reason_of(error), log=log)
+        return
+    yield Outcome(
+        cell=cell,
+        record=whole_record(fitted, predicted),
+        model=site.model,
+        probabilities=probabilities,
+    )

@@ -1,0 +1,130 @@
+"""The images that a cell is given: its development part, and later its held-out part.
+
+A part is a promise: nothing is read before an executor has it written where the work is done. The
+held-out part holds no labels; these are joined to the predictions where the run is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medbench.datasets.batch import PROPERTIES, Batch, LabelledBatch
+from medbench.datasets.splits import Indices
+from medbench.datasets.stored_images import StoredImages, write_images
+from medbench.hashes import sha256_of_arrays, sha256_of_text
+
+_IMAGES, _LABELS, _GROUPS, _KEYS = "images.npy", "labels.npy", "groups.npy", "keys.npy"
+_PROPERTIES, _VALIDATION, _PROBABILITIES = (
+    "properties.parquet", "validation.npy", "probabilities.npy",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldOutPart:
+    """Images that are predicted once, when everything is fixed."""
+
+    images: StoredImages | NDArray[np.uint8]
+    """All images of the data set, uint8, shape (n_images, height, width, channels)."""
+    table: pd.DataFrame
+    """All rows of the data set, with the columns ``PROPERTIES`` and ``key``."""
+    rows: Indices
+    """Which of them are held out."""
+
+    def write(self, folder: Path) -> None:
+        """Write the part into a new folder.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        _write_images(self.images, self.table, self.rows, folder)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DevelopmentPart:
+    """Images with labels and groups from which a cell learns, and on which it tunes."""
+
+    images: StoredImages | NDArray[np.uint8]
+    """All images of the data set, uint8, shape (n_images, height, width, channels)."""
+    table: pd.DataFrame
+    """All rows of the data set, with the columns ``PROPERTIES`` and ``key``."""
+    rows: Indices
+    """Which of them are development images."""
+    labels: NDArray[np.int64]
+    """Labels of these; see ``LabelledBatch``."""
+    groups: NDArray[np.int64]
+    """Groups of these, shape (n_development,)."""
+    validation: NDArray[np.bool_] | None
+    """Whether each of these is in the official validation part; None where there is none."""
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the content: equal parts may be written once for several cells."""
+        keys = self.table["key"].to_numpy(str)[self.rows]
+        return sha256_of_text(
+            *(sha256_of_arrays(a) for a in (keys, self.labels, self.groups, self.validation))
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write the part into a new folder.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        _write_images(self.images, self.table, self.rows, folder)
+        np.save(folder / _LABELS, self.labels)
+        np.save(folder / _GROUPS, self.groups)
+        if self.validation is not None:
+            np.save(folder / _VALIDATION, self.validation)
+
+
+def read_development(folder: Path) -> tuple[LabelledBatch, NDArray[np.bool_] | None]:
+    """What ``DevelopmentPart.write`` wrote, and its official validation part if there is one.
+
+    The images stay on disk until they are used.
+    """
+    batch = LabelledBatch(
+        images=StoredImages(folder / _IMAGES),
+        properties=pd.read_parquet(folder / _PROPERTIES),
+        keys=np.load(folder / _KEYS, allow_pickle=False),
+        labels=np.load(folder / _LABELS, allow_pickle=False),
+        groups=np.load(folder / _GROUPS, allow_pickle=False),
+    )
+    marks = folder / _VALIDATION
+    return batch, np.load(marks, allow_pickle=False) if marks.exists() else None
+
+
+def read_held_out(folder: Path) -> Batch:
+    """What ``HeldOutPart.write`` wrote; the images stay on disk until they are used."""
+    return Batch(
+        images=StoredImages(folder / _IMAGES),
+        properties=pd.read_parquet(folder / _PROPERTIES),
+        keys=np.load(folder / _KEYS, allow_pickle=False),
+    )
+
+
+def write_probabilities(folder: Path, probabilities: NDArray[np.float64]) -> None:
+    """Answer a held-out part with its probabilities, float64, shape (n_held_out, n_classes)."""
+    np.save(folder / _PROBABILITIES, probabilities)
+
+
+def read_probabilities(folder: Path) -> NDArray[np.float64]:
+    """What ``write_probabilities`` wrote."""
+    probabilities: NDArray[np.float64] = np.load(folder / _PROBABILITIES, allow_pickle=False)
+    return probabilities
+
+
+def _write_images(
+    images: StoredImages | NDArray[np.uint8], table: pd.DataFrame, rows: Indices, folder: Path
+) -> None:
+    folder.mkdir(parents=True)
+    chosen = images.take(rows) if isinstance(images, StoredImages) else images[rows]
+    write_images(folder / _IMAGES, chosen)
+    some = table.iloc[rows]
+    np.save(folder / _KEYS, some["key"].to_numpy(dtype="S32"))
+    some[list(PROPERTIES)].to_parquet(folder / _PROPERTIES, index=False)

@@ -1,0 +1,154 @@
+"""Running a plan: what is not finished yet is handed to an executor, and its events are kept."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench import registry
+from medbench.datasets.prepared import PreparedDataset
+from medbench.errors import ProtocolError, StoreError
+from medbench.execution.committer import Committer, Watcher
+from medbench.execution.executor import Executor, Resources, Work
+from medbench.execution.firewall import closed_places
+from medbench.execution.parts import DevelopmentPart, HeldOutPart
+from medbench.execution.plan import ATTEMPT, PlannedCell, PlannedDataset, Setup
+from medbench.execution.stock import dataset_tables, take_stock
+from medbench.features.out_of_distribution import fit_out_of_distribution
+from medbench.store import RunStore
+from medbench.versions import code_of
+
+
+def run_cells(
+    cells: Sequence[PlannedCell],
+    store: RunStore,
+    setup: Setup,
+    watcher: Watcher,
+    *,
+    retry_failed: bool = False,
+) -> None:
+    """Finish every cell that is not finished under the same key.
+
+    Args:
+        cells: The plan.
+        store: The run folder, locked by the caller.
+        setup: Folders, threads, the executor and the number of cells that run at a time.
+        watcher: Who is told.
+        retry_failed: Whether cells that failed under the same key are run again.
+
+    Raises:
+        StoreError: The run folder cannot be written, or holds the same data set with other data.
+        UnknownNameError: There is no such executor.
+    """
+    executor: Executor = registry.executors.get(setup.executor)(
+        Resources(
+            threads=setup.threads,
+            jobs=setup.jobs,
+            features=setup.cache / "features",
+            plugins=setup.plugins,
+        )
+    )
+    stock = take_stock(cells, store, retry_failed=retry_failed)
+    for dataset in {id(cell.dataset): cell.dataset for cell in cells}.values():
+        store.write_dataset(dataset.data.name, *dataset_tables(dataset, store))
+        _learn_what_is_usual(dataset, store, watcher)
+    watcher.planned(stock, setup.jobs)
+    committer = Committer({cell.id: cell for cell in stock.waiting}, store, watcher, executor)
+    for cell in stock.waiting:
+        if cell.model.skip is not None:
+            committer.skip(cell)
+    handed = _Handed(store, setup)
+    work = [handed.work(cell) for cell in stock.waiting if cell.model.skip is None]
+    with contextlib.closing(executor.run(work)) as events:
+        for event in events:
+            committer.take(event)
+
+
+class _Handed:
+    """Makes what an executor is handed of each cell."""
+
+    def __init__(self, store: RunStore, setup: Setup) -> None:
+        self._store = store
+        self._setup = setup
+        self._closed: dict[str, tuple[str, ...]] = {}
+
+    def work(self, cell: PlannedCell) -> Work:
+        """The work on one cell; nothing of its images is read yet."""
+        data, split = cell.dataset.data, cell.split
+        rows, validation = split.development, None
+        if split.validation is not None:
+            validation = np.isin(rows, split.validation)
+        earlier, oof = self._earlier(cell)
+        family, tuner = type(cell.model.family), registry.tuners.get(cell.model.tuner)
+        modules = code_of(family, tuner, ATTEMPT).imports
+        checkpoints = self._store.cell(cell.id).checkpoints
+        return Work(
+            task=cell.task,
+            development=DevelopmentPart(
+                images=data.images,
+                table=data.table,
+                rows=rows,
+                labels=data.labels[rows],
+                groups=cell.dataset.groups(split)[rows],
+                validation=validation,
+            ),
+            held_out=HeldOutPart(images=data.images, table=data.table, rows=split.held_out),
+            weights=cell.model.weights,
+            keras=any(name.partition(".")[0] == "keras" for name in modules),
+            modules=modules,
+            closed=self._closed_for(data),
+            earlier=tuple(earlier),
+            earlier_oof=oof,
+            earlier_checkpoints=checkpoints if earlier and checkpoints.is_dir() else None,
+        )
+
+    def _closed_for(self, data: PreparedDataset) -> tuple[str, ...]:
+        if data.name not in self._closed:
+            self._closed[data.name] = tuple(
+                closed_places(
+                    self._store.folder,
+                    self._setup.cache,
+                    data.source.reads(),
+                    data.table["origin"],
+                )
+            )
+        return self._closed[data.name]
+
+    def _earlier(
+        self, cell: PlannedCell
+    ) -> tuple[Sequence[Mapping[str, Any]], NDArray[np.float64] | None]:
+        """Trials of an interrupted start under the same key, and the best one's predictions."""
+        stored = self._store.cell(cell.id)
+        try:
+            before = stored.key()
+            if before is None or before[0] != cell.key:
+                return [], None
+            trials = list(stored.trials())
+            complete = [trial for trial in trials if trial["state"] == "complete"]
+            if not complete:
+                return ([] if stored.result() is not None else trials), None
+            best = max(complete, key=lambda trial: (trial["score"], -trial["number"]))
+            return trials, stored.oof(best["number"])
+        except StoreError:  # it is cleared and run again
+            return [], None
+
+
+def _learn_what_is_usual(dataset: PlannedDataset, store: RunStore, watcher: Watcher) -> None:
+    """Keep by what images unlike the development part are told, for those who predict later.
+
+    Without an official split every image is in the development part of some fold.
+    """
+    path = store.out_of_distribution(dataset.data.name)
+    if path.exists():
+        return
+    parts = [split.development for split in dataset.plan.splits]
+    known = np.unique(np.concatenate(parts))
+    groups = dataset.data.table["group"].to_numpy(np.int64)[known]
+    try:
+        fit_out_of_distribution(dataset.data.images.take(known), groups).save(path)
+    except ProtocolError as error:
+        watcher.say(f"{dataset.data.name}: unlike images cannot be told later: {error}")

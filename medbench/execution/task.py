@@ -1,0 +1,52 @@
+"""What one cell is to do; the same wherever it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from medbench.datasets.task import Kind
+from medbench.store import CellId
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellTask:
+    """All that decides what a cell gives, but for its images, weights and code."""
+
+    cell: CellId
+    tuner: str
+    """Name of the tuner."""
+    classes: tuple[str, ...]
+    """Class names; see ``Task``."""
+    image_shape: tuple[int, int, int]
+    """Height, width and channels of every image, in pixels."""
+    kind: Kind
+    """See ``Task``."""
+    trials: int | None
+    """Most configurations; None for no bound."""
+    seconds: float | None
+    """Most seconds of the search; None for no bound."""
+    inner_folds: int
+    operating_point: str
+    """See ``OperatingPoint.parse``."""
+    split_seed: int
+    """Seed of the inner folds: the same for every model."""
+    cell_seed: int
+    """Seed of everything else; depends on the cell's key."""
+
+    def as_message(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> CellTask:
+        """What ``as_message`` gave, also after JSON, which has no tuples."""
+        return cls(
+            **{
+                **message,
+                "cell": CellId(**message["cell"]),
+                "classes": tuple(message["classes"]),
+                "image_shape": tuple(message["image_shape"]),
+            }
+        )

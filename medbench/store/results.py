@@ -1,0 +1,150 @@
+"""What a run is once it is in memory: its data sets, its cells and their predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Status = Literal["ok", "failed", "skipped"]
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class CellId:
+    """One data set x one model x one outer split."""
+
+    dataset: str
+    model: str
+    split: str
+    """Its name, such as ``"official"`` or ``"r0f3"``; what it is stands in ``CellResult``."""
+
+    def __str__(self) -> str:
+        return f"{self.dataset} x {self.model} x {self.split}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult:
+    """What is known of a finished cell."""
+
+    id: CellId
+    status: Status
+    reason: str
+    """Why it failed or was skipped; empty where it is ok."""
+    record: Mapping[str, Any]
+    """``cell.json``."""
+    predictions: pd.DataFrame | None
+    """One row a held-out image: ``image`` (index in the data set), ``group``, ``label`` (int64;
+    of a multi-label task ``label0``, ``label1``, ...) and the float64 probabilities ``p0`` ...
+    ``pK`` of the classes; None where it is not ok."""
+    repeat: int = 0
+    """Which seed of the run its split belongs to, from 0."""
+    fold: int | None = None
+    """Its number among the folds of that repeat, from 0; None of an official split."""
+    by_image: bool = False
+    """Whether its split divides single images, whatever their patient."""
+    trials: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    """Every finished trial, in order: number, params, state, score, fold_scores, seconds, ..."""
+    key_parts: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What its key covers, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExternalResult:
+    """What a model of the run said of a data set that it was not developed on."""
+
+    record: Mapping[str, Any]
+    """``external.json``: ``dataset`` and ``model``, ``other`` (the data set), ``class_map``
+    (its classes in the model's words), ``threshold`` (the frozen operating point), counts."""
+    predictions: pd.DataFrame
+    """As ``CellResult.predictions``: of the mean of the fold models calibrated ``p0`` ... ``pK``,
+    of each of them ``f0p0`` ..."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """Everything that reports read: a run folder in memory, without models and images."""
+
+    folder: Path
+    configuration: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    datasets: Mapping[str, Mapping[str, Any]]
+    """``dataset.json`` by name: title, classes, n_images, n_groups, class_counts, split, ..."""
+    audits: Mapping[str, Mapping[str, Any]]
+    """``audit.json`` by name; see ``medbench.datasets.audit.Audit.as_record``."""
+    cells: tuple[CellResult, ...]
+    """Finished cells (also failed and skipped ones), by data set, model and split."""
+    externals: tuple[ExternalResult, ...] = ()
+    """External validations, by data set, model and other data set."""
+    images: bool | None = None
+    """Whether images of patients are shown: in any case, never, or (None) where the licence of
+    their data set lets them be passed on."""
+    gaps: tuple[str, ...] = ()
+    """A sentence for each piece that is damaged or missing: its path within the run folder, and
+    what is left out of this result therefore."""
+    unread: tuple[CellId, ...] = ()
+    """Finished cells that are left out, because they or their data set could not be read."""
+    at_work: bool = False
+    """Whether another process held the folder while it was read."""
+
+    def cells_of(
+        self,
+        dataset: str,
+        model: str | None = None,
+        *,
+        by_image: bool = False,
+        status: Status | None = "ok",
+    ) -> tuple[CellResult, ...]:
+        """Cells of a data set, in their order.
+
+        Args:
+            dataset: Name of the data set.
+            model: Name of the model; None for all of them.
+            by_image: Whether cells of splits that divide single images are meant. They are never
+                mixed with those of other splits.
+            status: How they ended; None for whatever.
+        """
+        return tuple(
+            cell
+            for cell in self.cells
+            if cell.id.dataset == dataset
+            and model in (None, cell.id.model)
+            and cell.by_image == by_image
+            and status in (None, cell.status)
+        )
+
+    @property
+    def unfinished(self) -> str:
+        """A sentence on what is still to come; empty where every fold of every model is there.
+
+        Failed and skipped cells are there. Models of which no cell has begun are unknown.
+        """
+        wanted = 0
+        for dataset, _, by_image in {
+            (cell.id.dataset, cell.id.model, cell.by_image) for cell in self.cells
+        }:
+            record = self.datasets.get(dataset, {})
+            wanted += record.get("n_folds_by_image" if by_image else "n_folds") or 0
+        begun = {cell.dataset for cell in (*self.unread, *(one.id for one in self.cells))}
+        waiting = sorted(set(self.datasets) - begun)
+        found = []
+        if not self.cells and self.unread:
+            found.append("none of its finished cells could be read")
+        elif not self.cells:
+            found.append("no cell of it is finished yet")
+        else:
+            if len(self.cells) < wanted:
+                found.append(f"{len(self.cells)} of {wanted} cells are finished")
+            if waiting:
+                found.append(f"no cell of {', '.join(waiting)} is finished yet")
+        if self.at_work:
+            found.append("another process is at work in its folder")
+        return f"This run is not finished: {'; '.join(found)}." if found else ""
+
+    @property
+    def partial(self) -> bool:
+        """Whether anything is still to come; ``unfinished`` says what."""
+        return bool(self.unfinished)

@@ -1,0 +1,207 @@
+"""What each JSON file of a run folder must hold so that it can be used.
+
+What else it holds is kept as it is. What is absent is as good as null, where that is allowed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from medbench.datasets.task import Kind
+from medbench.store.results import Status
+
+_LARGEST = 10**15
+"""Beyond it a number is damage: no sum or product that reports make of such numbers overflows."""
+_LONGEST = 2**64 - 1
+"""Largest whole number among settings: a seed may be larger than any measurement."""
+
+Number = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)]
+Positive = Annotated[float, Field(gt=0, le=_LARGEST)]
+Amount = Annotated[float, Field(ge=0, le=_LARGEST)]
+Count = Annotated[int, Field(ge=0, le=_LARGEST)]
+Folds = Annotated[int, Field(ge=1, le=_LARGEST)]
+Scalar = str | bool | Annotated[int, Field(ge=-_LONGEST, le=_LONGEST)] | Number | None
+Threshold = Number | list[Number]
+
+
+class Record(BaseModel):
+    """A JSON object; a text is no number, and a truth neither."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+
+class Run(Record):
+    """``run.json``."""
+
+    format: int
+    configuration: dict[str, Any]
+    images: bool | None = None
+
+
+class Configuration(Record):
+    """Settings in ``run.json``."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Scalar] = Field(init=False)
+
+    unequal: list[str] = []
+    """Names of settings in which runs that were joined differ."""
+
+
+class Environment(Record):
+    """``environment.json``."""
+
+    commit: dict[str, Scalar] | None = None
+    packages: dict[str, str] | None = None
+    threads: Count | None = None
+
+
+class Dataset(Record):
+    """``dataset.json``."""
+
+    title: str
+    task: Kind
+    classes: Annotated[list[str], Field(min_length=2)]
+    class_counts: list[Count]
+    n_images: Count
+    n_groups: Count
+    split: str
+    n_folds: Folds
+    synthetic: bool
+    notes: list[str]
+    licence: str
+    fingerprint: str
+    source: str | None = None
+    citation: str | None = None
+    homepage: str | None = None
+    published: str | None = None
+    collection: str | None = None
+    caution_above: Number | None = None
+    prevalence: Number | None = None
+    n_folds_by_image: Count | None = None
+    official_file: bool | None = None
+    redistributable: bool | None = None
+    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] | None = None
+
+    @field_validator("class_counts")
+    @classmethod
+    def _one_a_class(cls, counts: list[int], info: ValidationInfo) -> list[int]:
+        if len(counts) != len(info.data.get("classes", counts)):
+            raise ValueError("there must be one for each class")
+        return counts
+
+
+class Finding(Record):
+    """One finding of an audit."""
+
+    check: str
+    severity: str
+    text: str
+    remedy: str
+
+
+class Audit(Record):
+    """``audit.json``."""
+
+    findings: list[Finding]
+
+
+class Key(Record):
+    """``key.json``."""
+
+    key: str
+    parts: dict[str, Any]
+
+
+class Temperatures(Record):
+    """How the probabilities of a cell are calibrated."""
+
+    temperatures: Annotated[list[Positive], Field(min_length=1)]
+    reason: str
+
+
+class Cell(Record):
+    """``cell.json``."""
+
+    status: Status
+    repeat: Count
+    by_image: bool
+    fold: Count | None = None
+    reason: str | None = None
+    note: str | None = None
+    sanity: bool | None = None
+    params: dict[str, Scalar] | None = None
+    inner_score: Number | None = None
+    n_trials: Count | None = None
+    threshold: Threshold | None = None
+    calibration: Temperatures | None = None
+    seconds: dict[str, Number] | None = None
+    cpu_seconds: dict[str, Number] | None = None
+    size_bytes: Number | None = None
+    latency_seconds: Number | None = None
+    images_per_second: Number | None = None
+    peak_memory_bytes: Number | None = None
+
+
+class Trial(Record):
+    """One line of ``trials.jsonl``."""
+
+    number: Count
+    state: str
+    params: dict[str, Scalar]
+    score: Number | None = None
+    at_seconds: Amount | None = None
+
+
+class External(Record):
+    """``external.json``."""
+
+    title: str
+    synthetic: bool
+    same_collection: bool
+    class_map: dict[str, str]
+    left_out: dict[str, Count]
+    models_sha256: Annotated[list[str], Field(min_length=1)]
+    n_images: Count
+    n_groups: Count
+    n_folds: Folds
+    operating_point: str
+    threshold: Threshold | None = None
+    unlike: Amount | None = None
+
+
+_TRIALS = TypeAdapter(list[Trial])
+
+
+def damaged(record: Any, schema: type[Record]) -> list[str]:
+    """Names of the entries that are absent or of a kind that cannot be used.
+
+    Args:
+        record: A JSON object as it was read.
+        schema: What it must hold.
+    """
+    try:
+        schema.model_validate(record)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        return list(dict.fromkeys(str(one["loc"][0]) for one in found if one["loc"]))
+    return []
+
+
+def are_trials(records: list[Any]) -> bool:
+    """Whether every line of ``trials.jsonl`` can be used."""
+    try:
+        _TRIALS.validate_python(records)
+    except ValidationError:
+        return False
+    return True

@@ -1,0 +1,137 @@
+"""Families that the contract checks of executors run; loaded as a plugin file."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medbench.datasets.batch import Batch, LabelledBatch
+from medbench.datasets.task import Task
+from medbench.models.contract import Classifier, Context, ModelFamily, Progress
+from medbench.models.space import SearchSpace
+from medbench.registry import register_model
+
+_NAP_SECONDS = 0.4
+_seen: set[bytes] = set()
+"""Keys of images that fits in this process were given."""
+
+
+class Brightness(Classifier):
+    """The probability of class 1 rises with the mean of the pixels."""
+
+    def __init__(self, params: Mapping[str, Any], context: Context) -> None:
+        self.steepness = float(params["steepness"])
+        self.context = context
+        self.middle = 0.0
+
+    def fit(
+        self, train: LabelledBatch, validation: LabelledBatch | None, progress: Progress
+    ) -> None:
+        """Find the middle between the classes."""
+        means = train.images.mean(axis=(1, 2, 3))
+        self.middle = float(np.mean([means[train.labels == k].mean() for k in (0, 1)]))
+
+    def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
+        """Shape (n_images, 2)."""
+        distance = (batch.images.mean(axis=(1, 2, 3)) - self.middle) / 255
+        of_one = 1 / (1 + np.exp(-self.steepness * distance))
+        return np.column_stack([1 - of_one, of_one])
+
+    def save(self, folder: Path) -> None:
+        """Write the middle."""
+        (folder / "middle.json").write_text(json.dumps(self.middle))
+
+    def load(self, folder: Path) -> None:
+        """Read the middle."""
+        self.middle = float(json.loads((folder / "middle.json").read_text()))
+
+
+class _Failing(Brightness):
+    def fit(self, *given: Any) -> None:
+        raise ValueError("failed as it was told to")
+
+
+class _Napping(Brightness):
+    def fit(self, *given: Any) -> None:
+        time.sleep(_NAP_SECONDS)
+        super().fit(*given)
+
+
+class _Exiting(Brightness):
+    def fit(self, *given: Any) -> None:
+        os._exit(3)
+
+
+class _Remembering(Brightness):
+    def fit(self, *given: Any) -> None:
+        train = given[0]
+        before = _seen - {bytes(key) for key in train.keys}
+        _seen.update(bytes(key) for key in train.keys)
+        if len(before) > len(train):  # more than the other inner folds of this cell
+            raise ValueError("the images of another cell were seen in this process")
+        super().fit(*given)
+
+
+class _Looking(Brightness):
+    def fit(self, *given: Any) -> None:
+        assert self.context.weights is not None and self.context.weights.path is not None
+        (self.context.weights.path.with_name("secret") / "labels.csv").read_text()
+
+
+class _Family(ModelFamily):
+    classifier: ClassVar[type[Brightness]] = Brightness
+
+    def search_space(self, space: SearchSpace, task: Task) -> None:
+        """One number."""
+        space.real("steepness", 1.0, 10.0)
+
+    def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
+        """A classifier that behaves as the family's name says."""
+        return self.classifier(params, context)
+
+
+@register_model("check-brightness")
+class BrightnessFamily(_Family):
+    """Learns."""
+
+
+@register_model("check-failing")
+class FailingFamily(_Family):
+    """Raises an error."""
+
+    classifier = _Failing
+
+
+@register_model("check-napping")
+class NappingFamily(_Family):
+    """Takes its time."""
+
+    classifier = _Napping
+
+
+@register_model("check-exiting")
+class ExitingFamily(_Family):
+    """Ends its process."""
+
+    classifier = _Exiting
+
+
+@register_model("check-remembering")
+class RememberingFamily(_Family):
+    """Finds out whether its process has seen the images of another cell."""
+
+    classifier = _Remembering
+
+
+@register_model("check-looking")
+class LookingFamily(_Family):
+    """Reads what lies in the folder ``secret`` beside the weights it is given."""
+
+    classifier = _Looking

@@ -1,0 +1,107 @@
+"""New images are opened and decoded once, whatever they come in, and what is doubtful is said."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medbench.datasets.task import Task
+from medbench.errors import DatasetError, SliceError
+from medbench.inference import images
+from medbench.inference.files import find_files
+from medbench.inference.images import read_image
+from medbench.testing.image_files import dicom_file, nifti_file, picture_file
+
+GREY = np.random.default_rng(0).integers(0, 256, (24, 24), dtype=np.uint8)
+COLOUR = np.random.default_rng(1).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+VOLUME = np.random.default_rng(2).integers(0, 256, (4, 24, 24), dtype=np.uint8)
+
+
+def task(channels: int = 1) -> Task:
+    return Task(classes=("a", "b"), image_shape=(24, 24, channels))
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    """How many slices were decoded of what was opened."""
+    counted = []
+    real = images.open_image
+
+    def opening(content, *, origin):
+        opened = real(content, origin=origin)
+        pixels = opened.pixels
+        opened.pixels = lambda index: counted.append(index) or pixels(index)
+        return opened
+
+    monkeypatch.setattr(images, "open_image", opening)
+    return counted
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "content",
+    [
+        picture_file(GREY),
+        picture_file(COLOUR),
+        picture_file(np.dstack([GREY] * 3)),
+        dicom_file(GREY),
+        dicom_file(COLOUR),
+        nifti_file(GREY[..., None]),
+        GREY,
+        COLOUR,
+    ],
+)
+def test_an_image_is_decoded_once(content, channels, decodings):
+    read = read_image(content, task(channels), name="x")
+    assert decodings == [0]
+    assert read.pixels.shape == (24, 24, channels)
+
+
+@pytest.mark.parametrize("make", [picture_file, dicom_file, lambda pixels: pixels])
+def test_colour_is_doubtful_for_a_model_of_grey_images_only(make):
+    assert "colour" in str(read_image(make(COLOUR), task(1)).warnings)
+    assert not read_image(make(COLOUR), task(3)).warnings
+    assert not read_image(make(GREY), task(1)).warnings
+    assert not read_image(make(np.dstack([GREY] * 3)), task(1)).warnings
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "GIF"])
+def test_pages_after_the_first_are_told(kind):
+    stream = io.BytesIO()
+    pages = [Image.fromarray(GREY), Image.fromarray(GREY.T), Image.fromarray(255 - GREY)]
+    pages[0].save(stream, kind, save_all=True, append_images=pages[1:])
+    read = read_image(stream.getvalue(), task())
+    assert "the first of 3 pages or frames" in read.warnings
+    np.testing.assert_array_equal(read.pixels[..., 0], GREY)
+
+
+def test_a_slice_is_chosen_of_volumes_and_pictures_have_nothing_to_choose(tmp_path):
+    clip = dicom_file(VOLUME, WindowCenter=127.5, WindowWidth=255, VOILUTFunction="LINEAR_EXACT")
+    with pytest.raises(SliceError, match=r"x: .*--slice N, from 1 to 4"):
+        read_image(clip, task(), name="x")
+    read = read_image(clip, task(), slice_number=3)
+    np.testing.assert_array_equal(read.pixels[..., 0], VOLUME[2])
+    np.testing.assert_array_equal(
+        read_image(picture_file(GREY), task(), slice_number=3).pixels[..., 0], GREY
+    )
+    with pytest.raises(SliceError, match="slice 9 was asked for"):
+        read_image(clip, task(), slice_number=9)
+    with pytest.raises(DatasetError, match=r"gone.png: cannot be read"):
+        read_image(tmp_path / "gone.png", task())
+
+
+def test_files_of_volumes_and_scans_are_found_by_content(tmp_path):
+    for name, content in {
+        "1.2.840": dicom_file(GREY),
+        "no-suffix": nifti_file(GREY[..., None]),
+        "SCAN.PNG": picture_file(GREY),
+        "v.nii.gz": b"whatever it holds",
+        "notes.txt": b"not meant",
+        ".hidden.png": picture_file(GREY),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    found = [path.rsplit("/", 1)[-1] for path in find_files([str(tmp_path)], io.StringIO())]
+    assert found == ["1.2.840", "SCAN.PNG", "no-suffix", "v.nii.gz"]
