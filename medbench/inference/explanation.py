@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch
 from medbench.errors import unknown_name
-from medbench.inference.facts import RESEARCH_ONLY
+from medbench.inference.facts import RESEARCH_ONLY, Facts
 from medbench.inference.images import NewImage, batch_of
+from medbench.inference.members import Members
 from medbench.inference.prediction import Prediction
 from medbench.reports.text import format_score
-
-if TYPE_CHECKING:
-    from medbench.inference.model import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,27 +64,34 @@ class Explanation:
         return self.picture()
 
 
-def explain(model: Model, image: NewImage, class_name: str | None = None) -> Explanation:
+def explain(
+    members: Members,
+    facts: Facts,
+    image: NewImage,
+    prediction: Prediction,
+    class_name: str | None = None,
+) -> Explanation:
     """Explain one image: networks by Grad-CAM, everything else by occlusion.
 
     Args:
-        model: The model.
+        members: The fitted models.
+        facts: What is known of them.
         image: The image.
+        prediction: What is said of it.
         class_name: The class; that of the decision (of several labels the most probable one)
             where none is named.
 
     Raises:
         UnknownNameError: There is no such class.
     """
-    (prediction,) = model.classify_read([image])
-    classes = model.task.classes
+    classes = facts.task.classes
     if class_name is None:
         likeliest = classes[int(np.argmax(prediction.probabilities))]
-        class_name = likeliest if model.facts.multi_label else prediction.decision[0]
+        class_name = likeliest if facts.multi_label else prediction.decision[0]
     if class_name not in classes:
         raise unknown_name("class of this model", class_name, classes)
     k = classes.index(class_name)
-    networks = model.members.networks()
+    networks = members.networks()
     if networks is not None:
         from medbench.models.grad_cam import grad_cam
 
@@ -100,7 +104,7 @@ def explain(model: Model, image: NewImage, class_name: str | None = None) -> Exp
         def predict(images: NDArray[np.uint8]) -> NDArray[np.float64]:
             properties = batch_of([image] * len(images)).properties  # an occluded file is the same
             batch = Batch(images=images, properties=properties)
-            mean: NDArray[np.float64] = model.members.probabilities(batch).mean(axis=0)
+            mean: NDArray[np.float64] = members.probabilities(batch).mean(axis=0)
             return mean
 
         heat, method = occlusion(predict, image.pixels, k), "occlusion"

@@ -206,14 +206,22 @@ class Model:
             ConfigurationError: There is no such class.
             DatasetError: The image cannot be read.
         """
-        from medbench.inference.explanation import explain
         from medbench.inference.images import read_image
 
         sources = as_sources(image)
         if len(sources) != 1:
             raise ConfigurationError(f"explain takes one image at a time, not {len(sources)}.")
         (source,) = sources
-        return explain(self, read_image(source, self.task, slice_number=slice_number), class_name)
+        return self.explain_read(
+            read_image(source, self.task, slice_number=slice_number), class_name
+        )
+
+    def explain_read(self, image: NewImage, class_name: str | None = None) -> Explanation:
+        """Which parts of an image that is read already speak for a class; see ``explain``."""
+        from medbench.inference.explanation import explain
+
+        (prediction,) = self.classify_read([image])
+        return explain(self.members, self.facts, image, prediction, class_name)
 
     def at(self, point: OperatingPoint) -> Model:
         """The same model with another operating point, found on its development predictions.

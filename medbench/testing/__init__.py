@@ -23,7 +23,22 @@ from medbench.testing.executors import (
     ExecutorContract,
     check_executor,
 )
-from medbench.testing.models import MODEL_CHECKS, ModelCheck, check_model
+from medbench.testing.models import (
+    MODEL_CHECKS,
+    ModelCheck,
+    check_batch_sizes,
+    check_determinism,
+    check_learns,
+    check_missing_class,
+    check_model,
+    check_probabilities,
+    check_pruning,
+    check_refit,
+    check_save_and_load,
+    check_space,
+    check_stop,
+    check_task_kinds,
+)
 from medbench.testing.sources import READER_CHECKS, SOURCE_CHECKS, check_reader, check_source
 from medbench.testing.synthetic import SyntheticData, synthetic_data
 from medbench.testing.tuners import TUNER_CHECKS, TunerCheck, check_tuner
@@ -39,10 +54,21 @@ __all__ = [
     "ModelCheck",
     "SyntheticData",
     "TunerCheck",
+    "check_batch_sizes",
+    "check_determinism",
     "check_executor",
+    "check_learns",
+    "check_missing_class",
     "check_model",
+    "check_probabilities",
+    "check_pruning",
     "check_reader",
+    "check_refit",
+    "check_save_and_load",
     "check_source",
+    "check_space",
+    "check_stop",
+    "check_task_kinds",
     "check_tuner",
     "synthetic_data",
 ]

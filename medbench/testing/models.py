@@ -6,23 +6,20 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.datasets.task import Task, membership
+from medbench.datasets.task import membership
 from medbench.features.cache import FeatureCache
-from medbench.models.contract import Classifier, Context, ModelFamily, Progress
-from medbench.models.per_label import build_classifier
-from medbench.models.space import Choice, Integer, Parameter, Real, SearchSpace
-from medbench.models.weights import Weights
-from medbench.testing.synthetic import SyntheticData, multi_label_data, synthetic_data
+from medbench.models.contract import Classifier, ModelFamily
+from medbench.models.space import Choice, Integer, Parameter, Real
+from medbench.testing.fits import SEED, Fits, PrunedError, Steps, require
+from medbench.testing.synthetic import SyntheticData
 
-_SEED = 20
 _RANDOM_CONFIGURATIONS = 4
 _SAME = 1e-6
 """Largest difference of two probabilities that should be equal."""
@@ -31,95 +28,6 @@ _SAME_IN_ANOTHER_BATCH = 1e-4
 _SAME_FROM_DISK = 1e-4
 """The same for a classifier that was saved: it may compute by another library than it was fitted
 by (embeddings by ONNX Runtime, the saved model by Keras)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fit:
-    """A classifier fitted with validation, and what it said of the validation images then."""
-
-    classifier: Classifier
-    steps: list[int]
-    """Steps that it reported."""
-    probabilities: NDArray[np.float64]
-    """Shape (n_images, n_classes)."""
-
-
-class Fits:
-    """What the checks of one family fit; each task is fitted once, whichever checks need it."""
-
-    def __init__(
-        self,
-        family_class: type[ModelFamily],
-        *,
-        image_size: int = 32,
-        params: Mapping[str, Any] | None = None,
-    ) -> None:
-        """As ``check_model``."""
-        self.family = family_class()
-        self.params = dict(params or {})
-        self.image_size = image_size
-        self._features = FeatureCache(None)
-        self._done: dict[Task, Fit] = {}
-
-    @cached_property
-    def cases(self) -> list[SyntheticData]:
-        """Two classes in grey and three in colour, without those that the family skips."""
-        cases = [
-            synthetic_data(n_classes=2, channels=1, image_size=self.image_size),
-            synthetic_data(n_classes=3, channels=3, image_size=self.image_size),
-        ]
-        reasons = [self.family.skip(data.task) for data in cases]
-        kept = [data for data, reason in zip(cases, reasons, strict=True) if reason is None]
-        require(bool(kept), f"skip refuses every synthetic task: {reasons}; try another image_size")
-        return kept
-
-    @cached_property
-    def kinds(self) -> list[SyntheticData]:
-        """Ordered classes and several labels an image, without those that the family skips."""
-        rising = synthetic_data(n_classes=3, channels=3, image_size=self.image_size)
-        cases = [
-            replace(rising, task=replace(rising.task, kind="ordinal")),
-            multi_label_data(self.image_size),
-        ]
-        return [data for data in cases if self.family.skip(data.task) is None]
-
-    def space(self, task: Task) -> SearchSpace:
-        """The family's space for a task."""
-        space = SearchSpace()
-        self.family.search_space(space, task)
-        return space
-
-    def build(self, task: Task, features: FeatureCache | None = None) -> Classifier:
-        """An unfitted classifier of the default configuration with ``params`` in it."""
-        chosen = {**self.space(task).defaults(), **self.params}
-        return build_classifier(self.family, chosen, task, self.context(features))
-
-    def context(self, features: FeatureCache | None = None) -> Context:
-        """What a classifier is given; without pretrained weights."""
-        weights = None
-        if self.family.weights is not None:
-            weights = Weights(path=None, sha256=None, note="random weights, for a contract check")
-        return Context(seed=_SEED, threads=1, features=features or self._features, weights=weights)
-
-    def of(self, data: SyntheticData) -> Fit:
-        """The fit of a task."""
-        if data.task not in self._done:
-            self._done[data.task] = self.again(data)
-        return self._done[data.task]
-
-    def again(self, data: SyntheticData, features: FeatureCache | None = None) -> Fit:
-        """A fit of its own."""
-        classifier, progress = self.build(data.task, features), _Steps()
-        classifier.fit(data.train, data.validation, progress)
-        return Fit(
-            classifier=classifier,
-            steps=progress.steps,
-            probabilities=classifier.predict_proba(data.validation.unlabelled()),
-        )
-
-    def count_steps(self) -> bool:
-        """Whether the configuration says that it has steps (a frozen backbone has none)."""
-        return self.of(self.cases[0]).classifier.best_step is not None
 
 
 class ModelCheck:
@@ -155,7 +63,7 @@ def check_space(fits: Fits) -> None:
     require(
         not unknown, f"params names {unknown}, which neither search_space nor refinements know."
     )
-    random = np.random.default_rng(_SEED)
+    random = np.random.default_rng(SEED)
     drawn = [space.sample(random) for _ in range(_RANDOM_CONFIGURATIONS)]
     for configuration in (space.defaults(), *drawn):
         text = json.dumps(configuration, allow_nan=False)
@@ -243,7 +151,7 @@ def check_refit(fits: Fits) -> None:
         f"best_step is {best!r} after a fit with validation that reported "
         f"{limit or 'no'} steps; set it to the step whose state was kept.",
     )
-    progress = _Steps()
+    progress = Steps()
     progress.last_step = None if limit is None else min(2, limit)
     refitted = fits.build(data.task)
     refitted.fit(data.train, None, progress)
@@ -262,7 +170,7 @@ def check_stop(fits: Fits) -> None:
     """A fit whose report is answered with False ends at once and can predict."""
     if not fits.count_steps():
         return
-    data, progress = fits.cases[0], _Steps(stop_after=1)
+    data, progress = fits.cases[0], Steps(stop_after=1)
     classifier = fits.build(data.task)
     classifier.fit(data.train, data.validation, progress)
     require(
@@ -281,8 +189,8 @@ def check_pruning(fits: Fits) -> None:
     data = fits.cases[0]
     passed = False
     try:
-        fits.build(data.task).fit(data.train, data.validation, _Steps(prune_after=1))
-    except _PrunedError:
+        fits.build(data.task).fit(data.train, data.validation, Steps(prune_after=1))
+    except PrunedError:
         passed = True
     require(
         passed,
@@ -348,34 +256,6 @@ def check_model(
     for name, check in MODEL_CHECKS.items():
         if name != "learns" or learns:
             check.on(fits)
-
-
-class _PrunedError(Exception):
-    """Stands for the exception of whatever tuner is used."""
-
-
-class _Steps(Progress):
-    """Remembers what was reported, and checks it on the way."""
-
-    def __init__(self, *, stop_after: int | None = None, prune_after: int | None = None) -> None:
-        self.steps: list[int] = []
-        self._stop_after = stop_after
-        self._prune_after = prune_after
-
-    def report(self, step: int, score: float | None = None) -> bool:
-        """Answer False, or raise, after the number of steps given at the beginning."""
-        require(
-            step > (self.steps[-1] if self.steps else 0),
-            f"progress.report was told step {step} after {self.steps[-1:]}; count steps from 1 up.",
-        )
-        require(
-            score is None or 0 <= score <= 1,
-            f"progress.report was told a score of {score}; report the validation AUROC or None.",
-        )
-        self.steps.append(step)
-        if self._prune_after is not None and step >= self._prune_after:
-            raise _PrunedError
-        return self._stop_after is None or step < self._stop_after
 
 
 def _check_round_trip(fits: Fits, data: SyntheticData) -> None:
@@ -455,9 +335,3 @@ def _require_equal(
 ) -> None:
     difference = float(np.abs(first - second).max())
     require(difference <= tolerance, f"{message} (Largest difference: {difference:.1e}.)")
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise ``AssertionError`` with the message unless the condition holds."""
-    if not condition:
-        raise AssertionError(message)

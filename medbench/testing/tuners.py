@@ -9,7 +9,7 @@ from functools import cached_property
 
 from medbench.errors import ModelError
 from medbench.models.space import SearchSpace
-from medbench.testing.models import require
+from medbench.testing.fits import require
 from medbench.tuning.search import next_suggestion
 from medbench.tuning.tuner import Suggestion, Trial, Tuner, frozen
 

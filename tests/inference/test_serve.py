@@ -171,7 +171,7 @@ def test_a_heat_map_that_fails_leaves_the_prediction(model, monkeypatch):
     def fails(*_):
         raise ModelError("no gradient here.")
 
-    monkeypatch.setattr(answers, "explain", fails)
+    monkeypatch.setattr(Model, "explain_read", fails)
     app = make_app(model)
     assert post(app, png()).status == 200
     heat = post(app, png(), path="/explain")

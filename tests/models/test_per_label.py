@@ -48,7 +48,10 @@ def batch():
     return LabelledBatch(images=images, properties=properties, labels=labels, groups=np.arange(4))
 
 
-def test_every_class_has_its_own_classifier_and_they_are_saved_together(batch, tmp_path):
+@pytest.mark.parametrize(("write", "read"), [("save", "load"), ("checkpoint", "resume")])
+def test_every_class_has_its_own_classifier_and_they_are_saved_together(
+    batch, tmp_path, write, read
+):
     reported = []
 
     class Reported(Progress):
@@ -62,9 +65,9 @@ def test_every_class_has_its_own_classifier_and_they_are_saved_together(batch, t
     assert np.array_equal(classifier.predict_proba(batch), expected)
     assert classifier.best_step == 3  # the median of 3, 3 and 0
     assert reported == [(1, None)] * 3  # no single class's score stands for all
-    classifier.save(tmp_path)
+    getattr(classifier, write)(tmp_path)
     loaded = PerLabel(TASK, Remembers)
-    loaded.load(tmp_path)
+    getattr(loaded, read)(tmp_path)
     assert np.array_equal(loaded.predict_proba(batch), expected) and loaded.best_step == 3
 
 

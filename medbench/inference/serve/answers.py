@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch
 from medbench.errors import MedBenchError, SliceError
-from medbench.inference.explanation import Explanation, explain
+from medbench.inference.explanation import Explanation
 from medbench.inference.facts import RESEARCH_ONLY
 from medbench.inference.images import NewImage, read_image
 from medbench.inference.members import Members
@@ -77,7 +77,7 @@ def explained(model: Model, upload: Upload, given_up: threading.Event) -> dict[s
         DatasetError, ModelError, GivenUp: As ``classified``.
     """
     model = _until_given_up(model, given_up)
-    explanation = explain(model, _read(model, upload))
+    explanation = model.explain_read(_read(model, upload))
     picture = base64.b64encode(explanation.picture()).decode()
     return {
         "image": upload.name,
