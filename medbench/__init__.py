@@ -21,6 +21,7 @@ _PUBLIC = {
     "load_model": "medbench.inference.load",
     "complete_probabilities": "medbench.models.contract",
     "SearchSpace": "medbench.models.space",
+    "register_executor": "medbench.registry",
     "register_model": "medbench.registry",
     "register_reader": "medbench.registry",
     "register_source": "medbench.registry",

@@ -64,14 +64,18 @@ def adding_entry(path: Path) -> Iterator[Path]:
     Raises:
         OSError: It cannot be written; nothing is left of it.
     """
-    with replacing_folder(path, through=working_folder(), there="keep") as temporary:
+    with replacing_folder(path, through=_on_the_disk_of(path), there="keep") as temporary:
         yield temporary
         sums = sha256_of_files(temporary)
         (temporary / _CHECKSUMS).write_text(json.dumps(sums))
 
 
 def is_sound(path: Path) -> bool:
-    """Whether there is an entry whose files are as they were written; a damaged one is removed."""
+    """Whether there is an entry whose files are as they were written; a damaged one is removed.
+
+    Raises:
+        OSError: It cannot be read, or is damaged and cannot be removed.
+    """
     if not path.is_dir():
         return False
     try:
@@ -79,9 +83,13 @@ def is_sound(path: Path) -> bool:
         found.pop(_CHECKSUMS)
         if found == sums_of(path):
             return True
-    except (OSError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError):
         pass
-    shutil.rmtree(path, ignore_errors=True)
+    # away by one rename, so that nobody sees half of it, and who makes it anew is not disturbed
+    with contextlib.suppress(FileNotFoundError):
+        away = (_on_the_disk_of(path) or path.parent) / f".{path.name}.{secrets.token_hex(8)}.tmp"
+        path.rename(away)
+        shutil.rmtree(away, ignore_errors=True)
     return False
 
 
@@ -94,8 +102,18 @@ def sums_of(path: Path) -> dict[str, str]:
 @contextlib.contextmanager
 def replacing_note(path: Path) -> Iterator[Path]:
     """As ``medbench.files.replacing_file``, for a small file of the cache that may change."""
-    with replacing_file(path, through=working_folder()) as temporary:
+    with replacing_file(path, through=_on_the_disk_of(path)) as temporary:
         yield temporary
+
+
+def _on_the_disk_of(path: Path) -> Path | None:
+    """The working folder, if it is on the disk where ``path`` is or will be; else None.
+
+    Parts of a cache may be links to other disks, onto which nothing can be renamed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = working_folder()
+    return own if own.stat().st_dev == path.parent.stat().st_dev else None
 
 
 # --- what is not finished -----------------------------------------------------------------
@@ -113,9 +131,11 @@ class _WorkingFolder:
             self.folder = above / f"{self.process}-{secrets.token_hex(8)}"
             self.folder.mkdir()
             self._lock: FileLock = FileLock(self.folder / _LOCK)
-            self._lock.acquire()
-            if (self.folder / _LOCK).exists():  # else it was taken for abandoned meanwhile
-                break
+            with contextlib.suppress(FileNotFoundError):
+                self._lock.acquire()
+                if (self.folder / _LOCK).exists():
+                    break
+            # it was taken for abandoned, as it was not locked yet
         atexit.register(self.remove)
 
     def remove(self) -> None:
@@ -158,12 +178,6 @@ def work_in(folder: Path | None) -> None:
     _given = folder
 
 
-def remove_working_folders() -> None:
-    """Remove this process's own, where its usual end does not come (``os._exit``)."""
-    for own in _own.values():
-        own.remove()
-
-
 def remove_abandoned() -> None:
     """Remove the working folders of processes that are gone: nobody holds their lock."""
     from filelock import FileLock, Timeout
@@ -175,7 +189,6 @@ def remove_abandoned() -> None:
             if not (folder / _LOCK).exists():
                 continue  # just being made by another process
             with lock.acquire(timeout=0):
-                pass
+                shutil.rmtree(folder, ignore_errors=True)
         except (Timeout, OSError):
             continue
-        shutil.rmtree(folder, ignore_errors=True)

@@ -120,7 +120,11 @@ def _move_folder(temporary: Path, path: Path, there: str) -> None:
         return
     aside = _temporary(path, temporary.parent)
     path.rename(aside)
-    temporary.rename(path)
+    try:
+        temporary.rename(path)
+    except OSError:
+        aside.rename(path)
+        raise
     shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -129,14 +133,17 @@ def _temporary(path: Path, through: Path | None) -> Path:
 
 
 def _sync(path: Path) -> None:
-    """Have a file's content, or the names in a folder, reach the disk."""
-    if path.is_dir() and os.name == "nt":  # Windows does not open folders
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Have a file's content, or the names in a folder, reach the disk.
+
+    Windows opens no folders, and some network disks do not sync them.
+    """
+    folder = path.is_dir()
+    with contextlib.suppress(OSError) if folder else contextlib.nullcontext():
+        descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 # --- content of one kind ------------------------------------------------------------------

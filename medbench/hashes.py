@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ def sha256_of_text(*parts: object) -> str:
     for part in parts:
         content = str(part).encode()
         digest.update(f"{len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def sha256_of_pieces(pieces: Iterable[bytes]) -> str:
+    """SHA-256 of bytes that come piece by piece, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
     return digest.hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import re
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from medbench.backbones import BACKBONES
 from medbench.errors import PluginError, unknown_name
+from medbench.hashes import sha256_of_text
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
@@ -296,10 +296,14 @@ executors = Registry(
     "medbench.executors",
 )
 
+ALL = (models, sources, readers, tuners, executors)
+"""Every kind of thing that can be added."""
+
 register_model = models.register
 register_source = sources.register
 register_reader = readers.register
 register_tuner = tuners.register
+register_executor = executors.register
 
 
 def load_plugin(path: Path) -> None:
@@ -313,7 +317,7 @@ def load_plugin(path: Path) -> None:
     path = path.expanduser().resolve()
     if not path.is_file():
         raise PluginError(f"--plugin {path}: there is no such file.")
-    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    digest = sha256_of_text(path)[:12]
     module_name = f"{_FILE_MODULE}{path.stem}_{digest}"
     if module_name in sys.modules:
         return

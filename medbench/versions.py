@@ -10,6 +10,7 @@ import ast
 import importlib.util
 import inspect
 import re
+import secrets
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def code_of(*begin: str | type) -> Code:
             module = pending.pop()
             if module in seen or module in _DECIDE_NOTHING or module.startswith(_STORE):
                 continue
-            if _package(module) not in own_packages:
+            if _package(module) not in own_packages and _is_library(module):
                 imported.add(module)
                 continue
             path = _file_of(module)
@@ -151,7 +152,11 @@ def _bare(tree: ast.Module) -> ast.Module:
 @cache
 def _read(path: Path, package: str, time: int, size: int) -> tuple[str, tuple[str, ...]]:
     """The syntax of a module's file and what it imports; ``time`` and ``size`` are its state."""
-    tree = _bare(ast.parse(path.read_bytes()))
+    content = path.read_bytes()
+    try:
+        tree = _bare(ast.parse(content))
+    except (SyntaxError, ValueError):  # this Python cannot import it
+        return sha256_of_text(content), ()
     return _hash(tree), tuple(_imports(tree, package))
 
 
@@ -164,10 +169,16 @@ def _hash(tree: ast.Module) -> str:
 
 
 def _source(piece: type, file: Path | None) -> str:
-    """The source of a plugin: its file, or of a class of a notebook what was typed there."""
+    """The source of a plugin: its file, or of a class of a notebook what was typed there.
+
+    Where nobody knows what was typed, it is taken for new each time that Python starts.
+    """
     if file is not None:
         return file.read_text(encoding="utf-8")
-    return inspect.cleandoc(inspect.getsource(piece))
+    try:
+        return inspect.cleandoc(inspect.getsource(piece))
+    except (OSError, TypeError):
+        return repr(secrets.token_hex())
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
@@ -189,6 +200,12 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
 
 def _package(name: str) -> str:
     return name.partition(".")[0]
+
+
+def _is_library(module: str) -> bool:
+    """Whether a module belongs to Python or an installed distribution, which have versions."""
+    package = _package(module)
+    return package in sys.stdlib_module_names or package in installed_modules()
 
 
 def _parent(name: str) -> str:

@@ -23,7 +23,6 @@ from medbench.execution import plan
 # A run within the tests works in their own process, unless a test is marked "processes".
 plan.DEFAULT_EXECUTOR = "inline"
 
-_REGISTRIES = (registry.models, registry.sources, registry.readers, registry.tuners)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PACKAGED = Path(__file__).parent / "plugins" / "packaged"
@@ -47,7 +46,7 @@ def _processes(request, monkeypatch):
 @pytest.fixture(autouse=True)
 def forget_plugins():
     """A plugin that one test loads is unknown to the next; a test may ask for that itself."""
-    before = [(kind, dict(kind._registered)) for kind in _REGISTRIES]
+    before = [(kind, dict(kind._registered)) for kind in registry.ALL]
 
     def forget() -> None:
         for kind, registered in before:
@@ -61,7 +60,7 @@ def forget_plugins():
 
 
 def _forget_installed() -> None:
-    for kind in _REGISTRIES:
+    for kind in registry.ALL:
         kind.__dict__.pop("_installed", None)
         kind._broken.clear()
 

@@ -13,6 +13,7 @@ from medbench.cli.options import add_model, add_operating_point, add_plugin, who
 
 if TYPE_CHECKING:
     from medbench.inference.facts import Facts
+    from medbench.inference.images import NewImage
     from medbench.inference.model import Model
     from medbench.inference.prediction import Prediction
 
@@ -62,9 +63,11 @@ def execute(options: argparse.Namespace) -> int:
     if options.explain is not None:
         _check_explain(options.explain, files)
     model = chosen_model(options)
-    predictions = model.classified(files, slice_number=options.slice, keep_going=True)
-    if options.explain is not None:
-        predictions = _explained(model, predictions, options.explain, options.slice, len(files))
+    found = model.classified_images(files, slice_number=options.slice, keep_going=True)
+    if options.explain is None:
+        predictions: Iterator[Prediction] = (prediction for _, prediction in found)
+    else:
+        predictions = _explained(model, found, options.explain, len(files))
     write = {"table": _table, "csv": _csv, "json": _json}[options.format]
     failed = write(model, predictions)
     return int(failed)
@@ -95,17 +98,16 @@ def _check_explain(path: Path, files: Sequence[str]) -> None:
 
 def _explained(
     model: Model,
-    predictions: Iterator[Prediction],
+    found: Iterator[tuple[NewImage | None, Prediction]],
     path: Path,
-    slice_number: int | None,
     n_files: int,
 ) -> Iterator[Prediction]:
-    """The same predictions, each with its picture written."""
+    """The predictions, each with its picture written."""
     from medbench.files import folder_name
 
-    for number, prediction in enumerate(predictions, start=1):
-        if not prediction.error:
-            explanation = model.explain(prediction.image, slice_number=slice_number)
+    for number, (image, prediction) in enumerate(found, start=1):
+        if image is not None:
+            explanation = model.explain_read(image, prediction=prediction)
             if path.suffix.lower() == ".png":
                 explanation.save(path)
             else:

@@ -69,7 +69,10 @@ class Batch:
         return np.array([image_key(self._stored[i]) for i in range(len(self))], dtype="S32")
 
     def take(self, indices: NDArray[np.int64]) -> Self:
-        """The same kind of batch with only the images at ``indices``; nothing is read."""
+        """The same kind of batch with only the images at ``indices``.
+
+        Nothing is read of stored images whose keys are known.
+        """
         taken = type(self).__new__(type(self))
         stored = self._stored
         taken._stored = (
@@ -101,7 +104,10 @@ class LabelledBatch(Batch):
         """Patient (or lesion, or scan) of each image as an opaque number, shape (n_images,)."""
 
     def take(self, indices: NDArray[np.int64]) -> Self:
-        """The same kind of batch with only the images at ``indices``; nothing is read."""
+        """The same kind of batch with only the images at ``indices``.
+
+        Nothing is read of stored images whose keys are known.
+        """
         taken = super().take(indices)
         taken.labels, taken.groups = self.labels[indices], self.groups[indices]
         return taken

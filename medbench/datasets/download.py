@@ -44,7 +44,7 @@ class RemoteFile(Place):
         import requests
         from filelock import FileLock, Timeout
 
-        part = target.with_name(f"{target.name}.part")
+        part = target.with_name(f"{target.name}.part")  # one name, so that none is left for ever
         downloader = pooch.HTTPDownloader(
             progressbar=progress or False, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS
         )

@@ -1,8 +1,7 @@
-"""Prepared data sets: decoded once into a memory-mapped array beside a table of what it holds."""
+"""Prepared data sets: decoded once into a file of images beside a table of what it holds."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
@@ -25,7 +24,7 @@ from medbench.datasets.sources.base import Source
 from medbench.datasets.stored_images import ImageFile, StoredImages, write_images
 from medbench.datasets.task import Task, label_columns, labels_in, membership
 from medbench.errors import DatasetError, UnreadableError
-from medbench.hashes import sha256_of_json
+from medbench.hashes import sha256_of_json, sha256_of_pieces, sha256_of_text
 from medbench.versions import code_version, distribution_versions
 
 _FINGERPRINT = 2
@@ -109,7 +108,7 @@ def prepare(
         "code": code_version(__name__, type(source), *all_readers()),
         "decoders": distribution_versions(decoders()),
         "signature": listing.signature,
-        "rows": hashlib.sha256(listing.table.to_csv(index=False).encode()).hexdigest(),
+        "rows": sha256_of_text(listing.table.to_csv(index=False)),
         "classes": listing.classes,
         "size": size,
         "channels": channels,
@@ -158,7 +157,6 @@ def _write(
     """Decode everything into ``folder``, under a temporary name until it is whole."""
     channels = channels or images.channels()
     shape = (len(listing.table), size, size, channels)
-    # Take the space now: a memory map of a file with holes dies of a full disk without a word.
     free, needed = shutil.disk_usage(working_folder()).free, math.prod(shape)
     if needed > free:
         raise DatasetError(
@@ -218,12 +216,12 @@ def _check_classes_left(name: str, table: pd.DataFrame, classes: tuple[str, ...]
 
 
 def _fingerprint(table: pd.DataFrame, listing: Listing, shape: tuple[int, ...]) -> str:
-    about = f"{_FINGERPRINT} {shape} {listing.classes} {listing.kind}\n"
-    digest = hashlib.sha256(about.encode())
     columns = ["pixel_hash", *label_columns(table.columns), "group", "split"]
-    for row in table[columns].itertuples(index=False):
-        digest.update(f"{row}\n".encode())
-    return digest.hexdigest()
+    lines = [
+        f"{_FINGERPRINT} {shape} {listing.classes} {listing.kind}",
+        *table[columns].itertuples(index=False),
+    ]
+    return sha256_of_pieces(f"{line}\n".encode() for line in lines)
 
 
 def describe(dataset: PreparedDataset) -> dict[str, object]:

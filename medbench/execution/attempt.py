@@ -68,6 +68,7 @@ class Attempt:
         records, self._best_oof = site.earlier()
         self._finished = [_trial(record) for record in records]
         self._features_before = records[-1]["features_seconds"] if records else 0.0
+        self._cpu_before = records[-1].get("cpu_at_seconds", 0.0) if records else 0.0
         self._features = FeatureCache(
             Path(site.features) if site.features is not None else None,
             threads=site.threads,
@@ -87,7 +88,8 @@ class Attempt:
         """
         task, workshop = self._cell_task, self._workshop
         spent = self._finished[-1].at_seconds if self._finished else 0.0
-        clock, cpu_began = Clock(self._features, spent_before=spent), time.process_time()
+        clock = Clock(self._features, spent_before=spent)
+        self._cpu_began = time.process_time() - self._cpu_before
         search = Search(
             workshop,
             self._tuner(),
@@ -100,7 +102,7 @@ class Attempt:
                 self._best_oof = oof
             yield self._told(trial, oof)
         best = search.best
-        tuning_seconds, tuning_cpu = clock.seconds, time.process_time() - cpu_began
+        tuning_seconds, tuning_cpu = clock.seconds, time.process_time() - self._cpu_began
         calibration, threshold = self._frozen()
         yield RefitBegan(cell=task.cell)
         began, cpu_began = time.perf_counter(), time.process_time()
@@ -241,6 +243,7 @@ class Attempt:
             **asdict(trial),
             "features": sorted(self._features.names),
             "features_seconds": self._features_seconds,
+            "cpu_at_seconds": time.process_time() - self._cpu_began,
         }
         path = None
         if np.isfinite(oof).any():

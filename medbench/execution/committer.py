@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,6 +55,18 @@ class Watcher(Protocol):
         """A line for the user."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Left:
+    """What an earlier start has left of a cell; nothing, where there is nothing to go on from."""
+
+    trials: tuple[Mapping[str, Any], ...] = ()
+    """Records of the finished trials, in order."""
+    oof: NDArray[np.float64] | None = None
+    """Out-of-fold probabilities of the best complete one."""
+    checkpoints: Path | None = None
+    """Folder of the fitted folds that they left."""
+
+
 class Committer:
     """Writes what happens in cells into the run folder, and tells the watcher."""
 
@@ -76,6 +89,8 @@ class Committer:
         self._store = store
         self._watcher = watcher
         self._executor = executor
+        self._left: dict[CellId, Left] = {}
+        self._why_anew: dict[CellId, str] = {}
         self._began: dict[CellId, float] = {}
         self._opened: dict[CellId, str] = {}
         self._best: dict[CellId, float] = {}
@@ -100,46 +115,59 @@ class Committer:
 
     def skip(self, cell: PlannedCell) -> None:
         """Give a cell that nobody works on its row."""
+        self.left_of(cell)
         self._watcher.started(cell.id)
-        self._clear_stale(cell)
-        self._store.cell(cell.id).begin(cell.key, cell.key_parts)
+        self._begin(cell)
         self._commit(cell, {"status": "skipped", "reason": cell.model.skip or ""})
 
-    def _start(self, cell: PlannedCell) -> None:
-        self._clear_stale(cell)
+    def left_of(self, cell: PlannedCell) -> Left:
+        """What an earlier start has left of a cell, from which this one goes on.
+
+        Looked at once, before any cell is worked on. What is stale or damaged is nothing to go on
+        from; it is removed when the cell is started, and not before.
+        """
         stored = self._store.cell(cell.id)
-        stored.begin(cell.key, cell.key_parts)
+        found, why = Left(), ""
+        try:
+            before, result, trials = stored.key(), stored.result(), stored.trials()
+            if before is not None and before.key != cell.key:
+                other = [n for n, value in cell.key_parts.items() if before.parts.get(n) != value]
+                why = f"because of other {', '.join(other)}"
+            elif before is not None:
+                complete = [trial for trial in trials if trial["state"] == "complete"]
+                if complete:
+                    best = max(complete, key=lambda trial: (trial["score"], -trial["number"]))
+                    oof = _checked(stored.oof(best["number"]), cell, stored.folder)
+                    found = Left(trials=tuple(trials), oof=oof)
+                elif result is None:  # one that failed without any is tried afresh
+                    found = Left(trials=tuple(trials))
+        except StoreError:
+            why = "because its record is damaged"
+        if found.trials and stored.checkpoints.is_dir():
+            found = replace(found, checkpoints=stored.checkpoints)
+        self._left[cell.id], self._why_anew[cell.id] = found, why
+        return found
+
+    def _start(self, cell: PlannedCell) -> None:
+        self._begin(cell)
         self._began[cell.id] = time.perf_counter()
         self._watcher.started(cell.id)
-        if trials := stored.trials():
+        if trials := self._left[cell.id].trials:
             scores = [trial["score"] for trial in trials if trial["state"] == "complete"]
             if scores:
                 self._best[cell.id] = max(scores)
             self._tell_trials(cell.id, trials[-1])
 
-    def _clear_stale(self, cell: PlannedCell) -> None:
-        """Remove what a cell left that its next start cannot go on from."""
+    def _begin(self, cell: PlannedCell) -> None:
+        """Make the folder of a cell ready: nothing is in it but what is gone on from."""
         stored = self._store.cell(cell.id)
-        try:
-            before = stored.key()
-            result = stored.result()
-        except StoreError:
-            self._watcher.say(f"{cell.id}: run again, because its record is damaged")
+        if why := self._why_anew[cell.id]:
+            self._watcher.say(f"{cell.id}: run again, {why}")
+        if self._left[cell.id].trials:
+            stored.drop_predictions()  # of a start that was killed at its very end
+        else:
             stored.remove()
-            return
-        if before is None:
-            return
-        key, parts = before
-        if key != cell.key:
-            changed = [name for name, value in cell.key_parts.items() if parts.get(name) != value]
-            self._watcher.say(f"{cell.id}: run again, because of other {', '.join(changed)}")
-            stored.remove()
-            return
-        failed = result is not None and result.status == "failed"
-        if failed and not any(trial["state"] == "complete" for trial in stored.trials()):
-            stored.remove()  # nothing worth keeping: try afresh
-            return
-        stored.drop_predictions()  # of a start that was killed at its very end
+        stored.begin(cell.key, cell.key_parts)
 
     def _add_trial(self, event: TrialEnded) -> None:
         stored = self._store.cell(event.cell)
@@ -211,6 +239,18 @@ class Committer:
         if not self._executor.isolates and result["status"] != "skipped":
             notes.append(_NOT_ISOLATED.format(executor=self._executor.name))
         return [note for note in notes if note]
+
+
+def _checked(oof: NDArray[np.float64], cell: PlannedCell, folder: Path) -> NDArray[np.float64]:
+    """Out-of-fold probabilities, if they are of the development part of a cell.
+
+    Raises:
+        StoreError: They are not.
+    """
+    wanted = (len(cell.split.development), len(cell.dataset.data.task.classes))
+    if oof.shape != wanted:
+        raise StoreError(f"{folder}: out-of-fold probabilities of another development part.")
+    return oof
 
 
 def predictions(cell: PlannedCell, probabilities: NDArray[np.float64]) -> pd.DataFrame:

@@ -275,7 +275,7 @@ def _weights(weights_dir: Path | None) -> Iterator[Finding]:
 
 def _plugins() -> Iterator[Finding]:
     any_there = False
-    for kind in (registry.models, registry.sources, registry.tuners):
+    for kind in registry.ALL:
         with warnings.catch_warnings(record=True) as broken:
             warnings.simplefilter("always", registry.PluginWarning)
             with contextlib.redirect_stdout(sys.stderr):  # what the plugins may print

@@ -3,8 +3,7 @@
 A start costs the fork, not the imports. Each attempt still has a process of its own, which has
 seen no other attempt's images: the server imports libraries and does nothing else. It must stay
 alone in its process (no threads of a runtime, no device opened), for only then is a fork safe;
-how many threads it has is part of its first answer, and where it has more than its own, nothing
-is forked off it. Linux only.
+whether it is alone is its first answer, and where it is not, nothing is forked off it. Linux only.
 
     python -m medbench.execution.fork_server FD
 
@@ -63,7 +62,7 @@ class ForkServer:
         self._guard = threading.Lock()
         self._born: Future[int] | None = None
         self._ends: dict[int, Future[int]] = {}
-        self._threads: Future[int] = Future()
+        self._alone: Future[bool] = Future()
         self._gone = False
         self._send(json.dumps(list(modules)).encode(), [])
         threading.Thread(target=self._listen, name="fork server", daemon=True).start()
@@ -74,9 +73,9 @@ class ForkServer:
         return self._process.pid
 
     def is_alone(self) -> bool:
-        """Whether it can fork: its imports are done and have started no threads. Waits for them."""
+        """Whether nothing that it imported stands against a fork. Waits for that answer."""
         try:
-            return self._threads.result() == 1
+            return self._alone.result() and not self._gone
         except OSError:
             return False
 
@@ -104,6 +103,7 @@ class ForkServer:
 
     def stop(self) -> None:
         """End the server; forks that still run are not ended."""
+        self._gone = True
         self._process.kill()
         self._process.wait()
         self._socket.close()
@@ -118,14 +118,14 @@ class ForkServer:
                 self._hear(json.loads(content))
         self._gone = True
         error = OSError("the fork server has ended")
-        waiting = [self._threads, self._born, *self._ends.values()]
+        waiting = [self._alone, self._born, *self._ends.values()]
         for future in waiting:
             if future is not None and not future.done():
                 future.set_exception(error)
 
     def _hear(self, message: Mapping[str, Any]) -> None:
-        if "threads" in message:
-            self._threads.set_result(message["threads"])
+        if "alone" in message:
+            self._alone.set_result(message["alone"])
         elif "born" in message:
             self._ends[message["born"]] = Future()
             assert self._born is not None
@@ -152,7 +152,9 @@ def serve(connection: socket.socket) -> None:
     worker.warm_up()
     gc.collect()
     gc.freeze()  # else the first collection in each fork would copy all that was imported
-    _tell(connection, {"threads": len(os.listdir("/proc/self/task"))})  # noqa: PTH208
+    threads_now = len(os.listdir("/proc/self/task"))  # noqa: PTH208
+    alone = threads_now == 1 and _NOT_BEFORE_A_FORK.isdisjoint(sys.modules)
+    _tell(connection, {"alone": alone})
     reading, writing = os.pipe()
     for end in (reading, writing):
         os.set_blocking(end, False)

@@ -8,12 +8,20 @@ family that ends or blocks the process takes the run with it. The rows of its ce
 from __future__ import annotations
 
 import contextlib
+import json
 import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from medbench.execution.attempt import Attempt
-from medbench.execution.events import Event, Fitted, Outcome, Started
+from medbench.execution.events import (
+    Event,
+    Fitted,
+    Outcome,
+    Started,
+    as_message,
+    from_message,
+)
 from medbench.execution.executor import Executor, Work, whole_record
 from medbench.execution.parts import read_probabilities
 from medbench.execution.site import Site
@@ -42,12 +50,13 @@ def _attempted(work: Work, workplace: Workplace, site: Site) -> Iterator[Event]:
     fitted: Mapping[str, Any] = {}
     try:
         attempt = Attempt(work.task, site)
-        for event in attempt.fit():
+        for told in attempt.fit():
+            event = from_message(cell, _as_sent(as_message(told)))
             if isinstance(event, Fitted):
                 fitted = event.record
             yield event
         with workplace.held_out(work) as held_out:
-            predicted = attempt.predict(held_out)
+            predicted = _as_sent(attempt.predict(held_out))
             probabilities = read_probabilities(held_out)
     except Exception as error:  # the cell's boundary: it becomes a row with its reason
         log = traceback.format_exc().encode()
@@ -59,3 +68,9 @@ def _attempted(work: Work, workplace: Workplace, site: Site) -> Iterator[Event]:
         model=site.model,
         probabilities=probabilities,
     )
+
+
+def _as_sent(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message as another process would get it: what is no JSON fails here, as it would there."""
+    sent: dict[str, Any] = json.loads(json.dumps(message, allow_nan=False))
+    return sent

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from medbench.datasets.batch import PROPERTIES, Batch, LabelledBatch
 from medbench.datasets.splits import Indices
 from medbench.datasets.stored_images import StoredImages, write_images
-from medbench.hashes import sha256_of_arrays, sha256_of_text
+from medbench.hashes import sha256_of_arrays
 
 _IMAGES, _LABELS, _GROUPS, _KEYS = "images.npy", "labels.npy", "groups.npy", "keys.npy"
 _PROPERTIES, _VALIDATION, _PROBABILITIES = (
@@ -64,11 +64,11 @@ class DevelopmentPart:
 
     @cached_property
     def key(self) -> str:
-        """Hash of the content: equal parts may be written once for several cells."""
-        keys = self.table["key"].to_numpy(str)[self.rows]
-        return sha256_of_text(
-            *(sha256_of_arrays(a) for a in (keys, self.labels, self.groups, self.validation))
+        """Hash of all that is written: equal parts may be written once for several cells."""
+        rows = pd.util.hash_pandas_object(
+            self.table[["key", *PROPERTIES]].iloc[self.rows], index=False
         )
+        return sha256_of_arrays(rows.to_numpy(), self.labels, self.groups, self.validation)
 
     def write(self, folder: Path) -> None:
         """Write the part into a new folder.

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from medbench import registry
+from medbench.datasets.batch import PROPERTIES
 from medbench.datasets.catalog import Catalog
 from medbench.datasets.prepared import PreparedDataset, prepare
 from medbench.datasets.splits import OuterSplit, SplitPlan, image_splits, outer_splits
@@ -116,6 +118,12 @@ class PlannedDataset:
     by_image: tuple[OuterSplit, ...] = ()
     """Folds that divide single images, for families whose inflation is to be shown."""
 
+    @cached_property
+    def properties_sha256(self) -> str:
+        """Hash of the file properties of all images, which the sanity rows see."""
+        rows = pd.util.hash_pandas_object(self.data.table[list(PROPERTIES)], index=False)
+        return sha256_of_arrays(rows.to_numpy())
+
     def groups(self, split: OuterSplit) -> NDArray[np.int64]:
         """What a split keeps whole: the group of every image, shape (n_images,)."""
         if split.by_image:
@@ -171,6 +179,7 @@ class PlannedCell:
         return {
             "data": data.fingerprint,
             "pixels": data.pixels_sha256,
+            "properties": self.dataset.properties_sha256[:16],
             "split": parts[:16],
             "repeat": split.repeat,
             "model": model.name,

@@ -149,7 +149,8 @@ class AttemptProcess:
     def kill(self) -> None:
         """End the process and whatever it started, at once."""
         if hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError):
+            # gone, or (on macOS) dead and not waited for yet
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
         elif not self._status.done():
             os.kill(self.pid, signal.SIGTERM)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medbench import registry
 from medbench.datasets.prepared import PreparedDataset
-from medbench.errors import ProtocolError, StoreError
-from medbench.execution.committer import Committer, Watcher
+from medbench.errors import ProtocolError
+from medbench.execution.committer import Committer, Left, Watcher
 from medbench.execution.executor import Executor, Resources, Work
 from medbench.execution.firewall import closed_places
 from medbench.execution.parts import DevelopmentPart, HeldOutPart
@@ -21,6 +19,9 @@ from medbench.execution.stock import dataset_tables, take_stock
 from medbench.features.out_of_distribution import fit_out_of_distribution
 from medbench.store import RunStore
 from medbench.versions import code_of
+
+_IMPORT_KERAS = ("keras", "keras_tuner")
+"""Packages that load Keras, and with it its backend."""
 
 
 def run_cells(
@@ -62,7 +63,11 @@ def run_cells(
         if cell.model.skip is not None:
             committer.skip(cell)
     handed = _Handed(store, setup)
-    work = [handed.work(cell) for cell in stock.waiting if cell.model.skip is None]
+    work = [
+        handed.work(cell, committer.left_of(cell))
+        for cell in stock.waiting
+        if cell.model.skip is None
+    ]
     with contextlib.closing(executor.run(work)) as events:
         for event in events:
             committer.take(event)
@@ -76,16 +81,14 @@ class _Handed:
         self._setup = setup
         self._closed: dict[str, tuple[str, ...]] = {}
 
-    def work(self, cell: PlannedCell) -> Work:
+    def work(self, cell: PlannedCell, left: Left) -> Work:
         """The work on one cell; nothing of its images is read yet."""
         data, split = cell.dataset.data, cell.split
         rows, validation = split.development, None
         if split.validation is not None:
             validation = np.isin(rows, split.validation)
-        earlier, oof = self._earlier(cell)
         family, tuner = type(cell.model.family), registry.tuners.get(cell.model.tuner)
         modules = code_of(family, tuner, ATTEMPT).imports
-        checkpoints = self._store.cell(cell.id).checkpoints
         return Work(
             task=cell.task,
             development=DevelopmentPart(
@@ -98,12 +101,12 @@ class _Handed:
             ),
             held_out=HeldOutPart(images=data.images, table=data.table, rows=split.held_out),
             weights=cell.model.weights,
-            keras=any(name.partition(".")[0] == "keras" for name in modules),
+            keras=any(name.partition(".")[0] in _IMPORT_KERAS for name in modules),
             modules=modules,
             closed=self._closed_for(data),
-            earlier=tuple(earlier),
-            earlier_oof=oof,
-            earlier_checkpoints=checkpoints if earlier and checkpoints.is_dir() else None,
+            earlier=left.trials,
+            earlier_oof=left.oof,
+            earlier_checkpoints=left.checkpoints,
         )
 
     def _closed_for(self, data: PreparedDataset) -> tuple[str, ...]:
@@ -117,24 +120,6 @@ class _Handed:
                 )
             )
         return self._closed[data.name]
-
-    def _earlier(
-        self, cell: PlannedCell
-    ) -> tuple[Sequence[Mapping[str, Any]], NDArray[np.float64] | None]:
-        """Trials of an interrupted start under the same key, and the best one's predictions."""
-        stored = self._store.cell(cell.id)
-        try:
-            before = stored.key()
-            if before is None or before[0] != cell.key:
-                return [], None
-            trials = list(stored.trials())
-            complete = [trial for trial in trials if trial["state"] == "complete"]
-            if not complete:
-                return ([] if stored.result() is not None else trials), None
-            best = max(complete, key=lambda trial: (trial["score"], -trial["number"]))
-            return trials, stored.oof(best["number"])
-        except StoreError:  # it is cleared and run again
-            return [], None
 
 
 def _learn_what_is_usual(dataset: PlannedDataset, store: RunStore, watcher: Watcher) -> None:

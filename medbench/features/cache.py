@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medbench.cache import adding_entry, is_sound
 from medbench.datasets.batch import Batch
 from medbench.features.extractor import Extractor
-from medbench.hashes import sha256_of_text
+from medbench.files import folder_name
 from medbench.versions import code_version
 
 _CHUNK = 32
@@ -148,14 +148,14 @@ class FeatureCache:
 
     def _entries(self, name: str) -> Iterator[Path]:
         if self._folder is not None:
-            yield from sorted((self._folder / _safe(name)).glob("[!.]*"))
+            yield from sorted((self._folder / folder_name(name)).glob("[!.]*"))
 
     def _write(
         self, name: str, keys: list[bytes], rows: NDArray[np.float32], seconds: float
     ) -> None:
         if self._folder is None:
             return
-        with adding_entry(self._folder / _safe(name) / secrets.token_hex(16)) as entry:
+        with adding_entry(self._folder / folder_name(name) / secrets.token_hex(16)) as entry:
             np.save(entry / "keys.npy", np.array(keys, dtype="S32"))
             np.save(entry / "rows.npy", rows)
             (entry / "cost.json").write_text(json.dumps({"seconds": seconds}))
@@ -182,9 +182,3 @@ class _Rows:
         self.index.update({key: begin + i for i, key in enumerate(keys)})
         self.values = np.concatenate([self.values, values]) if len(self.values) else values
         self.seconds = np.concatenate([self.seconds, seconds])
-
-
-def _safe(name: str) -> str:
-    """A folder name for a feature name: readable, distinct even where characters are dropped."""
-    readable = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80]
-    return f"{readable}-{sha256_of_text(name)[:12]}"

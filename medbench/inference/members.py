@@ -164,7 +164,8 @@ class NetworkMembers:
         if is_sound(entry):
             return (entry / _ONNX_FILE).read_bytes()
         content = self._written()
-        with adding_entry(entry) as temporary:
+        # where it cannot be kept it is written again the next time
+        with contextlib.suppress(OSError), adding_entry(entry) as temporary:
             (temporary / _ONNX_FILE).write_bytes(content)
         return content
 

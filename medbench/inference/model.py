@@ -158,6 +158,13 @@ class Model:
         self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
     ) -> Iterator[Prediction]:
         """As ``classify``, one after the other as they are done."""
+        found = self.classified_images(images, slice_number=slice_number, keep_going=keep_going)
+        return (prediction for _, prediction in found)
+
+    def classified_images(
+        self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
+    ) -> Iterator[tuple[NewImage | None, Prediction]]:
+        """As ``classified``, each beside the image that was read; None where it was not."""
         for sources, read in self._read(as_sources(images), slice_number):
             if not keep_going:
                 _sound(read)
@@ -165,9 +172,9 @@ class Model:
             predictions = iter(self.classify_read(sound) if sound else [])
             for source, one in zip(sources, read, strict=True):
                 if isinstance(one, NewImage):
-                    yield next(predictions)
+                    yield one, next(predictions)
                 else:
-                    yield Prediction(image=_called(source), error=str(one))
+                    yield None, Prediction(image=_called(source), error=str(one))
 
     def classify_read(self, images: Sequence[NewImage]) -> list[Prediction]:
         """What is said of images that are read already."""
@@ -216,11 +223,24 @@ class Model:
             read_image(source, self.task, slice_number=slice_number), class_name
         )
 
-    def explain_read(self, image: NewImage, class_name: str | None = None) -> Explanation:
-        """Which parts of an image that is read already speak for a class; see ``explain``."""
+    def explain_read(
+        self,
+        image: NewImage,
+        class_name: str | None = None,
+        *,
+        prediction: Prediction | None = None,
+    ) -> Explanation:
+        """Which parts of an image that is read already speak for a class; see ``explain``.
+
+        Args:
+            image: The image.
+            class_name: The class; that of the decision where none is named.
+            prediction: What was said of it, if that is known already.
+        """
         from medbench.inference.explanation import explain
 
-        (prediction,) = self.classify_read([image])
+        if prediction is None:
+            (prediction,) = self.classify_read([image])
         return explain(self.members, self.facts, image, prediction, class_name)
 
     def at(self, point: OperatingPoint) -> Model:

@@ -94,7 +94,10 @@ class CellStore:
         Raises:
             StoreError: Their file is damaged.
         """
-        return read_lines(self._layout.trials)
+        records = read_lines(self._layout.trials)
+        if not schemas.are_trials(records):
+            raise StoreError(f"{self._layout.trials}: damaged. Remove its folder.")
+        return records
 
     def oof(self, number: int) -> NDArray[np.float64]:
         """Inner out-of-fold probabilities of a trial; see ``append_trial``.

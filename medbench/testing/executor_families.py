@@ -17,8 +17,8 @@ from medbench.datasets.task import Task
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.space import SearchSpace
 from medbench.registry import register_model
+from medbench.testing.executors import NAP_SECONDS, PULSE_SECONDS
 
-_NAP_SECONDS = 0.4
 _seen: set[bytes] = set()
 """Keys of images that fits in this process were given."""
 
@@ -60,8 +60,19 @@ class _Failing(Brightness):
 
 class _Napping(Brightness):
     def fit(self, *given: Any) -> None:
-        time.sleep(_NAP_SECONDS)
+        time.sleep(NAP_SECONDS)
         super().fit(*given)
+
+
+class _Endless(Brightness):
+    """Makes a file beside its weights grow for as long as it lives; never ends a fit."""
+
+    def fit(self, *given: Any) -> None:
+        assert self.context.weights is not None and self.context.weights.path is not None
+        with self.context.weights.path.with_name("pulse").open("ab", buffering=0) as pulse:
+            while True:
+                pulse.write(b".")
+                time.sleep(PULSE_SECONDS)
 
 
 class _Exiting(Brightness):
@@ -114,6 +125,13 @@ class NappingFamily(_Family):
     """Takes its time."""
 
     classifier = _Napping
+
+
+@register_model("check-endless")
+class EndlessFamily(_Family):
+    """Fits until it is stopped."""
+
+    classifier = _Endless
 
 
 @register_model("check-exiting")

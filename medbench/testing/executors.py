@@ -33,19 +33,24 @@ from medbench.execution.parts import DevelopmentPart, HeldOutPart
 from medbench.execution.task import CellTask
 from medbench.models.weights import Weights
 from medbench.store import CellId
+from medbench.testing.fits import require
 
 FAMILIES = Path(__file__).with_name("executor_families.py")
 """The families that the checks hand to an executor, as a plugin file."""
+NAP_SECONDS = 0.1
+"""How long a fit of ``check-napping`` takes at least."""
+PULSE_SECONDS = 0.01
+"""How often ``check-endless`` shows that it lives."""
 EXECUTOR_CHECKS = (
     "order", "outcome", "failure", "held_out", "resume", "close", "process", "memory", "firewall",
 )  # fmt: skip
 """Names of all checks; each is a method of ``ExecutorContract``."""
 NEEDS_ISOLATION = ("process", "memory", "firewall")
 """Those of what an executor promises only where ``Executor.isolates``."""
-_NAP_SECONDS = 0.4
-"""How long each fit of the family ``check-napping`` takes at least."""
 _N_DEVELOPMENT, _N_HELD_OUT, _SIDE = 36, 12, 8
 _TRIALS = 3
+_INNER_FOLDS = 2
+_WAIT_SECONDS = 60.0
 _SAME = 1e-9
 
 
@@ -74,39 +79,40 @@ class ExecutorContract:
         wanted = [Started, *[TrialEnded] * _TRIALS, RefitBegan, Fitted, Outcome]
         for cell in (_cell("check-brightness"), _cell("check-brightness", 1)):
             own = [type(event) for event in self._run.told if event.cell == cell]
-            _require(own == wanted, f"{cell} told {own}; the order is {wanted}.")
+            require(own == wanted, f"{cell} told {own}; the order is {wanted}.")
 
     def outcome(self) -> None:
         """An outcome has probabilities of every held-out image, a saved model, and a record."""
         seen = []
         for fold in (0, 1):
             outcome = self._run.outcome("check-brightness", fold)
-            _require(outcome.reason == "", f"it failed: {outcome.reason} {outcome.log!r}")
+            require(outcome.reason == "", f"it failed: {outcome.reason} {outcome.log!r}")
             seen.append(np.asarray(outcome.probabilities))
-        _require(seen[0].shape == (_N_HELD_OUT, 2), f"probabilities have shape {seen[0].shape}.")
-        _require(not np.allclose(seen[0], seen[1]), "two cells with other images gave the same.")
-        _require(self._run.files_were_there, "files that events name were not there.")
+        require(seen[0].shape == (_N_HELD_OUT, 2), f"probabilities have shape {seen[0].shape}.")
+        require(not np.allclose(seen[0], seen[1]), "two cells with other images gave the same.")
+        require(self._run.files_were_there, "files that events name were not there.")
 
     def failure(self) -> None:
         """A family that raises is an outcome with its reason, and the other cells go on."""
         failed = self._run.outcome("check-failing")
-        _require("as it was told to" in failed.reason, f"the reason is {failed.reason!r}.")
-        _require(failed.record is None and failed.probabilities is None, "it has a result as well.")
-        _require(self._run.outcome("check-brightness").reason == "", "another cell failed too.")
+        require("as it was told to" in failed.reason, f"the reason is {failed.reason!r}.")
+        require(failed.record is None and failed.probabilities is None, "it has a result as well.")
+        require(self._run.outcome("check-brightness").reason == "", "another cell failed too.")
 
     def held_out(self) -> None:
         """Held-out images are handed over after the fit, and no image is left afterwards."""
         run = self._run
         after = run.held_out.times[0] - run.development.times[0]
-        _require(len(run.held_out.folders) == 1, "held-out images were written more than once.")
-        _require(
-            after >= _NAP_SECONDS,
-            f"held-out images were written {after:.2f} s after the development part, and the fit "
-            f"takes {_NAP_SECONDS} s: hand them over after Fitted.",
+        fits = _TRIALS * _INNER_FOLDS + 1
+        require(len(run.held_out.folders) == 1, "held-out images were written more than once.")
+        require(
+            after >= fits * NAP_SECONDS,
+            f"held-out images were written {after:.2f} s after the development part, and {fits} "
+            f"fits take {fits * NAP_SECONDS:.1f} s: hand them over after Fitted.",
         )
         folders = (*run.development.folders, *run.held_out.folders)
         left = [folder for folder in folders if folder.exists()]
-        _require(not left, f"images are left in {left}.")
+        require(not left, f"images are left in {left}.")
 
     def resume(self) -> None:
         """Trials of an earlier attempt are not repeated; the result is that of a single one."""
@@ -117,44 +123,51 @@ class ExecutorContract:
         work = replace(work, earlier=tuple(trials[:2]), earlier_oof=oofs[best])
         told = list(self._events([work]))
         numbers = [event.record["number"] for event in told if isinstance(event, TrialEnded)]
-        _require(numbers == [2], f"after two finished trials of three, {numbers} were made.")
+        require(numbers == [2], f"after two finished trials of three, {numbers} were made.")
         outcome = told[-1]
         assert isinstance(outcome, Outcome) and whole.record is not None
-        _require(outcome.record is not None, f"the attempt failed: {outcome.reason}")
+        require(outcome.record is not None, f"the attempt failed: {outcome.reason}")
         assert outcome.record is not None
         for name in ("params", "trial", "threshold", "calibration"):
             same = outcome.record[name] == whole.record[name]
-            _require(same, f"{name} is another one than without an interruption.")
+            require(same, f"{name} is another one than without an interruption.")
         apart = np.abs(np.asarray(outcome.probabilities) - np.asarray(whole.probabilities)).max()
-        _require(bool(apart <= _SAME), "probabilities are others than without an interruption.")
+        require(bool(apart <= _SAME), "probabilities are others than without an interruption.")
 
     def close(self) -> None:
         """Where the iterator is left early, everything ends and no image is left."""
-        work, development, _ = _watched(_work("check-napping", 2))
-        with self._executor() as executor:
-            events = executor.run([work, _work("check-napping", 3)])
-            for event in events:
-                if isinstance(event, TrialEnded):
-                    break
+        with tempfile.TemporaryDirectory() as name, self._executor() as executor:
+            endless = _weighted(_work("check-endless"), Path(name))
+            work, development, _ = _watched(endless)
+            events = executor.run([work, replace(work, task=_work("check-endless", 1).task)])
+            next(events)
+            pulse = Path(name) / "pulse"
+            if self.isolates:  # it works on its own, and not only when an event is asked for
+                _wait_for(pulse)
             events.close()
             left = [folder for folder in development.folders if folder.exists()]
-            _require(not left, f"images are left in {left}.")
+            require(not left, f"images are left in {left}.")
+            if self.isolates:
+                before = pulse.stat().st_size
+                time.sleep(50 * PULSE_SECONDS)
+                still = pulse.stat().st_size > before
+                require(not still, "an attempt went on after its executor was closed.")
 
     def process(self) -> None:
         """A family that ends its process is a failed cell, and the other cells go on."""
         reason = self._run.outcome("check-exiting").reason
-        _require("status 3" in reason, f"how its process ended is told as {reason!r}.")
-        _require(self._run.outcome("check-remembering", 1).reason == "", "another cell failed too.")
+        require("status 3" in reason, f"how its process ended is told as {reason!r}.")
+        require(self._run.outcome("check-remembering", 1).reason == "", "another cell failed too.")
 
     def memory(self) -> None:
         """An attempt's process has seen no other attempt's images."""
         reasons = [self._run.outcome("check-remembering", fold).reason for fold in (0, 1)]
-        _require(reasons == ["", ""], f"two cells of one family gave {reasons}.")
+        require(reasons == ["", ""], f"two cells of one family gave {reasons}.")
 
     def firewall(self) -> None:
         """A family cannot look into what is closed to it."""
         reason = self._run.outcome("check-looking").reason
-        _require("tried to read" in reason, f"a look at what is closed gave {reason!r}.")
+        require("tried to read" in reason, f"a look at what is closed gave {reason!r}.")
 
     @cached_property
     def _run(self) -> _Run:
@@ -230,7 +243,7 @@ class _Run:
     def outcome(self, family: str, fold: int = 0) -> Outcome:
         """The outcome of a cell."""
         found = [e for e in self.told if isinstance(e, Outcome) and e.cell == _cell(family, fold)]
-        _require(len(found) == 1, f"{_cell(family, fold)} has {len(found)} outcomes.")
+        require(len(found) == 1, f"{_cell(family, fold)} has {len(found)} outcomes.")
         return found[0]
 
 
@@ -267,7 +280,7 @@ def _work(family: str, fold: int = 0) -> Work:
             kind="binary",
             trials=_TRIALS,
             seconds=None,
-            inner_folds=2,
+            inner_folds=_INNER_FOLDS,
             operating_point="youden",
             split_seed=fold,
             cell_seed=fold,
@@ -283,9 +296,22 @@ def _closed(work: Work, folder: Path) -> Work:
     """The work with something beside its weights that it must not read."""
     (folder / "secret").mkdir()
     (folder / "secret" / "labels.csv").write_text("label\n1\n")
+    return replace(_weighted(work, folder), closed=(str((folder / "secret").resolve()),))
+
+
+def _weighted(work: Work, folder: Path) -> Work:
+    """The work with weights in a folder."""
     (folder / "weights.bin").write_text("")
     weights = Weights(path=folder / "weights.bin", sha256=None, note="for a check")
-    return replace(work, weights=weights, closed=(str((folder / "secret").resolve()),))
+    return replace(work, weights=weights)
+
+
+def _wait_for(pulse: Path) -> None:
+    """Return once ``check-endless`` fits."""
+    end = time.monotonic() + _WAIT_SECONDS
+    while not pulse.exists():
+        require(time.monotonic() < end, f"no fit began within {_WAIT_SECONDS:.0f} s.")
+        time.sleep(PULSE_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,8 +356,3 @@ def _watched(work: Work) -> tuple[Work, _Watched, _Watched]:
         development,
         held_out,
     )
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise AssertionError(message)

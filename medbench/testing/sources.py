@@ -28,6 +28,7 @@ from medbench.datasets.readers import HEAD_BYTES, PIXEL_LIMIT, OpenedImage, Read
 from medbench.datasets.sources.base import Source
 from medbench.datasets.task import labels_in, membership
 from medbench.errors import DatasetError
+from medbench.testing.fits import require
 
 _THREADS = 4
 _LOOKED_AT = 24
@@ -52,25 +53,25 @@ def check_listing(source: Source) -> None:
     listing = source.listing()
     table, classes = listing.table, listing.classes
     distinct = len(set(classes)) == len(classes) >= 2
-    _require(distinct, f"classes are {classes}: two or more, all different.")
+    require(distinct, f"classes are {classes}: two or more, all different.")
     labels = labels_in(table)
     highest = 1 if listing.kind == "multi-label" else len(classes) - 1
-    _require(
+    require(
         len(labels) > 0 and labels.min() >= 0 and labels.max() <= highest,
         f"labels must be from 0 to {highest}.",
     )
     empty = np.flatnonzero(~membership(labels, len(classes)).any(axis=0))
-    _require(not len(empty), f"no image of class {', '.join(classes[k] for k in empty)}.")
-    _require(bool((table["slice"] >= 1).all()), "slices are counted from 1.")
+    require(not len(empty), f"no image of class {', '.join(classes[k] for k in empty)}.")
+    require(bool((table["slice"] >= 1).all()), "slices are counted from 1.")
     twice = table[table.duplicated(["origin", "slice"])]
-    _require(twice.empty, f"listed twice: {twice['origin'].head(1).tolist()}.")
+    require(twice.empty, f"listed twice: {twice['origin'].head(1).tolist()}.")
     starts = table["origin"] != table["origin"].shift()
-    _require(
+    require(
         int(starts.sum()) == table["origin"].nunique(), "slices of one file must follow each other."
     )
-    _require(all(isinstance(group, str) for group in table["group"]), "a group is a str, or ''.")
+    require(all(isinstance(group, str) for group in table["group"]), "a group is a str, or ''.")
     parts = set(table["split"])
-    _require(
+    require(
         parts <= {"train", "val", "test"} or parts == {""},
         f"split is {sorted(parts)}: train, val and test, or '' in every row.",
     )
@@ -80,7 +81,7 @@ def check_names(source: Source) -> None:
     """No place of this machine gets into what is stored."""
     for origin in source.listing().table["origin"]:
         path = PurePosixPath(origin)
-        _require(
+        require(
             bool(origin) and not path.is_absolute() and ".." not in path.parts,
             f"origin {origin!r} must be relative to the data set and stay in it.",
         )
@@ -89,9 +90,9 @@ def check_names(source: Source) -> None:
 def check_same_again(source: Source) -> None:
     """What is listed twice is the same twice: all that is kept hangs on it."""
     one, other = source.listing(), source.listing()
-    _require(one.signature == other.signature, "the signature differs from call to call.")
-    _require(one.table.equals(other.table), "the table differs from call to call.")
-    _require(one.classes == other.classes, "the classes differ from call to call.")
+    require(one.signature == other.signature, "the signature differs from call to call.")
+    require(one.table.equals(other.table), "the table differs from call to call.")
+    require(one.classes == other.classes, "the classes differ from call to call.")
 
 
 def check_images(source: Source) -> None:
@@ -102,24 +103,24 @@ def check_images(source: Source) -> None:
     with ThreadPoolExecutor(_THREADS) as pool:
         backwards = list(pool.map(lambda row: _pixels(listing, row), reversed(rows)))
     for row, one, other in zip(rows, in_order, reversed(backwards), strict=True):
-        _require(np.array_equal(one, other), f"image {row} differs when threads read it.")
+        require(np.array_equal(one, other), f"image {row} differs when threads read it.")
 
 
 def check_fields(source: Source) -> None:
     """A misspelt field of an entry is refused, and missing files are named."""
-    _require(
+    require(
         type(source).model_config.get("extra") == "forbid",
         "model_config must keep extra='forbid', so that misspelt fields are noticed.",
     )
     if "path" not in type(source).model_fields:
         return
-    _require(source.is_here(), "is_here() is False, and the files are here.")
+    require(source.is_here(), "is_here() is False, and the files are here.")
     gone = source.model_copy(update={"path": _NOWHERE})
     if gone.paths().get("path") != _NOWHERE:
         return  # a place has a path of its own
-    _require(not gone.is_here(), "is_here() is True where the files are not here.")
+    require(not gone.is_here(), "is_here() is True where the files are not here.")
     error = _refusal(gone.listing)
-    _require(_NOWHERE in str(error), f"the error does not name the missing path: {error}")
+    require(_NOWHERE in str(error), f"the error does not name the missing path: {error}")
 
 
 SOURCE_CHECKS: Mapping[str, SourceCheck] = {
@@ -153,27 +154,25 @@ def check_source(source: Source | type[Source], **fields: Any) -> None:
 
 def check_recognised(reader: type[Reader], content: bytes) -> None:
     """The format is told by its content, and no other one is taken for it."""
-    _require(reader().recognises(content[:HEAD_BYTES]), "does not recognise its own file.")
+    require(reader().recognises(content[:HEAD_BYTES]), "does not recognise its own file.")
     for name, other in _others().items():
         if name != reader.name:
-            _require(not reader().recognises(other[:HEAD_BYTES]), f"takes {name} for its format.")
+            require(not reader().recognises(other[:HEAD_BYTES]), f"takes {name} for its format.")
     for suffix in reader.suffixes:
-        _require(
-            suffix.startswith(".") and suffix == suffix.lower(), f"suffix {suffix!r}: as '.x'."
-        )
-    _require(bool(reader.title), "has no title: what people call the format.")
+        require(suffix.startswith(".") and suffix == suffix.lower(), f"suffix {suffix!r}: as '.x'.")
+    require(bool(reader.title), "has no title: what people call the format.")
 
 
 def check_pixels(reader: type[Reader], content: bytes) -> None:
     """Every slice is grey or RGB in 8 bits, the same whenever and wherever it is decoded."""
     opened = _opened(reader, content)
     n_slices = opened.header.n_slices
-    _require(n_slices >= 1, f"n_slices is {n_slices}: at least one.")
-    _require(bool(opened.mode) and bool(opened.what), "mode or what is empty.")
+    require(n_slices >= 1, f"n_slices is {n_slices}: at least one.")
+    require(bool(opened.mode) and bool(opened.what), "mode or what is empty.")
     slices = np.unique(np.linspace(0, n_slices - 1, _SLICES_LOOKED_AT).astype(int)).tolist()
     for index in slices:
         pixels = opened.pixels(index)
-        _require(
+        require(
             pixels.dtype == np.uint8
             and (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3))
             and pixels.size > 0,
@@ -182,7 +181,7 @@ def check_pixels(reader: type[Reader], content: bytes) -> None:
         )
         with ThreadPoolExecutor(_THREADS) as pool:
             again = pool.map(lambda i: _opened(reader, content).pixels(i), [index] * _THREADS)
-            _require(
+            require(
                 all(np.array_equal(pixels, one) for one in again),
                 f"slice {index} differs when it is decoded again.",
             )
@@ -193,9 +192,9 @@ def check_header(reader: type[Reader], content: bytes) -> None:
     header = _opened(reader, content).header
     for name in ("patient", "series"):
         value = getattr(header, name)
-        _require(not value or bool(_HASH.fullmatch(value)), f"{name} is no hash: use hashed().")
+        require(not value or bool(_HASH.fullmatch(value)), f"{name} is no hash: use hashed().")
     looked = reader().look(io.BytesIO(content), origin=_ORIGIN)
-    _require(looked == header, f"look says {looked}, and open {header}.")
+    require(looked == header, f"look says {looked}, and open {header}.")
 
 
 def check_limit(reader: type[Reader], content: bytes) -> None:
@@ -203,7 +202,7 @@ def check_limit(reader: type[Reader], content: bytes) -> None:
     height, width = _opened(reader, content).pixels(0).shape[:2]
     _opened(reader, content, height * width).pixels(0)
     error = _refusal(lambda: _opened(reader, content, height * width - 1).pixels(0))
-    _require(str(error).startswith(_ORIGIN), f"the error does not begin with the file: {error}")
+    require(str(error).startswith(_ORIGIN), f"the error does not begin with the file: {error}")
 
 
 def check_damage(reader: type[Reader], content: bytes) -> None:
@@ -218,7 +217,7 @@ def check_damage(reader: type[Reader], content: bytes) -> None:
         try:
             _opened(reader, bytes(damaged)).pixels(0)
         except DatasetError as error:
-            _require(
+            require(
                 str(error).startswith(_ORIGIN), f"the error does not begin with the file: {error}"
             )
 
@@ -286,8 +285,3 @@ def _refusal(call: Callable[[], object]) -> DatasetError:
     except DatasetError as error:
         return error
     raise AssertionError("nothing is refused where a DatasetError must be raised.")
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise AssertionError(message)

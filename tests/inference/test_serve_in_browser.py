@@ -15,7 +15,7 @@ from medbench.errors import ModelError
 from medbench.evaluation.calibration import Calibration
 from medbench.inference.facts import RESEARCH_ONLY, Facts, Fold
 from medbench.inference.model import Model
-from medbench.inference.serve import answers, server
+from medbench.inference.serve import server
 from medbench.inference.serve.app import Limits
 
 pytestmark = [pytest.mark.browser, pytest.mark.allow_hosts(["127.0.0.1"])]
@@ -247,7 +247,7 @@ def test_without_a_heat_map_the_card_says_why(browser, address, monkeypatch):
     def fails(*_):
         raise ModelError("no gradient here.")
 
-    monkeypatch.setattr(answers, "explain", fails)
+    monkeypatch.setattr(Model, "explain_read", fails)
     with Opened(browser, address) as page:
         page.choose(("scan.png", png()))
         card = page.cards()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +16,7 @@ from pydantic import Field
 
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import Source
+from medbench.hashes import sha256_of_text
 
 Modality = Literal["mr", "chest"]
 Floats = NDArray[np.float64]
@@ -100,7 +100,7 @@ class PhantomSource(Source):
             classes=CLASSES[self.modality],
             table=table,
             read=self.draw,
-            signature=hashlib.sha256(repr(drawn_from).encode()).hexdigest(),
+            signature=sha256_of_text(drawn_from),
         )
 
     def draw(self, i: int) -> NDArray[np.uint8]:

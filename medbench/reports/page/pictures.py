@@ -77,7 +77,7 @@ def keep_pictures(
     Args:
         run: The run; thumbnails go below its folder.
         dataset: The data set, assessed.
-        images: uint8, shape (n_images, height, width, channels); may be a memory map.
+        images: uint8, shape (n_images, height, width, channels), read as they are needed.
         labels: Labels of all images; see ``LabelledBatch``.
 
     Raises:
