@@ -178,7 +178,7 @@ def _source(piece: type, file: Path | None) -> str:
     try:
         return inspect.cleandoc(inspect.getsource(piece))
     except (OSError, TypeError):
-        return repr(secrets.token_hex())
+        return f"unknown = {secrets.token_hex()!r}"
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:

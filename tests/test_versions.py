@@ -82,6 +82,28 @@ def test_what_is_imported_inside_functions_and_relatively_is_followed(tmp_path, 
         (package / name).write_text(files[name])
 
 
+def test_a_module_beside_a_plugin_counts_and_one_that_cannot_be_read_is_no_error(
+    tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    texts = ["value = 1\n", "value = 2\n", "print 'of another Python'\n"]
+    versions = set()
+    for text in texts:
+        written(tmp_path, text, "helper")
+        versions.add(code_version(written(tmp_path, "import helper\n")))
+    assert len(versions) == 3
+
+
+def test_a_class_of_which_nobody_knows_the_source_is_never_taken_for_another():
+    versions = set()
+    for _ in range(2):
+        typed: dict = {"__name__": "typed_somewhere"}
+        exec("class Typed: pass", typed)
+        code_of.cache_clear()
+        versions.add(code_version(typed["Typed"]))
+    assert len(versions) == 2
+
+
 def test_a_library_counts_for_what_computes_with_it(monkeypatch):
     from importlib import metadata
 

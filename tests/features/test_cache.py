@@ -67,6 +67,17 @@ def test_another_process_finds_what_one_has_computed(tmp_path, clock):
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("name", ["rows.npy", "keys.npy", "cost.json"])
+def test_what_is_damaged_on_disk_is_computed_again(tmp_path, clock, name):
+    extractor = FirstPixel(clock=clock)
+    first = FeatureCache(tmp_path).get(extractor, batch_of([3, 1, 2]))
+    (file,) = tmp_path.rglob(name)
+    file.write_bytes(bytes(byte ^ 255 for byte in file.read_bytes()))
+    second = FeatureCache(tmp_path).get(extractor, batch_of([3, 1, 2]))
+    assert extractor.calls == 6
+    np.testing.assert_array_equal(first, second)
+
+
 def test_only_the_images_that_are_new_are_computed(tmp_path, clock):
     extractor = FirstPixel(clock=clock)
     FeatureCache(tmp_path).get(extractor, batch_of([1, 2, 3]))
