@@ -118,6 +118,18 @@ def test_two_workers_run_the_same_plan_as_one(measured):
     assert measured("workers")["workers"]["details"]["cells"] == 2
 
 
+@pytest.mark.slow
+def test_an_earlier_commit_is_run_beside_this_one(measured):
+    if subprocess.run(
+        ["git", "-C", str(ROOT), "cat-file", "-e", "54e0e62"], check=False
+    ).returncode:
+        pytest.skip("a clone without history")
+    records = measured("cells", "demo", "memory", "tests")
+    auroc = records["demo"]["details"]["auroc"]
+    assert auroc["ours"]["majority"] == auroc["other"]["majority"] == 0.5
+    assert auroc["ours"].keys() == auroc["other"].keys()
+
+
 def test_a_ratio_is_that_of_the_medians_in_the_sense_of_what_is_wanted(speed):
     harness = speed("harness")
     costs = {"ours": (1.0, 2.0, 9.0), "other": (8.0, 4.0, 4.0)}
@@ -181,9 +193,10 @@ def test_only_what_is_between_the_markers_of_a_page_is_replaced(monkeypatch, tmp
         markers.write_between_markers(page, "coverage", "new")
 
 
-@pytest.mark.parametrize("name", ["speed", "coverage", "explanations"])
+@pytest.mark.parametrize("name", ["speed", "earlier", "coverage", "explanations"])
 def test_the_pages_of_the_documentation_have_their_markers(name):
-    page = (ROOT / "docs" / ("performance.md" if name == "speed" else f"{name}.md")).read_text()
+    file = "performance" if name in ("speed", "earlier") else name
+    page = (ROOT / "docs" / f"{file}.md").read_text()
     assert 0 < page.index(f"<!-- {name} table begins -->") < page.index(f"<!-- {name} table ends")
 
 
@@ -202,5 +215,9 @@ def test_the_page_of_the_documentation_names_every_benchmark():
         "report",
         "predict",
         "cold start",
+        "cells",
+        "demo",
+        "memory",
+        "tests",
     ):
         assert f"- **{name}**" in page

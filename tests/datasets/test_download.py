@@ -1,4 +1,6 @@
 import io
+import shutil
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -7,6 +9,8 @@ from medbench.cache import cache_folder
 from medbench.cli import main
 from medbench.cli.datasets import _download_bar
 from medbench.datasets.fetch import download_folder, fetch
+from medbench.datasets.place import Place
+from medbench.datasets.sources.folder import FolderSource
 from medbench.errors import DatasetError
 
 ON_THIS_MACHINE = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -30,6 +34,32 @@ def test_a_set_is_fetched_into_the_cache_and_found_there(published, tiny, said):
     fetch("tinymnist", source, download_folder(None), say=said.append)
     assert said[-1] == "tinymnist: is here already"
     assert published.asked == ["tinymnist.npz"]
+
+
+class Shelf(Place):
+    """A folder of images that somebody keeps elsewhere on this machine."""
+
+    path, megabytes, address = "shelf/films", 1, "the shelf"
+
+    def __init__(self, kept: Path) -> None:
+        self.kept = kept
+
+    def fetch(self, target, progress=None):
+        shutil.copytree(self.kept, target)
+        return "a copy"
+
+
+def test_a_new_place_is_a_fetch_only(class_folders, said, tmp_path):
+    kept = class_folders(per_class=3)
+
+    class OnTheShelf(FolderSource):
+        place = property(lambda self: Shelf(kept))
+
+    source = OnTheShelf(path="shelf/films").within(tmp_path / "data")
+    assert not source.is_here()
+    fetch("films", source, tmp_path / "data", say=said.append)
+    assert said[-1] == "films: is here now, a copy"
+    assert source.is_here() and len(source.listing().table) == 6
 
 
 @ON_THIS_MACHINE
