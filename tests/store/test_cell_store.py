@@ -77,8 +77,8 @@ def test_what_cannot_be_copied_leaves_the_earlier_one(cell, tmp_path):
 
 def test_trials_and_their_predictions_are_read_back(cell):
     oof = np.array([[0.25, 0.75], [np.nan, np.nan]])
-    cell.append_trial({"number": 0}, oof)
-    cell.append_trial({"number": 1}, None)
+    cell.append_trial({"number": 0, "state": "complete", "params": {}}, oof)
+    cell.append_trial({"number": 1, "state": "failed", "params": {}}, None)
     assert [one["number"] for one in cell.trials()] == [0, 1]
     np.testing.assert_array_equal(cell.oof(0), oof)
     with pytest.raises(StoreError, match=r"0001\.npy"):

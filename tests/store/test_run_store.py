@@ -287,14 +287,15 @@ def test_a_finished_cell_is_read_back_in_full_precision(tmp_path):
 @pytest.mark.parametrize("finished", [0, 2])
 def test_a_torn_last_line_is_dropped_and_the_next_trial_is_whole(tmp_path, finished, cut):
     stored = RunStore(tmp_path).cell(CELL)
+    trial = {"state": "complete", "params": {"name": "ü\n"}}
     for number in range(finished):
-        stored.append_trial({"number": number, "name": "ü\n"}, None)
+        stored.append_trial({"number": number, **trial}, None)
     lines = RunLayout(tmp_path).cell(CELL).trials
     lines.parent.mkdir(parents=True, exist_ok=True)
     with lines.open("ab") as file:
         file.write(json.dumps({"number": finished, "x": "y" * 40}).encode()[:cut])
     assert [one["number"] for one in stored.trials()] == list(range(finished))
-    stored.append_trial({"number": finished}, None)
+    stored.append_trial({"number": finished, **trial}, None)
     assert [one["number"] for one in stored.trials()] == list(range(finished + 1))
 
 
