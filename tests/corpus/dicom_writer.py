@@ -34,6 +34,7 @@ TAGS = {
     "FloatPixelPaddingRangeLimit": (0x0028, 0x0124, "FL"),
     "DoubleFloatPixelPaddingRangeLimit": (0x0028, 0x0125, "FD"),
     "PixelIntensityRelationship": (0x0028, 0x1040, "CS"),
+    "TotalPixelMatrixColumns": (0x0048, 0x0006, "UL"),
     "WindowCenter": (0x0028, 0x1050, "DS"),
     "WindowWidth": (0x0028, 0x1051, "DS"),
     "RescaleIntercept": (0x0028, 0x1052, "DS"),
@@ -152,7 +153,7 @@ def _sequence(group: int, number: int, items: list[dict[str, Any]], file: DrawnF
 
 
 def _value(value: Any, vr: str, order: str) -> bytes:
-    codes = {"US": "H", "SS": "h", "FL": "f", "FD": "d"}
+    codes = {"US": "H", "SS": "h", "UL": "I", "FL": "f", "FD": "d"}
     values = value if isinstance(value, (list, tuple)) else [value]
     if vr in codes:
         return b"".join(struct.pack(f"{order}{codes[vr]}", one) for one in values)

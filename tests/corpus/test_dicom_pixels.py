@@ -329,6 +329,11 @@ def test_the_functions_of_windows_are_those_of_the_standard() -> None:
     assert through("SIGMOID", 2048, 1000)[1, 1] == 128  # the center is half white
 
 
+def test_a_tile_of_a_larger_picture_is_said() -> None:
+    assert doubts(file(STEPS, TotalPixelMatrixColumns=64)) == ("a tile of a larger picture",)
+    assert not doubts(file(STEPS, TotalPixelMatrixColumns=16))
+
+
 def test_grey_files_whose_high_values_stand_for_colours_are_said() -> None:
     content = file(STEPS, PixelPresentation="COLOR")
     assert "colours" in " ".join(doubts(content))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medbench.datasets.grey_levels import stretched
 from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size, hashed
-from medbench.datasets.readers.dicom_elements import BROKEN, one_line, said
+from medbench.datasets.readers.dicom_elements import BROKEN, number, one_line, said
 from medbench.datasets.readers.dicom_frames import CONVERT, DECODERS, stored_frame
 from medbench.datasets.readers.dicom_grey import grey
 from medbench.datasets.readers.dicom_tables import coloured
@@ -44,21 +44,23 @@ _LOOKED_AT = (
 """Elements that tell slices, patient and series."""
 _BYTES_A_PIXEL = 16
 """Bytes a pixel, of all frames and the header together, that a deflated file may inflate to."""
+_TILE = "a tile of a larger picture"
 
 
 class DicomReader(Reader):
     """Shows each frame as a viewer opens it.
 
     Stored values pass the modality transformation (rescaling or a table) and the first window or
-    VOI table of the file; the window's lower..upper end becomes 0..255, whatever the image's own
-    values are. Without a window (or with one whose width is not positive) the image's lowest to
-    highest value becomes 0..255. MONOCHROME1 is inverted, so white is high. Padding is black and
-    takes no part in the range. Palettes and YBR become RGB.
+    VOI table of the frame or else of the file; the window's lower..upper end, or the range of the
+    table's bits, becomes 0..255, whatever the image's own values are. Without a window (or with
+    one that is no number, which is a warning) the image's lowest to highest value becomes 0..255.
+    MONOCHROME1 is inverted, so white is high. Padding is black and takes no part in the range.
+    Palettes and YBR become RGB. ``docs/formats.md`` has every kind.
 
     The patient is the Patient ID together with its issuer, the series the Series Instance UID;
     both leave this module as hashes only.
 
-    Source: DICOM PS3.3, sections C.7.1.1, C.7.3.1, C.7.6.3, C.11.1 and C.11.2.
+    Source: DICOM PS3.3, sections C.7.1.1, C.7.3.1, C.7.6.3, C.7.6.16, C.11.1 and C.11.2.
     """
 
     title: ClassVar[str] = "DICOM"
@@ -209,6 +211,8 @@ def _shown(
 ) -> NDArray[np.uint8]:
     """One frame, decoded and mapped to what is seen."""
     stored = stored_frame(dataset, frame, origin)
+    if (number(dataset, "TotalPixelMatrixColumns") or 0) > dataset.Columns:
+        doubt(_TILE)
     if dataset.PhotometricInterpretation in _COLOUR_MODES:
         return stretched(stored, 0, 2 ** int(dataset.BitsStored) - 1)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":

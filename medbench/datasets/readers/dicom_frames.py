@@ -62,10 +62,9 @@ def stored_frame(file: FileDataset, frame: int, origin: str) -> NDArray[Any]:
 def _bits(file: FileDataset, frame: int) -> NDArray[np.uint8]:
     """A frame of single bits; the next one begins in the same byte where this one ends in it.
 
-    Not pydicom's way: of frames whose pixels are no multiple of 8 it takes too few bytes.
+    Not pydicom's way: of a frame that begins inside of a byte it takes too few bytes.
 
-    Source: DICOM PS3.5, section 8.1.1, "Pixel Data encoding of related data elements", and annex
-    A.2 for the order in big endian.
+    Source: DICOM PS3.5, section 8.1.1, and annex A.3 for the order in big endian.
     """
     shape = (int(file.Rows), int(file.Columns))
     data, n_pixels = file.PixelData, shape[0] * shape[1]
@@ -91,7 +90,7 @@ def _shift(file: FileDataset) -> tuple[int, int] | None:
     if (syntax.is_encapsulated and syntax != RLELossless) or "PixelData" not in file:
         return None
     n_allocated, n_stored = int(file.BitsAllocated), int(file.BitsStored)
-    behind = int(file.get("HighBit", n_stored - 1)) + 1
+    behind = int(file.get("HighBit") or n_stored - 1) + 1
     if behind == n_stored or not n_stored <= behind <= n_allocated:
         return None
     return n_allocated - behind, n_allocated - n_stored
@@ -124,11 +123,11 @@ def padding_of(stored: NDArray[Any], file: FileDataset) -> NDArray[np.bool_]:
     Source: DICOM PS3.3, sections C.7.5.1.1.2, C.7.6.24.1 and C.7.6.25.1.
     """
     kind = _FLOATS.get(stored.dtype.name, "")
-    stated = (number(file, f"{kind}PixelPadding{end}") for end in ("Value", "RangeLimit"))
-    ends = np.array([end for end in stated if end is not None], np.float64)
+    value, limit = (number(file, f"{kind}PixelPadding{end}") for end in ("Value", "RangeLimit"))
     padding = np.zeros(stored.shape, np.bool_)
-    if f"{kind}PixelPaddingValue" not in file or not len(ends):
+    if value is None:
         return padding
+    ends = np.array([value, value if limit is None else limit])
     if kind:
         if np.isnan(ends).any():
             padding |= np.isnan(stored)
