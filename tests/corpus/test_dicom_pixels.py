@@ -103,6 +103,13 @@ def test_the_sign_of_a_voi_tables_first_value_follows_the_rule_in_implicit_files
     np.testing.assert_array_equal(shown(content), 255 - np.clip(values - first, 0, 255))
 
 
+def test_a_first_value_whose_sign_a_converter_lost_is_understood() -> None:
+    """An explicit US that no pixel can reach: what comes of implicit files by the pixels' sign."""
+    unsigned = file(STEPS, VOILUTSequence=[table(65536 - 160, DOWN)], SOPClassUID=CT, **HOUNSFIELD)
+    signed = file(STEPS, VOILUTSequence=[table(-160, DOWN)], SOPClassUID=CT, **HOUNSFIELD)
+    np.testing.assert_array_equal(shown(unsigned), shown(signed))
+
+
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
 @pytest.mark.parametrize(("first", "signed"), [(-1000, True), (40000, False)])
 def test_the_sign_of_a_modality_tables_first_value_is_that_of_the_pixels(

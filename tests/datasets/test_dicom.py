@@ -197,6 +197,17 @@ def test_ybr_becomes_rgb() -> None:
     assert (shown[5, 50] == (254, 0, 0)).all()  # the bar on top is red
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["gdcm_KY", "rle_16bit", "rle_32bit", "jpeg_dcmtk", "jpeg_lossy_gdcm"]
+    + [f"dcmtk_+eb+{kind}" for kind in ("cr", "cy+n1", "cy+n2", "cy+np", "cy+s2", "cy+s4")],
+)
+def test_colour_is_the_same_however_it_is_compressed(name: str) -> None:
+    shown = pixels_of(packaged(f"SC_rgb_{name}.dcm"))
+    plain = pixels_of(packaged("SC_rgb_rle.dcm"))
+    assert np.abs(shown.astype(int) - plain).mean() < 3
+
+
 @pytest.mark.parametrize("factor", [1, 257])
 def test_palettes_become_rgb(factor: int) -> None:
     colours = np.random.default_rng(0).integers(0, 256, (64, 3)) | 1

@@ -110,6 +110,20 @@ def _rgb(ybr: NDArray[Any], n_bits: int) -> NDArray[np.float32]:
     return np.stack([luma + red, green, luma + blue], axis=-1)
 
 
+def stored_range(stored: NDArray[Any], file: FileDataset) -> tuple[float, float]:
+    """The lowest and highest value that the file can store in a pixel.
+
+    Args:
+        stored: As ``stored_frame`` gives it.
+        file: It is a frame of this file.
+    """
+    if stored.dtype.kind == "f":
+        return -np.inf, np.inf
+    n_values = 2 ** int(file.BitsStored)
+    low = -(n_values // 2) if stored.dtype.kind == "i" else 0
+    return low, low + n_values - 1
+
+
 def padding_of(stored: NDArray[Any], file: FileDataset) -> NDArray[np.bool_]:
     """Pixels that only fill the rectangle: those of the padding value, or of its range.
 

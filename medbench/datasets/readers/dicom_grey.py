@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medbench.datasets.grey_levels import stretched
 from medbench.datasets.readers.dicom_elements import number, of_frame, said
-from medbench.datasets.readers.dicom_frames import padding_of
+from medbench.datasets.readers.dicom_frames import padding_of, stored_range
 from medbench.datasets.readers.dicom_tables import lookup_table
 from medbench.errors import DatasetError
 
@@ -50,7 +50,7 @@ def grey(
         DatasetError: A value is NaN or infinite, and no padding.
     """
     padding = padding_of(stored, file)
-    values, signed = _modality(stored, file, frame, doubt)
+    values, possible = _modality(stored, file, frame, doubt)
     values[padding] = 0
     if not np.isfinite(values).all():
         raise DatasetError(
@@ -58,7 +58,7 @@ def grey(
         )
     if said(file, "PixelPresentation") in ("COLOR", "MIXED"):
         doubt(_NO_COLOURS)
-    shares = _voi(values, signed, file, frame, doubt)
+    shares = _voi(values, possible, file, frame, doubt)
     if shares is not None:
         shown = stretched(shares, 0, 1)
     elif file.BitsAllocated == 1:
@@ -75,29 +75,31 @@ def grey(
 
 def _modality(
     stored: NDArray[Any], file: FileDataset, frame: int, doubt: Doubt
-) -> tuple[NDArray[np.float64], bool]:
-    """Values in their unit, for example Hounsfield units; and whether such may be negative.
+) -> tuple[NDArray[np.float64], tuple[float, float]]:
+    """Values in their unit, for example Hounsfield units; the lowest and highest there may be.
 
     Source: DICOM PS3.3, sections C.11.1, C.7.6.16.2.9 and C.8.7.1.1.2.
     """
-    plain, signed = stored.astype(np.float64), stored.dtype.kind != "u"
+    plain, possible = stored.astype(np.float64), stored_range(stored, file)
     if _is_for_display(file, frame):
-        return plain, signed
+        return plain, possible
     stated = of_frame(file, frame, "PixelValueTransformationSequence")
     if tables := stated.get("ModalityLUTSequence"):
-        table = lookup_table(file, tables[0], "LUT", signed=signed)
-        return table.of(stored).astype(np.float64), False
+        table = lookup_table(file, tables[0], "LUT", possible)
+        return table.of(stored).astype(np.float64), (0, table.highest)
     slope, intercept = number(stated, "RescaleSlope"), number(stated, "RescaleIntercept")
     if slope is None and intercept is None:
-        return plain, signed
+        return plain, possible
     slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
     if slope == 0 or not np.isfinite([slope, intercept]).all():
         doubt(_NO_RESCALING)
-        return plain, signed
+        return plain, possible
     with np.errstate(all="ignore"):
         values = plain * slope + intercept
-    in_hounsfield = said(stated, "RescaleType") == "HU"
-    return values, in_hounsfield or _lowest(stored, file, slope, intercept) < 0
+    low, high = sorted(end * slope + intercept for end in possible)
+    if said(stated, "RescaleType") == "HU":
+        low = min(low, -1.0)  # always signed
+    return values, (low, high)
 
 
 def _is_for_display(file: FileDataset, frame: int) -> bool:
@@ -107,17 +109,12 @@ def _is_for_display(file: FileDataset, frame: int) -> bool:
     return said(file, "SOPClassUID") in _X_RAY and relation in _FOR_DISPLAY
 
 
-def _lowest(stored: NDArray[Any], file: FileDataset, slope: float, intercept: float) -> float:
-    """The lowest value that a pixel of the file may have after rescaling."""
-    if stored.dtype.kind == "f":
-        return -np.inf
-    n_values = 2 ** int(file.BitsStored)
-    low = -n_values // 2 if stored.dtype.kind == "i" else 0
-    return min(end * slope + intercept for end in (low, low + n_values - 1))
-
-
 def _voi(
-    values: NDArray[np.float64], signed: bool, file: FileDataset, frame: int, doubt: Doubt
+    values: NDArray[np.float64],
+    possible: tuple[float, float],
+    file: FileDataset,
+    frame: int,
+    doubt: Doubt,
 ) -> NDArray[np.float64] | None:
     """Each value's place, 0 black to 1 white, by the first table or window; None without.
 
@@ -128,7 +125,7 @@ def _voi(
     """
     stated = of_frame(file, frame, "FrameVOILUTSequence")
     if tables := stated.get("VOILUTSequence"):
-        table = lookup_table(file, tables[0], "LUT", signed=signed)
+        table = lookup_table(file, tables[0], "LUT", possible)
         return table.of(values) / table.highest
     center, width = number(stated, "WindowCenter"), number(stated, "WindowWidth")
     if center is None and width is None:
@@ -136,7 +133,7 @@ def _voi(
     if center is None or width is None or not (width > 0 and np.isfinite([center, width]).all()):
         doubt(_NO_WINDOW)
         return None
-    function = said(stated, "VOILUTFunction") or "LINEAR"
+    function = said(stated, "VOILUTFunction").upper() or "LINEAR"
     if function not in _FUNCTIONS:
         doubt(_NO_FUNCTION)
     with np.errstate(all="ignore"):

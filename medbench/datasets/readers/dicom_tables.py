@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.grey_levels import stretched
+from medbench.datasets.readers.dicom_frames import stored_range
 from medbench.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -40,15 +41,18 @@ class LookupTable:
         return np.asarray(self.entries[places.astype(np.intp)])
 
 
-def lookup_table(file: FileDataset, holder: Dataset, name: str, *, signed: bool) -> LookupTable:
+def lookup_table(
+    file: FileDataset, holder: Dataset, name: str, inputs: tuple[float, float]
+) -> LookupTable:
     """Read one.
 
     Args:
         file: It is part of this file, which says how numbers are encoded.
         holder: Has the elements: the file, or an item of a sequence in it.
         name: Keyword of the elements, less "Descriptor" and "Data".
-        signed: Whether the values that it maps may be negative. An explicit value representation
-            says so of the first one by itself, an implicit one leaves it to the standard's rule.
+        inputs: The lowest and highest value that it may have to map. An explicit value
+            representation says by itself whether its first value is signed; an implicit one leaves
+            it to the standard's rule: wherever inputs may be negative.
 
     Raises:
         ValueError: It is shorter than it says.
@@ -58,8 +62,9 @@ def lookup_table(file: FileDataset, holder: Dataset, name: str, *, signed: bool)
     implicit, little_endian = file.original_encoding
     descriptor = holder[f"{name}Descriptor"]
     n_entries, first, bits = (int(value) % _WORD for value in descriptor.value)
-    if descriptor.VR == "SS" if not implicit else signed:
-        first -= _WORD * (first >= _WORD // 2)
+    signed = inputs[0] < 0 if implicit else descriptor.VR == "SS"
+    if first >= _WORD // 2 and (signed or first > inputs[1]):  # some converters lose the sign
+        first -= _WORD
     entries = _entries(holder[f"{name}Data"].value, n_entries or _WORD, little_endian=little_endian)
     needed = int(entries.max()).bit_length()
     if needed > bits or not _FEWEST_BITS <= bits <= _MOST_BITS:  # not as it says
@@ -100,9 +105,9 @@ def coloured(stored: NDArray[Any], file: FileDataset, origin: str) -> NDArray[np
             f"{origin}: the palette is missing or stored in segments, which are not read. "
             "Convert the image to RGB or PNG."
         )
-    signed = stored.dtype.kind == "i"
+    inputs = stored_range(stored, file)
     tables = [
-        lookup_table(file, file, f"{colour}PaletteColorLookupTable", signed=signed)
+        lookup_table(file, file, f"{colour}PaletteColorLookupTable", inputs)
         for colour in ("Red", "Green", "Blue")
     ]
     bits = max(table.bits for table in tables)
