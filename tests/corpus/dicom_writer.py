@@ -53,6 +53,7 @@ TAGS = {
     "VOILUTSequence": (0x0028, 0x3010, "SQ"),
     "FrameVOILUTSequence": (0x0028, 0x9132, "SQ"),
     "PixelValueTransformationSequence": (0x0028, 0x9145, "SQ"),
+    "FramePixelDataPropertiesSequence": (0x0028, 0x9443, "SQ"),
     "SharedFunctionalGroupsSequence": (0x5200, 0x9229, "SQ"),
     "PerFrameFunctionalGroupsSequence": (0x5200, 0x9230, "SQ"),
     "FloatPixelData": (0x7FE0, 0x0008, "OF"),

@@ -233,6 +233,9 @@ def test_logarithmic_x_ray_pixels_pass_no_modality_transformation(
         np.testing.assert_array_equal(shown(logarithmic), plain)
         linear = file(STEPS, syntax, PixelIntensityRelationship="LIN", **more)
         assert (shown(linear) != plain).mean() > 0.5
+    own = [{"FramePixelDataPropertiesSequence": [{"PixelIntensityRelationship": "LOG"}]}]
+    more = {"SOPClassUID": storage, "PerFrameFunctionalGroupsSequence": own, **back, **window}
+    np.testing.assert_array_equal(shown(file(STEPS, syntax, **more)), plain)
     other = file(STEPS, syntax, PixelIntensityRelationship="LOG", **back, **window)
     assert (shown(other) != plain).mean() > 0.5  # a radiograph is not an angiogram
 
