@@ -13,7 +13,9 @@ from medbench.datasets.decode import read_slice
 from medbench.datasets.prepared import prepare
 from medbench.datasets.readers import open_image
 from medbench.datasets.sources.folder import FolderSource
+from medbench.datasets.task import Task
 from medbench.errors import DatasetError
+from medbench.inference.images import read_image
 
 from .dicom_random import CT, MR, PARAMETRIC, XA, XRF
 from .dicom_writer import BIG_ENDIAN, EXPLICIT, IMPLICIT, RLE, DrawnFile, encoded
@@ -315,6 +317,12 @@ def test_what_is_doubtful_reaches_the_audit_of_a_data_set(tmp_path: Path) -> Non
     assert "6 images are shown with a doubt: its window is not" in finding.text
     named = {data.names[row] for row in finding.images}
     assert named == {f"{'ab'[n % 2]}/{n:02}.dcm" for n in range(6)}
+
+
+def test_what_is_doubtful_is_said_of_a_new_image() -> None:
+    task = Task(classes=("a", "b"), image_shape=(16, 16, 1))
+    image = read_image(file(STEPS, WindowCenter="nan", WindowWidth=400), task)
+    assert len(image.warnings) == 1 and "its own range is shown" in image.warnings[0]
 
 
 def test_the_functions_of_windows_are_those_of_the_standard() -> None:
