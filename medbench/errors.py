@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 _LISTED = 20
 """Valid names or unreadable images shown in an error; more are counted."""
@@ -39,6 +39,36 @@ class SliceError(DatasetError):
         """How many slices there are to choose from, at least one."""
         option = "leave --slice out" if n_slices == 1 else f"give --slice N, from 1 to {n_slices}"
         super().__init__(f"{origin}: {what}: {option} (slice_number in Python).")
+
+
+class UndecidedError(DatasetError):
+    """What the files of a data set mean can be told by a person only.
+
+    At a terminal the command line asks; elsewhere the message says what to write where.
+    """
+
+    def __init__(self, message: str, *, field: str, choices: Mapping[str, str]) -> None:
+        """Put the message together.
+
+        Args:
+            message: What is unclear, with the files or names that make it so, as whole sentences.
+            field: The field of the data set's entry that decides it, which is an option of
+                ``datasets add`` too.
+            choices: Each value that the field may get, and what it means in words.
+        """
+        self.question = message
+        """What is unclear."""
+        self.field = field
+        """The field that decides it."""
+        self.choices = dict(choices)
+        """What may be chosen, and what that means."""
+        self.dataset = ""
+        """Name of the data set in the catalog, as far as it has one."""
+        which = "; ".join(f"{value} ({meaning})" for value, meaning in choices.items())
+        super().__init__(
+            f"{message} Say which: the field {field} of its entry, or --{field} of "
+            f"python -m medbench datasets add, is one of {which}."
+        )
 
 
 class UnreadableError(DatasetError):

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medbench.datasets.copies import Apart, Copies, Rows, label_key
+from medbench.datasets.doubtful_reading import doubtful_reading
 from medbench.datasets.duplicates import LARGEST_SHARE, LARGEST_SMALL
 from medbench.datasets.file_properties import file_properties
 from medbench.datasets.findings import SEVERITIES, Finding, Severity, enumerated, how_many, quoted
@@ -89,6 +90,7 @@ def audit(dataset: PreparedDataset) -> Audit:
     copies = Copies.of(dataset)
     found = chain(
         _unreadable(dataset),
+        doubtful_reading(dataset),
         _copies(dataset, copies),
         _across_parts(dataset, copies),
         _patients(dataset, copies),

@@ -107,7 +107,8 @@ def folder_data_set(folder: Path) -> tuple[str, Source]:
             "images per class."
         )
     name = safe_name(folder.resolve().name)
-    return name, FolderSource(path=str(folder.resolve()), title=name)
+    source = FolderSource(path=str(folder.resolve()), title=name)
+    return next(iter(source.variants(name).items()))
 
 
 def safe_name(text: str) -> str:

@@ -46,18 +46,28 @@ class Decoded:
     """See ``medbench.datasets.batch.image_key``."""
     perceptual_hash: NDArray[np.uint8]
     """See ``medbench.datasets.duplicates.perceptual_hash``."""
+    warnings: tuple[str, ...] = ()
+    """See ``OpenedImage.warnings``."""
 
 
 class Picture:
     """One slice at full size, decoded once, and whatever is made of it."""
 
-    def __init__(self, pixels: NDArray[np.uint8], *, mode: str, n_bytes: int) -> None:
+    def __init__(
+        self,
+        pixels: NDArray[np.uint8],
+        *,
+        mode: str,
+        n_bytes: int,
+        warnings: tuple[str, ...] = (),
+    ) -> None:
         """Take grey that is stored as colour for grey.
 
         Args:
             pixels: uint8, shape (height, width) or (height, width, 3).
             mode: See ``OpenedImage``.
             n_bytes: Size of the file, or of the array in memory.
+            warnings: See ``OpenedImage.warnings``.
         """
         if pixels.ndim == 3 and _channels_equal(pixels):
             pixels = pixels[..., 0]
@@ -65,6 +75,7 @@ class Picture:
         """At full size: uint8, shape (height, width) of grey, (height, width, 3) of RGB."""
         self.mode = mode
         self.n_bytes = n_bytes
+        self.warnings = warnings
         self._image = Image.fromarray(self.pixels)
 
     @property
@@ -132,6 +143,7 @@ class Picture:
             n_bytes=self.n_bytes,
             pixel_hash=self.pixel_hash,
             perceptual_hash=self._perceptual_hash,
+            warnings=self.warnings,
         )
 
 
@@ -149,7 +161,8 @@ def read_slice(opened: OpenedImage, slice_number: int | None = None) -> Picture:
     index = slice_index(
         slice_number, opened.header.n_slices, origin=opened.origin, what=opened.what
     )
-    return Picture(opened.pixels(index), mode=opened.mode, n_bytes=opened.n_bytes)
+    pixels = opened.pixels(index)
+    return Picture(pixels, mode=opened.mode, n_bytes=opened.n_bytes, warnings=opened.warnings())
 
 
 def decode(

@@ -69,7 +69,7 @@ def read_image(
     if isinstance(content, bytes) and not opened.sliced:
         slice_number = None  # among volumes it has nothing to choose from
     picture = read_slice(opened, slice_number)
-    warnings = opened.warnings()
+    warnings = picture.warnings
     if channels == 1 and picture.is_coloured(height):
         warnings += (_COLOUR_WARNING,)
     return NewImage(

@@ -29,6 +29,7 @@ def dataset(labels, *, classes=("a", "b"), kind="multi-class", near=(), unreadab
         "mode": ["L"] * n,
         "bytes": np.full(n, 900),
         "pixel_hash": [f"{i:032x}" for i in range(n)],
+        "warnings": [""] * n,
     }
     images = columns.pop("images", None)
     if images is None:
@@ -93,6 +94,16 @@ def test_findings_come_worst_first_and_reach_what_is_at_most_as_bad():
     assert result.worst == "serious" and result.reaches("serious") and result.reaches("warning")
     notes = audit(balanced(patient=-np.ones(80, int)))
     assert notes.worst == "note" and not notes.reaches("warning") and notes.reaches("note")
+
+
+def test_images_that_were_read_with_a_doubt_are_counted_by_what_it_is():
+    doubts = ["", "its window is no number", "", "", "the first of 3 pages"] * 16
+    finding = only(balanced(warnings=doubts))
+    assert finding.check == "doubtful-reading" and finding.severity == "warning"
+    assert "32 images" in finding.text and "the first of 3 pages (16)" in finding.text
+    assert finding.images[:3] == (1, 4, 6) and finding.numbers["images"] == 32
+    one = only(balanced(warnings=["odd", *[""] * 79]))
+    assert one.severity == "note" and one.text == "1 image is shown with a doubt: odd (1)."
 
 
 def test_identical_images_of_one_class_are_counted():

@@ -73,7 +73,12 @@ class OpenedImage(ABC):
         """
 
     def warnings(self) -> tuple[str, ...]:
-        """What the pixels do not show and a person must know; looked for only when it is asked."""
+        """What a person must know of the slices that were decoded and cannot see in them.
+
+        Short phrases without names, each the same for all files of which it is true, as they are
+        counted: "the first of 3 pages or frames". ``predict`` prints them with the file, and they
+        are a finding of the audit.
+        """
         return ()
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +14,10 @@ from numpy.typing import NDArray
 
 from medbench.datasets.grey_levels import stretched
 from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size, hashed
+from medbench.datasets.readers.dicom_elements import BROKEN, number, one_line, said
+from medbench.datasets.readers.dicom_frames import CONVERT, DECODERS, stored_frame
+from medbench.datasets.readers.dicom_grey import grey
+from medbench.datasets.readers.dicom_tables import coloured
 from medbench.datasets.readers.quiet import Quiet
 from medbench.errors import DatasetError
 
@@ -39,41 +42,25 @@ _LOOKED_AT = (
     "SpecificCharacterSet",
 )  # fmt: skip
 """Elements that tell slices, patient and series."""
-_LARGEST_TABLE = 1 << 16
 _BYTES_A_PIXEL = 16
 """Bytes a pixel, of all frames and the header together, that a deflated file may inflate to."""
-_QUOTED = 160
-"""Characters of a library's own message that are shown."""
-_DECODERS = "`pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg`"
-_CONVERT = "or convert it, for example with `dcmdjpeg` or `gdcmconv --raw`"
-_BROKEN = (
-    ArithmeticError,
-    AttributeError,  # a header without a needed element
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,  # no decoder could read the pixels; nesting too deep; not implemented
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-"""What pydicom raises on bytes that are no sound file (found by flipping bytes of sound ones)."""
+_TILE = "a tile of a larger picture"
 
 
 class DicomReader(Reader):
     """Shows each frame as a viewer opens it.
 
     Stored values pass the modality transformation (rescaling or a table) and the first window or
-    VOI table of the file; the window's lower..upper end becomes 0..255, whatever the image's own
-    values are. Without a window (or with one whose width is not positive) the image's lowest to
-    highest value becomes 0..255. MONOCHROME1 is inverted, so white is high. Padding is black and
-    takes no part in the range. Palettes and YBR become RGB.
+    VOI table of the frame or else of the file; the window's lower..upper end, or the range of the
+    table's bits, becomes 0..255, whatever the image's own values are. Without a window (or with
+    one that is no number, which is a warning) the image's lowest to highest value becomes 0..255.
+    MONOCHROME1 is inverted, so white is high. Padding is black and takes no part in the range.
+    Palettes and YBR become RGB. ``docs/formats.md`` has every kind.
 
     The patient is the Patient ID together with its issuer, the series the Series Instance UID;
     both leave this module as hashes only.
 
-    Source: DICOM PS3.3, sections C.7.1.1, C.7.3.1, C.7.6.3, C.11.1 and C.11.2.
+    Source: DICOM PS3.3, sections C.7.1.1, C.7.3.1, C.7.6.3, C.7.6.16, C.11.1 and C.11.2.
     """
 
     title: ClassVar[str] = "DICOM"
@@ -115,10 +102,15 @@ class _OpenedDicom(OpenedImage):
         what = f"a DICOM file of {frames}"
         super().__init__(origin=origin, header=header, mode=mode, n_bytes=n_bytes, what=what)
         self._dataset = dataset
+        self._doubts: dict[str, None] = {}
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
         with _reading(self.origin):
-            return _shown(self._dataset, index, self.origin)
+            return _shown(self._dataset, index, self.origin, self._doubts.setdefault)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What of the slices that were decoded is not stated as it should be."""
+        return tuple(self._doubts)
 
 
 @contextmanager
@@ -129,31 +121,22 @@ def _reading(origin: str) -> Iterator[None]:
     with _QUIET:
         try:
             yield
-        except (BytesLengthException, *_BROKEN) as error:
+        except (BytesLengthException, *BROKEN) as error:
             raise DatasetError(
-                f"{origin}: the DICOM file is damaged or truncated ({_one_line(error)}). "
+                f"{origin}: the DICOM file is damaged or truncated ({one_line(error)}). "
                 "Copy it again from its source or remove it."
             ) from error
 
 
 def _header(dataset: Dataset) -> Header:
     """What a header says of frames, patient and series."""
-    patient = _said(dataset, "PatientID")
-    series = _said(dataset, "SeriesInstanceUID")
+    patient = said(dataset, "PatientID")
+    series = said(dataset, "SeriesInstanceUID")
     return Header(
         n_slices=max(int(dataset.get("NumberOfFrames") or 1), 1),
-        patient=hashed("patient", patient, _said(dataset, "IssuerOfPatientID")) if patient else "",
+        patient=hashed("patient", patient, said(dataset, "IssuerOfPatientID")) if patient else "",
         series=hashed("series", series) if series else "",
     )
-
-
-def _said(dataset: Dataset, keyword: str) -> str:
-    """The text of an element; "" where there is none, or none that can be read."""
-    try:
-        value = dataset.get(keyword)
-    except _BROKEN:
-        return ""  # damage there does not make the pixels unreadable
-    return " ".join(str(value).split()) if value is not None else ""
 
 
 def _file_meta(file: IO[bytes]) -> bytes:
@@ -219,164 +202,22 @@ def _check_header(dataset: FileDataset, origin: str, pixel_limit: int) -> None:
     if not available:
         raise DatasetError(
             f"{origin}: the pixels are compressed as {syntax.name}, which nothing installed "
-            f"here reads. {_DECODERS}, {_CONVERT}."
+            f"here reads. {DECODERS}, {CONVERT}."
         )
 
 
-def _shown(dataset: FileDataset, frame: int, origin: str) -> NDArray[np.uint8]:
+def _shown(
+    dataset: FileDataset, frame: int, origin: str, doubt: Callable[[str], object]
+) -> NDArray[np.uint8]:
     """One frame, decoded and mapped to what is seen."""
-    stored = _stored(dataset, frame, origin)
+    stored = stored_frame(dataset, frame, origin)
+    if (number(dataset, "TotalPixelMatrixColumns") or 0) > dataset.Columns:
+        doubt(_TILE)
     if dataset.PhotometricInterpretation in _COLOUR_MODES:
         return stretched(stored, 0, 2 ** int(dataset.BitsStored) - 1)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        return _coloured(stored, dataset, origin)
-    padding = _padding(stored, dataset)
-    values = _rescaled(stored, dataset, frame)
-    seen = values[~padding]
-    if not np.isfinite(seen).all():
-        raise DatasetError(
-            f"{origin}: pixels are NaN or infinite. Replace them by numbers or remove the image."
-        )
-    shares = _windowed(values, dataset, frame)
-    if shares is not None:
-        grey = stretched(shares, 0, 1)
-    else:
-        values = np.where(padding, 0, values)
-        low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
-        grey = stretched(values, low, high)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        grey = np.uint8(255) - grey
-    grey[padding] = 0
-    return grey
-
-
-def _stored(dataset: FileDataset, frame: int, origin: str) -> NDArray[Any]:
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.pixels.utils import pixel_array
-
-    try:
-        stored: NDArray[Any] = pixel_array(dataset, index=frame)
-    except RuntimeError as error:
-        syntax = dataset.file_meta.TransferSyntaxUID
-        if not (syntax.is_compressed and get_decoder(syntax).missing_dependencies):
-            raise
-        raise DatasetError(  # damaged, or of a kind that only another decoder knows
-            f"{origin}: the pixels, compressed as {syntax.name}, cannot be read "
-            f"({_one_line(error)}). Copy the file again; if that does not help, {_DECODERS} "
-            f"for more kinds of compression, {_CONVERT}."
-        ) from error
-    return stored
-
-
-def _rescaled(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDArray[np.float64]:
-    """Stored values in their unit, for example Hounsfield units."""
-    if tables := dataset.get("ModalityLUTSequence"):
-        first, entries = _table(tables[0].LUTDescriptor, tables[0].LUTData, dataset)
-        return _looked_up(stored, first, entries).astype(np.float64)
-    stated = _of_frame(dataset, frame, "PixelValueTransformationSequence")
-    slope, intercept = stated.get("RescaleSlope"), stated.get("RescaleIntercept")
-    with np.errstate(all="ignore"):
-        values: NDArray[np.float64] = stored.astype(np.float64)
-        return values * float(1 if slope is None else slope) + float(intercept or 0)
-
-
-def _windowed(
-    values: NDArray[np.float64], dataset: Dataset, frame: int
-) -> NDArray[np.float64] | None:
-    """Each value's place in the first window, 0 at its lower and 1 at its upper end.
-
-    Not pydicom's ``apply_voi_lut``: its table lookup wraps at the table's output type, so a
-    table of 8-bit output mangles 12-bit pixels, and its range depends on the stored bits.
-    """
-    if tables := dataset.get("VOILUTSequence"):
-        first, entries = _table(tables[0].LUTDescriptor, tables[0].LUTData, dataset)
-        low, high = int(entries.min()), int(entries.max())
-        shown = _looked_up(np.rint(values), first, entries)
-        return (shown - low) / max(high - low, 1)
-    stated = _of_frame(dataset, frame, "FrameVOILUTSequence")
-    center, width = (_first(stated.get(name)) for name in ("WindowCenter", "WindowWidth"))
-    if center is None or width is None or not (width > 0 and np.isfinite([center, width]).all()):
-        return None
-    function = str(stated.get("VOILUTFunction") or "LINEAR").upper()
-    with np.errstate(all="ignore"):
-        if function == "SIGMOID":
-            return np.asarray(1 / (1 + np.exp(-4 * (values - center) / width)))
-        if function != "LINEAR_EXACT" and width >= 1:  # narrower ones are exact ones, misnamed
-            center, width = center - 0.5, width - 1
-        if width == 0:
-            return (values > center).astype(np.float64)
-        return np.clip((values - center) / width + 0.5, 0, 1)
-
-
-def _coloured(stored: NDArray[Any], dataset: Dataset, origin: str) -> NDArray[np.uint8]:
-    """Palette indices as RGB."""
-    if "RedPaletteColorLookupTableData" not in dataset:  # segments may announce any length
-        raise DatasetError(
-            f"{origin}: the palette is missing or stored in segments, which are not read. "
-            "Convert the image to RGB or PNG."
-        )
-    tables = [
-        _table(
-            dataset[f"{colour}PaletteColorLookupTableDescriptor"].value,
-            dataset[f"{colour}PaletteColorLookupTableData"].value,
-            dataset,
-        )
-        for colour in ("Red", "Green", "Blue")
-    ]
-    wide = max(int(entries.max()) for _, entries in tables) > 255
-    channels = [_looked_up(stored, first, entries) for first, entries in tables]
-    return (np.stack(channels, axis=-1) >> (8 if wide else 0)).astype(np.uint8)
-
-
-def _table(descriptor: Any, data: Any, dataset: Dataset) -> tuple[int, NDArray[np.int64]]:
-    """First value that a lookup table maps, and its entries."""
-    n_entries, first = int(descriptor[0]) or _LARGEST_TABLE, int(descriptor[1])
-    if isinstance(data, bytes):
-        word = "<u2" if dataset.original_encoding[1] else ">u2"
-        kind = np.dtype(word if len(data) >= 2 * n_entries else np.uint8)
-        entries = np.frombuffer(data[: len(data) // kind.itemsize * kind.itemsize], kind)
-    else:
-        entries = np.atleast_1d(np.asarray(data, dtype=np.int64))
-    if not 0 < n_entries <= len(entries):
-        raise ValueError(f"a lookup table has {len(entries)} of {n_entries} entries")
-    return first, entries[:n_entries].astype(np.int64)
-
-
-def _looked_up(values: NDArray[Any], first: int, entries: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Values outside of a table take its first or last entry."""
-    places = np.clip(values.astype(np.float64) - first, 0, len(entries) - 1)
-    return np.asarray(entries[places.astype(np.intp)])
-
-
-def _padding(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_]:
-    """Pixels that only fill the rectangle."""
-    value = dataset.get("PixelPaddingValue")
-    if value is None or stored.dtype.kind not in "iu":
-        return np.zeros(stored.shape, np.bool_)
-    limit = dataset.get("PixelPaddingRangeLimit")
-    # Many files state a negative value as its unsigned twin, so both are brought to one type.
-    ends = np.array([value, value if limit is None else limit], np.int64).astype(stored.dtype)
-    return np.asarray((stored >= ends.min()) & (stored <= ends.max()))
-
-
-def _of_frame(dataset: Dataset, frame: int, macro: str) -> Dataset:
-    """Where a frame states something: its own functional group, the shared one, or the file."""
-    own, shared = (
-        dataset.get(f"{kind}FunctionalGroupsSequence") or () for kind in ("PerFrame", "Shared")
-    )
-    for groups in (*own[frame : frame + 1], *shared[:1]):
-        if stated := groups.get(macro):
-            found: Dataset = stated[0]
-            return found
-    return dataset
-
-
-def _first(value: Any) -> float | None:
-    """The first number of an element that may hold several, or none."""
-    if value is None or isinstance(value, str):
-        return float(value) if value else None
-    numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
-    return float(numbers[0]) if numbers.size else None
+        return coloured(stored, dataset, origin)
+    return grey(stored, dataset, frame, origin, doubt)
 
 
 def _name(value: Any) -> str:
@@ -384,11 +225,3 @@ def _name(value: Any) -> str:
     name = str(getattr(value, "name", value))
     known = name != str(value) or re.fullmatch(r"[A-Z0-9_]{1,16}|[0-9.]{1,64}", name)
     return name if known else "of unknown kind"
-
-
-def _one_line(error: Exception) -> str:
-    """A library's message, without the values of the file that it may quote."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if not isinstance(error, (AttributeError, RuntimeError)):
-        text = re.sub(r"""b?(['"]).*\1""", "...", text)
-    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."

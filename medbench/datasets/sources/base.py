@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from medbench.cache import cache_folder
 from medbench.datasets.listing import Listing
 from medbench.datasets.place import Place
-from medbench.errors import DatasetError
+from medbench.errors import DatasetError, UndecidedError
 
 
 class Source(BaseModel, ABC):
@@ -145,9 +145,14 @@ class Source(BaseModel, ABC):
         """Locate the files and list the images and their labels; no pixel is decoded yet.
 
         Raises:
+            UndecidedError: A person must say what something means.
             DatasetError: Something is missing or cannot be understood.
         """
-        return self.list_images(self.locate())
+        try:
+            return self.list_images(self.locate())
+        except UndecidedError as error:
+            error.dataset = self._entry
+            raise
 
     @abstractmethod
     def list_images(self, found: Mapping[str, Path]) -> Listing:
