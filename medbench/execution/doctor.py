@@ -210,7 +210,7 @@ def _folders(data_dir: Path | None) -> Iterator[Finding]:
         yield _place("cache", cache, f"Set {VARIABLE} to a folder where files can be written.")
         if held := _sizes(cache):
             yield Finding(state="ok", about="in the cache", text=held)
-    yield _place("runs", Path("results").absolute(), "Name another folder with --out.")
+    yield _place("runs", Path("results").absolute(), "run --out names another.")
     try:
         registered = len(load_catalog(data_dir=data_dir).sources)
     except MedBenchError as error:
@@ -325,7 +325,7 @@ def _of_backend(name: str, facts: dict[str, Any], has_driver: bool) -> Finding:
         return Finding(state="problem", about="Keras", text=text)
     text = f"{name} imports and computes in {facts['seconds']:.1f} s"
     if has_driver and not facts["gpu"]:
-        text += f', but sees no GPU. pip install "medbench[gpu]" or what {name} names for CUDA'
+        text += f', but sees no GPU. pip install "medbench[gpu]", or what {name} names for CUDA'
         return Finding(state="note", about="Keras", text=text + also)
     text += " on the GPU" * facts["gpu"]
     return Finding(state="ok", about="Keras", text=text + also)
@@ -340,7 +340,7 @@ def _of_xgboost(facts: dict[str, Any], has_driver: bool) -> Finding:
         return Finding(state="problem", about="XGBoost", text=text)
     text = f"imports in {facts['seconds']:.1f} s, built with{'' if facts['cuda'] else 'out'} CUDA"
     if has_driver and not facts["gpu"]:
-        text += ". It will not use the GPU: pip install xgboost in place of xgboost-cpu."
+        text += ". It will not use the GPU: pip install xgboost, in place of xgboost-cpu."
         return Finding(state="note", about="XGBoost", text=text)
     return Finding(state="ok", about="XGBoost", text=text)
 
