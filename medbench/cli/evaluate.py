@@ -69,6 +69,7 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.inference.load import load_model
     from medbench.reports.external import external_words, externals
     from medbench.reports.stored import assessed
+    from medbench.reports.text import plain
     from medbench.store import RunStore
 
     console, store = make_console(), RunStore(options.run)
@@ -88,6 +89,8 @@ def execute(options: argparse.Namespace) -> int:
         )
         for other in others:
             data = prepare_like(model, other, catalog, skip_unreadable=options.skip_unreadable)
+            for note in data.notes:
+                console.print(f"{other}: {plain(note)}", soft_wrap=True, markup=False)
             class_map = _class_map(options.class_map, model, data, console)
             with store.lock():
                 evaluated.append(evaluate(model, data, class_map, store))
