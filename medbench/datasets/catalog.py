@@ -114,7 +114,7 @@ def folder_data_set(folder: Path, name: str = "") -> tuple[str, Source]:
 
 def _instead_of_folder(file: Path) -> str:
     """What to do with a file where a folder is wanted."""
-    if file.suffix.lower() in (".csv", ".txt", ".npz"):
+    if file.suffix.lower() in (".csv", ".tsv", ".tab", ".txt", ".npz"):
         return f"Register it first: python -m medbench datasets add NAME {file}"
     return "Name a folder that has one sub-folder of images per class; unpack an archive first."
 

@@ -51,8 +51,7 @@ def detect(
         return _detect_table(path, file, label, group)
     else:
         raise DatasetError(
-            f"{path}: neither a folder of class folders, nor a .csv table, nor an .npz archive. "
-            "Name one of these; unpack another archive first."
+            f"{path}: neither a folder of class folders, nor a .csv table, nor an .npz archive."
         )
     if file or label or group:
         raise DatasetError(f"{path}: --file, --label and --group are for tables (CSV) only.")

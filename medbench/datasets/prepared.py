@@ -99,10 +99,6 @@ def prepare(
             none of a class or none of a part of the official split without them.
     """
     listing = source.listing()
-    if lacking := _lost(listing, ()):
-        raise DatasetError(
-            f"data set {name!r}: no {lacking} is there. Add some, or take the class out."
-        )
     size, channels = (
         (source.image_size, _CHANNELS[source.channels])
         if image_shape is None
@@ -127,6 +123,8 @@ def prepare(
     lost = _lost(listing, list(unreadable))
     if unreadable and (lost or not skip_unreadable):
         raise UnreadableError(name, list(unreadable.values()), len(listing.table), lost=lost)
+    if lost:
+        raise DatasetError(f"data set {name!r}: no {lost} is there. Add some, or leave it out.")
     stored = StoredImages(folder / "images.npy")
     table = pd.read_parquet(folder / "table.parquet")
     return PreparedDataset(

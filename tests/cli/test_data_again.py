@@ -106,13 +106,6 @@ def test_a_file_where_a_folder_is_wanted(tmp_path, monkeypatch, capsys, verb, na
     assert remedy in said and ("datasets add" in said) == ("datasets add" in remedy)
 
 
-def test_an_archive_is_to_be_unpacked_also_where_a_set_is_added(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    Path("films.zip").write_bytes(b"PK")
-    assert main(["datasets", "add", "films", "films.zip"]) == 2
-    assert "unpack" in capsys.readouterr().err
-
-
 def test_a_file_of_an_entry_that_is_gone_is_not_looked_for_in_data_folders(
     tmp_path, monkeypatch, capsys
 ):
