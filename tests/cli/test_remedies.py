@@ -27,6 +27,7 @@ from medbench.datasets.readers import decoders
 from medbench.datasets.sources.folder import GroupTable
 from medbench.execution.suite import Suite
 from medbench.features.engines import ENGINES
+from medbench.versions import install_command
 
 ROOT = Path(__file__).parents[2]
 OPTION = r"--[a-z][a-z-]*[a-z](?![a-z-])"
@@ -440,7 +441,29 @@ def test_every_package_that_is_to_be_installed_is_one_that_is_used():
             words = re.findall(r"\w[\w.-]*", re.sub(r"\[.*?\]|\{\}|-e ", "", command))
             assert {*words} <= PACKAGES, f"{place}: {words} in {text!r}"
             named |= {*words}
-    assert {"onnx", "pylibjpeg-libjpeg", "medbench"} <= named
+    assert {"onnx", "pylibjpeg-libjpeg"} <= named
+
+
+def test_every_extra_that_is_to_be_installed_exists():
+    asked = {
+        node.args[0].value
+        for module in CODE.modules.values()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "install_command"
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert {"cpu", "serve"} <= asked <= EXTRAS.keys()
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_an_extra_is_installed_where_it_can_be_had(monkeypatch, installed):
+    """No package index has MedBench; pip finds extras of what is installed, or in a checkout."""
+    known = {"medbench": "0"} if installed else {}
+    monkeypatch.setattr("medbench.versions.distribution_versions", lambda names: known)
+    assert install_command("cpu").startswith(
+        'pip install "medbench[cpu]"' if installed else 'pip install ".[cpu]" in the checkout'
+    )
 
 
 def test_every_environment_variable_that_is_named_is_read():
