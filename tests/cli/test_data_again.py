@@ -66,7 +66,7 @@ def test_another_folder_is_refused(films, verb, class_folders, capsys):
     assert "are not those of out" in said or "data: was" in said
 
 
-def test_a_folder_that_is_meant_for_one_of_several_sets_must_say_which(films, capsys):
+def test_of_several_sets_it_must_be_said_which_is_meant_by_an_option_of_the_verb(films, capsys):
     entries = Path("datasets.yaml")
     entries.write_text("first: {source: folder, path: films}\n")
     assert main(["run", "--datasets", "first", "--data", "films", *RUN[:-1], "two"]) == 0
@@ -76,6 +76,14 @@ def test_a_folder_that_is_meant_for_one_of_several_sets_must_say_which(films, ca
     assert main(["reproduce", "two", "--data", "other"]) == 2
     said = capsys.readouterr().err
     assert "no data set of the run is called other, it has films, first" in said
+    for verb, option in (
+        (["evaluate", "--run", "two", "--data", "other"], "--trained-on"),
+        (["export", "two"], "--dataset"),
+        (["predict", "other", "--run", "two"], "--dataset"),
+    ):
+        assert main([*verb, "--models", "thumbnail"]) == 2
+        said = capsys.readouterr().err
+        assert "has several data sets" in said and said.endswith(f" {option} NAME does it.\n")
 
 
 def test_evaluate_takes_the_folder_by_itself(films, capsys):
