@@ -130,6 +130,7 @@ def test_an_earlier_commit_is_run_beside_this_one(measured):
     assert auroc["ours"].keys() == auroc["other"].keys()
 
 
+@pytest.mark.slow
 def test_an_earlier_commit_reads_the_same_data_sets(measured):
     if subprocess.run(
         ["git", "-C", str(ROOT), "cat-file", "-e", "8b69470"], check=False
