@@ -6,11 +6,25 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 _LISTED = 20
-"""Valid names or unreadable images shown in an error; more are counted."""
+"""Valid names or reasons shown in an error; more are counted."""
+_NAMED = 3
+"""Images named that share a reason."""
 
 
 class MedBenchError(Exception):
     """Base of all errors that are the input's fault; the command line prints only the message."""
+
+    def __init__(self, message: str = "", *, options: Mapping[str, str] | None = None) -> None:
+        """Say what is wrong.
+
+        Args:
+            message: What is the matter, and a remedy that exists wherever it may be raised.
+            options: Options of the command line that are a remedy too, as ``{"--out": "names
+                another folder"}``: a verb adds those that it has.
+        """
+        super().__init__(message)
+        self.options = dict(options or {})
+        """See above."""
 
 
 class ConfigurationError(MedBenchError):
@@ -34,11 +48,18 @@ class SliceError(DatasetError):
 
     def __init__(self, what: str, n_slices: int, origin: str) -> None:
         self.what = what
-        """What is the matter, without the remedy, which is another one on a page."""
+        """What is the matter, without the remedy."""
         self.n_slices = n_slices
         """How many slices there are to choose from, at least one."""
-        option = "leave --slice out" if n_slices == 1 else f"give --slice N, from 1 to {n_slices}"
-        super().__init__(f"{origin}: {what}: {option} (slice_number in Python).")
+        self.origin = origin
+        """Name of the image."""
+        super().__init__(self.in_words("slice_number"))
+
+    def in_words(self, choice: str) -> str:
+        """The message, where ``choice`` is what a slice is chosen with, as ``"--slice N"``."""
+        if self.n_slices == 1:
+            return f"{self.origin}: {self.what}: leave {choice.split()[0]} out."
+        return f"{self.origin}: {self.what}: give {choice}, from 1 to {self.n_slices}."
 
 
 class UndecidedError(DatasetError):
@@ -72,27 +93,52 @@ class UndecidedError(DatasetError):
 
 
 class UnreadableError(DatasetError):
-    """Images of a data set cannot be read, and nobody asked to leave them out."""
+    """Images of a data set cannot be read, and nobody asked to leave them out, or it cannot be."""
 
-    def __init__(self, name: str, unreadable: Sequence[str], n_images: int) -> None:
+    def __init__(
+        self, name: str, unreadable: Sequence[str], n_images: int, *, lost: str = ""
+    ) -> None:
         """Put the message together.
 
         Args:
             name: The data set.
-            unreadable: Why each of the images cannot be read; it names the image.
+            unreadable: Why each of the images cannot be read: its name, ``": "`` and the reason.
             n_images: How many images there are, with these.
+            lost: Of what no image is left without them: "image", "image of class 'a'"; empty
+                where it is possible to go on without them.
         """
         self.unreadable = tuple(unreadable)
         """Why each of the images cannot be read."""
-        n = len(self.unreadable)
-        shown = "\n  ".join(self.unreadable[:_LISTED])
-        more = f"\n  and {n - _LISTED} more" if n > _LISTED else ""
-        how_many = f"none of the {n_images}" if n == n_images else f"{n} of {n_images}"
-        skip = "" if n == n_images else ", or give --skip-unreadable to go on without them"
-        super().__init__(
-            f"data set {name!r}: {how_many} images can{'' if n == n_images else 'not'} be read:\n"
-            f"  {shown}{more}\nReplace or remove them{skip}."
+        n, reasons = len(self.unreadable), grouped(self.unreadable)
+        shown = "\n  ".join(reasons[:_LISTED])
+        more = f"\n  and {len(reasons) - _LISTED} other reasons" if len(reasons) > _LISTED else ""
+        which = (
+            f"none of the {n} images can" if n == n_images else f"{n} of {n_images} images cannot"
         )
+        do = f"Mend them: no {lost} is left without them." if lost else "Mend or remove them."
+        super().__init__(
+            f"data set {name!r}: {which} be read:\n  {shown}{more}\n{do}",
+            options=None if lost else {"--skip-unreadable": "goes on without them"},
+        )
+
+
+def grouped(unreadable: Sequence[str]) -> list[str]:
+    """Why images cannot be read, each reason once, the commonest first.
+
+    Args:
+        unreadable: For each image its name, ``": "`` and the reason.
+    """
+    named: dict[str, list[str]] = {}
+    for one in unreadable:
+        name, _, reason = one.partition(": ")
+        named.setdefault(reason, []).append(name)
+    return [
+        f"{names[0]}: {reason}"
+        if len(names) == 1
+        else f"{len(names)} images ({', '.join(names[:_NAMED])}"
+        f"{', ...' if len(names) > _NAMED else ''}): {reason}"
+        for reason, names in sorted(named.items(), key=lambda pair: -len(pair[1]))
+    ]
 
 
 class ProtocolError(MedBenchError):

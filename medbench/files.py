@@ -45,7 +45,8 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"{path}: cannot be written ({error.strerror or error}). "
-            "Free space or permissions there, or name another folder with --out."
+            "Free space or permissions there.",
+            options={"--out": "names another folder"},
         ) from error
 
 

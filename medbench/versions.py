@@ -128,6 +128,17 @@ def distribution_versions(names: tuple[str, ...]) -> dict[str, str]:
     return versions
 
 
+def install_command(extra: str) -> str:
+    """How an extra of MedBench is installed; without a path, as it is kept in run folders.
+
+    Args:
+        extra: Its name in ``pyproject.toml``.
+    """
+    if distribution_versions(("medbench",)):
+        return f'pip install "medbench[{extra}]"'
+    return f'pip install ".[{extra}]" in the checkout of MedBench'
+
+
 # --- syntax -------------------------------------------------------------------------------
 
 

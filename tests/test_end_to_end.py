@@ -239,7 +239,7 @@ def test_a_failure_is_a_row_with_its_reason_and_the_run_goes_on(class_folders, c
     assert main([*arguments, "--trials", "1", "--folds", "2", "--out", "out"]) == 1
     shown = capsys.readouterr().out
     assert "2 of 10 cells are finished already" in shown
-    assert "4 failed cells are kept; --retry failed runs them again" in shown
+    assert "4 failed cells are kept; run --retry failed runs them again" in shown
     assert "dies x" not in shown  # they were not run again
     assert "[10/10] set x needy x r0f1: skipped: not installed" in shown  # looked at anew
     assert pd.read_csv("out/leaderboard.csv")["status"].value_counts()["failed"] == 2

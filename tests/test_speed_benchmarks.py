@@ -130,6 +130,18 @@ def test_an_earlier_commit_is_run_beside_this_one(measured):
     assert auroc["ours"].keys() == auroc["other"].keys()
 
 
+@pytest.mark.slow
+def test_an_earlier_commit_reads_the_same_data_sets(measured):
+    if subprocess.run(
+        ["git", "-C", str(ROOT), "cat-file", "-e", "8b69470"], check=False
+    ).returncode:
+        pytest.skip("a clone without history")
+    records = measured("names", "reading")
+    assert set(records) == {"names folder", "names table", "reading"}
+    assert all(record["other_is"] == "the same of 8b69470" for record in records.values())
+    assert records["reading"]["ours_is"].startswith("decoding 16 ")
+
+
 def test_a_ratio_is_that_of_the_medians_in_the_sense_of_what_is_wanted(speed):
     harness = speed("harness")
     costs = {"ours": (1.0, 2.0, 9.0), "other": (8.0, 4.0, 4.0)}
@@ -219,5 +231,7 @@ def test_the_page_of_the_documentation_names_every_benchmark():
         "demo",
         "memory",
         "tests",
+        "names",
+        "reading",
     ):
         assert f"- **{name}**" in page

@@ -33,8 +33,15 @@ BENCHMARKS = {
     "prediction": "prediction",
 }
 """Names for ``--only``, and the file that measures each."""
-EARLIER = ("cells", "demo", "memory", "tests")
-"""Likewise functions of ``earlier.py``: MedBench against an earlier commit of itself."""
+EARLIER = {
+    "cells": "earlier",
+    "demo": "earlier",
+    "memory": "earlier",
+    "tests": "earlier",
+    "names": "data_sets",
+    "reading": "data_sets",
+}
+"""Likewise, each a function of that name: MedBench against an earlier commit of itself."""
 
 
 def main() -> int:
@@ -59,7 +66,7 @@ def main() -> int:
             print(f"{name} ...", file=sys.stderr, flush=True)
             try:
                 if name in EARLIER:
-                    measure = getattr(importlib.import_module("earlier"), name)
+                    measure = getattr(importlib.import_module(EARLIER[name]), name)
                     records["earlier"] += measure(settings)
                 else:
                     records["speed"] += importlib.import_module(BENCHMARKS[name]).measure(settings)

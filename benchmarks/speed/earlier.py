@@ -28,24 +28,25 @@ import pandas as pd
 from harness import BenchmarkError, Record, Settings, child, in_turns
 
 COMMIT = "54e0e62"
+"""Of the measurements in this file; others have another one."""
 ROOT = Path(__file__).resolve().parents[2]
 _SAMPLE_SECONDS = 0.05
 _SHOWN_LINES = 15
 
 
-def checkout(settings: Settings) -> Path:
-    """The files of ``COMMIT``.
+def checkout(settings: Settings, commit: str) -> Path:
+    """The files of a commit.
 
     Raises:
         BenchmarkError: This checkout has no such commit.
     """
-    folder = settings.scratch / COMMIT
+    folder = settings.scratch / commit
     if not folder.exists():
         archive = subprocess.run(
-            ["git", "-C", str(ROOT), "archive", COMMIT], capture_output=True, check=False
+            ["git", "-C", str(ROOT), "archive", commit], capture_output=True, check=False
         )
         if archive.returncode:
-            raise BenchmarkError(f"commit {COMMIT} is not here: fetch it first.")
+            raise BenchmarkError(f"commit {commit} is not here: fetch it first.")
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
             files.extractall(folder, filter="data")
     return folder
@@ -56,12 +57,12 @@ def environment_of(tree: Path, cache: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(tree), "MEDBENCH_CACHE": str(cache)}
 
 
-class _Sides:
+class Sides:
     """Both trees, each with a cache of its own; runs commands of one in new run folders."""
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    def __init__(self, settings: Settings, name: str, commit: str = COMMIT) -> None:
         self.folder = settings.folder(name)
-        self.trees = {"ours": ROOT, "other": checkout(settings)}
+        self.trees = {"ours": ROOT, "other": checkout(settings, commit)}
         self._number = itertools.count()
 
         self.out = self.folder
@@ -81,7 +82,7 @@ class _Sides:
 
 def cells(settings: Settings) -> list[Record]:
     """Wall seconds of a cell."""
-    sides = _Sides(settings, "cells")
+    sides = Sides(settings, "cells")
     few, many = (1, 3) if settings.quick else (1, 21)
     _write_images(sides.folder, 40, 32)
 
@@ -92,12 +93,12 @@ def cells(settings: Settings) -> list[Record]:
 
     of_cell("ours"), of_cell("other")
     costs = in_turns(lambda: of_cell("ours"), lambda: of_cell("other"), settings.repeats)
-    return [_record("cells", "a cell of the majority class", "s", 0.2, costs, cells=many - few)]
+    return [record("cells", "a cell of the majority class", "s", 0.2, costs, cells=many - few)]
 
 
 def demo(settings: Settings) -> list[Record]:
     """Wall seconds of the README's first command."""
-    sides = _Sides(settings, "demo")
+    sides = Sides(settings, "demo")
     what = ("--models", "majority", "--trials", 1, "--folds", 2) if settings.quick else ()
     number = itertools.count()
     auroc: dict[str, dict[str, float]] = {}
@@ -108,14 +109,14 @@ def demo(settings: Settings) -> list[Record]:
         return taken
 
     costs = in_turns(lambda: seconds("ours"), lambda: seconds("other"), settings.repeats)
-    return [_record("demo", "medbench run", "s", 0.7, costs, auroc=auroc)]
+    return [record("demo", "medbench run", "s", 0.7, costs, auroc=auroc)]
 
 
 def memory(settings: Settings) -> list[Record]:
     """Peak of the proportional set size of all processes of a run, in MB, less the imports'."""
     if not Path("/proc/self/smaps_rollup").exists():
         raise BenchmarkError("memory: proportional set sizes are told by Linux only.")
-    sides = _Sides(settings, "memory")
+    sides = Sides(settings, "memory")
     n, side_of_image = (200, 64) if settings.quick else (5000, 224)
     for name, images in (("large", (n, side_of_image)), ("tiny", (40, 16))):
         (sides.folder / name).mkdir()
@@ -134,12 +135,12 @@ def memory(settings: Settings) -> list[Record]:
         return _above_zero(peak(side, "large") - peak(side, "tiny"), settings)
 
     costs = in_turns(lambda: megabytes("ours"), lambda: megabytes("other"), settings.repeats)
-    return [_record("memory", f"a run on {n} images of {side_of_image} px", "MB", 0.5, costs)]
+    return [record("memory", f"a run on {n} images of {side_of_image} px", "MB", 0.5, costs)]
 
 
 def tests(settings: Settings) -> list[Record]:
     """CPU seconds of the fast tests, with all that they start; taken once."""
-    sides = _Sides(settings, "tests")
+    sides = Sides(settings, "tests")
     quick = ("tests/test_seeds.py", "tests/evaluation/test_ranks.py") if settings.quick else ()
 
     def seconds(side: str) -> float:
@@ -151,7 +152,7 @@ def tests(settings: Settings) -> list[Record]:
             return child([str(part) for part in command], sides.environment(side))[0].cpu
 
     costs = {"ours": (seconds("ours"),), "other": (seconds("other"),)}
-    return [_record("tests", "the fast tests", "CPU s", 0.5, costs)]
+    return [record("tests", "the fast tests", "CPU s", 0.5, costs)]
 
 
 def _above_zero(difference: float, settings: Settings) -> float:
@@ -171,18 +172,20 @@ def _auroc_of(run: Path) -> dict[str, float]:
     return {str(row.model): float(row.auroc) for row in table.itertuples()}
 
 
-def _record(
+def record(
     name: str,
     what: str,
     unit: str,
     wanted: float,
     costs: dict[str, tuple[float, ...]],
+    commit: str = COMMIT,
     **details: object,
 ) -> Record:
+    """A line of the table: ours costs at most ``wanted`` times the same of a commit."""
     return Record(
         name=name,
         ours_is=what,
-        other_is=f"the same of {COMMIT}",
+        other_is=f"the same of {commit}",
         unit=unit,
         wanted=wanted,
         sense="at most",

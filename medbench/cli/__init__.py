@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     parsed = _parser(arguments).parse_args(arguments)
 
+    from medbench.cli.remedies import message
     from medbench.errors import MedBenchError
 
     try:
@@ -50,13 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except MedBenchError as error:
-        print(f"medbench: error: {error}", file=sys.stderr)
+        print(f"medbench: error: {message(error, parsed)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nInterrupted. Give the same command again to go on.", file=sys.stderr)
         return _INTERRUPTED
     except OSError as error:
-        return _operating_system(error)
+        return _operating_system(error, parsed)
 
 
 @contextlib.contextmanager
@@ -75,15 +76,18 @@ def _plugin_warnings_in_a_line() -> Iterator[None]:
         yield
 
 
-def _operating_system(error: OSError) -> int:
+def _operating_system(error: OSError, options: argparse.Namespace) -> int:
     """What the operating system refused, in one line; silence where the reader has gone."""
     if isinstance(error, BrokenPipeError):  # head or less have seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    from medbench.cli.remedies import has
+
     place = f"{error.filename}: " if error.filename else ""
+    other = "--out names another folder, " if has(options, "--out") else ""
     print(
         f"medbench: error: {place}{error.strerror or error}. Free space or permissions there; "
-        "--out names another run folder, MEDBENCH_CACHE another cache.",
+        f"{other}MEDBENCH_CACHE another cache.",
         file=sys.stderr,
     )
     return 2

@@ -60,6 +60,7 @@ def execute(options: argparse.Namespace) -> int:
     """Audit each data set; 1 if a finding is fatal, 2 if a data set cannot be read."""
     from medbench import registry
     from medbench.cli.progress import make_console
+    from medbench.cli.remedies import message
     from medbench.datasets.audit import audit
     from medbench.datasets.catalog import load_catalog
     from medbench.errors import DatasetError
@@ -76,7 +77,7 @@ def execute(options: argparse.Namespace) -> int:
         try:
             dataset = _prepared(name, source, options.skip_unreadable)
         except DatasetError as error:
-            print(f"medbench: error: {error}", file=sys.stderr)
+            print(f"medbench: error: {message(error, options)}", file=sys.stderr)
             failed = True
             continue
         found = audit(dataset)

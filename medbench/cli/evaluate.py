@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--datasets",
         nargs="+",
-        required=True,
+        default=[],
         metavar="NAME",
-        help="the data sets to apply it to",
+        help="the data sets to apply it to; with --data, that folder too",
     )
     parser.add_argument(
         "--class-map",
@@ -63,11 +63,13 @@ def execute(options: argparse.Namespace) -> int:
     """Predict, keep, and say what became of the score."""
     from medbench.cli.leaderboard import write_everything
     from medbench.cli.progress import make_console
-    from medbench.datasets.catalog import load_catalog
+    from medbench.datasets.catalog import load_catalog, safe_name
+    from medbench.errors import ConfigurationError
     from medbench.inference.external import evaluate, prepare_like
     from medbench.inference.load import load_model
     from medbench.reports.external import external_words, externals
     from medbench.reports.stored import assessed
+    from medbench.reports.text import plain
     from medbench.store import RunStore
 
     console, store = make_console(), RunStore(options.run)
@@ -75,13 +77,20 @@ def execute(options: argparse.Namespace) -> int:
     catalog = load_catalog(
         data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
     )
+    others = dict.fromkeys(options.datasets)
+    if options.data is not None:
+        others[safe_name(options.data.resolve().name)] = None
+    if not others:
+        raise ConfigurationError("no data set is named. Give --datasets NAME, or --data FOLDER.")
     evaluated = []
     for name in dict.fromkeys(options.models):
         model = load_model(
             options.run, dataset=options.trained_on, model=name, plugins=options.plugin
         )
-        for other in dict.fromkeys(options.datasets):
+        for other in others:
             data = prepare_like(model, other, catalog, skip_unreadable=options.skip_unreadable)
+            for note in data.notes:
+                console.print(f"{other}: {plain(note)}", soft_wrap=True, markup=False)
             class_map = _class_map(options.class_map, model, data, console)
             with store.lock():
                 evaluated.append(evaluate(model, data, class_map, store))

@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from medbench.cli.options import add_catalog, add_dataset_and_model, add_plugin
+from medbench.cli.options import (
+    add_catalog,
+    add_dataset_and_model,
+    add_plugin,
+    catalog_of_run,
+)
 
 _FORMATS = ("onnx", "keras", "skops", "xgboost")
 
@@ -37,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Load, write, compare, and say where it is."""
     from medbench.cli.progress import make_console
-    from medbench.datasets.catalog import load_catalog
     from medbench.files import folder_name
     from medbench.inference.export import export
     from medbench.inference.held_out import held_out_images
@@ -50,9 +54,7 @@ def execute(options: argparse.Namespace) -> int:
         options.run, dataset=options.dataset, model=options.models, plugins=options.plugin
     )
     facts = model.facts
-    catalog = load_catalog(
-        data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
-    )
+    catalog = catalog_of_run(options, [facts.dataset])
     images = held_out_images(store, facts.dataset, catalog)
     name = folder_name(f"{facts.family}-{facts.dataset}")
     out = options.out or Path("results") / "exported" / name

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from medbench.datasets.catalog import Catalog
     from medbench.evaluation.operating_point import OperatingPoint
     from medbench.inference.model import Model
 
@@ -60,6 +61,41 @@ def named_datasets(named: Sequence[str], folder: Path | None) -> list[str]:
             )
         chosen.append(name)
     return list(dict.fromkeys(chosen))
+
+
+def catalog_of_run(options: argparse.Namespace, names: Sequence[str]) -> Catalog:
+    """The catalog with the data sets of a finished run, which does not say where they are.
+
+    Args:
+        options: Of ``add_catalog``, and ``--data``, which stands for the data set of its name, or
+            for the only one that is not registered.
+        names: Data sets of the run.
+
+    Raises:
+        ConfigurationError: One is not registered, or it cannot be told which one is meant.
+    """
+    from medbench.datasets.catalog import folder_data_set, load_catalog, safe_name
+    from medbench.errors import ConfigurationError
+
+    catalog = load_catalog(data_dir=options.data_dir, datasets_file=options.datasets_file)
+    lacking = [name for name in names if name not in catalog.sources]
+    if options.data is not None:
+        own = safe_name(options.data.resolve().name)
+        meant = own if own in names else next(iter(lacking or names))
+        if own not in names and len(lacking or names) > 1:
+            raise ConfigurationError(
+                f"--data {options.data}: no data set of the run is called {own}, it has "
+                f"{', '.join(names)}. Name its folder so."
+            )
+        catalog.sources.update([folder_data_set(options.data, meant)])
+        lacking = [name for name in lacking if name != meant]
+    if lacking:
+        raise ConfigurationError(
+            f"data set {lacking[0]!r} of the run is not registered here. If the run was given its "
+            "folder, give it with --data FOLDER; else name the file that has its entry with "
+            "--datasets-file."
+        )
+    return catalog
 
 
 def add_skip_unreadable(parser: argparse._ActionsContainer) -> None:

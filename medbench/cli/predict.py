@@ -6,6 +6,7 @@ import argparse
 import io
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +70,16 @@ def execute(options: argparse.Namespace) -> int:
     else:
         predictions = _explained(model, found, options.explain, len(files))
     write = {"table": _table, "csv": _csv, "json": _json}[options.format]
-    failed = write(model, predictions)
+    failed = write(model, _worded(predictions, options))
     return int(failed)
+
+
+def _worded(predictions: Iterator[Prediction], options: argparse.Namespace) -> Iterator[Prediction]:
+    """The predictions, their errors with what this verb can do about them."""
+    from medbench.cli.remedies import message
+
+    for one in predictions:
+        yield one if one.cause is None else replace(one, error=message(one.cause, options))
 
 
 def _allow_any_name() -> None:
@@ -127,6 +136,7 @@ def _table(model: Model, predictions: Iterator[Prediction]) -> bool:
 
     from medbench.cli.facts import print_facts
     from medbench.cli.progress import make_console
+    from medbench.errors import grouped
     from medbench.inference.facts import RESEARCH_ONLY
     from medbench.inference.prediction import WHAT_UNLIKE_MEANS, unlike
     from medbench.reports.text import plain
@@ -146,7 +156,6 @@ def _table(model: Model, predictions: Iterator[Prediction]) -> bool:
     for one in done:
         if one.error:
             cells = ["-", *["-"] * len(heads)]
-            notes[f"Not classified: {one.error}"] = []
         else:
             cells = [one.decided, *(_each(one) if wide else [_likeliest(one, classes)])]
         for warning in one.warnings:
@@ -158,8 +167,10 @@ def _table(model: Model, predictions: Iterator[Prediction]) -> bool:
         name = f"{one.image} !" if one.warnings else one.image
         table.add_row(*(Text(plain(cell)) for cell in (name, *cells)))
     console.print(table)
+    for reason in grouped([one.error for one in done if one.error]):
+        console.print(Text(plain(f"Not classified: {reason}"), style="yellow"))
     for note, names in notes.items():
-        console.print(Text(plain(f"{note}: {', '.join(names)}" if names else note), style="yellow"))
+        console.print(Text(plain(f"{note}: {', '.join(names)}"), style="yellow"))
     if any(unlike(one.ood_score) for one in done):
         console.print(WHAT_UNLIKE_MEANS)
     if len(model.facts.folds) > 1:

@@ -80,5 +80,5 @@ class RunWatcher:
 def failed_are_kept(count: int) -> str:
     """What happens to cells that failed before, and the remedy."""
     if count == 1:
-        return "1 failed cell is kept; --retry failed runs it again"
-    return f"{count} failed cells are kept; --retry failed runs them again"
+        return "1 failed cell is kept; run --retry failed runs it again"
+    return f"{count} failed cells are kept; run --retry failed runs them again"

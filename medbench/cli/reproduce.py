@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medbench.cli.options import add_catalog, add_plugin, whole
+from medbench.cli.options import add_catalog, add_plugin, catalog_of_run, whole
 
 if TYPE_CHECKING:
     from medbench.execution.committer import Watcher
@@ -148,19 +148,16 @@ def _plan(
 ) -> list[PlannedCell]:
     """The cells of the run, planned again with what is here now."""
     from medbench import registry
-    from medbench.datasets.catalog import load_catalog
     from medbench.errors import StoreError, UnreadableError
     from medbench.execution.plan import Settings, plan_cells, plan_datasets
 
     for plugin in options.plugin:
         registry.load_plugin(plugin)
-    catalog = load_catalog(
-        data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
-    )
     settings = Settings.from_record(run.configuration)
     ids = [cell.id for cell in wanted.values()]
     inflated = list(dict.fromkeys(one.id.model for one in wanted.values() if one.by_image))
     names = list(dict.fromkeys(one.dataset for one in ids))
+    catalog = catalog_of_run(options, names)
     try:
         datasets = plan_datasets(names, catalog, settings, setup, by_image=bool(inflated))
     except UnreadableError as error:
@@ -236,7 +233,8 @@ def _because(before: CellResult, after: CellResult) -> str:
     if len(before.trials) != len(after.trials):
         return (
             f"the search had {len(before.trials)} trials then and {len(after.trials)} now, as a "
-            "budget of seconds holds what the machine can do in it (--trials alone repeats)"
+            "budget of seconds holds what the machine can do in it (a run with --trials alone "
+            "repeats)"
         )
     for then, now in zip(before.trials, after.trials, strict=True):
         if then["params"] != now["params"] or then["state"] != now["state"]:

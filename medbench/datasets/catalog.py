@@ -90,25 +90,33 @@ def _catalog_files(datasets_file: Path | None) -> list[Path]:
     return files
 
 
-def folder_data_set(folder: Path) -> tuple[str, Source]:
+def folder_data_set(folder: Path, name: str = "") -> tuple[str, Source]:
     """A data set out of a folder of class folders: its name and source.
+
+    Args:
+        folder: The folder.
+        name: What the data set is called; as the folder where nothing is said.
 
     Raises:
         ConfigurationError: There is no such folder.
     """
     if folder.is_file():
-        raise ConfigurationError(
-            f"--data {folder}: is a file. Register it first: "
-            f"python -m medbench datasets add NAME {folder}"
-        )
+        raise ConfigurationError(f"--data {folder}: is a file. {_instead_of_folder(folder)}")
     if not folder.is_dir():
         raise ConfigurationError(
             f"--data {folder}: there is no such folder. Name a folder that has one sub-folder of "
             "images per class."
         )
-    name = safe_name(folder.resolve().name)
+    name = name or safe_name(folder.resolve().name)
     source = FolderSource(path=str(folder.resolve()), title=name)
     return next(iter(source.variants(name).items()))
+
+
+def _instead_of_folder(file: Path) -> str:
+    """What to do with a file where a folder is wanted."""
+    if file.suffix.lower() in (".csv", ".tsv", ".tab", ".txt", ".npz"):
+        return f"Register it first: python -m medbench datasets add NAME {file}"
+    return "Name a folder that has one sub-folder of images per class; unpack an archive first."
 
 
 def safe_name(text: str) -> str:

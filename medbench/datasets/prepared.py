@@ -95,8 +95,8 @@ def prepare(
 
     Raises:
         DatasetError: Files are missing.
-        UnreadableError: Files cannot be read (all of them are listed), and are not to be left
-            out; or none can.
+        UnreadableError: Files cannot be read, and are not to be left out; or there is no image,
+            none of a class or none of a part of the official split without them.
     """
     listing = source.listing()
     size, channels = (
@@ -119,12 +119,14 @@ def prepare(
         if not is_sound(folder) or images.any_readable(list(_unreadable(folder))):
             shutil.rmtree(folder, ignore_errors=True)
             _write(name, listing, images, folder, size, channels, threads)
-    unreadable = tuple(_unreadable(folder).values())
-    if unreadable and not skip_unreadable:
-        raise UnreadableError(name, unreadable, len(listing.table))
+    unreadable = _unreadable(folder)
+    lost = _lost(listing, list(unreadable))
+    if unreadable and (lost or not skip_unreadable):
+        raise UnreadableError(name, list(unreadable.values()), len(listing.table), lost=lost)
+    if lost:
+        raise DatasetError(f"data set {name!r}: no {lost} is there. Add some, or leave it out.")
     stored = StoredImages(folder / "images.npy")
     table = pd.read_parquet(folder / "table.parquet")
-    _check_classes_left(name, table, listing.classes)
     return PreparedDataset(
         name=name,
         source=source,
@@ -134,7 +136,7 @@ def prepare(
         near_pairs=pd.read_parquet(folder / "near_pairs.parquet"),
         fingerprint=_fingerprint(table, listing, stored.shape),
         pixels_sha256=sums_of(folder)["images.npy"],
-        unreadable=unreadable,
+        unreadable=tuple(unreadable.values()),
         notes=listing.notes,
     )
 
@@ -171,7 +173,7 @@ def _write(
         unreadable = {i: result for i, result in enumerate(results) if isinstance(result, str)}
         read = [i for i in range(len(results)) if i not in unreadable]
         if not read:
-            raise UnreadableError(name, list(unreadable.values()), len(results))
+            raise UnreadableError(name, list(unreadable.values()), len(results), lost="image")
         decoded = [result for result in results if not isinstance(result, str)]
         if unreadable:
             all_of_them = path.rename(entry / "all.npy")
@@ -208,12 +210,14 @@ def _table(
     )
 
 
-def _check_classes_left(name: str, table: pd.DataFrame, classes: tuple[str, ...]) -> None:
-    present = membership(labels_in(table), len(classes)).any(axis=0)
-    if empty := [classes[k] for k in np.flatnonzero(~present)]:
-        raise DatasetError(
-            f"data set {name!r}: no readable image of class {', '.join(map(repr, empty))} is left."
-        )
+def _lost(listing: Listing, unreadable: Sequence[int]) -> str:
+    """Of what no image is left without those in these rows; see ``UnreadableError``."""
+    left = listing.table.drop(index=list(unreadable))
+    shown = membership(labels_in(left), len(listing.classes)).any(axis=0)
+    if classes := [repr(listing.classes[k]) for k in np.flatnonzero(~shown)]:
+        return f"image of class {', '.join(classes)}"
+    parts = sorted({*listing.table["split"]} - {*left["split"]})
+    return f"image of the official {' or '.join(parts)} part" if parts else ""
 
 
 def _fingerprint(table: pd.DataFrame, listing: Listing, shape: tuple[int, ...]) -> str:

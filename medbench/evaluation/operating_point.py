@@ -34,7 +34,7 @@ class OperatingPoint:
         if (self.rule == "youden") != (wanted is None) or not (wanted is None or 0 < wanted <= 1):
             raise ProtocolError(
                 f"an operating point cannot reach a {self.rule} of {wanted}: give a number above 0 "
-                "and up to 1, such as --sensitivity 0.95."
+                "and up to 1, such as 0.95."
             )
 
     def __str__(self) -> str:

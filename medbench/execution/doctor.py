@@ -31,7 +31,7 @@ from medbench.errors import ConfigurationError, MedBenchError, ModelError
 from medbench.execution import environment
 from medbench.features.engines import installed as installed_engines
 from medbench.models.weights import find_weights
-from medbench.versions import distribution_versions
+from medbench.versions import distribution_versions, install_command
 
 State = Literal["ok", "note", "problem"]
 
@@ -210,7 +210,7 @@ def _folders(data_dir: Path | None) -> Iterator[Finding]:
         yield _place("cache", cache, f"Set {VARIABLE} to a folder where files can be written.")
         if held := _sizes(cache):
             yield Finding(state="ok", about="in the cache", text=held)
-    yield _place("runs", Path("results").absolute(), "Name another folder with --out.")
+    yield _place("runs", Path("results").absolute(), "run --out names another.")
     try:
         registered = len(load_catalog(data_dir=data_dir).sources)
     except MedBenchError as error:
@@ -304,7 +304,7 @@ def _libraries(
         yield Finding(state="problem", about="Keras", text=str(error))
     else:
         if name is None:
-            text = 'no backend: deep families are left out. pip install "medbench[cpu]"'
+            text = f"no backend: deep families are left out. {install_command('cpu')}"
             yield Finding(state="note", about="Keras", text=text)
         elif backend is not None:
             facts = backend.result()
@@ -325,7 +325,7 @@ def _of_backend(name: str, facts: dict[str, Any], has_driver: bool) -> Finding:
         return Finding(state="problem", about="Keras", text=text)
     text = f"{name} imports and computes in {facts['seconds']:.1f} s"
     if has_driver and not facts["gpu"]:
-        text += f', but sees no GPU. pip install "medbench[gpu]" or what {name} names for CUDA'
+        text += f", but sees no GPU. {install_command('gpu')}, or what {name} names for CUDA"
         return Finding(state="note", about="Keras", text=text + also)
     text += " on the GPU" * facts["gpu"]
     return Finding(state="ok", about="Keras", text=text + also)
@@ -333,14 +333,14 @@ def _of_backend(name: str, facts: dict[str, Any], has_driver: bool) -> Finding:
 
 def _of_xgboost(facts: dict[str, Any], has_driver: bool) -> Finding:
     if not _is_installed("xgboost"):
-        text = 'not installed: pip install "medbench[cpu]"'
+        text = f"not installed: {install_command('cpu')}"
         return Finding(state="note", about="XGBoost", text=text)
     if "failure" in facts:
         text = f"{facts['failure']}. Install it again."
         return Finding(state="problem", about="XGBoost", text=text)
     text = f"imports in {facts['seconds']:.1f} s, built with{'' if facts['cuda'] else 'out'} CUDA"
     if has_driver and not facts["gpu"]:
-        text += ". It will not use the GPU: pip install xgboost in place of xgboost-cpu."
+        text += ". It will not use the GPU: pip install xgboost, in place of xgboost-cpu."
         return Finding(state="note", about="XGBoost", text=text)
     return Finding(state="ok", about="XGBoost", text=text)
 
@@ -378,7 +378,7 @@ def _extras() -> Iterator[Finding]:
     for extra in extras:
         gain = _GAINS.get(extra, "")
         if any(not found for _, _, found in _unmet(_requirements(extra))):
-            text = f'{gain}: pip install "medbench[{extra}]"'.removeprefix(": ")
+            text = f"{gain}: {install_command(extra)}".removeprefix(": ")
             yield Finding(state="note", about=extra, text=text)
         else:
             yield Finding(state="ok", about=extra, text=f"installed. {gain}")

@@ -98,7 +98,7 @@ def _load(whole: Any, body: Any, path: Path, backbone: Backbone) -> None:
     """Load weights, and make sure that every convolution took some: Keras only warns."""
     from keras import ops
 
-    remedy = "Take it out of the folder of --weights-dir, or replace it."
+    remedy = "Take it out of that folder, or replace it."
     kernels = [layer.kernel for layer in body.layers if hasattr(layer, "kernel")]
     random = [np.array(ops.convert_to_numpy(kernel)) for kernel in kernels]
     try:

@@ -87,7 +87,8 @@ def _dataset(
         raise StoreError(f"{folder}: has no finished model yet. Give the run's command again.")
     if wanted is None and len(names) > 1:
         raise ConfigurationError(
-            f"{folder}: has several data sets ({', '.join(names)}). Name one with --dataset."
+            f"{folder}: has several data sets ({', '.join(names)}). Name one (dataset in Python).",
+            options=dict.fromkeys(("--dataset", "--trained-on"), "NAME does it"),
         )
     if wanted is not None and wanted not in names:
         raise unknown_name(f"data set of {folder}", wanted, names)

@@ -174,7 +174,7 @@ class Model:
                 if isinstance(one, NewImage):
                     yield one, next(predictions)
                 else:
-                    yield None, Prediction(image=_called(source), error=str(one))
+                    yield None, Prediction(image=_called(source), error=str(one), cause=one)
 
     def classify_read(self, images: Sequence[NewImage]) -> list[Prediction]:
         """What is said of images that are read already."""

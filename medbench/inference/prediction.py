@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
+from medbench.errors import DatasetError
 from medbench.inference.facts import RESEARCH_ONLY, Facts
 
 _UNLIKE = "unlike the images of development (out-of-distribution score {score:.2f})"
@@ -35,6 +36,8 @@ class Prediction:
     """What makes the classification doubtful."""
     error: str = ""
     """Why there is none; empty where there is."""
+    cause: DatasetError | None = None
+    """What was raised, of which ``error`` is the message."""
 
     @property
     def decided(self) -> str:

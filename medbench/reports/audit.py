@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from medbench.datasets.audit import UNREADABLE, Audit
 from medbench.datasets.findings import SEVERITIES, Finding
+from medbench.errors import grouped
 from medbench.reports.text import markdown_text, plain
 
 if TYPE_CHECKING:
@@ -97,16 +98,16 @@ def _names(
 ) -> list[str]:
     """The first files of a finding."""
     if finding.check == UNREADABLE:
-        return [plain(message) for message in unreadable[:most]]
+        return [plain(reason) for reason in grouped(unreadable)[:most]]
     return [] if origins is None else [plain(origins[row]) for row in finding.images[:most]]
 
 
 def _more(named: Sequence[str], finding: Finding, unreadable: Sequence[str]) -> str:
-    of = len(unreadable) if finding.check == UNREADABLE else len(finding.images)
+    of = len(grouped(unreadable)) if finding.check == UNREADABLE else len(finding.images)
     return f"and {of - len(named):,} more" if of > len(named) else ""
 
 
 def _with_more(named: Sequence[str], finding: Finding, unreadable: Sequence[str]) -> str:
-    """Messages a line each, names beside each other; and how many are not shown."""
+    """Reasons a line each, names beside each other; and how many are not shown."""
     parts = [*named, *filter(None, [_more(named, finding, unreadable)])]
     return ("\n" if finding.check == UNREADABLE else ", ").join(parts)

@@ -104,7 +104,7 @@ def _change(
     ):
         return (
             f"{dataset}: {model} was held against other folds in one of the runs; only equal folds "
-            "can be paired (finish both, with the same --folds, --seeds and --seed)"
+            "can be paired (finish both, each run with the same --folds, --seeds and --seed)"
         )
     n_classes = len(record["classes"])
     one, other = ([fold_predictions(cell, record) for cell in cells] for cells in (before, after))

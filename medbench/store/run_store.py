@@ -127,7 +127,8 @@ class RunStore:
         if "format" in wrong or found not in READABLE:
             raise StoreError(
                 f"{path}: written in format {found!r}, this MedBench reads format {_readable()}. "
-                "Use the version that wrote it, or another folder with --out."
+                "Use the version that wrote it.",
+                options={"--out": "names another folder"},
             )
         if "configuration" in wrong:
             raise StoreError(f"{path}: damaged, it names no configuration. {restore}")
@@ -143,7 +144,7 @@ class RunStore:
         from filelock import FileLock, Timeout
 
         if self.folder.exists() and not self.folder.is_dir():
-            raise StoreError(f"--out {self.folder}: is a file, not a folder.")
+            raise StoreError(f"{self.folder}: is a file, not a folder.")
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.layout.lock, timeout=_WAIT_FOR_LOCK)
@@ -151,8 +152,8 @@ class RunStore:
                 lock.acquire()
             except Timeout:
                 raise StoreError(
-                    f"another run is at work in {self.folder}. "
-                    "Wait for it, or name another folder with --out."
+                    f"another run is at work in {self.folder}. Wait for it.",
+                    options={"--out": "names another folder"},
                 ) from None
         self._held = True
         try:
@@ -206,7 +207,10 @@ class RunStore:
             return None
         record = read_json(path)
         if not isinstance(record, dict) or not set(record) >= _NEEDED_OF_A_DATASET:
-            raise StoreError(f"{path}: damaged, it lacks entries. Begin a new folder with --out.")
+            raise StoreError(
+                f"{path}: damaged, it lacks entries. Take it from a copy.",
+                options={"--out": "begins a new folder"},
+            )
         return record
 
     def out_of_distribution(self, name: str) -> Path:

@@ -29,9 +29,9 @@ class Budget:
         if self.trials is None and self.seconds is None:
             raise ConfigurationError("a budget needs trials, seconds, or both.")
         if self.trials is not None and self.trials < 1:
-            raise ConfigurationError(f"--trials must be at least 1, not {self.trials}.")
+            raise ConfigurationError(f"a budget has at least 1 trial, not {self.trials}.")
         if self.seconds is not None and not self.seconds > 0:
-            raise ConfigurationError(f"--time must be above 0 seconds, not {self.seconds}.")
+            raise ConfigurationError(f"a budget has more than 0 seconds, not {self.seconds}.")
 
     def __str__(self) -> str:
         trials = f"{self.trials} trials" if self.trials is not None else ""

@@ -34,7 +34,7 @@ class HyperbandTuner(Tuner):
         if self.max_steps is None:
             raise ModelError(
                 "hyperband needs a family that counts steps (epochs or rounds); "
-                "take --tuner optuna or keras-tuner for this one."
+                "run --tuner optuna or keras-tuner takes another one."
             )
         if attempt > 0:
             return None  # it never repeats a configuration by itself

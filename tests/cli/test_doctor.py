@@ -8,6 +8,7 @@ import pytest
 from medbench.cli import main
 from medbench.execution import doctor
 from medbench.features import engines
+from medbench.versions import install_command
 
 HEALTHY = {
     "keras": {"seconds": 1.0, "right": True, "gpu": False, "engine": "keras"},
@@ -153,7 +154,8 @@ def test_what_a_missing_extra_would_give_and_a_missing_package(quick, capsys, mo
     )
     notes = told(found, "note")
     assert (
-        'fast: faster embeddings of pretrained networks on a processor: pip install "med' in notes
+        f"fast: faster embeddings of pretrained networks on a processor: {install_command('fast')}"
+        in notes
     )
     assert "pandas: " in notes and "outside of what MedBench is made for" in notes
     assert "cpu: installed" in told(found, "ok")

@@ -76,4 +76,6 @@ def test_what_was_said_to_the_run_holds_for_later_starts_and_other_verbs(run):
     run()
     assert main(["leaderboard", "out"]) == 0
     assert kept() == set()
-    assert "Images are left out (--no-images)" in Path("out/report.html").read_text()
+    assert (
+        "Images are left out (--no-images of run or report)" in Path("out/report.html").read_text()
+    )

@@ -226,7 +226,7 @@ def test_a_slice_number_picks_a_frame() -> None:
     content = scan(frames)
     for number, frame in enumerate(frames, start=1):
         np.testing.assert_array_equal(pixels_of(content, number), pixels_of(scan(frame)))
-    with pytest.raises(DatasetError, match=r"scan-7: .*3 frames.*--slice N, from 1 to 3"):
+    with pytest.raises(DatasetError, match=r"scan-7: .*3 frames.*slice_number, from 1 to 3"):
         read(content)
     for number in (0, 4):
         with pytest.raises(DatasetError, match=rf"scan-7: .*slice {number} .*from 1 to 3"):
@@ -256,7 +256,7 @@ def test_each_frame_has_its_own_scale_in_an_enhanced_file() -> None:
 
 def test_the_only_frame_may_be_named() -> None:
     np.testing.assert_array_equal(pixels_of(scan(), 1), pixels_of(scan()))
-    with pytest.raises(DatasetError, match=r"scan-7: .*slice 2 .*leave --slice out"):
+    with pytest.raises(DatasetError, match=r"scan-7: .*slice 2 .*leave slice_number out"):
         read(scan(), slice_number=2)
 
 

@@ -128,7 +128,7 @@ def test_a_volume_without_a_slice_number_says_how_many_there_are() -> None:
         read(volume())
     assert str(caught.value) == (
         "scan-7: a volume of 5 x 6 x 7 voxels, and a model of 2-D images takes one slice: "
-        "give --slice N, from 1 to 7 (slice_number in Python)."
+        "give slice_number, from 1 to 7."
     )
     for number in (0, 8, -1):
         with pytest.raises(DatasetError, match=rf"scan-7: .*slice {number} .*from 1 to 7"):
@@ -141,7 +141,7 @@ def test_a_single_plane_needs_no_slice_number(shape: tuple[int, ...]) -> None:
     content = volume(plane.reshape(shape))
     np.testing.assert_array_equal(pixels_of(content), pixels_of(volume(), 1))
     np.testing.assert_array_equal(pixels_of(content, 1), pixels_of(content))
-    with pytest.raises(DatasetError, match=r"scan-7: .*slice 2 .*leave --slice out"):
+    with pytest.raises(DatasetError, match=r"scan-7: .*slice 2 .*leave slice_number out"):
         read(content, slice_number=2)
 
 
@@ -248,7 +248,7 @@ def test_damaged_bytes_give_an_image_or_a_clear_error(
 @pytest.mark.parametrize("content", [np.zeros((4, 4), np.uint8), b"P5 2 2 255 abcd"])
 def test_other_formats_have_one_slice(content: Any) -> None:
     assert read(content, slice_number=1).pixel_hash == read(content).pixel_hash
-    with pytest.raises(DatasetError, match=r"scan-7: .*slice 2 .*leave --slice out"):
+    with pytest.raises(DatasetError, match=r"scan-7: .*slice 2 .*leave slice_number out"):
         read(content, slice_number=2)
 
 

@@ -60,7 +60,7 @@ def test_all_unreadable_images_are_listed_and_can_be_left_out(class_folders, tmp
             prepared(root, tmp_path / "cache")
         assert "2 of 17 images cannot be read" in str(error.value)
         assert "a/00.png" in str(error.value) and "b/notes.txt" in str(error.value)
-        assert "--skip-unreadable" in str(error.value)
+        assert "--skip-unreadable" in error.value.options
     data = prepared(root, tmp_path / "cache", skip_unreadable=True)
     assert len(data.images) == len(data.table) == 15
     assert "2 unreadable images left out" in describe(data)["notes"]
@@ -142,15 +142,15 @@ def test_where_nothing_can_be_read_the_reasons_are_told(class_folders, tmp_path,
         file.write_text("<html>404</html>")
     with pytest.raises(DatasetError, match="none of the 4 images can be read") as error:
         prepared(root, tmp_path / "cache", skip_unreadable=skip)
-    assert "a/00.png: not an image" in str(error.value)
-    assert "--skip-unreadable" not in str(error.value)
+    assert "4 images (a/00.png, a/01.png, b/00.png, ...): not an image" in str(error.value)
+    assert "--skip-unreadable" not in error.value.options
 
 
 def test_a_class_of_which_nothing_is_readable_is_named(class_folders, tmp_path):
     root = class_folders(per_class=2)
     for file in (root / "b").iterdir():
         file.write_text("x")
-    with pytest.raises(DatasetError, match="no readable image of class 'b'"):
+    with pytest.raises(DatasetError, match="no image of class 'b' is left"):
         prepared(root, tmp_path / "cache", skip_unreadable=True)
 
 

@@ -132,7 +132,7 @@ def test_an_operating_point_is_read_back_as_it_was_written(text):
 
 @pytest.mark.parametrize("wanted", [0, -0.1, 1.01, 95, float("nan"), None])
 def test_what_cannot_be_reached_is_refused_with_what_can(wanted):
-    with pytest.raises(ProtocolError, match=r"above 0 and up to 1, such as --sensitivity 0\.95"):
+    with pytest.raises(ProtocolError, match=r"above 0 and up to 1, such as 0\.95"):
         OperatingPoint(rule="sensitivity", at_least=wanted)
 
 

@@ -50,7 +50,7 @@ def test_the_report_shows_internal_against_external(run, evaluate, capsys):
         np.testing.assert_allclose(table["p1"], folds)
     page = (run / "report.html").read_text()
     assert "Internal against external" in page and "elsewhere" in page
-    assert "Images are left out (--no-images)" in page  # as was said to the run
+    assert "Images are left out (--no-images of run or report)" in page  # as was said to the run
     assert "On other data sets" in (run / "leaderboard.md").read_text()
     assert main(["report", str(run)]) == 0
     assert "Internal against external" in (run / "report.html").read_text()

@@ -80,7 +80,7 @@ def test_pages_after_the_first_are_told(kind):
 
 def test_a_slice_is_chosen_of_volumes_and_pictures_have_nothing_to_choose(tmp_path):
     clip = dicom_file(VOLUME, WindowCenter=127.5, WindowWidth=255, VOILUTFunction="LINEAR_EXACT")
-    with pytest.raises(SliceError, match=r"x: .*--slice N, from 1 to 4"):
+    with pytest.raises(SliceError, match=r"x: .*slice_number, from 1 to 4"):
         read_image(clip, task(), name="x")
     read = read_image(clip, task(), slice_number=3)
     np.testing.assert_array_equal(read.pixels[..., 0], VOLUME[2])

@@ -148,8 +148,9 @@ def test_what_is_not_in_the_run_is_named_with_what_is(run, tmp_path):
         load_model(tmp_path / "nothing")
     shutil.copytree(run / "cells/small", run / "cells/large")
     shutil.copytree(run / "datasets/small", run / "datasets/large")
-    with pytest.raises(ConfigurationError, match="--dataset"):
+    with pytest.raises(ConfigurationError, match="dataset in Python") as error:
         load_model(run)
+    assert "--dataset" in error.value.options
     assert load_model(run, dataset="large", model="hog-svm").facts.dataset == "large"
 
 

@@ -25,6 +25,7 @@ from medbench.inference.facts import RESEARCH_ONLY, Facts, Fold
 from medbench.inference.model import Model
 from medbench.inference.serve import answers, server
 from medbench.inference.serve.app import Limits, make_app
+from medbench.versions import install_command
 
 ON_THIS_MACHINE = pytest.mark.allow_hosts(["127.0.0.1"])
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -439,7 +440,7 @@ def test_uploads_never_touch_the_disk(model, written, tmp_path):
 def test_the_kit_that_is_missing_is_named_with_its_extra(monkeypatch, capsys):
     monkeypatch.setattr(server, "find_spec", lambda name: None)
     assert cli.main(["serve", "run"]) == 2
-    assert 'pip install "medbench[serve]"' in capsys.readouterr().err
+    assert install_command("serve") in capsys.readouterr().err
 
 
 @ON_THIS_MACHINE

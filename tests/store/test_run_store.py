@@ -313,7 +313,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
 
 
 def test_the_operating_systems_refusal_names_the_place_and_the_remedy(tmp_path):
-    refusal = r"cannot be written \(No space left.*--out"
+    refusal = r"cannot be written \(No space left.*Free space or permissions there"
     with pytest.raises(StoreError, match=refusal), writing(tmp_path):
         raise OSError(28, os.strerror(28))
     (tmp_path / "file").write_text("")

@@ -31,7 +31,7 @@ def test_the_named_budgets_are_those_of_the_design():
 
 @pytest.mark.parametrize(
     ("trials", "seconds", "message"),
-    [(None, None, "needs trials, seconds"), (0, None, "--trials"), (3, 0, "--time")],
+    [(None, None, "needs trials, seconds"), (0, None, "1 trial, not"), (3, 0, "0 seconds, not")],
 )
 def test_a_budget_that_allows_nothing_is_refused(trials, seconds, message):
     with pytest.raises(ConfigurationError, match=message):

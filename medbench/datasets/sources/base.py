@@ -107,7 +107,8 @@ class Source(BaseModel, ABC):
             here = self._find(path)
             if here is None:
                 looked = ", ".join(str(place) for place in self._candidates(path))
-                raise DatasetError(f"{path}: not found (looked for {looked}). {self._remedy()}")
+                remedy = self._remedy(field, path)
+                raise DatasetError(f"{path}: not found (looked for {looked}). {remedy}")
             found[field] = here
         return found
 
@@ -125,14 +126,16 @@ class Source(BaseModel, ABC):
             return [wanted]
         return [root / wanted for root in (*self._roots, cache_folder() / "data")]
 
-    def _remedy(self) -> str:
+    def _remedy(self, field: str, path: str) -> str:
         """What a person does to have the files, as whole sentences."""
         if self.place is not None and self._entry:
             return (
-                f"Fetch it with python -m medbench datasets fetch {self._entry}, or add --download "
-                f"to run (at most {self.place.megabytes:,} MB from {self.place.address}); or get "
-                "that file by hand and put it there."
+                f"Fetch it with python -m medbench datasets fetch {self._entry}, or run with "
+                f"--download (at most {self.place.megabytes:,} MB from {self.place.address}); or "
+                "get that file by hand and put it there."
             )
+        if self._candidates(path) == [Path(path).expanduser()]:
+            return f"Put it there, or correct the field {field} of its entry."
         name = f"Get it from {self.homepage} and name" if self.homepage else "Name"
         return (
             f"{name} the folder that holds it with --data-dir or the environment variable "

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from medbench.errors import ConfigurationError
+from medbench.versions import install_command
 
 if TYPE_CHECKING:
     import uvicorn
@@ -30,7 +31,7 @@ def check_installed() -> None:
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise ConfigurationError(
-            f'serve: needs {" and ".join(missing)}. pip install "medbench[serve]"'
+            f"serve: needs {' and '.join(missing)}. {install_command('serve')}"
         )
 
 

@@ -170,11 +170,11 @@ def _pictures(
     """The pictures of a data set, or why there are none."""
     if not may_be_shown(dataset.record, images):
         if images is False:
-            return None, "Images are left out (--no-images)."
+            return None, "Images are left out (--no-images of run or report)."
         known = "is not known to" if "redistributable" not in dataset.record else "does not"
         return None, (
-            f"Images are left out: the licence of this set {known} let them be passed on. --images "
-            "shows them, on a page for your own eyes."
+            f"Images are left out: the licence of this set {known} let them be passed on. report "
+            "--images shows them, on a page for your own eyes."
         )
     for folder in places:
         found = read_pictures(assessment.run, dataset, folder)
