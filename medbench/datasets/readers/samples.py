@@ -53,16 +53,17 @@ def picture(samples: Samples, origin: str) -> NDArray[np.uint8]:
     Raises:
         DatasetError: Values are NaN or infinite.
     """
-    values, top = _as_grey(samples.values), samples.top
+    values, top = samples.values, samples.top
     if samples.inverted or samples.opacity is not None:
-        values = _on_black(values, samples, origin)
+        values = _on_black(samples, origin)
     elif values.dtype == np.uint8 and top == _WHITE:
         return np.ascontiguousarray(values)
     if top is not None and top <= _WHITE:
         return stretched(values, 0, top)
+    values = _as_grey(values)
     if values.ndim == 2:
         return spread(values, origin, signed=top is None)
-    return stretched(values, *_range(values, samples, origin))
+    return stretched(values, *_range(samples, origin))
 
 
 def opacity(alpha: NDArray[Any], top: int | None) -> NDArray[np.float64]:
@@ -95,21 +96,24 @@ def _as_grey(values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def _on_black(values: NDArray[Any], samples: Samples, origin: str) -> NDArray[np.float64]:
+def _on_black(samples: Samples, origin: str) -> NDArray[np.float64]:
     """Light as values, with what is transparent on black."""
+    values = samples.values
     light: NDArray[np.float64] = values.astype(np.float64)
     opaque = np.ones(values.shape[:2]) if samples.opacity is None else samples.opacity
     opaque = opaque.reshape(opaque.shape + (1,) * (values.ndim - 2))
     if samples.inverted:
         full = ends(values, origin)[1] if samples.top is None else samples.top
-        light = (opaque if samples.premultiplied else 1) * full - light
+        light = np.maximum((opaque if samples.premultiplied else 1) * full - light, 0)
     return light if samples.premultiplied else light * opaque
 
 
-def _range(values: NDArray[Any], samples: Samples, origin: str) -> tuple[float, float]:
+def _range(samples: Samples, origin: str) -> tuple[float, float]:
     """No light and full light of colour."""
+    values, top = samples.values, samples.top
+    if samples.opacity is not None and samples.opacity.any():
+        values = values[samples.opacity > 0]
     low, high = ends(values, origin)
-    top = samples.top
     if low < 0:
         return low, high
     if top is not None and top not in _CONTAINERS:

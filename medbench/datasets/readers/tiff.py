@@ -30,7 +30,6 @@ from medbench.datasets.readers.tiff_samples import COMPRESSIONS, stored
 from medbench.errors import DatasetError
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BIG = b"+"
 _FAX, _JPEGS, _WEBP = (2, 3, 4), (6, 7), 50001
 _BYTES_A_PIXEL = 16
 """Bytes that the samples of a pixel may take, at the largest size."""
@@ -134,6 +133,8 @@ def _is_for_pillow(page: Page, origin: str) -> bool:
         DatasetError: Only Pillow could read it, and it does not.
     """
     simple = page.kind == "u" and not page.extra and not page.planar
+    if page.big_tiff and page.big_endian:  # which Pillow does not know
+        simple = False
     eight = simple and page.bits == 8
     if page.compression in _FAX:
         known = simple and page.bits == 1 and page.photometric in (MIN_IS_WHITE, MIN_IS_BLACK)
@@ -151,13 +152,10 @@ def _is_for_pillow(page: Page, origin: str) -> bool:
 
 def _by_pillow(content: bytes, page: Page) -> NDArray[np.uint8]:
     """A page as Pillow reads it, which takes it for the first one."""
-    if content[2:4].strip(b"\0") == _BIG:
-        place, end = struct.pack(">Q" if page.big_endian else "<Q", page.place), 16
-    else:
-        place, end = struct.pack(">L" if page.big_endian else "<L", page.place), 8
-    image: Image.Image = Image.open(
-        io.BytesIO(content[: end - len(place)] + place + content[end:]), formats=("TIFF",)
-    )
+    order, (word, end) = "<>"[page.big_endian], ("Q", 16) if page.big_tiff else ("L", 8)
+    place = struct.pack(order + word, page.place)
+    file = io.BytesIO(content[: end - len(place)] + place + content[end:])
+    image: Image.Image = Image.open(file, formats=("TIFF",))
     ImageOps.exif_transpose(image, in_place=True)
     return np.asarray(grey_or_rgb(image))
 
@@ -173,20 +171,25 @@ def _samples(content: bytes, page: Page, origin: str) -> Samples:
     elif page.photometric == CMYK:
         if top is None:
             raise refusal(origin, "of CMYK in signed or floating-point numbers")
-        light = top - colours.astype(np.float64)
-        colours = np.rint(light[..., :3] * light[..., 3:] / top)
+        light = 1 - colours.astype(np.float64) / top
+        colours, top = np.rint(light[..., :3] * light[..., 3:] * 255), 255
     elif page.photometric == YCBCR:
         if page.bits != 8 or max(page.subsampling) > 1 or not page.default_ycbcr:
             raise refusal(origin, "of YCbCr with subsampled colour or levels of its own")
-        whole = Image.fromarray(np.ascontiguousarray(colours), mode="YCbCr")
+        whole = Image.frombytes("YCbCr", (page.width, page.height), colours.tobytes())
         colours = np.asarray(whole.convert("RGB"))
+    inverted = page.photometric == MIN_IS_WHITE
+    if page.alpha is not None and (
+        page.kind == "i" or (page.kind == "f" and page.premultiplied and inverted)
+    ):
+        raise refusal(origin, "of an opacity whose scale is unclear")
     alpha = None if page.alpha is None else opacity(values[..., page.alpha], page.top)
     return Samples(
         values=colours,
         top=top,
         opacity=alpha,
         premultiplied=page.premultiplied,
-        inverted=page.photometric == MIN_IS_WHITE,
+        inverted=inverted,
         said_tops=() if page.said_top is None else (page.said_top,),
     )
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import IO, Any
 
+import numpy as np
+
 from medbench.datasets.readers.quiet import Quiet
 from medbench.errors import DatasetError
 
@@ -58,6 +60,8 @@ class Page:
     offsets: tuple[int, ...]
     counts: tuple[int, ...]
     big_endian: bool
+    big_tiff: bool
+    """Whether places take 64 bits."""
     color_map: tuple[int, ...]
     subsampling: tuple[int, ...]
     """Of the colour of YCbCr, across and down."""
@@ -112,7 +116,7 @@ def pages_of(file: IO[bytes], origin: str) -> tuple[list[Page], int]:
     try:
         with _QUIET, tifffile.TiffFile(file, is_ndpi=False, is_lsm=False, is_scanimage=False) as t:
             chosen, n_left_out = _chosen(t.pages, origin)
-            return [_page(page, t.byteorder == ">", origin) for page in chosen], n_left_out
+            return [_page(page, t, origin) for page in chosen], n_left_out
     except tifffile.TiffFileError as error:
         raise ValueError(str(error)) from error
 
@@ -180,7 +184,7 @@ def _refuse_hidden_images(page: Any, origin: str) -> None:
         raise refusal(origin, "of several images behind one directory")
 
 
-def _page(page: Any, big_endian: bool, origin: str) -> Page:
+def _page(page: Any, file: Any, origin: str) -> Page:
     width, height, samples = (_number(page, 256), _number(page, 257), _number(page, 277, 1))
     if not (width > 0 and height > 0 and samples > 0):
         raise ValueError(f"{width} x {height} pixels of {samples} samples")
@@ -207,7 +211,8 @@ def _page(page: Any, big_endian: bool, origin: str) -> Page:
         rows_per_strip=min(_number(page, 278, height), height),
         offsets=_numbers(page, 324 if tiled else 273),
         counts=_numbers(page, 325 if tiled else 279),
-        big_endian=big_endian,
+        big_endian=file.byteorder == ">",
+        big_tiff=file.is_bigtiff,
         color_map=_numbers(page, 320),
         subsampling=_numbers(page, 530, (2, 2)),
         default_ycbcr=529 not in page.tags and 532 not in page.tags,
@@ -274,7 +279,8 @@ def _numbers(page: Any, code: int, default: tuple[int, ...] = ()) -> tuple[int, 
     tag = page.tags.get(code)
     if tag is None:
         return default
-    numbers = (tag.value,) if isinstance(tag.value, int) else tag.value
-    if isinstance(numbers, str) or not len(numbers) or not all(isinstance(n, int) for n in numbers):
+    value = list(tag.value) if isinstance(tag.value, bytes) else tag.value
+    numbers = np.atleast_1d(np.asarray(value))
+    if numbers.dtype.kind not in "iu" or not numbers.size:
         raise ValueError(f"tag {code} is no number")
-    return tuple(int(number) for number in numbers)
+    return tuple(numbers.ravel().tolist())

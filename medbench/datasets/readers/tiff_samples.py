@@ -18,6 +18,8 @@ _NONE, _LZW, _DEFLATES, _PACKBITS, _LZMA, _ZSTD = 1, 5, (8, 32946), 32773, 34925
 _BY_LIBTIFF = (_LZW, _PACKBITS, _LZMA, _ZSTD)
 COMPRESSIONS = (_NONE, *_DEFLATES, *_BY_LIBTIFF)
 """Those that keep every sample as it is, whatever its type."""
+_PREDICTED = (_LZW, *_DEFLATES, _LZMA, _ZSTD)
+"""Of these a predictor counts; elsewhere it has no meaning, and libtiff does not look at it."""
 _NO_PREDICTOR, _DIFFERENCES, _FLOAT_DIFFERENCES = 1, 2, 3
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -86,14 +88,15 @@ def _piece(
     if len(raw) < rows * row_bytes:
         raise ValueError(f"a strip or tile has {len(raw)} of {rows * row_bytes} bytes")
     raw = raw[: rows * row_bytes]
-    if page.predictor == _FLOAT_DIFFERENCES and page.kind == "f":
+    predictor = page.predictor if page.compression in _PREDICTED else _NO_PREDICTOR
+    if predictor == _FLOAT_DIFFERENCES and page.kind == "f":
         return _undone_float(raw, page.bits // 8, shape)
     values = _values(raw, page, shape)
-    if page.predictor == _DIFFERENCES and page.bits == values.itemsize * 8:
+    if predictor == _DIFFERENCES and page.bits == values.itemsize * 8:
         words = values.view(f"u{values.itemsize}")
         return np.cumsum(words, axis=1, dtype=words.dtype).view(values.dtype)
-    if page.predictor != _NO_PREDICTOR and packed:
-        raise refusal(origin, f"of {page.bits}-bit samples with predictor {page.predictor}")
+    if predictor != _NO_PREDICTOR:
+        raise refusal(origin, f"of {page.bits}-bit samples with predictor {predictor}")
     return values
 
 
