@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import IO, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from medbench.datasets.grey_levels import spread
 from medbench.datasets.readers import all_readers, png
 from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size
-from medbench.datasets.readers.samples import picture, upright
+from medbench.datasets.readers.samples import Samples, picture, upright
 from medbench.errors import DatasetError
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
@@ -38,7 +41,9 @@ BROKEN = (
 """What Pillow raises on bytes that are no sound image (found by flipping bytes of sound ones)."""
 _ORIENTATION = 274
 """EXIF's tag."""
-_MAYBE_ANIMATED = (b"GIF8", b"RIFF", b"\x89PNG")
+_GIF, _RIFF, _EXTENDED_WEBP, _WEBP_ANIMATION = b"GIF8", b"RIFF", b"WEBPVP8X", 2
+_LONGEST_START = 21
+_BYTE = 255
 _PIXELS_OF_FRAMES = 20
 """Frames of an animation may have so many times the pixels of the largest image."""
 
@@ -71,7 +76,7 @@ class PictureReader(Reader):
         if header is not None:  # before Pillow warns of a large one
             check_size(header.width, header.height, origin, pixel_limit)
         try:
-            image: Image.Image = Image.open(io.BytesIO(content), formats=_FORMATS)
+            image = Image.open(io.BytesIO(content), formats=_FORMATS)
             n_frames = _n_frames(image)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise DatasetError(
@@ -90,28 +95,27 @@ class PictureReader(Reader):
                 f"{origin}: {n_frames} frames of {image.width} x {image.height} pixels are too "
                 "many. Save the frame that is meant in a file of its own."
             )
-        return _OpenedPicture(image, n_frames, content, header, origin)
+        return _OpenedPicture(image, n_frames, content, header, origin=origin)
 
     def look(self, file: IO[bytes], *, origin: str) -> Header:
-        """See ``Reader.look``: nothing but animations has more to say than that it is a picture."""
-        start = file.read(4)
+        """See ``Reader.look``: only animations say more than that they are a picture."""
+        start = file.read(_LONGEST_START)
         file.seek(0)
-        if start.startswith(_MAYBE_ANIMATED):
-            header = png.read_header(file)
-            if header is not None and header.n_frames == 1:
-                return Header()
-            file.seek(0)
-            return super().look(file, origin=origin)
-        return Header()
+        header = png.read_header(file)
+        if not (start.startswith(_GIF) or _is_animated_webp(start) or (header and header.animated)):
+            return Header()
+        file.seek(0)
+        return super().look(file, origin=origin)
 
 
 class _OpenedPicture(OpenedImage):
     def __init__(
         self,
-        image: Image.Image,
+        image: ImageFile.ImageFile,
         n_frames: int,
         content: bytes,
         header: png.PngHeader | None,
+        *,
         origin: str,
     ) -> None:
         super().__init__(
@@ -123,8 +127,8 @@ class _OpenedPicture(OpenedImage):
         )
         self.sliced = n_frames > 1
         self._image = image
-        self._content = content
         self._png = header
+        self._wide = None if self.sliced else _wide_colour(image, content, header)
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
         try:
@@ -136,14 +140,14 @@ class _OpenedPicture(OpenedImage):
             ) from error
 
     def _pixels(self, index: int) -> NDArray[np.uint8]:
-        image = self._image
+        image: Image.Image = self._image
         if self.sliced:
             image.seek(index)
             image = image.copy()  # what follows may turn it, and the next frame is drawn upon it
-        header = self._png
-        if header is not None and header.is_wide_colour and not self.sliced:
-            shown = picture(png.wide_samples(self._content, header), self.origin)
+        if self._wide is not None:
+            shown = picture(self._wide(), self.origin)
             return np.ascontiguousarray(upright(shown, image.getexif().get(_ORIENTATION, 1)))
+        header = self._png
         if header is not None:
             png.state_transparency(image, header)
         ImageOps.exif_transpose(image, in_place=True)
@@ -168,6 +172,39 @@ class _OpenedPicture(OpenedImage):
 def _n_frames(image: Image.Image) -> int:
     """Frames of an animation. The further pictures of a JPEG file are previews and depth maps."""
     return 1 if image.format in ("JPEG", "MPO") else int(getattr(image, "n_frames", 1))
+
+
+def _is_animated_webp(start: bytes) -> bool:
+    """Whether a file begins like a WebP file of several frames."""
+    extended = start.startswith(_RIFF) and start[8:16] == _EXTENDED_WEBP
+    return extended and bool(start[20:21] and start[20] & _WEBP_ANIMATION)
+
+
+def _wide_colour(
+    image: ImageFile.ImageFile, content: bytes, header: png.PngHeader | None
+) -> Callable[[], Samples] | None:
+    """What gives all bits of a picture in 16-bit colour, of which Pillow keeps 8; None of others.
+
+    Args:
+        image: Opened, and not decoded yet.
+        content: The whole file.
+        header: Of a PNG file.
+    """
+    if header is not None and header.is_wide_colour:
+        return partial(png.wide_samples, content, header)
+    if image.format != "PPM" or image.mode != "RGB":
+        return None
+    codec, _, offset, layout = image.tile[0]
+    top = int(layout[-1]) if codec == "ppm" and isinstance(layout, tuple) else 0
+    if top <= _BYTE:
+        return None
+    shape = (image.height, image.width, 3)
+
+    def samples() -> Samples:
+        values = np.frombuffer(content, ">u2", math.prod(shape), offset).reshape(shape)
+        return Samples(values=values.astype(np.uint16), top=top)
+
+    return samples
 
 
 def grey_or_rgb(image: Image.Image) -> Image.Image:

@@ -34,8 +34,7 @@ class PngHeader:
     """The most that the file says to hold; 0 where it says nothing."""
     transparent: tuple[int, ...]
     """The sample of grey, or the three of RGB, that is transparent; () where none is."""
-    n_frames: int
-    """Of an animation; 1 where there is none."""
+    animated: bool
 
     @property
     def is_wide_colour(self) -> bool:
@@ -71,7 +70,7 @@ def read_header(file: IO[bytes]) -> PngHeader | None:
         colour=colour,
         significant_bits=max(chunks.get(b"sBIT", b"\0")[:3], default=0),
         transparent=tuple(value & (2**bits - 1) for value in unmasked),
-        n_frames=max(int.from_bytes(chunks.get(b"acTL", b"")[:4], "big"), 1),
+        animated=b"acTL" in chunks,
     )
 
 

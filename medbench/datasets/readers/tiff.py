@@ -31,6 +31,8 @@ from medbench.errors import DatasetError
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _FAX, _JPEGS, _WEBP = (2, 3, 4), (6, 7), 50001
+_PLAIN = (MIN_IS_WHITE, MIN_IS_BLACK, RGB, YCBCR)
+"""Meanings of 8-bit samples that Pillow knows."""
 _BYTES_A_PIXEL = 16
 """Bytes that the samples of a pixel may take, at the largest size."""
 _BROKEN = (*BROKEN, AttributeError, ArithmeticError, AssertionError, RuntimeError)
@@ -139,12 +141,10 @@ def _is_for_pillow(page: Page, origin: str) -> bool:
     if page.compression in _FAX:
         known = simple and page.bits == 1 and page.photometric in (MIN_IS_WHITE, MIN_IS_BLACK)
     elif page.compression in (*_JPEGS, _WEBP):
-        known = eight and page.photometric in (MIN_IS_WHITE, MIN_IS_BLACK, RGB, YCBCR)
+        known = eight and page.photometric in _PLAIN
     else:
-        if page.photometric == YCBCR:
-            return eight and page.compression != 1 and page.compression in COMPRESSIONS
-        plain = eight and page.photometric in (MIN_IS_WHITE, MIN_IS_BLACK, RGB)
-        return plain and page.compression in COMPRESSIONS and not page.reversed_bits
+        packed = page.compression in COMPRESSIONS[1:]
+        return eight and packed and not page.reversed_bits and page.photometric in _PLAIN
     if not known:
         raise refusal(origin, f"of {page.bits}-bit samples with compression {page.compression}")
     return True

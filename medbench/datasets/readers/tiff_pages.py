@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -176,8 +177,9 @@ def _refuse_hidden_images(page: Any, origin: str) -> None:
     images = 1
     if text.startswith("ImageJ=") and (said := re.search(r"^images=(\d{1,9})$", text, re.M)):
         images = int(said[1])
-    elif text.startswith('{"shape": [') and '"truncated": true' in text:
-        images = int(json.loads(text)["shape"][0])
+    elif text.startswith("{") and '"shape": [' in text:  # written by tifffile
+        samples = page.imagewidth * page.imagelength * page.samplesperpixel
+        images = math.prod(json.loads(text)["shape"]) // samples
     elif 33629 in page.tags:  # MetaMorph's stacks
         images = page.tags[33629].count
     if max(images, *_numbers(page, 32997, (1,))) > 1:  # ImageDepth of volumes

@@ -75,10 +75,9 @@ def _piece(
     rows, columns, per_pixel = shape
     row_bytes = -(-columns * per_pixel * page.bits // 8)
     place = page.offsets[number]
-    packed = page.compression != _NONE
-    if packed and number >= len(page.counts):
-        raise ValueError("the lengths of strips or tiles are missing")
-    length = page.counts[number] if packed else rows * row_bytes
+    length = page.counts[number] if number < len(page.counts) else 0
+    if not length and page.compression == _NONE:
+        length = rows * row_bytes
     data = content[place : place + length]
     if not place or not data:
         raise ValueError("a strip or tile is missing")
