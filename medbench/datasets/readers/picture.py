@@ -72,9 +72,6 @@ class PictureReader(Reader):
         """See ``Reader.open``."""
         if not content:
             raise DatasetError(f"{origin}: the file is empty. Copy it again or remove it.")
-        header = png.read_header(io.BytesIO(content))
-        if header is not None:  # before Pillow warns of a large one
-            check_size(header.width, header.height, origin, pixel_limit)
         try:
             image = Image.open(io.BytesIO(content), formats=_FORMATS)
             n_frames = _n_frames(image)
@@ -95,14 +92,16 @@ class PictureReader(Reader):
                 f"{origin}: {n_frames} frames of {image.width} x {image.height} pixels are too "
                 "many. Save the frame that is meant in a file of its own."
             )
-        return _OpenedPicture(image, n_frames, content, header, origin=origin)
+        return _OpenedPicture(image, n_frames, content, origin)
 
     def look(self, file: IO[bytes], *, origin: str) -> Header:
         """See ``Reader.look``: only animations say more than that they are a picture."""
         start = file.read(_LONGEST_START)
-        file.seek(0)
-        header = png.read_header(file)
-        if not (start.startswith(_GIF) or _is_animated_webp(start) or (header and header.animated)):
+        if start.startswith(png.SIGNATURE):
+            animated = png.is_animated(file)
+        else:
+            animated = start.startswith(_GIF) or _is_animated_webp(start)
+        if not animated:
             return Header()
         file.seek(0)
         return super().look(file, origin=origin)
@@ -114,8 +113,6 @@ class _OpenedPicture(OpenedImage):
         image: ImageFile.ImageFile,
         n_frames: int,
         content: bytes,
-        header: png.PngHeader | None,
-        *,
         origin: str,
     ) -> None:
         super().__init__(
@@ -127,8 +124,8 @@ class _OpenedPicture(OpenedImage):
         )
         self.sliced = n_frames > 1
         self._image = image
-        self._png = header
-        self._wide = None if self.sliced else _wide_colour(image, content, header)
+        self._png = png.header_that_counts(content, image)
+        self._wide = None if self.sliced else _wide_colour(image, content, self._png)
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
@@ -13,11 +14,12 @@ from PIL import Image
 
 from medbench.datasets.readers.samples import Samples, opacity
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _GREY_ALPHA, _RGBA = 0, 2, 4, 6
 _WIDE, _WHITE = 16, 255
 _TOP = 2**_WIDE - 1
-_KEPT = (b"IHDR", b"acTL", b"sBIT", b"tRNS")
+_KEPT, _LONGEST = (b"IHDR", b"sBIT", b"tRNS"), 256
+"""Chunks that are looked at, and the most bytes that they have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,6 @@ class PngHeader:
     """The most that the file says to hold; 0 where it says nothing."""
     transparent: tuple[int, ...]
     """The sample of grey, or the three of RGB, that is transparent; () where none is."""
-    animated: bool
 
     @property
     def is_wide_colour(self) -> bool:
@@ -43,20 +44,15 @@ class PngHeader:
 
 
 def read_header(file: IO[bytes]) -> PngHeader | None:
-    """What a PNG file says before its image data; None of another or a damaged file.
+    """What a PNG file says before its image data; None of a damaged one.
 
     Args:
         file: The file, at its beginning.
     """
-    if file.read(len(_SIGNATURE)) != _SIGNATURE:
-        return None
     chunks: dict[bytes, bytes] = {}
-    while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
-        length = int.from_bytes(head[:4], "big")
-        if head[4:] in _KEPT and length <= _WHITE:
-            chunks.setdefault(head[4:], file.read(length))
-            length = 0
-        file.seek(length + 4, io.SEEK_CUR)
+    for name, length in _chunks(file):
+        if name in _KEPT and length <= _LONGEST:
+            chunks.setdefault(name, file.read(length))
     if len(start := chunks.get(b"IHDR", b"")) != 13:
         return None
     width, height, bits, colour = struct.unpack(">LLBB", start[:10])
@@ -70,8 +66,41 @@ def read_header(file: IO[bytes]) -> PngHeader | None:
         colour=colour,
         significant_bits=max(chunks.get(b"sBIT", b"\0")[:3], default=0),
         transparent=tuple(value & (2**bits - 1) for value in unmasked),
-        animated=b"acTL" in chunks,
     )
+
+
+def is_animated(file: IO[bytes]) -> bool:
+    """Whether a PNG file has several frames.
+
+    Args:
+        file: The file, at its beginning.
+    """
+    return any(name == b"acTL" for name, _ in _chunks(file))
+
+
+def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Name and length of each chunk before the image data; the file is where its content begins."""
+    place = len(SIGNATURE)
+    while True:
+        file.seek(place)
+        head = file.read(8)
+        if len(head) < 8 or head[4:] == b"IDAT":
+            return
+        length = int.from_bytes(head[:4], "big")
+        yield head[4:], length
+        place += length + 12
+
+
+def header_that_counts(content: bytes, image: Image.Image) -> PngHeader | None:
+    """The header of a PNG file that Pillow alone may misread; None of all others.
+
+    Args:
+        content: The whole file.
+        image: As Pillow opened it.
+    """
+    if image.format != "PNG" or (content[24] == 8 and "transparency" not in image.info):
+        return None
+    return read_header(io.BytesIO(content))
 
 
 def state_transparency(image: Image.Image, header: PngHeader) -> None:

@@ -154,8 +154,10 @@ def _by_pillow(content: bytes, page: Page) -> NDArray[np.uint8]:
     """A page as Pillow reads it, which takes it for the first one."""
     order, (word, end) = "<>"[page.big_endian], ("Q", 16) if page.big_tiff else ("L", 8)
     place = struct.pack(order + word, page.place)
-    file = io.BytesIO(content[: end - len(place)] + place + content[end:])
-    image: Image.Image = Image.open(file, formats=("TIFF",))
+    start = end - len(place)
+    if content[start:end] != place:  # another page than the first
+        content = content[:start] + place + content[end:]
+    image: Image.Image = Image.open(io.BytesIO(content), formats=("TIFF",))
     ImageOps.exif_transpose(image, in_place=True)
     return np.asarray(grey_or_rgb(image))
 
