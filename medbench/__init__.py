@@ -20,6 +20,7 @@ _PUBLIC = {
     "Progress": "medbench.models.contract",
     "load_model": "medbench.inference.load",
     "complete_probabilities": "medbench.models.contract",
+    "read_image": "medbench.datasets.read_image",
     "SearchSpace": "medbench.models.space",
     "register_executor": "medbench.registry",
     "register_model": "medbench.registry",

@@ -270,6 +270,7 @@ readers = Registry(
     "medbench.datasets.readers.base:Reader",
     {
         "picture": "medbench.datasets.readers.picture:PictureReader",
+        "tiff": "medbench.datasets.readers.tiff:TiffReader",
         "dicom": "medbench.datasets.readers.dicom:DicomReader",
         "nifti": "medbench.datasets.readers.nifti:NiftiReader",
     },

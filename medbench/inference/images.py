@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from medbench.cores import available_threads
 from medbench.datasets.batch import PROPERTIES, Batch
 from medbench.datasets.decode import read_slice
+from medbench.datasets.read_image import file_content
 from medbench.datasets.readers import Content, open_image
 from medbench.datasets.task import Task
 from medbench.errors import DatasetError
@@ -53,13 +54,7 @@ def read_image(
         DatasetError: It cannot be read; the message names it and the remedy.
     """
     if isinstance(source, str | Path):
-        name = name or str(source)
-        try:
-            source = Path(source).read_bytes()
-        except OSError as error:
-            raise DatasetError(f"{name}: cannot be read ({error.strerror or error}).") from error
-        except ValueError as error:  # a null character in a name
-            raise DatasetError(f"{name!r}: cannot be the name of a file ({error}).") from error
+        name, source = name or str(source), file_content(source)
     name = name or "image"
     height, width, channels = task.image_shape
     if height != width or channels not in (1, 3):

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from medbench.datasets.decode import Decoded, decode, is_coloured
-from medbench.errors import DatasetError
+from medbench.errors import DatasetError, SliceError
 
 GREY = np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8)
 GREY[0, :2] = 0, 255  # a full range makes the 16-bit window exact
@@ -169,10 +169,17 @@ def test_cmyk_jpegs_show_their_colours() -> None:
     assert np.abs(decoded.pixels.astype(int) - (220, 30, 40)).max() < 12
 
 
-def test_the_first_frame_of_an_animation_is_taken() -> None:
-    frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
-    content = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert read(content).pixel_hash == read(GREY).pixel_hash
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_the_frames_of_an_animation_and_the_pages_of_a_stack_are_slices(kind: str) -> None:
+    frames = [GREY, 255 - GREY, GREY[::-1]]
+    rest = [Image.fromarray(frame) for frame in frames[1:]]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    content = encode(frames[0], kind, save_all=True, append_images=rest, **options)
+    for number in (2, 3, 1):
+        decoded = read(content, slice_number=number)
+        assert decoded.pixel_hash == read(frames[number - 1]).pixel_hash
+    with pytest.raises(SliceError, match=r"scan-7: a .* of 3 (frames|pages).* from 1 to 3"):
+        read(content)
 
 
 def test_an_image_of_the_size_is_left_as_it_is() -> None:

@@ -73,6 +73,7 @@ def stack(voxels: np.ndarray) -> bytes:
 VOXELS = np.random.default_rng(0).integers(0, 256, (5, 6, 8), dtype=np.uint8)
 FILES = {
     "picture": picture_file(VOXELS[0]),
+    "tiff": picture_file(VOXELS[0], "TIFF"),
     "dicom": dicom_file(VOXELS, PatientID="4711", SeriesInstanceUID="1.2.3"),
     "nifti": gzip.compress(nifti_file(VOXELS.astype(np.int16)), mtime=0),
 }

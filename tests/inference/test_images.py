@@ -69,13 +69,16 @@ def test_colour_is_doubtful_for_a_model_of_grey_images_only(make):
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "GIF"])
-def test_pages_after_the_first_are_told(kind):
+def test_a_page_or_frame_is_chosen(kind):
     stream = io.BytesIO()
-    pages = [Image.fromarray(GREY), Image.fromarray(GREY.T), Image.fromarray(255 - GREY)]
-    pages[0].save(stream, kind, save_all=True, append_images=pages[1:])
-    read = read_image(stream.getvalue(), task())
-    assert "the first of 3 pages or frames" in read.warnings
-    np.testing.assert_array_equal(read.pixels[..., 0], GREY)
+    pages = [GREY, GREY.T, 255 - GREY]
+    first, *rest = [Image.fromarray(page) for page in pages]
+    first.save(stream, kind, save_all=True, append_images=rest)
+    with pytest.raises(SliceError, match=r"x: .* of 3 .*--slice N, from 1 to 3"):
+        read_image(stream.getvalue(), task(), name="x")
+    for number, page in enumerate(pages, start=1):
+        read = read_image(stream.getvalue(), task(), slice_number=number)
+        np.testing.assert_array_equal(read.pixels[..., 0], page)
 
 
 def test_a_slice_is_chosen_of_volumes_and_pictures_have_nothing_to_choose(tmp_path):

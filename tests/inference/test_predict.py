@@ -147,7 +147,8 @@ def test_dicom_files_named_by_numbers_are_found_and_odd_names_are_rows(run, film
     found = {name.rsplit("/", 1)[-1]: one for name, one in records(capsys.readouterr().out).items()}
     assert {"1.2.840.113619.2.5", "ünï ☃ [red].png"} <= set(found)
     assert "cannot be read" in found["none*.png"]["error"]
-    assert any("first of 2 pages" in text for text in found["two.tif"]["warnings"])
+    assert "TIFF stack of 2 pages" in found["two.tif"]["error"]
+    assert "--slice N, from 1 to 2" in found["two.tif"]["error"]
     assert main(given) == 1
     capsys.readouterr()
     main(["predict", "=cmd|x.png", "--run", str(run), "--format", "csv"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from medbench.errors import DatasetError
 class OpenedArray(OpenedImage):
     """uint8 is taken as it is, bool as black and white, and other numbers by their own range."""
 
-    sliced: ClassVar[bool] = False
+    sliced = False
 
     def __init__(self, values: NDArray[Any], *, origin: str, pixel_limit: int) -> None:
         """Look at the shape.

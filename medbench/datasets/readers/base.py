@@ -37,8 +37,9 @@ class OpenedImage(ABC):
     It belongs to one thread at a time.
     """
 
-    sliced: ClassVar[bool] = True
-    """Whether files of the format may have several slices."""
+    sliced: bool = True
+    """Whether it is of a kind that has several slices; others are shown whatever slice is asked
+    for."""
 
     def __init__(self, *, origin: str, header: Header, mode: str, n_bytes: int, what: str) -> None:
         """Keep what the header says.
