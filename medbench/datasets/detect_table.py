@@ -1,0 +1,188 @@
+"""Guesses which columns of a table hold the files, labels, patients and official split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medbench.datasets.csv_files import read_csv
+from medbench.datasets.readers import image_suffixes
+from medbench.datasets.sources.table_columns import (
+    FILE_NAMES,
+    LABEL_NAMES,
+    column_called,
+    named,
+    patient_columns,
+    split_columns,
+    why_no_patients,
+    why_no_split,
+)
+from medbench.datasets.sources.table_files import NamedFiles, missing_files
+from medbench.datasets.sources.table_flags import flag_columns, one_each
+from medbench.datasets.sources.table_labels import joined_by, split_labels
+from medbench.datasets.spellings import counted, is_missing
+from medbench.errors import DatasetError, UndecidedError
+
+_ROWS_LOOKED_AT = 20
+_MOST_CLASSES = 100
+
+
+def detect_table(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry that describes a table.
+
+    Args:
+        path: The CSV.
+        given: Fields that a person names; a label may be several columns, as ``MEL,NV,BCC``.
+
+    Raises:
+        UndecidedError: Several columns may be the label.
+        DatasetError: A column cannot be guessed, or is not there.
+    """
+    rows = read_csv(path)
+    entry: dict[str, Any] = {"source": "table", "path": str(path)}
+    images = path.parent
+    if "images" in given:
+        images = Path(given["images"]).resolve()
+        if not images.is_dir():
+            raise DatasetError(f"--images {given['images']}: there is no such folder.")
+        entry["images"] = str(images)
+    real = {
+        field: _given_column(rows, given[field], path, field)
+        for field in ("file", "group", "split")
+        if field in given
+    }
+    labels = _given_labels(rows, given["label"], path) if "label" in given else ()
+    file = real.get("file") or _file_column(path, images, rows, {*labels, *real.values()})
+    labels = labels or _label_columns(path, rows, {file, *real.values()})
+    taken = {file, *labels, *real.values()}
+    group = real.get("group") or next(
+        (c for c in patient_columns(rows, taken) if not why_no_patients(rows, c, rows[labels[0]])),
+        None,
+    )
+    other = [column for column in split_columns(rows, taken) if column != group]
+    split = real.get("split") or next((c for c in other if not why_no_split(rows, c)), None)
+    entry |= {"file": file, "label": labels[0] if len(labels) == 1 else list(labels)}
+    if len(labels) == 1 and joined_by(rows[labels[0]].unique().tolist()) == "|":
+        entry |= {"task": "multi-label", "separator": "|"}
+    if "separator" in given:
+        entry["task"] = "multi-label"
+    entry |= {field: c for field, c in (("group", group), ("split", split)) if c is not None}
+    return entry | {field: value for field, value in given.items() if field not in _GUESSED}
+
+
+_GUESSED = ("images", "file", "label", "group", "split")
+
+
+def _given_column(rows: pd.DataFrame, name: str, path: Path, option: str) -> str:
+    return column_called(rows, name, table=path, said_in=f"--{option}")
+
+
+def _given_labels(rows: pd.DataFrame, label: str, path: Path) -> tuple[str, ...]:
+    """The columns that a person names as the label: one, or several with commas between them."""
+    names = [label] if label in rows.columns or "," not in label else label.split(",")
+    return tuple(column_called(rows, name.strip(), table=path, said_in="--label") for name in names)
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def _file_column(path: Path, images: Path, rows: pd.DataFrame, taken: set[str]) -> str:
+    """The column whose values are files below a folder.
+
+    Raises:
+        DatasetError: None is; says of the likeliest why not.
+    """
+    files = NamedFiles(images, named_in=str(path))
+    usual = named(rows, FILE_NAMES, taken)
+    others = [str(c) for c in rows.columns if c not in taken and c not in usual]
+    best, most = "", 0.0
+    for column in [*usual, *(column for column in others if _may_name_files(rows[column]))]:
+        sample = _sample(rows[column])
+        if not sample:
+            continue
+        share = sum(place is not None for place in files.find(sample).paths) / len(sample)
+        if share > most:
+            best, most = column, share
+    if best:
+        return best
+    likely = [*usual, *(column for column in others if _looks_like_files(rows[column]))]
+    if not likely:
+        first = ", ".join(f"{column} ({rows[column].iloc[0]!r})" for column in rows.columns)
+        raise DatasetError(
+            f"{path}: no column names files. Columns, with their first value: {first}. Name the "
+            "right one with --file, and the folder of the images with --images."
+        )
+    sample = _sample(rows[likely[0]])
+    why = missing_files(files, sample, files.find(sample)) if sample else "it is empty."
+    raise DatasetError(
+        f"{path}: no column names files that are there. Of column {likely[0]!r} were looked at "
+        f"{len(sample)} rows: {why}"
+    )
+
+
+def _sample(values: pd.Series) -> list[str]:
+    """Some values from all over a column that say something, each once."""
+    said = [value for value in values.unique() if not is_missing(value)]
+    places = np.unique(np.linspace(0, len(said) - 1, _ROWS_LOOKED_AT).astype(int)) if said else ()
+    return [said[i] for i in places]
+
+
+def _may_name_files(values: pd.Series) -> bool:
+    """Whether a column of another name may be one of files: it says nearly always another one."""
+    return bool(2 * values.nunique() >= len(values)) or _looks_like_files(values)
+
+
+def _looks_like_files(values: pd.Series) -> bool:
+    return any(value.lower().endswith(image_suffixes()) for value in _sample(values))
+
+
+# --- labels -----------------------------------------------------------------------------------
+
+
+def _label_columns(path: Path, rows: pd.DataFrame, taken: set[str]) -> tuple[str, ...]:
+    """The column of labels, or a column for each class.
+
+    Raises:
+        UndecidedError: Several may be it.
+        DatasetError: None may be.
+    """
+    usual = named(rows, LABEL_NAMES, taken)
+    for column in usual:
+        if _may_be_classes(rows[column]):
+            return (column,)
+    people = {*patient_columns(rows, taken)} - set(named(rows, ("group",)))
+    other = taken | people | set(split_columns(rows, taken))
+    runs = flag_columns(rows, other)
+    exact = [run for run in runs if one_each(rows, run)]
+    if len(found := exact or runs) == 1:
+        return found[0]
+    choices = {",".join(run): "a column for each class" for run in found} | {
+        str(column): counted(Counter(rows[column].tolist()))
+        for column in rows.columns
+        if column not in other and _may_be_classes(rows[column])
+    }
+    if choices:
+        raise UndecidedError(
+            f"{path}: which column is the label? Give --label with one of "
+            f"{', '.join(rows.columns)}, or with several, as A,B,C, of which each is a class.",
+            field="label",
+            choices=choices,
+        )
+    values = ", ".join(f"{column!r} {rows[column].nunique()}" for column in rows.columns)
+    raise DatasetError(
+        f"{path}: which column is the label? None has from 2 to {_MOST_CLASSES} different values; "
+        f"there are: {values}. Give --label with one of {', '.join(rows.columns)}."
+    )
+
+
+def _may_be_classes(values: pd.Series) -> bool:
+    """Whether a column has few enough different values, and more than one."""
+    said = [value for value in values.unique() if not is_missing(value)]
+    mark = joined_by(said)
+    parts = {part for value in said for part in (split_labels(value, mark) if mark else (value,))}
+    return 2 <= len(parts) <= min(_MOST_CLASSES, max(2, len(values) // 2))
