@@ -165,15 +165,15 @@ def _refuse_blanks(path: Path, header: str, lines: Sequence[str]) -> None:
 
 def _delimiter(lines: Sequence[str]) -> str:
     """What stands between the columns: what divides most lines into as many cells as the first."""
-    best, most = ",", (0.0, 0)
+    best, most = ",", (0.0, 0, 0)
     for delimiter in _DELIMITERS:
         widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
         if not widths or widths[0] < 2:
             continue
         fitting = sum(width >= widths[0] for width in widths) / len(widths)
         exact = sum(width == widths[0] for width in widths)
-        if (fitting, exact) > most:
-            best, most = delimiter, (fitting, exact)
+        if (fitting, exact, widths[0]) > most:
+            best, most = delimiter, (fitting, exact, widths[0])
     return best
 
 

@@ -59,6 +59,8 @@ def detect_table(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     labels = _given_labels(rows, given["label"], path) if "label" in given else ()
     file = real.get("file") or _file_column(path, images, rows, {*labels, *real.values()})
     labels = labels or _label_columns(path, rows, {file, *real.values()})
+    if len(labels) == 1:
+        _refuse_too_many(path, rows, labels[0])
     taken = {file, *labels, *real.values()}
     group = real.get("group") or next(
         (c for c in patient_columns(rows, taken) if not why_no_patients(rows, c, rows[labels[0]])),
@@ -100,17 +102,22 @@ def _file_column(path: Path, images: Path, rows: pd.DataFrame, taken: set[str]) 
     files = NamedFiles(images, named_in=str(path))
     usual = named(rows, FILE_NAMES, taken)
     others = [str(c) for c in rows.columns if c not in taken and c not in usual]
-    best, most = "", 0.0
-    for column in [*usual, *(column for column in others if _may_name_files(rows[column]))]:
-        sample = _sample(rows[column])
-        if not sample:
-            continue
-        share = sum(place is not None for place in files.find(sample).paths) / len(sample)
-        if share > most:
-            best, most = column, share
-    if best:
-        return best
-    likely = [*usual, *(column for column in others if _looks_like_files(rows[column]))]
+    called_so = [column for column in [*usual, *others] if _looks_like_files(rows[column])]
+    ids = [column for column in usual if column not in called_so]
+    # Numbers of rows or ages may happen to be names of files, so they come last.
+    numbers = [c for c in others if c not in called_so and 2 * rows[c].nunique() >= len(rows)]
+    for columns in (called_so, ids, numbers):
+        share = {column: _share_found(files, rows[column]) for column in columns}
+        best = [c for c in columns if share[c] and share[c] == max(share.values())]
+        if len(best) > 1 and columns is numbers:
+            raise UndecidedError(
+                f"{path}: the values of several columns are names of files.",
+                field="file",
+                choices={column: f"as {rows[column].iloc[0]!r}" for column in best},
+            )
+        if best:
+            return best[0]
+    likely = [*called_so, *ids]
     if not likely:
         first = ", ".join(f"{column} ({rows[column].iloc[0]!r})" for column in rows.columns)
         raise DatasetError(
@@ -127,14 +134,15 @@ def _file_column(path: Path, images: Path, rows: pd.DataFrame, taken: set[str]) 
 
 def _sample(values: pd.Series) -> list[str]:
     """Some values from all over a column that say something, each once."""
-    said = [value for value in values.unique() if not is_missing(value)]
-    places = np.unique(np.linspace(0, len(said) - 1, _ROWS_LOOKED_AT).astype(int)) if said else ()
-    return [said[i] for i in places]
+    different = values.unique()
+    places = np.unique(np.linspace(0, len(different) - 1, _ROWS_LOOKED_AT).astype(int))
+    return [value for i in places.tolist() if not is_missing(value := str(different[i]))]
 
 
-def _may_name_files(values: pd.Series) -> bool:
-    """Whether a column of another name may be one of files: it says nearly always another one."""
-    return bool(2 * values.nunique() >= len(values)) or _looks_like_files(values)
+def _share_found(files: NamedFiles, values: pd.Series) -> float:
+    """For which share of some values of a column there is a file."""
+    sample = _sample(values)
+    return sum(place != "" for place in files.find(sample).paths) / max(len(sample), 1)
 
 
 def _looks_like_files(values: pd.Series) -> bool:
@@ -173,16 +181,38 @@ def _label_columns(path: Path, rows: pd.DataFrame, taken: set[str]) -> tuple[str
             field="label",
             choices=choices,
         )
+    if usual:
+        _refuse_too_many(path, rows, usual[0])
     values = ", ".join(f"{column!r} {rows[column].nunique()}" for column in rows.columns)
     raise DatasetError(
-        f"{path}: which column is the label? None has from 2 to {_MOST_CLASSES} different values; "
+        f"{path}: which column is the label? None has a few different values that repeat; so many "
         f"there are: {values}. Give --label with one of {', '.join(rows.columns)}."
     )
 
 
 def _may_be_classes(values: pd.Series) -> bool:
-    """Whether a column has few enough different values, and more than one."""
+    """Whether a column has few enough different labels, and more than one."""
+    n, most = _count_labels(values)
+    return 2 <= n <= most
+
+
+def _count_labels(values: pd.Series) -> tuple[int, int]:
+    """How many different labels a column has, and how many it may have."""
     said = [value for value in values.unique() if not is_missing(value)]
-    mark = joined_by(said)
-    parts = {part for value in said for part in (split_labels(value, mark) if mark else (value,))}
-    return 2 <= len(parts) <= min(_MOST_CLASSES, max(2, len(values) // 2))
+    if (mark := joined_by(said)) is None:
+        return len(said), min(_MOST_CLASSES, max(2, len(values) // 2))
+    return len({part for value in said for part in split_labels(value, mark)}), _MOST_CLASSES
+
+
+def _refuse_too_many(path: Path, rows: pd.DataFrame, column: str) -> None:
+    """Refuse a column that a person names, if it cannot be the label.
+
+    Raises:
+        DatasetError: It has too many different values.
+    """
+    n, most = _count_labels(rows[column])
+    if n > most:
+        raise DatasetError(
+            f"{path}: column {column!r} has {n} different values, too many for classes. "
+            "Give another one with --label."
+        )

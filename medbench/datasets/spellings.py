@@ -19,9 +19,13 @@ def spelling(text: str) -> Hashable:
 
     So have Benign and benign, no-finding and No Finding, 1 and 1.0.
     """
-    text = unicodedata.normalize("NFKC", text).casefold().strip()
-    if _NUMBER.fullmatch(text):
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    text = text.casefold().strip()
+    if text[-1:].isdigit() and _NUMBER.fullmatch(text):
         return float(text.replace(",", "."))
+    if text.isalnum():
+        return text
     return re.sub(r"(?<!^)[\s_-]+", "", _BETWEEN_DIGITS.sub(".", text))
 
 

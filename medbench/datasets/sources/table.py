@@ -88,7 +88,7 @@ class TableSource(FileSource):
         names = rows[source.file].tolist()
         files = NamedFiles(found.get("images", path.parent), named_in=str(path))
         places = files.find(names)
-        if None in places.paths:
+        if "" in places.paths:
             raise DatasetError(f"{path}: {missing_files(files, names, places)}")
         groups, of_groups = _groups(rows, source.group)
         of_rows = pd.DataFrame(
@@ -108,7 +108,7 @@ class TableSource(FileSource):
         return self.list_files(
             classes=labels.classes,
             names=images["name"].tolist(),
-            paths=images["path"].tolist(),
+            paths=[Path(path) for path in images["path"].tolist()],
             labels=source._as_numbers(images["shown"].tolist(), labels.classes, path),
             groups=images["group"].tolist() if source.group else None,
             splits=images["split"].tolist(),

@@ -19,6 +19,7 @@ _LISTED = 5
 """Names in an error; more are counted."""
 _LONGEST = 100
 """Characters of a name in an error."""
+_FILE, _FOLDER, _LINK = "file", "folder", "link"
 _HIDDEN = (".", "__MACOSX")
 _DRIVE = re.compile(r"[A-Za-z]:(?=[\\/])")
 _ADDRESS = re.compile(r"[a-z]+://")
@@ -32,8 +33,8 @@ _REMEDY = (
 class FoundFiles:
     """What became of the names of a table, in their order."""
 
-    paths: list[Path | None]
-    """Where the file of each name is, resolved; None where it was not found."""
+    paths: list[str]
+    """Where the file of each name is, resolved; "" where it was not found."""
     names: list[str]
     """Its name below the folder, with '/'; that of the table where it was not found."""
     otherwise: dict[str, str]
@@ -50,7 +51,7 @@ class NamedFiles:
         self.root = root.resolve()
         self._named_in = named_in
         self._suffixes = image_suffixes()
-        self._listed: dict[str, tuple[Path, dict[str, bool]]] = {}
+        self._listed: dict[str, tuple[str, dict[str, str]]] = {}
         self._below: dict[str, bool] | None = None
         self._by_name: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
@@ -66,22 +67,21 @@ class NamedFiles:
             DatasetError: A name leads out of the folder by a link, or a folder cannot be read.
         """
         paths = [self._as_named(name) for name in names]
-        lost = {name for name, path in zip(names, paths, strict=True) if path is None}
+        lost = {name for name, path in zip(names, paths, strict=True) if not path}
         guesses = {name: self._guess(name) for name in sorted(lost)}
         only = {name: files[0] for name, files in guesses.items() if len(files) == 1}
         for stray in _strays(only, others_found=len(lost) < len(set(names))):
             del only[stray]
         start = f"{self.root}/"
-        found = FoundFiles(
+        return FoundFiles(
             paths=[
-                path or (self._located(only[name]) if name in only else None)
+                path or (self._located(only[name]) if name in only else "")
                 for name, path in zip(names, paths, strict=True)
             ],
             names=[only.get(name, name).removeprefix(start) for name in names],
             otherwise=only,
             several={name: files for name, files in guesses.items() if len(files) > 1},
         )
-        return found
 
     def image_files(self) -> list[str]:
         """Names of all image files below the folder, by their suffix."""
@@ -106,32 +106,40 @@ class NamedFiles:
 
     # --- as named ------------------------------------------------------------------------------
 
-    def _as_named(self, name: str) -> Path | None:
-        """The file that lies exactly where the name says, below the folder."""
+    def _as_named(self, name: str) -> str:
+        """The file that lies exactly where the name says, below the folder; "" if there is none."""
         plain = posixpath.normpath(name.removeprefix(f"{self.root}/"))
         if plain.startswith(("../", "/")) or plain in ("..", "."):
-            return None
+            return ""
         folder, _, base = plain.rpartition("/")
-        if folder not in self._listed:
-            self._listed[folder] = self._look_into(folder)
-        place, here = self._listed[folder]
-        if base not in here:
-            return None
-        return self._linked(plain) if here[base] else place / base
+        place, here = self._listed.get(folder) or self._look_into(folder)
+        kind = here.get(base)
+        return f"{place}/{base}" if kind == _FILE else self._linked(plain) if kind == _LINK else ""
 
-    def _look_into(self, folder: str) -> tuple[Path, dict[str, bool]]:
-        """Where a folder lies, and its files, with whether each is a link."""
-        try:
-            place = inside(self.root, folder, named_in=self._named_in)
-            return place, dict(_files_in(place))
-        except (FileNotFoundError, NotADirectoryError):
-            return self.root, {}
-        except OSError as error:
-            raise _cannot_be_read(self.root / folder, error) from error
+    def _look_into(self, folder: str) -> tuple[str, dict[str, str]]:
+        """Where a folder lies, and what is in it, each with its kind; nothing if there is none."""
+        above = ""
+        if above not in self._listed:
+            self._listed[above] = str(self.root), _kinds_in(str(self.root))
+        for part in folder.split("/") if folder else ():
+            below = f"{above}/{part}" if above else part
+            if below not in self._listed:
+                place, here = self._listed[above]
+                kind = here.get(part)
+                if kind not in (_FOLDER, _LINK):
+                    self._listed[folder] = place, {}
+                    break
+                place = f"{place}/{part}" if kind == _FOLDER else self._inside(below)
+                self._listed[below] = place, _kinds_in(place)
+            above = below
+        return self._listed[folder]
 
-    def _linked(self, name: str) -> Path | None:
-        path = inside(self.root, name, named_in=self._named_in)
-        return path if path.is_file() else None
+    def _inside(self, name: str) -> str:
+        return str(inside(self.root, name, named_in=self._named_in))
+
+    def _linked(self, name: str) -> str:
+        path = self._inside(name)
+        return path if Path(path).is_file() else ""
 
     # --- by what cannot be another one -----------------------------------------------------------
 
@@ -162,8 +170,8 @@ class NamedFiles:
                     self._by_stem.setdefault(self._stem(base), []).append(name)
         return self._below
 
-    def _located(self, name: str) -> Path | None:
-        return self._linked(name) if self._all()[name] else self.root / name
+    def _located(self, name: str) -> str:
+        return self._linked(name) if self._all()[name] else f"{self.root}/{name}"
 
     def _stem(self, base: str) -> str:
         """A name without the extension of an image."""
@@ -173,7 +181,7 @@ class NamedFiles:
 
 def missing_files(files: NamedFiles, names: Sequence[str], found: FoundFiles) -> str:
     """What to tell of names without a file: which, what was tried, what is there, the remedy."""
-    missing = [name for name, path in zip(names, found.paths, strict=True) if path is None]
+    missing = [name for name, path in zip(names, found.paths, strict=True) if not path]
     listed = ", ".join(repr(name[:_LONGEST]) for name in missing[:_LISTED])
     more = ", ..." if len(missing) > _LISTED else ""
     text = f"{len(missing)} of {len(names)} files are not in {files.root}: {listed}{more}."
@@ -309,15 +317,28 @@ def _files_below(root: Path) -> Iterable[tuple[str, bool]]:
                 yield f"{folder}{entry.name}", entry.is_symlink()
 
 
-def _files_in(folder: Path) -> Iterable[tuple[str, bool]]:
-    """The files of one folder, and whether each is a link."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_file():
-                yield entry.name, entry.is_symlink()
+def _kinds_in(folder: str) -> dict[str, str]:
+    """What is in a folder, each with its kind; nothing if it is none.
+
+    Raises:
+        DatasetError: It cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: _kind(entry) for entry in entries}
+    except NotADirectoryError:
+        return {}
+    except OSError as error:
+        raise _cannot_be_read(folder, error) from error
 
 
-def _cannot_be_read(folder: Path, error: OSError) -> DatasetError:
+def _kind(entry: os.DirEntry[str]) -> str:
+    if entry.is_symlink():
+        return _LINK
+    return _FOLDER if entry.is_dir() else _FILE if entry.is_file() else ""
+
+
+def _cannot_be_read(folder: Path | str, error: OSError) -> DatasetError:
     return DatasetError(
         f"{folder}: this folder cannot be read ({error.strerror}). "
         "Mend its permissions or take it away."
