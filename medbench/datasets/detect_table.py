@@ -176,8 +176,8 @@ def _label_columns(path: Path, rows: pd.DataFrame, taken: set[str]) -> tuple[str
     }
     if choices:
         raise UndecidedError(
-            f"{path}: which column is the label? Give --label with one of "
-            f"{', '.join(rows.columns)}, or with several, as A,B,C, of which each is a class.",
+            f"{path}: which column is the label? (Or which ones, as A,B,C, if each is 1 for images "
+            "of its class?)",
             field="label",
             choices=choices,
         )

@@ -177,7 +177,9 @@ def test_uncertain_labels_are_refused_and_blank_ones_asked(table):
         listing(path, **fields)
     path = table(["1,0", ",1", "0,1", "1,"], header="image,Mass,Edema")
     assert "2 rows have no 'Mass, Edema'" in asked(path, "unlabelled", **fields).question
-    assert per_class(listing(path, unlabelled="absent", **fields)) == {"Mass": 2, "Edema": 2}
+    said = listing(path, unlabelled="absent", **fields)
+    assert per_class(said) == {"Mass": 2, "Edema": 2}
+    assert "cells of classes that are not filled in (2 rows) are read as 0" in said.notes
     assert per_class(listing(path, unlabelled="skip", **fields)) == {"Mass": 1, "Edema": 1}
 
 

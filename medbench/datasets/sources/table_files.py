@@ -90,12 +90,9 @@ class NamedFiles:
     def with_other_extension(self, name: str) -> str:
         """A file that is called so but for its extension; "" where there is none."""
         self._all()
-        files = [
-            file
-            for part in _parts(name)[-1:]
-            for file in self._by_stem.get(self._stem(_key(part)), [])
-        ]
-        return files[0] if files else ""
+        *folders, base = map(_key, _parts(name) or [""])
+        files = self._by_stem.get(self._stem(base), [])
+        return max(files, key=lambda file: _common_end(folders, _folders(file)), default="")
 
     def is_folder(self, name: str) -> bool:
         """Whether there is a folder of that name."""
@@ -213,9 +210,12 @@ def _tried(root: Path, missing: Sequence[str]) -> str:
 
 def _there(files: NamedFiles, missing: Sequence[str]) -> str:
     """What is there instead."""
-    others = [file for name in missing if (file := files.with_other_extension(name))]
+    others = {file: None for name in missing if (file := files.with_other_extension(name))}
     if others:
-        return f"There is {', '.join(map(repr, others[:_LISTED]))}, with another extension."
+        return (
+            f"There is {', '.join(map(repr, [*others][:_LISTED]))}, with another extension: write "
+            "the names so."
+        )
     images = files.image_files()
     if not images:
         return "There are no image files below that folder."

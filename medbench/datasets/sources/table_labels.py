@@ -82,7 +82,7 @@ def read_labels(rows: pd.DataFrame, rules: LabelRules, files: Sequence[str]) -> 
     else:
         cells = list(zip(*(rows[column].str.lower() for column in rules.columns), strict=True))
         counts = Counter(cells)
-        labels = _of_columns(counts, rules)
+        labels = _of_columns(counts, rules, notes)
     if silent := {cell: n for cell, n in counts.items() if labels[cell] is None}:
         first = files[next(i for i, cell in enumerate(cells) if cell in silent)]
         labels |= _of_silent(silent, rules, first, notes)
@@ -165,7 +165,7 @@ def _ask_about_joined(mark: str, counts: Counter[Hashable], rules: LabelRules) -
     )
 
 
-def _of_columns(counts: Counter[Hashable], rules: LabelRules) -> Labels:
+def _of_columns(counts: Counter[Hashable], rules: LabelRules, notes: list[str]) -> Labels:
     """The labels of rows of columns that are 1 where the image is of their class.
 
     Raises:
@@ -173,7 +173,9 @@ def _of_columns(counts: Counter[Hashable], rules: LabelRules) -> Labels:
         DatasetError: A column holds something else than 0 and 1.
     """
     other: Counter[str] = Counter()
-    blanks_are_no = not any(flag(value) is False for row in counts for value in row)  # type: ignore[attr-defined]
+    cells = [value for row in counts if isinstance(row, tuple) for value in row]
+    blank_is_no = rules.unlabelled == "absent" or not any(flag(value) is False for value in cells)
+    n_blank = 0
     labels: Labels = {}
     for row, n in counts.items():
         assert isinstance(row, tuple)
@@ -181,15 +183,17 @@ def _of_columns(counts: Counter[Hashable], rules: LabelRules) -> Labels:
         for column, value in zip(rules.columns, row, strict=True):
             if flag(value) is None and not is_missing(value):
                 other[f"{column} {value}"] += n
-        silent = None in said and not (blanks_are_no or rules.unlabelled == "absent")
+        n_blank += n * (None in said)
         own = tuple(name for name, yes in zip(rules.columns, said, strict=True) if yes)
-        labels[row] = None if silent else own
+        labels[row] = own if None not in said or blank_is_no else None
     if other:
         raise DatasetError(
             f"{rules.table}: columns of classes hold other values than 0 and 1: {counted(other)}. "
             "Mend them, or leave these rows out (field where, --where), or name other columns in "
             "the field label."
         )
+    if n_blank and blank_is_no:
+        notes.append(f"cells of classes that are not filled in ({n_blank} rows) are read as 0")
     wrong = {len(own) for own in labels.values() if own is not None} - {1}
     if wrong and not rules.several:
         _refuse_not_one_each(counts, labels, rules)
@@ -222,7 +226,7 @@ def _of_silent(
     }
     n, names = sum(silent.values()), ", ".join(rules.columns)
     choices = {"skip": "leave these rows out"}
-    if rules.several:
+    if rules.several or len(rules.columns) > 1:
         choices["absent"] = "what is not filled in is not shown"
     elif "" not in silent:
         choices["class"] = f"{', '.join(counts)} is a class"
