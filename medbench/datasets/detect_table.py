@@ -24,7 +24,7 @@ from medbench.datasets.sources.table_columns import (
 )
 from medbench.datasets.sources.table_files import NamedFiles, missing_files
 from medbench.datasets.sources.table_flags import flag_columns, one_each
-from medbench.datasets.sources.table_labels import joined_by, split_labels
+from medbench.datasets.sources.table_joined import joined_by, split_labels
 from medbench.datasets.spellings import counted, is_missing
 from medbench.errors import DatasetError, UndecidedError
 
@@ -58,9 +58,9 @@ def detect_table(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     }
     labels = _given_labels(rows, given["label"], path) if "label" in given else ()
     file = real.get("file") or _file_column(path, images, rows, {*labels, *real.values()})
-    labels = labels or _label_columns(path, rows, {file, *real.values()})
+    labels = labels or _label_columns(path, rows, {file, *real.values()}, given.get("separator"))
     if len(labels) == 1:
-        _refuse_too_many(path, rows, labels[0])
+        _refuse_too_many(path, rows, labels[0], given.get("separator"))
     taken = {file, *labels, *real.values()}
     group = real.get("group") or next(
         (c for c in patient_columns(rows, taken) if not why_no_patients(rows, c, rows[labels[0]])),
@@ -69,10 +69,7 @@ def detect_table(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     other = [column for column in split_columns(rows, taken) if column != group]
     split = real.get("split") or next((c for c in other if not why_no_split(rows, c)), None)
     entry |= {"file": file, "label": labels[0] if len(labels) == 1 else list(labels)}
-    if len(labels) == 1 and joined_by(rows[labels[0]].unique().tolist()) == "|":
-        entry |= {"task": "multi-label", "separator": "|"}
-    if "separator" in given:
-        entry["task"] = "multi-label"
+    entry |= _about_joined(rows, labels, given)
     entry |= {field: c for field, c in (("group", group), ("split", split)) if c is not None}
     return entry | {field: value for field, value in given.items() if field not in _GUESSED}
 
@@ -88,6 +85,27 @@ def _given_labels(rows: pd.DataFrame, label: str, path: Path) -> tuple[str, ...]
     """The columns that a person names as the label: one, or several with commas between them."""
     names = [label] if label in rows.columns or "," not in label else label.split(",")
     return tuple(column_called(rows, name.strip(), table=path, said_in="--label") for name in names)
+
+
+def _about_joined(
+    rows: pd.DataFrame, labels: tuple[str, ...], given: Mapping[str, Any]
+) -> dict[str, str]:
+    """The fields of a multi-label task, where a mark joins labels: a bar, or what is given.
+
+    Raises:
+        DatasetError: A mark is given that is none, or for another task.
+    """
+    separator = given.get("separator")
+    if separator is None and len(labels) == 1 and "task" not in given:
+        separator = "|" if joined_by(rows[labels[0]].unique().tolist()) == "|" else None
+    if separator is None:
+        return {}
+    if not separator or given.get("task", "multi-label") != "multi-label":
+        raise DatasetError(
+            f"--separator {separator!r} is what joins several labels in a cell, of --task "
+            "multi-label."
+        )
+    return {"task": "multi-label", "separator": separator}
 
 
 # --- files ------------------------------------------------------------------------------------
@@ -152,7 +170,9 @@ def _looks_like_files(values: pd.Series) -> bool:
 # --- labels -----------------------------------------------------------------------------------
 
 
-def _label_columns(path: Path, rows: pd.DataFrame, taken: set[str]) -> tuple[str, ...]:
+def _label_columns(
+    path: Path, rows: pd.DataFrame, taken: set[str], separator: str | None
+) -> tuple[str, ...]:
     """The column of labels, or a column for each class.
 
     Raises:
@@ -161,7 +181,7 @@ def _label_columns(path: Path, rows: pd.DataFrame, taken: set[str]) -> tuple[str
     """
     usual = named(rows, LABEL_NAMES, taken)
     for column in usual:
-        if _may_be_classes(rows[column]):
+        if _may_be_classes(rows[column], separator):
             return (column,)
     people = {*patient_columns(rows, taken)} - set(named(rows, ("group",)))
     other = taken | people | set(split_columns(rows, taken))
@@ -172,7 +192,7 @@ def _label_columns(path: Path, rows: pd.DataFrame, taken: set[str]) -> tuple[str
     choices = {",".join(run): "a column for each class" for run in found} | {
         str(column): counted(Counter(rows[column].tolist()))
         for column in rows.columns
-        if column not in other and _may_be_classes(rows[column])
+        if column not in other and _may_be_classes(rows[column], separator)
     }
     if choices:
         raise UndecidedError(
@@ -182,7 +202,7 @@ def _label_columns(path: Path, rows: pd.DataFrame, taken: set[str]) -> tuple[str
             choices=choices,
         )
     if usual:
-        _refuse_too_many(path, rows, usual[0])
+        _refuse_too_many(path, rows, usual[0], separator)
     values = ", ".join(f"{column!r} {rows[column].nunique()}" for column in rows.columns)
     raise DatasetError(
         f"{path}: which column is the label? None has a few different values that repeat; so many "
@@ -190,27 +210,27 @@ def _label_columns(path: Path, rows: pd.DataFrame, taken: set[str]) -> tuple[str
     )
 
 
-def _may_be_classes(values: pd.Series) -> bool:
+def _may_be_classes(values: pd.Series, separator: str | None) -> bool:
     """Whether a column has few enough different labels, and more than one."""
-    n, most = _count_labels(values)
+    n, most = _count_labels(values, separator)
     return 2 <= n <= most
 
 
-def _count_labels(values: pd.Series) -> tuple[int, int]:
+def _count_labels(values: pd.Series, separator: str | None) -> tuple[int, int]:
     """How many different labels a column has, and how many it may have."""
     said = [value for value in values.unique() if not is_missing(value)]
-    if (mark := joined_by(said)) is None:
+    if (mark := separator or joined_by(said)) is None:
         return len(said), min(_MOST_CLASSES, max(2, len(values) // 2))
     return len({part for value in said for part in split_labels(value, mark)}), _MOST_CLASSES
 
 
-def _refuse_too_many(path: Path, rows: pd.DataFrame, column: str) -> None:
+def _refuse_too_many(path: Path, rows: pd.DataFrame, column: str, separator: str | None) -> None:
     """Refuse a column that a person names, if it cannot be the label.
 
     Raises:
         DatasetError: It has too many different values.
     """
-    n, most = _count_labels(rows[column])
+    n, most = _count_labels(rows[column], separator)
     if n > most:
         raise DatasetError(
             f"{path}: column {column!r} has {n} different values, too many for classes. "

@@ -9,7 +9,7 @@ from medbench.cli import main
 from medbench.datasets.catalog import read_datasets
 from medbench.datasets.detect import detect
 from medbench.datasets.sources.table import TableSource
-from medbench.datasets.sources.table_labels import joined_by
+from medbench.datasets.sources.table_joined import joined_by
 from medbench.datasets.spellings import alike
 from medbench.errors import ConfigurationError, DatasetError, UndecidedError
 
@@ -113,6 +113,24 @@ def test_classes_say_which_of_the_joined_labels_count(table):
 )
 def test_what_joins_labels_is_told_from_what_is_part_of_one(values, mark):
     assert joined_by(values) == mark
+
+
+def test_the_mark_and_the_task_are_options(table):
+    path = table(["a b", "a", "b", "b a"])
+    entry = detect(path, separator=" ")
+    assert per_class(TableSource.model_validate(entry).listing()) == {"a": 3, "b": 3}
+    for given in ({"separator": ""}, {"separator": ";", "task": "multi-class"}):
+        with pytest.raises(DatasetError, match=r"--separator .* --task multi-label"):
+            detect(path, **given)
+    bars = table(JOINED)
+    assert "separator" not in detect(bars, task="multi-class")
+    assert len(TableSource.model_validate(detect(bars, task="multi-label")).listing().classes) == 3
+
+
+def test_a_column_of_all_different_labels_ends_soon(table):
+    path = table([f"label {i}" for i in range(30)])
+    with pytest.raises(DatasetError, match="30 different values, too many for classes"):
+        detect(path)
 
 
 def test_labels_in_brackets_are_a_list(table):

@@ -228,6 +228,23 @@ def test_patients_that_are_spelled_in_two_ways_are_one(twelve):
     assert any("2 patients are spelled in several ways" in note for note in said.notes)
 
 
+def test_the_column_that_nobody_can_guess_is_asked_for_at_a_terminal(twelve, monkeypatch, capsys):
+    path = table_of(
+        twelve,
+        "file,grade 1,grade 2",
+        file=lambda i: f"{i}.png",
+        one=lambda i: "ab"[i % 2],
+        two=lambda i: "xyz"[i % 3],
+    )
+    monkeypatch.chdir(twelve)
+    add = ["datasets", "add", "mine", str(path)]
+    assert main(add) == 2
+    assert "--label of python -m medbench datasets add" in capsys.readouterr().err
+    monkeypatch.setattr("medbench.cli.ask.answer", lambda error: [*error.choices][1])
+    assert main(add) == 0
+    assert "label: grade 2" in capsys.readouterr().out
+
+
 def test_numbers_that_happen_to_be_names_of_files_are_not_taken_for_them(twelve):
     columns = {"number": lambda i: i, "age": lambda i: 11 - i, "label": lambda i: "ab"[i % 2]}
     named = {"number": lambda i: i, "scan": lambda i: f"{11 - i}.png", "label": columns["label"]}

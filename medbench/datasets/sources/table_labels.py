@@ -12,14 +12,13 @@ import pandas as pd
 
 from medbench.datasets.sources.base import check_classes
 from medbench.datasets.sources.table_flags import flag
+from medbench.datasets.sources.table_joined import joined_by, split_labels
 from medbench.datasets.spellings import alike, counted, is_missing, spelling
 from medbench.errors import DatasetError, UndecidedError
 
 TableTask = Literal["multi-class", "ordinal", "multi-label"]
 Spelling = Literal["merge", "apart"]
 Unlabelled = Literal["skip", "absent", "class"]
-_MARKS = ("|", ";", ",", "+", "&")
-"""What may stand between several labels of a cell."""
 _NOTHING = frozenset({"nofinding", "nofindings", "normal", "healthy", "none", "negative"})
 """Labels that say that there is nothing to see, as ``spelling`` gives them."""
 _MULTI_LABEL = "an image shows each of these classes that it names"
@@ -98,32 +97,6 @@ def read_labels(rows: pd.DataFrame, rules: LabelRules, files: Sequence[str]) -> 
     found = [name for own in shown.values() for name in own or ()]
     classes = check_classes(found, _wanted(words, class_of, rules, notes), named_in=rules.table)
     return ReadLabels(shown=[shown[cell] for cell in cells], classes=classes, notes=tuple(notes))
-
-
-def joined_by(values: Sequence[str]) -> str | None:
-    """What stands between several labels in a cell; None where each cell has one label.
-
-    A bar is always taken for such; other marks only where at least half of the parts are labels
-    of their own in other cells, so that "normal, benign" stays one label.
-    """
-    for mark in _MARKS:
-        parts = {value: split_labels(value, mark) for value in values if mark in value}
-        joined = [own for own in parts.values() if len(own) > 1]
-        if not joined:
-            continue
-        often = Counter(part for own in joined for part in own)
-        alone = {own[0] for value in values if len(own := split_labels(value, mark)) == 1}
-        known = [part for part, n in often.items() if n > 1 or part in alone]
-        if mark == "|" or 2 * len(known) >= len(often):
-            return mark
-    return None
-
-
-def split_labels(value: str, mark: str) -> tuple[str, ...]:
-    """The labels that a cell joins, each once; of a list in brackets those in it."""
-    if value.startswith("[") and value.endswith("]"):
-        value = value.translate(str.maketrans("", "", "[]'\""))
-    return tuple(dict.fromkeys(part for text in value.split(mark) if (part := text.strip())))
 
 
 # --- what the cells say ----------------------------------------------------------------------
@@ -290,8 +263,10 @@ def _classes(words: Counter[str], rules: LabelRules, notes: list[str]) -> dict[s
         if rules.spelling == "merge":
             best = max(ways, key=lambda way: (class_of[way] != "", counts[way], -len(way)))
             class_of |= dict.fromkeys(ways, class_of[best])
-    for name in dict.fromkeys(class_of.values()):
-        ways = [word for word in words if class_of[word] == name]
+    ways_of: dict[str, list[str]] = {}
+    for word, name in class_of.items():
+        ways_of.setdefault(name, []).append(word)
+    for name, ways in ways_of.items():
         if name and alike(ways) and rules.spelling != "apart":
             notes.append(f"taken for one class: {counted({way: words[way] for way in ways})}")
     return class_of
