@@ -43,6 +43,8 @@ def detect_table(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         UndecidedError: Several columns may be the label.
         DatasetError: A column cannot be guessed, or is not there.
     """
+    if "separator" in given:
+        _check_separator(given)
     rows = read_csv(path)
     entry: dict[str, Any] = {"source": "table", "path": str(path)}
     images = path.parent
@@ -90,22 +92,25 @@ def _given_labels(rows: pd.DataFrame, label: str, path: Path) -> tuple[str, ...]
 def _about_joined(
     rows: pd.DataFrame, labels: tuple[str, ...], given: Mapping[str, Any]
 ) -> dict[str, str]:
-    """The fields of a multi-label task, where a mark joins labels: a bar, or what is given.
-
-    Raises:
-        DatasetError: A mark is given that is none, or for another task.
-    """
+    """The fields of a multi-label task, where a mark joins labels: a bar, or what is given."""
     separator = given.get("separator")
     if separator is None and len(labels) == 1 and "task" not in given:
         separator = "|" if joined_by(rows[labels[0]].unique().tolist()) == "|" else None
-    if separator is None:
-        return {}
+    return {} if separator is None else {"task": "multi-label", "separator": separator}
+
+
+def _check_separator(given: Mapping[str, Any]) -> None:
+    """Refuse a mark that is none, or for another task.
+
+    Raises:
+        DatasetError: It is.
+    """
+    separator = given["separator"]
     if not separator or given.get("task", "multi-label") != "multi-label":
         raise DatasetError(
             f"--separator {separator!r} is what joins several labels in a cell, of --task "
             "multi-label."
         )
-    return {"task": "multi-label", "separator": separator}
 
 
 # --- files ------------------------------------------------------------------------------------
