@@ -188,7 +188,7 @@ def _label_columns(
     for column in usual:
         if _may_be_classes(rows[column], separator):
             return (column,)
-    people = {*patient_columns(rows, taken)} - set(named(rows, ("group",)))
+    people = {*patient_columns(rows, taken)} - set(named(rows, ("group", "case")))
     other = taken | people | set(split_columns(rows, taken))
     runs = flag_columns(rows, other)
     exact = [run for run in runs if one_each(rows, run)]

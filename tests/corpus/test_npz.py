@@ -117,6 +117,7 @@ def test_what_is_no_picture_of_8_bits_is_refused_in_words(archive, images, messa
         "XTrain YTrain XTest YTest",
         "trainImages trainLabels testImages testLabels",
         "training_data training_targets testing_data testing_targets",
+        "train_set_x train_set_y test_set_x test_set_y",
         "images_train labels_train images_test labels_test",
     ],
 )

@@ -203,6 +203,32 @@ def test_a_likely_column_that_is_not_used_is_said_with_the_reason(twelve, column
     assert any(reason in note for note in listing(path).notes)
 
 
+@pytest.mark.parametrize(
+    ("name", "used"),
+    [
+        ("Patient's ID", True),
+        ("id_patient", True),
+        ("SubjectNo", True),
+        ("participant_id", True),
+        ("Case Number", True),
+        ("Anon. patient", True),
+        ("patient label of site", False),
+        ("Patient Age", None),
+        ("patient_position", None),
+    ],
+)
+def test_columns_of_patients_are_known_by_their_words(twelve, name, used):
+    path = table_of(
+        twelve,
+        f"file,label,{name}",
+        file=lambda i: f"{i}.png",
+        label=lambda i: "ab"[i % 2],
+        patient=lambda i: 20 + i // 2,
+    )
+    assert detect(path).get("group") == (name if used else None)
+    assert any("patients" in note for note in listing(path).notes) == (used is not None)
+
+
 def test_a_patient_column_that_an_entry_does_not_name_is_said(twelve):
     path = table_of(
         twelve,

@@ -141,9 +141,7 @@ def _check_shape(path: Path, name: str, pixels: Header) -> None:
     if len(shape) == 4 and min(shape[1:]) > 4:
         what += f" It holds volumes: save a slice of each, as {name}[:, {shape[1] // 2}]."
     elif len(shape) == 5:
-        what += (
-            f" It holds volumes or films: save one picture of each, as {name}[:, {shape[1] // 2}]."
-        )
+        what += " It holds volumes or films: save one slice or frame of each."
     elif len(shape) == 4:
         what += " Save one channel of each, or three (red, green, blue)."
     elif len(shape) == 2:

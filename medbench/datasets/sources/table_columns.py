@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -24,12 +25,24 @@ LABEL_NAMES = (
 )  # fmt: skip
 GROUP_NAMES = (
     "groupid", "patientid", "patient", "subjectid", "subject", "participantid", "participant",
-    "personid", "person", "lesionid", "studyid", "caseid", "group",
+    "personid", "person", "mrn", "pid", "ptid", "lesionid", "studyid", "caseid", "case", "group",
 )  # fmt: skip
-SPLIT_NAMES = ("split", "fold", "set", "subset", "partition")
-_PEOPLE = ("patient", "subject", "participant")
-_NUMBERED = ("", "id", "ids", "no", "nr", "num", "number", "name", "code", "key", "uid", "index")
-"""What may stand behind one of ``_PEOPLE`` where the column tells them apart."""
+SPLIT_NAMES = (
+    "split", "fold", "set", "subset", "partition", "phase", "usage", "traintest", "istrain",
+    "istest",
+)  # fmt: skip
+_UNSURE_GROUPS = ("group", "groupid", "case")
+"""Names of patients that are names of treatments or classes as often."""
+_PEOPLE = ("patient", "subject", "participant", "person", "lesion", "case")
+_BEFORE = ("", "id", "the", "dicom", "anon", "anonymized", "hashed")
+_BEHIND = frozenset(
+    {"", "id", "no", "nr", "num", "number", "name", "code", "key", "uid", "index", "hash"}
+)
+"""What may stand before and behind one of ``_PEOPLE`` where the column tells them apart."""
+_ABOUT_PEOPLE = re.compile(
+    "age|sex|gender|weight|height|position|orient|size|date|birth|race|ethnic|history|status|type"
+)
+"""Part of the name of a column that says something else of them."""
 _FEW = 4
 """So many different values or fewer are treatments or classes rather than patients."""
 
@@ -83,13 +96,13 @@ def check_roles(roles: Iterable[tuple[str, str | None]], table: Path) -> None:
             )
 
 
-def named(rows: pd.DataFrame, names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
+def named(rows: pd.DataFrame, names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
     """The columns that go by one of the usual names, those with the surest name first."""
     called = {plain(str(column)): str(column) for column in reversed(list(rows.columns))}
     return [called[name] for name in names if name in called and called[name] not in taken]
 
 
-def patient_columns(rows: pd.DataFrame, taken: Iterable[str]) -> list[str]:
+def patient_columns(rows: pd.DataFrame, taken: Collection[str]) -> list[str]:
     """Columns that are called as what tells patients apart, the surest first."""
     usual = named(rows, GROUP_NAMES, taken)
     others = [
@@ -97,7 +110,7 @@ def patient_columns(rows: pd.DataFrame, taken: Iterable[str]) -> list[str]:
         for column in rows.columns
         if column not in taken and column not in usual and _tells_people_apart(plain(str(column)))
     ]
-    specific = [column for column in usual if plain(column) != "group"]
+    specific = [column for column in usual if plain(column) not in ("group", "case")]
     return [*specific, *others, *(column for column in usual if column not in specific)]
 
 
@@ -113,7 +126,7 @@ def why_no_patients(rows: pd.DataFrame, column: str, labels: pd.Series) -> str:
     n = len(patients)
     if n < 2:
         return f"it says {patients[0]!r} and nothing else" if n else "it names none"
-    generic = plain(column) in ("group", "groupid")
+    generic = plain(column) in _UNSURE_GROUPS
     if len(rows) <= 2 * n or n > max(_FEW * generic, labels.nunique()):
         return ""
     if generic or labels.groupby(rows[column]).nunique().max() == 1:
@@ -122,7 +135,7 @@ def why_no_patients(rows: pd.DataFrame, column: str, labels: pd.Series) -> str:
     return ""
 
 
-def split_columns(rows: pd.DataFrame, taken: Iterable[str]) -> list[str]:
+def split_columns(rows: pd.DataFrame, taken: Collection[str]) -> list[str]:
     """Columns that are called as an official split or hold its words, the surest first."""
     usual = named(rows, SPLIT_NAMES, taken)
     others = [
@@ -159,7 +172,8 @@ def told_unused(
     taken = {file, *label, *([] if group is None else [group]), *([] if split is None else [split])}
     notes = []
     if group is None:
-        for column in patient_columns(rows, taken)[:1]:
+        likely = patient_columns(rows, taken) or _may_be_patients(rows, taken)
+        for column in likely[:1]:
             why = why_no_patients(rows, column, rows[label[0]])
             notes.append(_unused(column, "the patients", why, "group"))
     if split is None:
@@ -178,8 +192,22 @@ def _unused(column: str, what: str, why: str, field: str) -> str:
 
 def _tells_people_apart(name: str) -> bool:
     """Whether a plain name is that of a column which says who somebody is."""
-    for word in _PEOPLE:
-        before, found, behind = name.partition(word)
-        if found and behind in _NUMBERED and before in ("", "the", "dicom", "anon", "anonymized"):
-            return True
-    return False
+    return any(
+        before in _BEFORE and found and behind.removeprefix("s") in _BEHIND
+        for before, found, behind in (name.partition(word) for word in _PEOPLE)
+    )
+
+
+def _may_be_patients(rows: pd.DataFrame, taken: Collection[str]) -> list[str]:
+    """Columns with a word for patients in their name and many values, which may be something else.
+
+    They are told and not used.
+    """
+    return [
+        str(column)
+        for column in rows.columns
+        if column not in taken
+        and any(word in plain(str(column)) for word in _PEOPLE[:4])
+        and not _ABOUT_PEOPLE.search(plain(str(column)))
+        and rows[column].nunique() > _FEW
+    ]
