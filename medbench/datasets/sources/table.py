@@ -177,8 +177,8 @@ class TableSource(FileSource):
         if wrong := sorted({value for value in values if value not in SPLIT_WORDS}):
             raise DatasetError(
                 f"{path}: column {self.split!r} holds {', '.join(map(repr, wrong[:5]))}; "
-                "it must say train, val or test in every row. Mend it, leave these rows out (field "
-                "where, --where), or name no column in the field split."
+                "it must say train, val or test in every row. Mend it, leave these rows out "
+                "(--where of datasets add), or name no column in the field split."
             )
         return [SPLIT_WORDS[value] for value in values]
 

@@ -25,7 +25,7 @@ _DRIVE = re.compile(r"[A-Za-z]:(?=[\\/])")
 _ADDRESS = re.compile(r"[a-z]+://")
 _REMEDY = (
     "Put them there, name their folder in the field images (--images of datasets add), or leave "
-    "the rows out (field where, --where)."
+    "the rows out (--where of datasets add)."
 )
 
 

@@ -162,7 +162,7 @@ def _of_columns(counts: Counter[Hashable], rules: LabelRules, notes: list[str]) 
     if other:
         raise DatasetError(
             f"{rules.table}: columns of classes hold other values than 0 and 1: {counted(other)}. "
-            "Mend them, or leave these rows out (field where, --where), or name other columns in "
+            "Mend them, leave these rows out (--where of datasets add), or name other columns in "
             "the field label."
         )
     if n_blank and blank_is_no:
