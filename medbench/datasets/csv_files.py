@@ -28,7 +28,7 @@ _FLAGS = frozenset({"0", "1", "0.0", "1.0", ""})
 """Values of a column that says whether an image is of a class."""
 _SNIFFED = 50
 """Lines that are looked at for what stands between the columns."""
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[^\S\n]*', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|[\t ])"?[^\S\n]*', re.IGNORECASE)
 """With what Excel says which character stands between the columns."""
 _MARKS = (
     (b"\xff\xfe\0\0", "utf-32"),

@@ -351,9 +351,10 @@ def test_numbers_in_an_entry_are_text(table, tmp_path):
         "source: table, path: x, where: {used: [yes]}",
         "source: table, path: x, label: y, group: no",
         "source: npz, path: x, classes: [null, a]",
+        "source: table, path: x, label: 2020-01-01",
     ],
 )
-def test_truth_values_in_an_entry_say_to_write_quotes(tmp_path, entry):
+def test_truth_values_and_dates_in_an_entry_say_to_write_quotes(tmp_path, entry):
     (tmp_path / "d.yaml").write_text(f"a: {{source: phantoms}}\nb: {{{entry}}}\n")
     with pytest.raises(ConfigurationError, match=r"line 2.*Write it in quotes, as"):
         read_datasets(tmp_path / "d.yaml")

@@ -56,6 +56,7 @@ LINES = ("file,label,score", "0.png,bénin,1", "1.png,malin,2", "2.png,bénin,3"
         "\n".join(LINES).replace(",", "|"),
         "\n".join(["sep=,", *LINES]),
         "\n".join(["sep=;", *LINES]).replace(",", ";"),
+        "\n".join(["sep=\t", *LINES]).replace(",", "\t"),
         "\n".join(["# exported 2024, by me", "#", "", *LINES]),
         "\n".join([*LINES, "# end", "", ",,"]),
         "#" + "\n".join(LINES),
@@ -66,9 +67,9 @@ LINES = ("file,label,score", "0.png,bénin,1", "1.png,malin,2", "2.png,bénin,3"
         "\n".join(line.replace(",", " , ") for line in LINES),
     ],
     ids=[
-        "plain", "windows", "old mac", "semicolons", "tabs", "bars", "sep", "sep ;", "comments",
-        "comment below", "# before header", "empty columns", "trailing commas", "header twice",
-        "quoted", "blanks",
+        "plain", "windows", "old mac", "semicolons", "tabs", "bars", "sep", "sep ;", "sep tab",
+        "comments", "comment below", "# before header", "empty columns", "trailing commas",
+        "header twice", "quoted", "blanks",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -94,6 +95,7 @@ def test_decimal_commas_and_commas_in_the_header_do_not_hide_the_semicolons(tmp_
         ("Exported by me\n\nfile,label\n0.png,a\n", r"line 3: has 2 cells, .* above the header"),
         ('file,label\n0.png,"a\n1.png,b\n', "Close every quotation mark"),
         ("file,label,label\n0.png,a,b\n", "two columns are called 'label'"),
+        ('sep="\n0.png,a\n', "has no header|cannot be read as a CSV|has 2 cells"),
         ("file,label\n", "has no rows"),
         ("", "has no rows"),
         ("file label\n0.png a\n1.png b\n", "separated by blanks"),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
 
 def as_text(value: Any) -> Any:
-    """A number as text; everything but a truth value and nothing as it is.
+    """A number as text; all else as it is.
 
     Raises:
-        ValueError: YAML read a word as a truth value or as nothing; the catalog adds where.
+        ValueError: YAML read a word as a truth value, a date or nothing; the catalog adds where.
     """
+    if isinstance(value, datetime.date):
+        raise ValueError(f'YAML takes this for a date. Write it in quotes, as "{value}"')
     if isinstance(value, bool) or value is None:
         words = {True: "yes, on or true", False: "no, off or false", None: "null or ~"}[value]
         raise ValueError(
