@@ -7,7 +7,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medbench.cli.options import add_catalog, add_plugin
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from medbench.datasets.sources.base import Source
 
 _MOST_CLASSES_SHOWN = 20
+_OF_TABLES = (
+    "file", "label", "group", "split", "images", "task", "separator", "spelling", "unlabelled",
+)  # fmt: skip
+"""Options of ``datasets add`` that are fields of a table's entry."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +50,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("name", metavar="NAME")
     add.add_argument("path", type=Path, metavar="PATH")
     add.add_argument("--file", metavar="COLUMN", help="the table's column of file names")
-    add.add_argument("--label", metavar="COLUMN", help="the table's column of labels")
+    add.add_argument(
+        "--label",
+        metavar="COLUMN",
+        help="the table's column of labels; or A,B,C: columns that are 1 for images of a class",
+    )
     add.add_argument("--group", metavar="COLUMN", help="the table's column of patients")
+    add.add_argument("--split", metavar="COLUMN", help="the table's column of train, val and test")
+    add.add_argument("--images", metavar="FOLDER", help="where the table's files lie")
+    add.add_argument(
+        "--where",
+        action="append",
+        metavar="COLUMN=VALUE",
+        help="keep only these rows of the table; several values of a column may be given",
+    )
+    add.add_argument("--task", choices=("multi-class", "multi-label"), help="what an image shows")
+    add.add_argument("--separator", metavar="MARK", help="what joins several labels in a cell")
+    add.add_argument(
+        "--spelling",
+        choices=("merge", "apart"),
+        help="whether labels that differ in case, blanks or number format only are one class",
+    )
+    add.add_argument(
+        "--unlabelled",
+        choices=("skip", "absent", "class"),
+        help="rows without a label: skip them, images that show no class, a class of their own",
+    )
     add.set_defaults(execute=add_dataset)
     for verb in (listing, info, get, add):
         add_catalog(verb)
@@ -191,7 +219,6 @@ def add_dataset(options: argparse.Namespace) -> int:
     from medbench import registry
     from medbench.cli.progress import make_console
     from medbench.datasets.catalog import check_name
-    from medbench.datasets.detect import detect, unused_split
     from medbench.errors import ConfigurationError
     from medbench.files import write_text
 
@@ -202,17 +229,11 @@ def add_dataset(options: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"data set {options.name!r} is registered already. Choose another name."
         )
-    entry = detect(options.path, file=options.file, label=options.label, group=options.group)
+    entry = _detected(options)
     source = registry.sources.get(entry["source"]).model_validate(entry)
     console = make_console()
     console.print(f"{options.path} is a {entry['source']} data set:", markup=False)
     _show_listing(source, console)
-    if split := unused_split(entry):
-        console.print(
-            f"column {split!r} is not used as the official split: not every row says train, val "
-            "or test",
-            markup=False,
-        )
     text = yaml.safe_dump({options.name: entry}, sort_keys=False, allow_unicode=True)
     before = file.read_text(encoding="utf-8") if file.exists() else ""
     whole = f"{before.rstrip()}\n\n{text}" if before.strip() else text
@@ -234,6 +255,44 @@ def add_dataset(options: argparse.Namespace) -> int:
         soft_wrap=True,
     )
     return 0
+
+
+def _detected(options: argparse.Namespace) -> dict[str, Any]:
+    """The entry that is guessed with what the options say; what cannot be guessed is asked.
+
+    Raises:
+        UndecidedError: A column cannot be guessed, and there is no terminal to ask at.
+    """
+    from medbench.cli.ask import answer
+    from medbench.datasets.detect import detect
+    from medbench.errors import UndecidedError
+
+    given = {field: getattr(options, field) for field in _OF_TABLES}
+    given["where"] = _where(options.where)
+    while True:
+        try:
+            return detect(options.path, **given)
+        except UndecidedError as error:
+            given[error.field] = answer(error)
+
+
+def _where(conditions: Sequence[str] | None) -> dict[str, list[str]] | None:
+    """The field where, of conditions as ``view=PA``.
+
+    Raises:
+        ConfigurationError: One has no equals sign.
+    """
+    from medbench.errors import ConfigurationError
+
+    if conditions is None:
+        return None
+    where: dict[str, list[str]] = {}
+    for condition in conditions:
+        column, equals, value = condition.partition("=")
+        if not equals:
+            raise ConfigurationError(f"--where {condition}: write it as COLUMN=VALUE.")
+        where.setdefault(column, []).append(value)
+    return where
 
 
 def _catalog(options: argparse.Namespace) -> Catalog:

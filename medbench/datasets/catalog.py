@@ -290,7 +290,8 @@ def _explain(problem: Any, location: Sequence[str | int], cls: type[BaseModel], 
     if problem["type"] == "missing":
         return f'"{field}" is missing. Every {kind} needs it.'
     if problem["type"] == "value_error":
-        return f"{problem['ctx']['error']}."
+        where = f'"{field}": ' if field else ""
+        return f"{where}{problem['ctx']['error']}."
     return f'"{field}": {problem["msg"]}, not {problem["input"]!r}.'
 
 

@@ -2,115 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from medbench.datasets.csv_files import SPLIT_WORDS, is_file, read_csv
-from medbench.datasets.sources.archive import NpzArchive
+from medbench.datasets.detect_table import detect_table
+from medbench.datasets.sources.npz import guess_task
 from medbench.errors import DatasetError
 
-_FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_path", "path", "filepath", "img")
-_LABEL_COLUMNS = ("label", "class", "target", "diagnosis", "finding", "category", "y")
-_GROUP_COLUMNS = (
-    "group_id", "group", "patient_id", "patient", "patientid", "subject_id", "subject",
-    "lesion_id", "study_id", "case_id",
-)  # fmt: skip
-_SPLIT_COLUMNS = ("split", "fold", "set", "subset", "partition")
-_ROWS_LOOKED_AT = 20
-_MOST_CLASSES = 100
+_TABLES = (".csv", ".tsv", ".tab", ".txt")
+_PACKED = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar")
+_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 
 
-def detect(
-    path: Path, *, file: str | None = None, label: str | None = None, group: str | None = None
-) -> dict[str, Any]:
+def detect(path: Path, **given: Any) -> dict[str, Any]:
     """The entry of ``datasets.yaml`` that describes a path.
 
     Args:
         path: A folder of class folders, a CSV or an npz archive.
-        file: The CSV's column of files, where it cannot be guessed.
-        label: The CSV's column of labels, likewise.
-        group: The CSV's column of patients, likewise.
+        given: Fields of the entry that a person names, as the CSV's columns ``file``, ``label``
+            and ``group``; None where nothing is said.
 
     Raises:
+        UndecidedError: Several columns may be the label.
         DatasetError: It is none of the three, or a column cannot be guessed.
     """
     if not path.exists():
         raise DatasetError(f"{path}: there is no such file or folder.")
     path = path.resolve()
+    given = {field: value for field, value in given.items() if value is not None}
+    suffix = path.suffix.lower()
     if path.is_dir():
         entry: dict[str, Any] = {"source": "folder", "path": str(path)}
-    elif path.suffix.lower() == ".npz":
-        entry = {"source": "npz", "path": str(path)}
-        labels = NpzArchive(path).headers.get("train_labels")
-        if labels is not None and len(labels.shape) == 2 and labels.shape[1] > 1:
-            entry["task"] = "multi-label"
-    elif path.suffix.lower() in (".csv", ".txt"):
-        return _detect_table(path, file, label, group)
+    elif suffix == ".npz":
+        entry = {"source": "npz", "path": str(path), **guess_task(path)}
+        entry |= {"task": given.pop("task")} if "task" in given else {}
+    elif suffix in _TABLES:
+        return detect_table(path, given)
     else:
-        raise DatasetError(
-            f"{path}: neither a folder of class folders, nor a .csv table, nor an .npz archive."
-        )
-    if file or label or group:
-        raise DatasetError(f"{path}: --file, --label and --group are for tables (CSV) only.")
+        raise DatasetError(f"{path}: {_what_else(suffix)}")
+    if given:
+        raise DatasetError(f"{path}: --{next(iter(given))} is for tables (CSV) only.")
     return entry
 
 
-def _detect_table(
-    path: Path, file: str | None, label: str | None, group: str | None
-) -> dict[str, Any]:
-    rows = read_csv(path)
-    for option, column in (("--file", file), ("--label", label), ("--group", group)):
-        if column is not None and column not in rows.columns:
-            raise DatasetError(
-                f"{option} {column}: {path} has no such column. Columns: {', '.join(rows.columns)}."
-            )
-    file = file or _file_column(path, rows)
-    label = label or _named(rows, _LABEL_COLUMNS)
-    if label is None:
-        raise DatasetError(
-            f"{path}: which column is the label? Give --label with one of "
-            f"{', '.join(rows.columns)}."
-        )
-    n_labels = rows[label].nunique()
-    if n_labels > min(_MOST_CLASSES, max(2, len(rows) // 2)):
-        raise DatasetError(
-            f"{path}: column {label!r} has {n_labels} different values, too many for classes. "
-            "Give another one with --label."
-        )
-    entry: dict[str, Any] = {"source": "table", "path": str(path), "file": file, "label": label}
-    group = group or _named(rows, _GROUP_COLUMNS)
-    if group is not None:
-        entry["group"] = group
-    split = _named(rows, _SPLIT_COLUMNS)
-    if split is not None and set(rows[split].str.lower()) <= set(SPLIT_WORDS):
-        entry["split"] = split
-    return entry
-
-
-def unused_split(entry: dict[str, Any]) -> str | None:
-    """A column that is called like an official split but cannot be taken for one."""
-    if entry["source"] != "table" or "split" in entry:
-        return None
-    return _named(read_csv(Path(entry["path"])), _SPLIT_COLUMNS)
-
-
-def _named(rows: pd.DataFrame, names: Sequence[str]) -> str | None:
-    """The first column that goes by one of the usual names."""
-    lower = {str(column).strip().lower(): str(column) for column in rows.columns}
-    return next((lower[name] for name in names if name in lower), None)
-
-
-def _file_column(path: Path, rows: pd.DataFrame) -> str:
-    """The column whose values are files beside the table."""
-    usual = _named(rows, _FILE_COLUMNS)
-    for column in [usual, *rows.columns] if usual else list(rows.columns):
-        values = [value for value in rows[column].head(_ROWS_LOOKED_AT) if value]
-        if any(is_file(path.parent / value) for value in values):
-            return str(column)
-    raise DatasetError(
-        f"{path}: no column names files that lie in {path.parent}. Put the table beside the "
-        "images' folders so that its names fit, or write the entry by hand with the field images."
-    )
+def _what_else(suffix: str) -> str:
+    """Why a file of another kind is not read, and what to do."""
+    if suffix in _PACKED:
+        return "is packed. Unpack it, and name the folder or the table in it."
+    if suffix in _SHEETS:
+        return "is a workbook. Save its sheet as CSV, and name that."
+    return "neither a folder of class folders, nor a table (.csv, .tsv), nor an .npz archive."

@@ -44,8 +44,11 @@ def test_an_unknown_key_of_a_nested_mapping_is_named_with_its_line(tmp_path):
         ("one: {source: folder, path: x, task: ordinal}", "needs the field classes"),
         ("one: {source: table, path: x, task: ordinal}", "needs the field classes"),
         ("one: {source: folder, path: x, task: multi-label}", "'multi-class' or 'ordinal'"),
-        ("one: {source: table, path: x, classes: [1, b]}", '"classes.0": Input should be a valid'),
-        ("one: {source: table, path: x, classes: {a: [1]}}", '"classes.a.0": Input should be'),
+        (
+            "one: {source: table, path: x, classes: [[1], b]}",
+            '"classes.0": Input should be a valid',
+        ),
+        ("one: {source: table, path: x, classes: {a: [{}]}}", '"classes.a.0": Input should be'),
         ("pathmnist: {source: medmnist, path: x, image_size: 64}", '"image_size"'),
         ("one: [", "not valid YAML"),
         ("- one", "must be a mapping"),

@@ -399,12 +399,6 @@ def test_a_name_that_no_file_can_have_is_an_error_not_a_crash(table, name):
         TableSource(path=str(path)).listing()
 
 
-def test_a_table_with_semicolons_says_so(tmp_path):
-    (tmp_path / "t.csv").write_text("file;label\na.png;a\n")
-    with pytest.raises(DatasetError, match="Save it with commas"):
-        TableSource(path=str(tmp_path / "t.csv")).listing()
-
-
 def test_a_huge_label_or_a_gap_in_the_labels_is_named_at_once(tmp_path):
     for label, message in ((10**9, "whole numbers"), (5, "no image has label 2")):
         labels = np.array([[0], [1], [label], [0], [1], [0]])

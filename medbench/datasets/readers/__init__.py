@@ -31,6 +31,7 @@ __all__ = [
     "check_size",
     "decoders",
     "hashed",
+    "image_suffixes",
     "open_image",
     "reader_of",
 ]
@@ -45,6 +46,11 @@ def all_readers() -> list[type[Reader]]:
     """The class of every format, built in and of plugins; that of pictures comes first."""
     readers: list[type[Reader]] = [registry.readers.get(n) for n in registry.readers.usable()]
     return readers
+
+
+def image_suffixes() -> tuple[str, ...]:
+    """Ends of the names of image files of all formats, in lower case, as ``.nii.gz``."""
+    return tuple(suffix for reader in all_readers() for suffix in reader.suffixes)
 
 
 def reader_of(start: bytes) -> Reader:

@@ -110,10 +110,19 @@ class ImageReader:
     another. In memory are the few that were read last, never a whole array.
     """
 
-    def __init__(self, archive: NpzArchive, arrays: Sequence[str]) -> None:
-        """``arrays``: names of uint8 arrays, images along their first axis."""
+    def __init__(
+        self, archive: NpzArchive, arrays: Sequence[str], *, channels_first: Sequence[str] = ()
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            archive: Where they are.
+            arrays: Names of uint8 arrays, images along their first axis.
+            channels_first: Those whose images are (channels, height, width).
+        """
         self._archive = archive
         self._arrays = list(arrays)
+        self._channels_first = frozenset(channels_first)
         self._starts = np.cumsum([0, *(archive.headers[name].shape[0] for name in arrays)])
         self._lock = threading.Lock()
         self._recent: dict[int, NDArray[np.uint8]] = {}
@@ -122,7 +131,7 @@ class ImageReader:
         self._next = self._end = 0
 
     def __call__(self, index: int) -> NDArray[np.uint8]:
-        """Image ``index``, uint8, with the shape that it has in its array.
+        """Image ``index``, uint8, with the shape that it has in its array, channels last.
 
         Raises:
             DatasetError: The archive is damaged or no longer there.
@@ -147,7 +156,9 @@ class ImageReader:
         shape = self._archive.headers[self._name].shape[1:]
         with self._archive.reading():
             data = self._data.read(int(np.prod(shape)))
-            self._recent[self._next] = np.frombuffer(data, np.uint8).reshape(shape)
+            image = np.frombuffer(data, np.uint8).reshape(shape)
+        first = self._name in self._channels_first
+        self._recent[self._next] = np.moveaxis(image, 0, -1) if first else image
         self._next += 1
         if len(self._recent) > _KEPT:
             del self._recent[next(iter(self._recent))]

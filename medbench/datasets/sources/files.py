@@ -16,6 +16,7 @@ from medbench.datasets.listing import Listing
 from medbench.datasets.readers import Content
 from medbench.datasets.slices import middle_slices
 from medbench.datasets.sources.base import Source, inside
+from medbench.datasets.task import label_frame
 from medbench.errors import DatasetError
 from medbench.hashes import sha256_of_pieces
 
@@ -32,7 +33,7 @@ class FileSource(Source):
         classes: tuple[str, ...],
         names: Sequence[str],
         paths: Sequence[Path],
-        labels: Sequence[str],
+        labels: Sequence[str] | NDArray[np.int64],
         groups: Sequence[str] | None = None,
         splits: Sequence[str] | str = "",
         notes: tuple[str, ...] = (),
@@ -43,7 +44,8 @@ class FileSource(Source):
             classes: Class names.
             names: Name of each file relative to the data set.
             paths: Where it is.
-            labels: Its class.
+            labels: Its class; or int64 class indices (n,), or of a multi-label task 0 or 1 for
+                each class, (n, classes).
             groups: Its patient, lesion or scan, "" where unknown; None where the data set says
                 nothing of them, so that the headers of the files do.
             splits: Its part of the official split; "" where there is none.
@@ -55,13 +57,15 @@ class FileSource(Source):
         if groups is None:
             groups, said = groups_by_header(headers)
         taken = [middle_slices(n, self.slices) for n in headers.n_slices.tolist()]
-        of_files = pd.DataFrame(
-            {
-                "origin": list(names),
-                "label": np.array([classes.index(label) for label in labels], dtype=np.int64),
-                "group": list(groups),
-                "split": splits,
-            }
+        if not isinstance(labels, np.ndarray):
+            labels = np.array([classes.index(label) for label in labels], dtype=np.int64)
+        of_files = pd.concat(
+            [
+                pd.DataFrame({"origin": list(names)}),
+                label_frame(labels),
+                pd.DataFrame({"group": list(groups), "split": splits}),
+            ],
+            axis=1,
         )
         file = np.repeat(np.arange(len(taken)), [len(numbers) for numbers in taken])
         table = of_files.iloc[file].reset_index(drop=True)

@@ -13,6 +13,7 @@ from medbench.datasets.csv_files import SPLIT_WORDS, group_name, read_csv
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import check_classes, check_order
 from medbench.datasets.sources.files import FileSource, files_below, ignored
+from medbench.datasets.sources.words import Text
 from medbench.errors import DatasetError
 
 
@@ -33,7 +34,7 @@ class FolderSource(FileSource):
 
     source: str = "folder"
     path: str
-    classes: tuple[str, ...] | None = None
+    classes: tuple[Text, ...] | None = None
     """Class folders to use and their order (the last is the positive of two); default all."""
     groups: GroupTable | None = None
     exclude: tuple[str, ...] = ()

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from medbench.datasets.csv_files import SPLIT_WORDS, group_name, is_file, read_csv
+from medbench.datasets.csv_files import SPLIT_WORDS, group_name, read_csv
 from medbench.datasets.listing import Listing
-from medbench.datasets.sources.base import check_classes, check_order, inside
+from medbench.datasets.sources.base import check_order
 from medbench.datasets.sources.files import FileSource
+from medbench.datasets.sources.table_columns import check_roles, column_called, told_unused
+from medbench.datasets.sources.table_files import NamedFiles, missing_files, told_otherwise
+from medbench.datasets.sources.table_flags import told_flags
+from medbench.datasets.sources.table_labels import (
+    LabelRules,
+    Spelling,
+    TableTask,
+    Unlabelled,
+    read_labels,
+)
+from medbench.datasets.sources.table_repeats import one_row_each
+from medbench.datasets.sources.words import Text
+from medbench.datasets.spellings import alike
 from medbench.errors import DatasetError
 
-_MISSING_LABEL = ("", "nan")
+_FIELDS = "the fields file, label, group, split or where (options of datasets add)"
 _LISTED = 5
-"""Values of the label named in a note; more are counted."""
+"""Images named in a message."""
 
 
 class TableSource(FileSource):
@@ -29,20 +43,34 @@ class TableSource(FileSource):
     """The CSV."""
     images: str | None = None
     """Folder that the file column is relative to; default the CSV's own."""
-    file: str = "file"
-    label: str = "label"
-    group: str | None = None
-    split: str | None = None
-    where: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    file: Text = "file"
+    label: Text | tuple[Text, ...] = "label"
+    """The column of labels; or a column for each class, which is 1 where an image shows it."""
+    group: Text | None = None
+    split: Text | None = None
+    where: dict[Text, Text | tuple[Text, ...]] = Field(default_factory=dict)
     """Keep only rows whose column has this value (or one of these)."""
-    classes: tuple[str, ...] | dict[str, str | tuple[str, ...]] | None = None
+    classes: tuple[Text, ...] | dict[Text, Text | tuple[Text, ...]] | None = None
     """Labels to use and their order (the last is the positive of two); default all. A mapping
     gives each class the pattern (or patterns) of its labels, as ``Pneumonia/*``: the longest
     that fits decides, and rows that none fits are left out and counted."""
+    task: TableTask = "multi-class"  # type: ignore[assignment]
+    separator: str | None = Field(default=None, min_length=1)
+    """What joins several labels in a cell, of a multi-label task; found out where not given."""
+    spelling: Spelling | None = None
+    """Whether labels that differ in case, blanks or number format only are one class or stay
+    apart; must be said where there are any."""
+    unlabelled: Unlabelled | None = None
+    """What a row without a label is: skipped, an image that shows no class (absent), or of a
+    class that is called so; must be said where there are any."""
 
     @model_validator(mode="after")
-    def _has_order(self) -> Self:
+    def _fits_together(self) -> Self:
         check_order(self.task, self.classes)
+        if self.separator is not None and self.task != "multi-label":
+            raise ValueError('the field separator needs task: "multi-label"')
+        if len(self._labels()) == 0:
+            raise ValueError('"label" names no column')
         return self
 
     def paths(self) -> dict[str, str]:
@@ -50,56 +78,87 @@ class TableSource(FileSource):
         return super().paths() | ({} if self.images is None else {"images": self.images})
 
     def list_images(self, found: Mapping[str, Path]) -> Listing:
-        """The rows that ``where`` and ``classes`` keep, in the order of the CSV."""
+        """The images of the rows that ``where`` and ``classes`` keep, in the order of the CSV."""
         path = found["path"]
-        root = found.get("images", path.parent)
-        rows, notes = self._classified(self._filtered(read_csv(path), path), path)
-        if blank := [i for i, v in enumerate(rows[self.label]) if v.lower() in _MISSING_LABEL]:
-            raise DatasetError(
-                f"{path}: {len(blank)} rows have no {self.label!r}, first for file "
-                f"{rows[self.file].iloc[blank[0]]!r}. Fill it in or leave the rows out with where."
-            )
-        labels = rows[self.label].tolist()
-        wanted = None if self.classes is None else tuple(self.classes)
-        classes = check_classes(labels, wanted, named_in=str(path))
-        names = rows[self.file].tolist()
+        rows = read_csv(path)
+        source = self._with_real_columns(rows, path)
+        rows = source._filtered(rows, path)
+        labels = read_labels(rows, source._rules(path), rows[source.file].tolist())
+        rows = rows[[own is not None for own in labels.shown]]
+        names = rows[source.file].tolist()
+        files = NamedFiles(found.get("images", path.parent), named_in=str(path))
+        places = files.find(names)
+        if "" in places.paths:
+            raise DatasetError(f"{path}: {missing_files(files, names, places)}")
+        groups, of_groups = _groups(rows, source.group)
+        of_rows = pd.DataFrame(
+            {
+                "name": places.names,
+                "path": places.paths,
+                "shown": [own for own in labels.shown if own is not None],
+                "group": groups,
+                "split": source._splits(rows, path),
+            }
+        )
+        several = self.task == "multi-label"
+        images, of_repeats = one_row_each(of_rows, several=several, table=str(path))
+        unused = told_unused(
+            rows, file=source.file, label=source._labels(), group=source.group, split=source.split
+        )
         return self.list_files(
-            classes=classes,
-            names=names,
-            paths=self._files(root, names, path),
-            labels=labels,
-            groups=[group_name(v) for v in rows[self.group]] if self.group else None,
-            splits=self._splits(rows, path),
-            notes=notes,
+            classes=labels.classes,
+            names=images["name"].tolist(),
+            paths=[Path(path) for path in images["path"].tolist()],
+            labels=source._as_numbers(images["shown"].tolist(), labels.classes, path),
+            groups=images["group"].tolist() if source.group else None,
+            splits=images["split"].tolist(),
+            notes=(
+                *labels.notes,
+                *of_repeats,
+                *of_groups,
+                *told_otherwise(places),
+                *unused,
+                *told_flags(rows, source._labels()),
+            ),
         )
 
-    def _classified(self, rows: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-        """Rows with the class in place of the label, where ``classes`` has patterns; and a note."""
-        if not isinstance(self.classes, dict):
-            return rows, ()
-        class_of = {value: _class_of(value, self.classes) for value in set(rows[self.label])}
-        found = rows[self.label].map(class_of)
-        left = rows.loc[found == "", self.label].value_counts()
-        if left.sum() == len(rows):
-            raise DatasetError(
-                f"{path}: no {self.label} fits a pattern of the field classes. Values there: "
-                f"{', '.join(map(repr, left.index[:_LISTED]))}."
-            )
-        notes: tuple[str, ...] = ()
-        if len(left):
-            named = ", ".join(f"{value!r} {n}" for value, n in left.head(_LISTED).items())
-            more = f" and {len(left) - _LISTED} other values" if len(left) > _LISTED else ""
-            notes = (f"{left.sum()} rows of no class are left out: {named}{more}",)
-        return rows.assign(**{self.label: found})[found != ""], notes
+    def _labels(self) -> tuple[str, ...]:
+        return (self.label,) if isinstance(self.label, str) else self.label
+
+    def _with_real_columns(self, rows: pd.DataFrame, path: Path) -> Self:
+        """The same source with the names that its columns have in the table.
+
+        Raises:
+            DatasetError: A column is not there, or is named as two things.
+        """
+
+        def real(name: str) -> str:
+            return column_called(rows, name, table=path, said_in=_FIELDS)
+
+        labels = tuple(map(real, self._labels()))
+        columns = {
+            field: real(name)
+            for field in ("file", "group", "split")
+            if (name := getattr(self, field)) is not None
+        }
+        check_roles([*(("label", label) for label in labels), *columns.items()], path)
+        where = {real(name): wanted for name, wanted in self.where.items()}
+        label = labels[0] if isinstance(self.label, str) else labels
+        return self.model_copy(update=columns | {"label": label, "where": where})
+
+    def _rules(self, path: Path) -> LabelRules:
+        return LabelRules(
+            columns=self._labels(),
+            task=self.task,
+            task_is_written="task" in self.model_fields_set,
+            separator=self.separator,
+            spelling=self.spelling,
+            unlabelled=self.unlabelled,
+            classes=self.classes,
+            table=str(path),
+        )
 
     def _filtered(self, rows: pd.DataFrame, path: Path) -> pd.DataFrame:
-        named = [self.file, self.label, self.group, self.split, *self.where]
-        for column in named:
-            if column is not None and column not in rows.columns:
-                raise DatasetError(
-                    f"{path}: has no column {column!r}. Columns: {', '.join(rows.columns)}. "
-                    "Name the right one in the fields file, label, group, split or where."
-                )
         for column, wanted in self.where.items():
             values = (wanted,) if isinstance(wanted, str) else wanted
             kept = rows[rows[column].isin(values)]
@@ -111,38 +170,52 @@ class TableSource(FileSource):
             rows = kept
         return rows
 
-    def _files(self, root: Path, names: list[str], path: Path) -> list[Path]:
-        paths = [inside(root, name, named_in=str(path)) for name in names]
-        missing = [n for n, file in zip(names, paths, strict=True) if not is_file(file)]
-        if missing:
-            listed = ", ".join(repr(name) for name in missing[:5])
-            raise DatasetError(
-                f"{path}: {len(missing)} of {len(names)} files are not in {root}: {listed}"
-                f"{', ...' if len(missing) > 5 else ''}. Put them there, name their folder in the "
-                "field images, or leave the rows out."
-            )
-        if len(set(paths)) != len(paths):
-            twice = pd.Series(names)[pd.Series(paths).duplicated()].iloc[0]
-            raise DatasetError(f"{path}: file {twice!r} is named in two rows. Keep one of them.")
-        return paths
-
-    def _splits(self, rows: pd.DataFrame, path: Path) -> list[str]:
+    def _splits(self, rows: pd.DataFrame, path: Path) -> list[str] | str:
         if self.split is None:
-            return [""] * len(rows)
+            return ""
         values = [value.lower() for value in rows[self.split]]
         if wrong := sorted({value for value in values if value not in SPLIT_WORDS}):
             raise DatasetError(
                 f"{path}: column {self.split!r} holds {', '.join(map(repr, wrong[:5]))}; "
-                "it must say train, val or test in every row."
+                "it must say train, val or test in every row. Mend it, leave these rows out "
+                "(--where of datasets add), or name no column in the field split."
             )
         return [SPLIT_WORDS[value] for value in values]
 
+    def _as_numbers(
+        self, shown: list[tuple[str, ...]], classes: tuple[str, ...], path: Path
+    ) -> NDArray[np.int64]:
+        """Class indices, shape (n,); of a multi-label task 0 or 1, shape (n, classes).
 
-def _class_of(value: str, classes: dict[str, str | tuple[str, ...]]) -> str:
-    """The class whose pattern fits a label; of several the longest; "" where none does."""
-    best, length = "", -1
-    for name, given in classes.items():
-        for pattern in (given,) if isinstance(given, str) else given:
-            if len(pattern) > length and fnmatch.fnmatchcase(value, pattern):
-                best, length = name, len(pattern)
-    return best
+        Raises:
+            DatasetError: Of a multi-label task each image has exactly one label.
+        """
+        index = {name: k for k, name in enumerate(classes)}
+        if self.task != "multi-label":
+            return np.array([index[own[0]] for own in shown], np.int64)
+        if self.separator is None and len(self._labels()) == 1 and {len(s) for s in shown} == {1}:
+            raise DatasetError(
+                f"{path}: each image has one label in column {self.label!r}, but the task is "
+                "multi-label. Leave the field task away, say in the field separator what joins "
+                "several labels, or name a column for each class in the field label."
+            )
+        labels = np.zeros((len(shown), len(classes)), np.int64)
+        for row, own in enumerate(shown):
+            labels[row, [index[name] for name in own]] = 1
+        return labels
+
+
+def _groups(rows: pd.DataFrame, column: str | None) -> tuple[list[str] | str, tuple[str, ...]]:
+    """The patient of each row, in one spelling; and a note where there were more."""
+    if column is None:
+        return "", ()
+    name_of = {value: group_name(value) for value in rows[column].unique()}
+    together = alike(name for name in name_of.values() if name)
+    one = {way: ways[0] for ways in together for way in ways}
+    groups = [one.get(name, name) for name in map(name_of.__getitem__, rows[column])]
+    if not together:
+        return groups, ()
+    return groups, (
+        f"{len(together)} patients are spelled in several ways, as "
+        f"{' and '.join(map(repr, together[0][:_LISTED]))}, and taken for one each",
+    )
