@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from medbench.datasets.catalog import Catalog
+    from medbench.datasets.listing import Listing
     from medbench.datasets.sources.base import Source
 
 _MOST_CLASSES_SHOWN = 20
@@ -48,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--file", metavar="COLUMN", help="the table's column of file names")
     add.add_argument("--label", metavar="COLUMN", help="the table's column of labels")
     add.add_argument("--group", metavar="COLUMN", help="the table's column of patients")
+    add.add_argument(
+        "--positive", metavar="CLASS", help="the positive of two classes, the one to be found"
+    )
     add.set_defaults(execute=add_dataset)
     for verb in (listing, info, get, add):
         add_catalog(verb)
@@ -192,6 +196,7 @@ def add_dataset(options: argparse.Namespace) -> int:
     from medbench.cli.progress import make_console
     from medbench.datasets.catalog import check_name
     from medbench.datasets.detect import detect, unused_split
+    from medbench.datasets.positive import GUESSED
     from medbench.errors import ConfigurationError
     from medbench.files import write_text
 
@@ -203,10 +208,13 @@ def add_dataset(options: argparse.Namespace) -> int:
             f"data set {options.name!r} is registered already. Choose another name."
         )
     entry = detect(options.path, file=options.file, label=options.label, group=options.group)
+    if options.positive is not None:
+        entry["positive"] = options.positive
     source = registry.sources.get(entry["source"]).model_validate(entry)
     console = make_console()
     console.print(f"{options.path} is a {entry['source']} data set:", markup=False)
-    _show_listing(source, console)
+    if _show_listing(source, console).positive_decided == GUESSED:
+        console.print("If another class is to be found, say so with --positive.")
     if split := unused_split(entry):
         console.print(
             f"column {split!r} is not used as the official split: not every row says train, val "
@@ -245,7 +253,8 @@ def _catalog(options: argparse.Namespace) -> Catalog:
     return load_catalog(data_dir=options.data_dir, datasets_file=options.datasets_file)
 
 
-def _show_listing(source: Source, console: Console) -> None:
+def _show_listing(source: Source, console: Console) -> Listing:
+    """Print what a data set holds, as far as names tell; and give it back."""
     from medbench.datasets.task import labels_in, membership
     from medbench.reports.text import plain
 
@@ -257,6 +266,9 @@ def _show_listing(source: Source, console: Console) -> None:
     console.print(f"images: {len(listing.table)}{kind}")
     for index, name in enumerate(listing.classes[:_MOST_CLASSES_SHOWN]):
         console.print(f"  {plain(name)}: {counts[index]}", markup=False)
+    if listing.positive_decided:
+        positive = f"{plain(listing.classes[-1])} ({listing.positive_decided})"
+        console.print(f"positive class: {positive}", markup=False, soft_wrap=True)
     if len(listing.classes) > _MOST_CLASSES_SHOWN:
         console.print(f"  and {len(listing.classes) - _MOST_CLASSES_SHOWN} more classes")
     named = listing.table["group"] != ""
@@ -269,3 +281,4 @@ def _show_listing(source: Source, console: Console) -> None:
     if (listing.table["split"] != "").any():
         parts = listing.table["split"].value_counts()
         console.print("official split: " + ", ".join(f"{p} {n}" for p, n in parts.items()))
+    return listing
