@@ -269,7 +269,7 @@ def plan_datasets(
             "folds": settings.folds,
             "repeats": settings.seeds,
             "seed": settings.seed,
-            "n_classes": len(data.task.classes),
+            "classes": data.task.classes,
         }
         try:
             plan = outer_splits(

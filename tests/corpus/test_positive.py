@@ -347,3 +347,14 @@ def test_a_run_of_before_opens_says_that_it_does_not_know_and_keeps_its_order(
     assert main(["reproduce", str(run), "--data", str(folder)]) == 0
     images = held_out_images(RunStore(run), "set", load_catalog(folder=folder))
     assert len(images) == 12  # and so it can be exported
+
+
+def test_the_images_of_development_are_known_again_whatever_the_order(
+    class_folders, tmp_path, capsys
+):
+    folder, run = class_folders(6, ("COVID", "Normal")), tmp_path / "run"
+    arguments = ["run", "--data", str(folder), *QUICK, "--out", str(run), "--positive", "Normal"]
+    assert main(arguments) == 0
+    evaluate = ["evaluate", "--run", str(run), "--datasets", "set", "--data", str(folder)]
+    assert main([*evaluate, "--models", "majority"]) == 2
+    assert "holds the very images" in capsys.readouterr().err
