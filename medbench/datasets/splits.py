@@ -98,7 +98,16 @@ def outer_splits(
     usable, notes = _usable_folds(shown, groups, classes, folds)
     splits: list[OuterSplit] = []
     for repeat in range(repeats):
-        drawn = group_folds(labels, groups, folds=usable, seed=derive_seed("outer", seed, repeat))
+        try:
+            drawn = group_folds(
+                labels, groups, folds=usable, seed=derive_seed("outer", seed, repeat)
+            )
+        except ProtocolError as error:
+            named = ", ".join(
+                f"{quoted(name)} {n}"
+                for name, n in zip(classes, _groups_of_classes(shown, groups), strict=True)
+            )
+            raise ProtocolError(f"{error} Groups of each class: {named}.") from None
         if len(drawn) < usable:
             notes.append(
                 f"{len(drawn)} folds instead of {usable} in repeat {repeat}: "

@@ -153,6 +153,14 @@ def test_two_folds_of_a_class_of_three_patients_are_refused_with_the_option_that
     assert len(outer_splits(labels, groups, np.full(6, ""), folds=3, **drawn).splits) == 3
 
 
+def test_patients_who_mix_classes_so_that_no_fold_can_be_drawn_are_counted_by_class():
+    """Seven classes in three of seven patients each, as the lines of Fano's plane lie."""
+    groups = np.array([(k + step) % 7 for k in range(7) for step in (0, 1, 3)])
+    drawn = {"folds": 3, "repeats": 1, "seed": 0, "classes": tuple("abcdefg")}
+    with pytest.raises(ProtocolError, match=r"Groups of each class: 'a' 3, 'b' 3, .*'g' 3"):
+        outer_splits(np.repeat(np.arange(7), 3), groups, np.full(21, ""), **drawn)
+
+
 # --- official parts ---------------------------------------------------------------------------
 
 
