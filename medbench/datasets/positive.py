@@ -15,7 +15,7 @@ from pydantic import BeforeValidator
 
 from medbench.datasets.findings import quoted
 from medbench.datasets.listing import Listing
-from medbench.datasets.task import Task, label_frame, labels_in
+from medbench.datasets.task import Task
 from medbench.errors import DatasetError, UndecidedError
 
 WRITTEN = "as written"
@@ -110,11 +110,10 @@ def with_positive(listing: Listing, wanted: str, *, written: bool, needed_for: s
         )
     if wanted != classes[0]:
         return replace(listing, positive_decided=decided)
-    labels = label_frame(1 - labels_in(listing.table))
     return replace(
         listing,
         classes=(classes[1], classes[0]),
-        table=listing.table.assign(label=labels["label"].to_numpy()),
+        table=listing.table.assign(label=1 - listing.table["label"]),
         positive_decided=decided,
     )
 
@@ -142,6 +141,8 @@ def _speaks_of(name: str) -> int | None:
         if word in (*_NOT, "non"):
             if not after or _of_word(after[0]) is None:
                 found.add(_HEALTHY)  # "no", "no_DR", "without_mask"
+        elif word[0].isdigit() and after:
+            continue  # "0-5 years" is no 0
         elif (form := _of_word(word)) is not None:
             found.add(_opposite(form) if absent or (lacking and form > _NEITHER) else form)
         elif glued := _GLUED.fullmatch(word):
