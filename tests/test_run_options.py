@@ -137,7 +137,7 @@ def test_warnings_are_fatal_on_request_only(patients, capsys):
 
 def test_an_operating_point_is_recorded_reached_and_belongs_to_the_run(patients, capsys):
     options = ("--models", "border", "--no-sanity")
-    assert patients(*options, "--sensitivity", "0.95") == 0
+    assert patients(*options, "--sensitivity", "0.95", "--positive", "b") == 0
     recorded = json.loads(Path("out/run.json").read_text())["configuration"]
     assert recorded["operating_point"] == "sensitivity 0.95"
     for cell in cells():

@@ -126,6 +126,13 @@ def _report(dataset: PreparedDataset, found: Audit, folder: Path, console: Conso
     names = dataset.names
     for note in dataset.notes:
         console.print(f"{dataset.name}: {plain(note)}", markup=False, soft_wrap=True)
+    if dataset.task.positive:
+        console.print(
+            f"{dataset.name}: positive class: {plain(dataset.task.positive)} "
+            f"({dataset.positive_decided})",
+            markup=False,
+            soft_wrap=True,
+        )
     print_audit(found, title, console, names, unreadable=dataset.unreadable)
     write_json(folder / "audit.json", _with_files(dataset, found))
     page = audit_markdown(found, title, names, unreadable=dataset.unreadable)

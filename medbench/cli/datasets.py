@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from medbench.datasets.catalog import Catalog
+    from medbench.datasets.listing import Listing
     from medbench.datasets.sources.base import Source
 
 _MOST_CLASSES_SHOWN = 20
@@ -75,6 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unlabelled",
         choices=("skip", "absent", "class"),
         help="rows without a label: skip them, images that show no class, a class of their own",
+    )
+    add.add_argument(
+        "--positive", metavar="CLASS", help="the positive of two classes, the one to be found"
     )
     add.set_defaults(execute=add_dataset)
     for verb in (listing, info, get, add):
@@ -219,6 +223,7 @@ def add_dataset(options: argparse.Namespace) -> int:
     from medbench import registry
     from medbench.cli.progress import make_console
     from medbench.datasets.catalog import check_name
+    from medbench.datasets.positive import GUESSED
     from medbench.errors import ConfigurationError
     from medbench.files import write_text
 
@@ -230,10 +235,13 @@ def add_dataset(options: argparse.Namespace) -> int:
             f"data set {options.name!r} is registered already. Choose another name."
         )
     entry = _detected(options)
+    if options.positive is not None:
+        entry["positive"] = options.positive
     source = registry.sources.get(entry["source"]).model_validate(entry)
     console = make_console()
     console.print(f"{options.path} is a {entry['source']} data set:", markup=False)
-    _show_listing(source, console)
+    if _show_listing(source, console).positive_decided == GUESSED:
+        console.print("If another class is to be found, say so with --positive.")
     text = yaml.safe_dump({options.name: entry}, sort_keys=False, allow_unicode=True)
     before = file.read_text(encoding="utf-8") if file.exists() else ""
     whole = f"{before.rstrip()}\n\n{text}" if before.strip() else text
@@ -304,7 +312,8 @@ def _catalog(options: argparse.Namespace) -> Catalog:
     return load_catalog(data_dir=options.data_dir, datasets_file=options.datasets_file)
 
 
-def _show_listing(source: Source, console: Console) -> None:
+def _show_listing(source: Source, console: Console) -> Listing:
+    """Print what a data set holds, as far as names tell; and give it back."""
     from medbench.datasets.task import labels_in, membership
     from medbench.reports.text import plain
 
@@ -316,6 +325,9 @@ def _show_listing(source: Source, console: Console) -> None:
     console.print(f"images: {len(listing.table)}{kind}")
     for index, name in enumerate(listing.classes[:_MOST_CLASSES_SHOWN]):
         console.print(f"  {plain(name)}: {counts[index]}", markup=False)
+    if listing.positive_decided:
+        positive = f"{plain(listing.classes[-1])} ({listing.positive_decided})"
+        console.print(f"positive class: {positive}", markup=False, soft_wrap=True)
     if len(listing.classes) > _MOST_CLASSES_SHOWN:
         console.print(f"  and {len(listing.classes) - _MOST_CLASSES_SHOWN} more classes")
     named = listing.table["group"] != ""
@@ -328,3 +340,4 @@ def _show_listing(source: Source, console: Console) -> None:
     if (listing.table["split"] != "").any():
         parts = listing.table["split"].value_counts()
         console.print("official split: " + ", ".join(f"{p} {n}" for p, n in parts.items()))
+    return listing

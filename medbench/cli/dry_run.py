@@ -30,8 +30,6 @@ def print_plan(cells: Sequence[PlannedCell], stock: Stock, jobs: int, console: C
             f"{data.data.name}: {len(data.data.images):,} images, split: {data.plan.description}"
         )
         console.print(Text(title, style="bold"))
-        for note in data.plan.notes:
-            console.print(Text(f"note: {note}"))
         of_models: dict[str, list[PlannedCell]] = {}
         for cell in cells:
             if cell.dataset is data:

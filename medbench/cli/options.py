@@ -146,7 +146,7 @@ def add_dataset_and_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_operating_point(parser: argparse._ActionsContainer) -> None:
-    """``--sensitivity`` and ``--specificity``, of which one may be given."""
+    """``--sensitivity`` or ``--specificity``, and ``--positive``, the class that they are about."""
     group = parser.add_mutually_exclusive_group()
     for rule in _RULES:
         group.add_argument(
@@ -156,6 +156,12 @@ def add_operating_point(parser: argparse._ActionsContainer) -> None:
             help=f"operating point with at least this {rule} on development data (default: the "
             "highest sum of sensitivity and specificity, or that of the run)",
         )
+    parser.add_argument(
+        "--positive",
+        metavar="CLASS",
+        help="the positive of two classes, the one to be found, which these are about (default: "
+        "as the entry or the run has it, else the one that is a disease by its name)",
+    )
 
 
 def operating_point(options: argparse.Namespace) -> OperatingPoint | None:
@@ -174,14 +180,26 @@ def operating_point(options: argparse.Namespace) -> OperatingPoint | None:
 
 
 def chosen_model(options: argparse.Namespace) -> Model:
-    """The model that ``add_model`` and, where it was called, ``add_operating_point`` tell."""
+    """The model that ``add_model`` and, where it was called, ``add_operating_point`` tell.
+
+    Raises:
+        ConfigurationError: An operating point is asked for, and of which class is not clear.
+    """
+    from medbench.errors import ConfigurationError
     from medbench.inference.load import load_model
 
     point = operating_point(options)
     model = load_model(
         options.run, dataset=options.dataset, model=options.models, plugins=options.plugin
     )
-    return model if point is None else model.at(point)
+    positive = getattr(options, "positive", None)
+    if point is not None:
+        return model.at(point, positive=positive or "")
+    if positive is not None:
+        raise ConfigurationError(
+            f"--positive {positive}: says what --sensitivity or --specificity is about. Give one."
+        )
+    return model
 
 
 def duration(text: str) -> float:

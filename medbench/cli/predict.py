@@ -230,6 +230,8 @@ def _json(model: Model, predictions: Iterator[Prediction]) -> bool:
         "model": facts.family,
         "dataset": facts.dataset,
         "classes": list(facts.task.classes),
+        "positive": facts.task.positive or None,
+        "positive_decided": facts.positive_decided if facts.task.positive else None,
         "why": facts.why,
         "not_calibrated": facts.calibration_words or None,
         "estimate": {**facts.estimate, "words": facts.estimate_words},

@@ -158,6 +158,9 @@ def _plan(
     inflated = list(dict.fromkeys(one.id.model for one in wanted.values() if one.by_image))
     names = list(dict.fromkeys(one.dataset for one in ids))
     catalog = catalog_of_run(options, names)
+    for name in names:
+        if run.datasets[name]["task"] == "binary":  # whatever is guessed now
+            catalog.decide(name, positive=run.datasets[name]["classes"][-1])
     try:
         datasets = plan_datasets(names, catalog, settings, setup, by_image=bool(inflated))
     except UnreadableError as error:

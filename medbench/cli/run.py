@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,6 @@ from medbench.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from medbench.datasets.audit import Audit
     from medbench.datasets.catalog import Catalog
     from medbench.execution.plan import PlannedCell, Settings, Setup
     from medbench.reports.assessment import Assessment
@@ -159,11 +158,11 @@ class _Wanted:
 
 def execute(options: argparse.Namespace) -> int:
     """Plan, run what is missing, and report; 1 if a cell failed."""
+    from medbench.cli.before_training import audited, write_audits
     from medbench.cli.datasets import download_missing
     from medbench.cli.leaderboard import write_everything
     from medbench.cli.live import make_watcher
     from medbench.cli.progress import make_console
-    from medbench.datasets.audit import audit
     from medbench.execution.environment import describe_environment
     from medbench.execution.run import run_cells
     from medbench.reports.stored import assessed
@@ -181,19 +180,12 @@ def execute(options: argparse.Namespace) -> int:
     with store.lock():
         with make_watcher(console) as watcher:
             cells = _plan(wanted, store, watcher.say)
-            audits = {
-                name: audit(data)
-                for name, data in {c.id.dataset: c.dataset.data for c in cells}.items()
-            }
-            for name, found in audits.items():
-                for finding in found.findings:
-                    if finding.severity != "note":
-                        watcher.say(f"{name}: {finding.severity}: {finding.text}")
+            audits = audited(cells, watcher.say)
             if any(found.reaches(options.fail_on_audit) for found in audits.values()):
                 watcher.say("Stopped by --fail-on-audit: nothing was trained or written.")
                 return 1
             images = store.begin(cells[0].settings.as_record(), images=options.images)
-            _write_audits(cells, audits, store, images)
+            write_audits(cells, audits, store, images)
             store.write_environment(describe_environment(setup.threads, setup.jobs))
             watcher.say(_in_words(wanted, cells))
             run_cells(cells, store, setup, watcher, retry_failed=retry_failed)
@@ -207,6 +199,7 @@ def execute(options: argparse.Namespace) -> int:
 
 def _dry_run(wanted: _Wanted, store: RunStore, console: Console, *, retry_failed: bool) -> int:
     """Print what a run would do; only the cache of decoded images may be written."""
+    from medbench.cli.before_training import audited
     from medbench.cli.dry_run import print_plan
     from medbench.execution.stock import take_stock
 
@@ -215,6 +208,7 @@ def _dry_run(wanted: _Wanted, store: RunStore, console: Console, *, retry_failed
 
     say("Reading the data sets: what was never decoded is, into the cache; nothing is downloaded.")
     cells = _plan(wanted, store, say, download=False)
+    audited(cells, say)
     say(_in_words(wanted, cells))
     stock = take_stock(cells, store, retry_failed=retry_failed)
     print_plan(cells, stock, wanted.setup.jobs, console)
@@ -247,25 +241,6 @@ def _plan(
         cells = share_time(cells, wanted.total_time, setup.jobs)
         store.check(cells[0].settings.as_record())
     return cells
-
-
-def _write_audits(
-    cells: Sequence[PlannedCell],
-    audits: Mapping[str, Audit],
-    store: RunStore,
-    images: bool | None,
-) -> None:
-    """Record what the audits found; where images may be shown, with a sheet of those alike."""
-    from medbench.datasets.prepared import describe
-    from medbench.reports.contact_sheet import write_contact_sheet
-    from medbench.reports.page.pictures import may_be_shown
-
-    for data in {cell.dataset.data.name: cell.dataset.data for cell in cells}.values():
-        store.write_audit(data.name, audits[data.name].as_record())
-        if may_be_shown(describe(data), images):
-            write_contact_sheet(data, store.layout.copies(data.name))
-        else:
-            store.remove_pictures(data.name)
 
 
 def _keep_pictures(cells: Sequence[PlannedCell], assessment: Assessment) -> None:
@@ -357,6 +332,7 @@ def _wanted(options: argparse.Namespace) -> _Wanted:
         registry.executors.get(options.executor)
     for dataset in datasets:
         catalog.get(dataset)
+    _decide_positive(options.positive, datasets, catalog)
     return _Wanted(
         name=name,
         datasets=datasets,
@@ -367,6 +343,20 @@ def _wanted(options: argparse.Namespace) -> _Wanted:
         catalog=catalog,
         setup=_setup(options),
     )
+
+
+def _decide_positive(positive: str | None, datasets: Sequence[str], catalog: Catalog) -> None:
+    """Take ``--positive``, where it is given, for what the entry of the data set would say."""
+    from medbench.errors import ConfigurationError
+
+    if positive is None:
+        return
+    if len(datasets) > 1:
+        raise ConfigurationError(
+            f"--positive {positive}: is a class of one data set, and there are {len(datasets)}. "
+            "Run it alone, or write the field positive into its entry."
+        )
+    catalog.decide(datasets[0], positive=positive)
 
 
 def _budget(options: argparse.Namespace, default: str) -> Budget:

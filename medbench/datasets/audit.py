@@ -18,6 +18,8 @@ from medbench.datasets.duplicates import LARGEST_SHARE, LARGEST_SMALL
 from medbench.datasets.file_properties import file_properties
 from medbench.datasets.findings import SEVERITIES, Finding, Severity, enumerated, how_many, quoted
 from medbench.datasets.prepared import PreparedDataset
+from medbench.datasets.small_parts import small_parts
+from medbench.datasets.splits import FEWEST_FOR_FOLDS
 from medbench.datasets.task import membership
 
 UNREADABLE = "unreadable"
@@ -33,6 +35,10 @@ _UNBALANCED, _VERY_UNBALANCED = 3, 10
 """Images of the commonest class to one of the rarest."""
 _FEW, _TOO_FEW = 10, 5
 """Images or groups of a class below which its scores say little, or nothing."""
+_REFUSED = (
+    f"; with fewer than {FEWEST_FOR_FOLDS} groups a class cannot be learnt, tuned on and tested, "
+    "so run refuses the set"
+)
 _MOST_CLASSES_NAMED = 5
 _BLOCK_BYTES = 8 << 20
 """Prepared pixels read at a time."""
@@ -95,6 +101,7 @@ def audit(dataset: PreparedDataset) -> Audit:
         _across_parts(dataset, copies),
         _patients(dataset, copies),
         _balance(dataset),
+        small_parts(dataset),
         file_properties(dataset),
         _constant(dataset),
     )
@@ -332,12 +339,13 @@ def _few(dataset: PreparedDataset, shown: NDArray[np.bool_]) -> Iterator[Finding
     ]
     if more := len(few) - len(listed):
         listed.append(f"{more:,} more")
+    refused = not (dataset.table["split"] != "").any() and n_groups[few[0]] < FEWEST_FOR_FOLDS
     yield Finding(
         check="few-images",
         severity="serious" if n_groups[few[0]] < _TOO_FEW else "warning",
         text=f"Fewer than {_FEW} independent images (groups) show {enumerated(listed)}.",
         remedy="Add images of other patients, join the class with another, or leave it out; its "
-        "scores mean little.",
+        f"scores mean little{_REFUSED if refused else ''}.",
         numbers={
             "classes": [
                 {"name": names[k], "images": int(n_images[k]), "groups": int(n_groups[k])}

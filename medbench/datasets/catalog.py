@@ -38,6 +38,14 @@ class Catalog:
             raise unknown_name("data set", name, self.sources)
         return self.sources[name]
 
+    def decide(self, name: str, **fields: str) -> None:
+        """Give fields of a data set's entry a value, in this command and not in its file.
+
+        Raises:
+            UnknownNameError: As ``get``.
+        """
+        self.sources[name] = self.get(name).model_copy(update=fields)
+
 
 def load_catalog(
     *, data_dir: Path | None = None, datasets_file: Path | None = None, folder: Path | None = None

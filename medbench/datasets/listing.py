@@ -33,6 +33,9 @@ class Listing:
     """How the labels relate to the classes; see ``Task``."""
     notes: tuple[str, ...] = ()
     """What was found on the way that a reader of results must know."""
+    positive_decided: str = ""
+    """How it was decided which of two classes is the positive one, which is the last; filled in by
+    ``Source.listing`` (see ``medbench.datasets.positive``)."""
 
     def __post_init__(self) -> None:
         columns = list(self.table.columns)

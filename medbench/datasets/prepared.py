@@ -59,6 +59,8 @@ class PreparedDataset:
     """Messages on the images that were left out on request."""
     notes: tuple[str, ...] = ()
     """See ``Listing``."""
+    positive_decided: str = ""
+    """See ``Listing``."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -81,6 +83,7 @@ def prepare(
     threads: int,
     skip_unreadable: bool = False,
     image_shape: tuple[int, int, int] | None = None,
+    positive_for: str = "",
 ) -> PreparedDataset:
     """Decode a data set, or find it decoded.
 
@@ -92,13 +95,15 @@ def prepare(
         skip_unreadable: Leave unreadable images out instead of failing.
         image_shape: Height, width (the same) and channels to which images are brought, as a model
             takes them; what the source's entry says where it is None.
+        positive_for: What depends on the positive one of two classes; see ``Source.listing``.
 
     Raises:
+        UndecidedError: A person must say what something means.
         DatasetError: Files are missing.
         UnreadableError: Files cannot be read, and are not to be left out; or there is no image,
             none of a class or none of a part of the official split without them.
     """
-    listing = source.listing()
+    listing = source.listing(positive_for=positive_for)
     size, channels = (
         (source.image_size, _CHANNELS[source.channels])
         if image_shape is None
@@ -138,6 +143,7 @@ def prepare(
         pixels_sha256=sums_of(folder)["images.npy"],
         unreadable=tuple(unreadable.values()),
         notes=listing.notes,
+        positive_decided=listing.positive_decided,
     )
 
 
@@ -240,6 +246,8 @@ def describe(dataset: PreparedDataset) -> dict[str, object]:
         "task": dataset.task.kind,
         "classes": list(dataset.task.classes),
         "class_counts": counts.tolist(),
+        "positive": dataset.task.positive or None,
+        "positive_decided": dataset.positive_decided or None,
         "n_images": len(dataset.table),
         "n_unreadable": len(dataset.unreadable),
         "n_groups": int(dataset.table["group"].nunique()),

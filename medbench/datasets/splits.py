@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.datasets.findings import enumerated, how_many, quoted
 from medbench.datasets.task import membership
 from medbench.errors import ProtocolError
 from medbench.seeds import derive_seed
@@ -15,6 +17,15 @@ from medbench.seeds import derive_seed
 Indices = NDArray[np.int64]
 _ATTEMPTS = 20
 """Seeds tried before the number of folds is lowered because a fold lacks a class."""
+FEWEST_FOR_FOLDS = 3
+"""Groups of a class where there is no official split: one to test on, one to tune on, one to learn
+from."""
+FEWEST_TO_TUNE_ON, FEWEST_OF_A_CLASS = 30, 3
+"""Groups of an official validation part, and of a class in it, below which a score on it is noise:
+among models of equal worth the luckiest of twenty trials would win, and its threshold with it."""
+_MANY_GROUPS = 10
+_MOST_NAMED = 5
+"""Classes named in a sentence; more are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +69,7 @@ def outer_splits(
     folds: int,
     repeats: int,
     seed: int,
-    n_classes: int,
+    classes: Sequence[str],
     strict: bool = False,
 ) -> SplitPlan:
     """The official split where there is one, else repeated stratified group k-fold.
@@ -71,20 +82,32 @@ def outer_splits(
         repeats: How often the folds are drawn anew, or the official split is repeated with
             another seed of everything but the split.
         seed: Seed of the draw.
-        n_classes: Number of classes.
+        classes: Names of the classes.
         strict: Leave images out of the training side of an official split whose group is also
             on a later side.
 
     Raises:
-        ProtocolError: A class has fewer than two groups, or an official part lacks a class.
+        ProtocolError: A class has too few groups to be learnt, tuned on and tested, or an official
+            part lacks a class.
     """
-    shown = membership(labels, n_classes)
+    shown = membership(labels, len(classes))
     if (official != "").any():
-        return _official(shown, groups, official, repeats, strict)
-    usable, notes = _usable_folds(shown, groups, folds)
+        plan = _official(shown, groups, official, classes, repeats, strict)
+        _untunable(plan.splits[:1], labels, groups, classes)
+        return plan
+    usable, notes = _usable_folds(shown, groups, classes, folds)
     splits: list[OuterSplit] = []
     for repeat in range(repeats):
-        drawn = group_folds(labels, groups, folds=usable, seed=derive_seed("outer", seed, repeat))
+        try:
+            drawn = group_folds(
+                labels, groups, folds=usable, seed=derive_seed("outer", seed, repeat)
+            )
+        except ProtocolError as error:
+            named = ", ".join(
+                f"{quoted(name)} {n}"
+                for name, n in zip(classes, _groups_of_classes(shown, groups), strict=True)
+            )
+            raise ProtocolError(f"{error} Groups of each class: {named}.") from None
         if len(drawn) < usable:
             notes.append(
                 f"{len(drawn)} folds instead of {usable} in repeat {repeat}: "
@@ -101,12 +124,13 @@ def outer_splits(
             )
             for fold, (train, test) in enumerate(drawn)
         ]
+    notes += _untunable(splits, labels, groups, classes)
     description = f"{usable}-fold x {repeats} by group"
     return SplitPlan(splits=tuple(splits), description=description, notes=tuple(notes))
 
 
 def image_splits(
-    labels: Indices, *, folds: int, repeats: int, seed: int, n_classes: int
+    labels: Indices, *, folds: int, repeats: int, seed: int, classes: Sequence[str]
 ) -> tuple[OuterSplit, ...]:
     """Folds that divide single images, whatever their group: what leaking patients would gain.
 
@@ -120,7 +144,7 @@ def image_splits(
         folds=folds,
         repeats=repeats,
         seed=seed,
-        n_classes=n_classes,
+        classes=classes,
     )
     return tuple(
         replace(split, name=f"by-image-{split.name}", by_image=True) for split in plan.splits
@@ -131,6 +155,7 @@ def _official(
     shown: NDArray[np.bool_],
     groups: Indices,
     official: NDArray[np.str_],
+    classes: Sequence[str],
     repeats: int,
     strict: bool,
 ) -> SplitPlan:
@@ -153,25 +178,29 @@ def _official(
         else:
             notes.append(f"{what}{later} of the official split, which is kept as it is")
     for part in ("train", "test"):
-        lacking = np.flatnonzero(~shown[official == part].any(axis=0))
-        if len(lacking):
+        lacking = np.flatnonzero(~shown[official == part].any(axis=0)).tolist()
+        if lacking:
             raise ProtocolError(
-                f"the official {part} part has no image of class number "
-                f"{', '.join(map(str, lacking))}. Mend the split, or leave its column out "
-                "to use folds."
+                f"the official {part} part has no image of class "
+                f"{enumerated([quoted(classes[k]) for k in lacking])}, so it cannot be "
+                f"{'learnt' if part == 'train' else 'tested'}. Move images of it there, leave its "
+                "images out, or leave the official split out (the field split of a table) to use "
+                "folds."
             )
     validation = np.flatnonzero(official == "val")
-    lacking = np.flatnonzero(~shown[validation].any(axis=0))
-    if len(validation) and len(lacking):
-        notes.append(
-            f"the official validation part lacks {len(lacking)} classes and is used for training"
-        )
+    if why := too_small_to_tune_on(shown, groups, validation, classes):
+        notes.append(f"{why}, so inner folds over train and val are used instead of it")
         validation = validation[:0]
+    development = np.flatnonzero(np.isin(official, ("train", "val")))
+    if not len(validation):
+        of_class = _groups_of_classes(shown[development], groups[development])
+        to_be = "tuned on and learnt outside the official test part"
+        _check_at_least(2, of_class, shown[development], classes, to_be)
     splits = tuple(
         OuterSplit(
             name=f"official-r{repeat}" if repeat else "official",
             repeat=repeat,
-            development=np.flatnonzero(np.isin(official, ("train", "val"))),
+            development=development,
             validation=validation if len(validation) else None,
             held_out=np.flatnonzero(official == "test"),
         )
@@ -181,19 +210,117 @@ def _official(
     return SplitPlan(splits=splits, description=description, notes=tuple(notes))
 
 
-def _usable_folds(shown: NDArray[np.bool_], groups: Indices, folds: int) -> tuple[int, list[str]]:
-    fewest = min(len(np.unique(groups[of_class])) for of_class in shown.T)
-    if fewest < 2:
-        raise ProtocolError(
-            "a class has images of fewer than two groups (patients), so it cannot be both learnt "
-            "and tested. Add patients, drop the class, or check the column of groups."
-        )
+def too_small_to_tune_on(
+    shown: NDArray[np.bool_], groups: Indices, validation: Indices, classes: Sequence[str]
+) -> str:
+    """Why an official validation part cannot carry tuning, threshold and calibration; or "".
+
+    Args:
+        shown: Which classes each image shows, shape (n_images, n_classes).
+        groups: Group number of each image, shape (n_images,).
+        validation: Images of the part; of none there is nothing to say.
+        classes: Names of the classes.
+    """
+    of_class = _groups_of_classes(shown[validation], groups[validation])
+    n_groups = len(np.unique(groups[validation]))
+    if not n_groups:
+        return ""
+    if n_groups >= FEWEST_TO_TUNE_ON and of_class.min() >= FEWEST_OF_A_CLASS:
+        return ""
+    counts = shown[validation].sum(axis=0)
+    few = np.argsort(of_class, kind="stable")[:_MOST_NAMED]
+    named = ", ".join(f"{quoted(classes[k])} {counts[k]}" for k in sorted(few))
+    more = f" and {len(classes) - len(few)} more classes" if len(classes) > len(few) else ""
+    return (
+        f"the official validation part has {how_many(len(validation), 'image')} of "
+        f"{how_many(n_groups, 'group')} ({named}{more}), too few to tune, choose a threshold and "
+        "calibrate on"
+    )
+
+
+def _usable_folds(
+    shown: NDArray[np.bool_], groups: Indices, classes: Sequence[str], folds: int
+) -> tuple[int, list[str]]:
+    of_class = _groups_of_classes(shown, groups)
+    fewest, rarest = int(of_class.min()), quoted(classes[int(of_class.argmin())])
+    _check_at_least(FEWEST_FOR_FOLDS, of_class, shown, classes, "tested, tuned on and learnt")
     if fewest < folds:
         return fewest, [
-            f"{fewest} folds instead of {folds}: the rarest class has images of only {fewest} "
-            "groups"
+            f"{fewest} folds instead of {folds}: the rarest class, {rarest}, has images of only "
+            f"{fewest} groups"
         ]
     return folds, []
+
+
+def _untunable(
+    splits: Sequence[OuterSplit], labels: Indices, groups: Indices, classes: Sequence[str]
+) -> list[str]:
+    """What to say of splits whose development part cannot be divided into inner folds.
+
+    Raises:
+        ProtocolError: None can.
+    """
+    shown = membership(labels, len(classes))
+    found: dict[str, str] = {}
+    for split in splits:
+        rows = split.development
+        of_class = _groups_of_classes(shown[rows], groups[rows])
+        if split.validation is not None or of_class.min() >= _MANY_GROUPS:
+            continue  # many groups can always be divided, and drawing them takes long
+        try:
+            group_folds(labels[rows], groups[rows], folds=2, seed=0)
+        except ProtocolError:
+            rarest = int(of_class.argmin())
+            found[split.name] = (
+                f"{quoted(classes[rarest])} is in {how_many(of_class[rarest], 'group')} of its "
+                "development part"
+            )
+    if not found:
+        return []
+    named = "; ".join(f"{name}: {why}" for name, why in found.items())
+    what = "no inner folds keep every group whole and every class on both sides, so every model"
+    if len(found) == len(splits):
+        more = "" if splits[0].fold is None else f"give --folds {len(splits) + 1} or more, "
+        raise ProtocolError(
+            f"{what} would fail ({named}). Add patients, {more}leave the class out, or check which "
+            "images are of one group."
+        )
+    return [f"{what} fails there ({named})"]
+
+
+def _check_at_least(
+    needed: int,
+    of_class: Indices,
+    shown: NDArray[np.bool_],
+    classes: Sequence[str],
+    to_be: str,
+) -> None:
+    """Refuse classes of too few groups by name.
+
+    Raises:
+        ProtocolError: There are some.
+    """
+    few = np.flatnonzero(of_class < needed).tolist()
+    if few:
+        counts = shown.sum(axis=0)
+        named = [
+            f"{quoted(classes[k])} ({how_many(counts[k], 'image')} of "
+            f"{how_many(of_class[k], 'group')})"
+            for k in few[:_MOST_NAMED]
+        ]
+        if more := len(few) - len(named):
+            named.append(f"{more} more")
+        raise ProtocolError(
+            f"{'class' if len(few) == 1 else 'classes'} {enumerated(named)} cannot be {to_be}: "
+            f"that takes {needed} groups (patients, or images that are not alike), and every "
+            "model would fail. Add images of other patients, join the class with another, or "
+            "leave its images out; or check which images are of one group."
+        )
+
+
+def _groups_of_classes(shown: NDArray[np.bool_], groups: Indices) -> Indices:
+    """How many groups show each class, shape (n_classes,)."""
+    return np.array([len(np.unique(groups[of_class])) for of_class in shown.T], dtype=np.int64)
 
 
 def group_folds(

@@ -30,6 +30,16 @@ class Task:
         if len(self.classes) == 2 and self.kind != "multi-label":
             object.__setattr__(self, "kind", "binary")
 
+    @property
+    def binary(self) -> bool:
+        """Whether one of two exclusive classes is the positive one."""
+        return self.kind == "binary"
+
+    @property
+    def positive(self) -> str:
+        """The positive class of a binary task; empty for others."""
+        return self.classes[-1] if self.binary else ""
+
 
 def membership(labels: NDArray[Any], n_classes: int) -> NDArray[np.bool_]:
     """Which classes each image shows, bool, shape (n_images, n_classes).

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.datasets.findings import how_many
 from medbench.datasets.task import membership
 
 FEWEST_GROUPS = 50
@@ -96,16 +97,16 @@ def fit_calibration(
     reason = ""
     if left:
         reason = (
-            f"{len(left)} of {n_classes} labels are not calibrated: fewer than {FEWEST_GROUPS} "
-            "groups have or lack them"
+            f"not calibrated for {len(left)} of {n_classes} labels, which fewer than "
+            f"{FEWEST_GROUPS} groups have or lack"
         )
     return Calibration(temperatures=tuple(temperatures), reason=reason)
 
 
 def _too_few(fewest: int) -> str:
     return (
-        f"not calibrated: the smaller class has {fewest} groups in development, and fewer than "
-        f"{FEWEST_GROUPS} are noise"
+        f"not calibrated: the smaller class has {how_many(fewest, 'group')} to fit it on, and "
+        f"fewer than {FEWEST_GROUPS} are noise"
     )
 
 

@@ -18,6 +18,7 @@ from medbench import registry
 from medbench.datasets.batch import PROPERTIES
 from medbench.datasets.catalog import Catalog
 from medbench.datasets.prepared import PreparedDataset, prepare
+from medbench.datasets.sources.base import Source
 from medbench.datasets.splits import OuterSplit, SplitPlan, image_splits, outer_splits
 from medbench.errors import (
     ConfigurationError,
@@ -248,24 +249,27 @@ def plan_datasets(
         by_image: Also draw folds that divide single images, where there is no official split.
 
     Raises:
+        UndecidedError: A person must say what something means.
         DatasetError: A data set is missing or cannot be used.
         ProtocolError: It cannot be split as the protocol asks; the data set is named.
     """
     planned = []
     for name in names:
+        source = catalog.get(name)
         data = prepare(
             name,
-            catalog.get(name),
+            source,
             cache=setup.cache / "prepared",
             threads=setup.threads * setup.jobs,
             skip_unreadable=setup.skip_unreadable,
+            positive_for=_about_positive(source, settings.operating_point),
         )
         groups, official = data.table["group"].to_numpy(np.int64), data.table["split"].to_numpy(str)
         wanted: dict[str, Any] = {
             "folds": settings.folds,
             "repeats": settings.seeds,
             "seed": settings.seed,
-            "n_classes": len(data.task.classes),
+            "classes": data.task.classes,
         }
         try:
             plan = outer_splits(
@@ -278,6 +282,13 @@ def plan_datasets(
             raise ProtocolError(f"data set {name!r}: {error}") from error
         planned.append(PlannedDataset(data=data, plan=plan, by_image=single))
     return planned
+
+
+def _about_positive(source: Source, point: OperatingPoint) -> str:
+    """What of a run means something else if the other of two classes is the positive one."""
+    if point.at_least is not None:
+        return f"--{point}"
+    return "" if source.prevalence is None else f"The field prevalence ({source.prevalence:g})"
 
 
 def plan_cells(

@@ -95,7 +95,7 @@ def dataset_tables(dataset: PlannedDataset, store: RunStore) -> tuple[dict[str, 
     if before is not None and before["fingerprint"] != data.fingerprint:
         raise StoreError(
             f"{store.folder}: data set {data.name!r} was run there with other images, labels or "
-            "groups. Name another folder with --out."
+            "groups, or another positive class. Name another folder with --out."
         )
     record = describe(data)
     record["split"] = dataset.plan.description

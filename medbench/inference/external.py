@@ -42,7 +42,7 @@ class Labelled:
 def prepare_like(
     model: Model, name: str, catalog: Catalog, *, skip_unreadable: bool = False
 ) -> PreparedDataset:
-    """Another data set, in the shape that a model takes.
+    """Another data set, in the shape that a model takes; of its two classes in the same order.
 
     Args:
         model: The model.
@@ -54,14 +54,22 @@ def prepare_like(
         DatasetError: Its images are not here or cannot be read.
         UnknownNameError: There is no such data set.
     """
-    return prepare(
-        name,
-        catalog.get(name),
-        cache=cache_folder() / "prepared",
-        threads=available_threads(),
-        skip_unreadable=skip_unreadable,
-        image_shape=model.task.image_shape,
-    )
+
+    def prepared() -> PreparedDataset:
+        return prepare(
+            name,
+            catalog.get(name),
+            cache=cache_folder() / "prepared",
+            threads=available_threads(),
+            skip_unreadable=skip_unreadable,
+            image_shape=model.task.image_shape,
+        )
+
+    data = prepared()
+    if data.task.binary and data.task.classes == model.task.classes[::-1]:
+        catalog.decide(name, positive=model.task.positive)  # or its own images would look others
+        data = prepared()
+    return data
 
 
 def same_names(ours: tuple[str, ...], theirs: tuple[str, ...]) -> ClassMap | None:

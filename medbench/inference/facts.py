@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from medbench.datasets.positive import UNKNOWN
 from medbench.datasets.task import Kind, Task
 from medbench.evaluation.calibration import Calibration
 from medbench.evaluation.metrics import Threshold, decide
@@ -72,6 +73,14 @@ class Facts:
     """Packages by which it was made."""
     folds: tuple[Fold, ...]
     """The fitted models whose mean it is."""
+    positive_decided: str = UNKNOWN
+    """How it was decided which of two classes is the positive one, ``task.positive``."""
+
+    @property
+    def positive_words(self) -> str:
+        """The positive class, and how it was decided; empty where there is none."""
+        positive = self.task.positive
+        return f"Positive class: {positive} ({self.positive_decided})" if positive else ""
 
     @property
     def multi_label(self) -> bool:
@@ -120,7 +129,7 @@ class Facts:
 
     def as_record(self) -> dict[str, Any]:
         """For ``model.json``."""
-        return asdict(self)
+        return {**asdict(self), "positive": self.task.positive or None}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Facts:
@@ -131,6 +140,8 @@ class Facts:
         """
         if record["task"]["kind"] not in get_args(Kind):
             raise ValueError(f"kind {record['task']['kind']!r}")
+        if not isinstance(record.get("positive_decided", ""), str):
+            raise ValueError("positive_decided")
         if not all(v is None or isinstance(v, int | float) for v in record["estimate"].values()):
             raise ValueError("estimate")
         task = record["task"]
@@ -141,6 +152,7 @@ class Facts:
         )
         folds = tuple(Fold.from_record(fold) for fold in record["folds"])
         verdicts = tuple(map(str, record["verdicts"]))
+        record = {"positive_decided": UNKNOWN, **record}  # exported before it was recorded
         known = {name: record[name] for name in cls.__dataclass_fields__}
         facts = cls(**{**known, "task": task, "folds": folds, "verdicts": verdicts})
         for fold in facts.folds:

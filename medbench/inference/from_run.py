@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medbench.datasets.positive import UNKNOWN
 from medbench.datasets.task import Task, labels_in
 from medbench.errors import ConfigurationError, StoreError, unknown_name
 from medbench.evaluation.calibration import Calibration
@@ -160,6 +161,7 @@ def _facts(
         note=row.fields["note"],
         versions=dict(run.environment.get("packages") or {}),
         folds=tuple(_fold(cell) for cell in cells),
+        positive_decided=record.get("positive_decided") or UNKNOWN,
     )
 
 

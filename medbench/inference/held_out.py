@@ -32,6 +32,8 @@ def held_out_images(store: RunStore, dataset: str, catalog: Catalog) -> NDArray[
         StoreError: They are others than those of the run.
     """
     record = store.dataset_record(dataset) or {}
+    if record.get("task") == "binary":  # whatever is guessed now
+        catalog.decide(dataset, positive=record["classes"][-1])
     try:
         data = prepare(
             dataset,

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch
+from medbench.datasets.findings import quoted
+from medbench.datasets.positive import BY_NAME, WRITTEN
 from medbench.datasets.task import Task
 from medbench.errors import ConfigurationError, DatasetError
 from medbench.evaluation.metrics import Threshold, decide
@@ -193,6 +195,7 @@ class Model:
                 low=tuple(low[i].tolist()),
                 high=tuple(high[i].tolist()),
                 decision=self._names(decided[i]),
+                positive=self.task.positive,
                 ood_score=ood[i],
                 warnings=(*image.warnings, *unlike(ood[i])),
             )
@@ -243,11 +246,17 @@ class Model:
             (prediction,) = self.classify_read([image])
         return explain(self.members, self.facts, image, prediction, class_name)
 
-    def at(self, point: OperatingPoint) -> Model:
+    def at(self, point: OperatingPoint, *, positive: str = "") -> Model:
         """The same model with another operating point, found on its development predictions.
 
+        Args:
+            point: What is wanted.
+            positive: The positive of two classes, which the point is about; it must be that of
+                the model. Empty will do, unless the model's was only guessed.
+
         Raises:
-            ConfigurationError: A task of several exclusive classes has none.
+            ConfigurationError: A task of several exclusive classes has no point, or it is not
+                clear of which class it would be.
         """
         if self.task.kind not in ("binary", "multi-label"):
             raise ConfigurationError(
@@ -255,6 +264,7 @@ class Model:
                 f"model tells {len(self.task.classes)} exclusive classes and decides for the most "
                 "probable."
             )
+        decided = self._decided(point, positive)
         parts = self.origin.development()
         folds = [
             replace(
@@ -269,8 +279,38 @@ class Model:
             folds=tuple(folds),
             operating_point=str(point) if self.facts.multi_label else f"{point}, {rates}",
             estimate=estimate,
+            positive_decided=decided,
         )
         return Model(facts, self.members, self.origin)
+
+    def _decided(self, point: OperatingPoint, positive: str) -> str:
+        """How it is known which class an operating point is about.
+
+        Raises:
+            ConfigurationError: It is another class than the model's, or nobody knows.
+        """
+        facts, ours = self.facts, self.task.positive
+        sure = facts.positive_decided in (WRITTEN, BY_NAME) or point.at_least is None
+        if positive == ours or (sure and not positive):
+            return WRITTEN if positive else facts.positive_decided
+        other = "specificity" if point.rule == "sensitivity" else "sensitivity"
+        instead = f"--{other} {point.at_least:g} instead" if point.at_least else "no --positive"
+        told = f"The positive class of this model is {quoted(ours)} ({facts.positive_decided})"
+        if not ours:
+            raise ConfigurationError(
+                f"--positive {positive}: this model tells several labels an image, and each has a "
+                "point of its own. Leave --positive out."
+            )
+        if not positive:
+            raise ConfigurationError(
+                f"--{point}: which class is that about? {told}. If it is to be found, say "
+                f"--positive with its name too; if the other one is, give {instead}, or run again "
+                "with --positive."
+            )
+        raise ConfigurationError(
+            f"--positive {positive}: {told}. To find the other class give {instead} (without "
+            "--positive), or run again with --positive."
+        )
 
     def __repr__(self) -> str:
         return "\n".join(self._lines())
@@ -310,10 +350,11 @@ def describe(facts: Facts) -> list[str]:
     mean = f"the mean of {n} {of}" if n > 1 else "one fitted model"
     decided = facts.task.kind not in ("multi-class", "ordinal")
     point = f" Operating point: {facts.operating_point}." if decided else ""
+    positive = f" {facts.positive_words}." if facts.positive_words else ""
     synthetic = " It has seen synthetic images only." if facts.synthetic else ""
     return [
         f"{facts.family} on {facts.title} ({facts.dataset}): {mean}. {facts.why}",
-        f"{facts.estimate_words}{point}{synthetic}",
+        f"{facts.estimate_words}{point}{positive}{synthetic}",
         *([f"Probabilities: {facts.calibration_words}."] if facts.calibration_words else []),
         *facts.verdicts,
     ]

@@ -30,6 +30,8 @@ class Prediction:
     """The highest."""
     decision: tuple[str, ...] = ()
     """The class decided at the operating point; of a multi-label task all that are, or none."""
+    positive: str = ""
+    """The positive one of two classes, which the operating point is about; else empty."""
     ood_score: float | None = None
     """How unlike the development images it is; above 1 it is flagged. None where unknown."""
     warnings: tuple[str, ...] = ()
@@ -92,11 +94,15 @@ class Predictions(Sequence[Prediction]):
 
 
 def columns(facts: Facts) -> list[str]:
-    """Columns of ``as_row``: the image, the decision, then three for each class, then the rest."""
+    """Columns of ``as_row``: the image, the decision, then three for each class, then the rest.
+
+    Of two classes the positive one stands behind the decision.
+    """
     classes = facts.task.classes
     return [
         "image",
         "decision",
+        *(["positive class"] if facts.task.positive else []),
         *(f"probability of {name}" for name in classes),
         *(f"lowest of {name}" for name in classes),
         *(f"highest of {name}" for name in classes),
@@ -112,6 +118,7 @@ def as_row(prediction: Prediction, facts: Facts) -> list[Any]:
     return [
         prediction.image,
         prediction.decided,
+        *([facts.task.positive] if facts.task.positive else []),
         *(prediction.probabilities or unknown),
         *(prediction.low or unknown),
         *(prediction.high or unknown),
@@ -130,6 +137,7 @@ def as_record(prediction: Prediction, facts: Facts) -> dict[str, Any]:
     return {
         "image": prediction.image,
         "decision": decided,
+        **({"positive": facts.task.positive} if facts.task.positive else {}),
         "probabilities": dict(zip(facts.task.classes, prediction.probabilities, strict=True)),
         "spread_over_folds": dict(zip(facts.task.classes, map(list, spread), strict=True)),
         "ood_score": prediction.ood_score,

@@ -16,7 +16,7 @@ from medbench.evaluation.ranks import RanksAcross, rank_across
 from medbench.evaluation.resampling import FoldPredictions, Resampled, resample
 from medbench.reports.predictions import fold_predictions
 from medbench.reports.published import published_rows
-from medbench.reports.rows import COLUMNS, NUMBERS, Kind, Row, make_row
+from medbench.reports.rows import COLUMNS, NUMBERS, Kind, Row, make_row, positive_class, with_names
 from medbench.store import CellResult, RunResult
 
 MAJORITY = "majority"
@@ -166,7 +166,12 @@ def _assess_dataset(run: RunResult, name: str, cells: Sequence[CellResult]) -> D
     models = [row for row in rows if row.fields["kind"] == "model" and row.complete]
     comparison = None
     if models:
-        comparison = compare_resampled({row.name: known[row.name, "model"] for row in models})
+        found = compare_resampled({row.name: known[row.name, "model"] for row in models})
+        comparison = replace(
+            found,
+            reason=with_names(found.reason, record),
+            warning=with_names(found.warning, record),
+        )
     leader = known[comparison.leader, "model"] if comparison is not None else None
     probes = tuple(
         Probe(row=row, behind=_behind(leader, known[row.name, "sanity"]))
@@ -233,7 +238,12 @@ def _rows(
             row.fields["above_majority"] = row.fields["auroc"] - floor
     rows += [
         Row(
-            fields={**dict.fromkeys(COLUMNS, math.nan), "standing": "", **fields},
+            fields={
+                **dict.fromkeys(COLUMNS, math.nan),
+                "standing": "",
+                "positive": positive_class(record),
+                **fields,
+            },
             scores={},
             uncalibrated={},
             costs={},

@@ -15,6 +15,7 @@ from medbench.reports.describe import (
     auroc_words,
     describe_dataset,
     describe_settings,
+    positive_words,
     row_title,
     standing_words,
 )
@@ -65,6 +66,10 @@ def write_cards(assessment: Assessment, folder: Path) -> tuple[Path, ...]:
     return tuple(pages)
 
 
+def _positive(record: Mapping[str, Any]) -> str:
+    return positive_words(record).partition(": ")[2]
+
+
 def _listed(sentences: Sequence[str]) -> Iterator[str]:
     yield from (f"- {markdown_text(sentence)}" for sentence in sentences)
 
@@ -97,6 +102,7 @@ def _dataset_card(dataset: DatasetAssessment) -> Iterator[str]:
         {
             "Name": dataset.name,
             "Task": record["task"],
+            "Positive class": _positive(record),
             "Images": f"{record['n_images']:,}",
             "Groups (patients, lesions or scans, each kept whole)": f"{record['n_groups']:,}",
             "Split": record["split"],
@@ -207,6 +213,7 @@ def _model_card(
         {
             "Model family": won.name,
             "Task": f"{record['task']}: {', '.join(record['classes'])}",
+            "Positive class": _positive(record),
             "Image shape (height, width, channels)": record.get("image_shape"),
             "Tuner": _distinct(cells, "tuner"),
             "Keras backend": _distinct(cells, "backend"),

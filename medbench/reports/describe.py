@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from medbench.datasets.positive import UNKNOWN
 from medbench.reports.assessment import Assessment
 from medbench.reports.published import HOW_TO_READ_PUBLISHED, PUBLISHED
-from medbench.reports.rows import Row
+from medbench.reports.rows import Row, positive_class
 from medbench.reports.text import format_interval, format_score
 
 _SAME_BUDGET = "Every model had the same tuning budget. "
@@ -79,6 +80,13 @@ def describe_settings(configuration: Mapping[str, Any]) -> str:
     return words
 
 
+def positive_words(record: Mapping[str, Any]) -> str:
+    """The positive one of two classes, and how it was decided; empty for other tasks."""
+    positive = positive_class(record)
+    how = record.get("positive_decided") or UNKNOWN
+    return f"positive class: {positive} ({how})" if positive else ""
+
+
 def describe_dataset(record: Mapping[str, Any]) -> str:
     """One line on a data set: size, classes, split, origin, notes and licence; not escaped."""
     kinds = zip(record["classes"], record["class_counts"], strict=True)
@@ -87,6 +95,7 @@ def describe_dataset(record: Mapping[str, Any]) -> str:
         f"{record['n_images']:,} images of {record['n_groups']:,} groups",
         f"{len(record['classes'])} {_KINDS[record['task']]}"
         + named * (len(record["classes"]) <= _NAMED_CLASSES),
+        *filter(None, [positive_words(record)]),
         f"split: {record['split']}",
         "synthetic images" if record["synthetic"] else "real images",
         *record["notes"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from medbench.evaluation.resampling import FoldPredictions
 from medbench.evaluation.scores import METRICS, fold_scores
 from medbench.reports.assessment import DatasetAssessment
 from medbench.reports.describe import auroc_words
-from medbench.reports.rows import Row
+from medbench.reports.rows import Row, positive_class, with_names
 from medbench.reports.text import format_interval, format_score
 from medbench.store import ExternalResult, RunResult
 
@@ -35,11 +35,17 @@ class External:
     """Mean AUROC of its single fold models, as the internal one is; NaN as above."""
     scores: Mapping[str, float]
     """Of the mean of its fold models, at the frozen operating point."""
+    positive: str
+    """The positive one of two classes; empty for other tasks."""
+    classes: Sequence[str]
+    """Of the model."""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What keeps the figure from meaning more."""
         record, said = self.result.record, []
+        if self.positive:
+            said.append(f"positive class {self.positive}")
         if record["same_collection"]:
             said.append("the same collection, so not an external test")
         if record["synthetic"]:
@@ -53,7 +59,7 @@ class External:
         if left:
             said.append(f"left out: {', '.join(left)}")
         if self.auroc is not None and self.auroc.reason:
-            said.append(self.auroc.reason)
+            said.append(with_names(self.auroc.reason, {"classes": self.classes}))
         return tuple(said)
 
 
@@ -86,7 +92,15 @@ def external(result: ExternalResult, dataset: DatasetAssessment) -> External:
     except ProtocolError:  # a class of the model has no image there
         auroc, single = None, float("nan")
     internal = dataset.row(result.record["model"]) or dataset.row(result.record["model"], "sanity")
-    return External(result=result, internal=internal, auroc=auroc, single=single, scores=scores)
+    return External(
+        result=result,
+        internal=internal,
+        auroc=auroc,
+        single=single,
+        scores=scores,
+        positive=positive_class(dataset.record),
+        classes=dataset.record["classes"],
+    )
 
 
 def compared(one: External) -> list[tuple[str, str]]:

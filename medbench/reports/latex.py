@@ -14,6 +14,7 @@ from medbench.reports.describe import (
     auroc_words,
     behind_words,
     describe_settings,
+    positive_words,
     row_title,
 )
 from medbench.reports.drawing import cut
@@ -87,11 +88,11 @@ def _table(dataset: DatasetAssessment, settings: str) -> Iterator[str]:
 
 
 def _caption(dataset: DatasetAssessment, settings: str) -> str:
-    record = dataset.record
+    record, said = dataset.record, positive_words(dataset.record)
     standings = {row.fields["standing"] for row in dataset.rows}
     parts = [
         f"{record['title']} ({dataset.name}): {record['n_images']:,} images of "
-        f"{record['n_groups']:,} groups; split: {record['split']}; "
+        f"{record['n_groups']:,} groups; {f'{said}; ' if said else ''}split: {record['split']}; "
         f"licence: {record['licence'] or 'not stated'}.",
         "AUROC is the mean over the held-out folds with a 95% bootstrap interval over groups.",
         settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.datasets.findings import quoted
 from medbench.errors import ProtocolError
 from medbench.evaluation.intervals import Interval, auroc_interval
 from medbench.evaluation.resampling import FoldPredictions, Resampled
@@ -42,10 +44,12 @@ COLUMNS = (
     "folds",
     "kind",
     "standing",
+    "positive",
     "note",
 )
 """Columns of the leaderboard. There is no rank: ``standing`` says ``leader``, ``tied`` (cannot be
-told from the leader) or ``behind``, and nothing where nothing was compared."""
+told from the leader) or ``behind``, and nothing where nothing was compared. ``positive`` is the
+positive one of two classes, and empty for other tasks."""
 NUMBERS = COLUMNS[3:16]
 PROBABILITY_SCORES = ("brier", "log_loss", "ece")
 """Scores that calibration is meant to improve, so they are given before and after."""
@@ -86,6 +90,21 @@ class Row:
         return self.fields["status"] == "ok" and not math.isnan(self.fields["auroc"])
 
 
+def positive_class(record: Mapping[str, Any]) -> str:
+    """The positive one of the two classes that ``dataset.json`` names; empty for other tasks."""
+    return str(record["classes"][-1]) if record["task"] == "binary" else ""
+
+
+def with_names(words: str, record: Mapping[str, Any]) -> str:
+    """What scoring says of classes, which knows their numbers only, with their names."""
+
+    def name(match: re.Match[str]) -> str:
+        number, classes = int(match[1]), record["classes"]
+        return f"class {quoted(str(classes[number]))}" if number < len(classes) else match[0]
+
+    return re.sub(r"\bclass (\d{1,6})\b", name, words)
+
+
 def make_row(
     cells: Sequence[CellResult],
     record: Mapping[str, Any],
@@ -118,6 +137,7 @@ def make_row(
         "status": status,
         "kind": kind,
         "standing": "",
+        "positive": positive_class(record),
         "inner_score": _mean([cell.record.get("inner_score") for cell in finished]),
         "seconds": _mean(seconds) * sum(value is not None for value in seconds),
         "size_mb": _mean(sizes) / 1e6,
@@ -132,7 +152,7 @@ def make_row(
         if resampled is not None:
             scored = _scored(finished, folds, record, resampled)
     except ProtocolError as error:
-        notes.append(f"not scored: {error}")
+        notes.append(f"not scored: {with_names(str(error), record)}")
     if interval := scored.get("interval"):
         each = scored.pop("each")
         fields["auroc"] = interval.estimate
@@ -141,7 +161,8 @@ def make_row(
         fields["auroc_fold_sd"] = float(np.std(each, ddof=1)) if len(each) > 1 else math.nan
         fields["balanced_accuracy"] = scored["scores"]["balanced_accuracy"]
         of_groups = scored["groups_warning"]  # the same for every row, so not said of each
-        notes += [t for t in (interval.reason, interval.warning) if t and t != of_groups]
+        said = (with_names(text, record) for text in (interval.reason, interval.warning))
+        notes += [text for text in said if text and text != of_groups]
     fields["note"] = "; ".join(one_line(note) for note in notes)
     return Row(fields=fields, folds=tuple(folds), costs=_costs(finished), **scored)
 
@@ -170,7 +191,7 @@ def _scored(
     reasons = [(cell.record.get("calibration") or {}).get("reason", "") for cell in cells]
     return {
         "interval": auroc_interval(resampled),
-        "groups_warning": resampled.plan.warning,
+        "groups_warning": with_names(resampled.plan.warning, record),
         "each": [scores["auroc"] for scores in each],
         "scores": {name: float(np.mean([scores[name] for scores in each])) for name in each[0]},
         "uncalibrated": {

@@ -11,13 +11,14 @@ import pandas as pd
 from medbench.evaluation.scores import METRICS
 from medbench.files import write_json, write_text
 from medbench.reports.assessment import Assessment
-from medbench.reports.rows import PROBABILITY_SCORES, Row
+from medbench.reports.rows import PROBABILITY_SCORES, Row, positive_class
 from medbench.reports.text import csv_text, without_paths
 from medbench.reports.verdicts import across_verdict, verdicts
 from medbench.store import RunLayout
 
-_TEXTS = ("dataset", "model", "note", "class")
+_TEXTS = ("dataset", "model", "note", "class", "positive")
 """Columns with names and words from outside."""
+_NAMES = ("dataset", "model", "kind", "status", "positive")
 _COSTS = ("cpu_seconds", "latency_ms", "images_per_second", "peak_memory_mb")
 
 
@@ -68,6 +69,7 @@ def _json(assessment: Assessment) -> dict[str, Any]:
         comparison = dataset.comparison
         described[dataset.name] = {
             **dataset.record,
+            "positive": positive_class(dataset.record) or None,
             "verdicts": [one.text for one in verdicts(dataset)],
             "leader": comparison.leader if comparison else None,
             "tie_group": list(comparison.tie_group) if comparison else [],
@@ -113,7 +115,7 @@ def _scores_table(assessment: Assessment) -> pd.DataFrame:
     """One row per data set and model with every score and cost."""
     rows = [
         {
-            **{name: row.fields[name] for name in ("dataset", "model", "kind", "status")},
+            **{name: row.fields[name] for name in _NAMES},
             **row.scores,
             **{f"{name}_uncalibrated": value for name, value in row.uncalibrated.items()},
             **row.costs,
@@ -123,9 +125,7 @@ def _scores_table(assessment: Assessment) -> pd.DataFrame:
     names = [name for name in METRICS if any(name in row for row in rows)]
     before = [f"{name}_uncalibrated" for name in PROBABILITY_SCORES if rows]
     costs = [name for name in (rows[0] if rows else {}) if name in _COSTS]
-    return pd.DataFrame(
-        rows, columns=["dataset", "model", "kind", "status", *names, *before, *costs]
-    )
+    return pd.DataFrame(rows, columns=[*_NAMES, *names, *before, *costs])
 
 
 def _classes_table(assessment: Assessment) -> pd.DataFrame:

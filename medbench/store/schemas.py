@@ -88,6 +88,8 @@ class Dataset(Record):
     collection: str | None = None
     caution_above: Number | None = None
     prevalence: Number | None = None
+    positive: str | None = None
+    positive_decided: str | None = None
     n_folds_by_image: Count | None = None
     official_file: bool | None = None
     redistributable: bool | None = None

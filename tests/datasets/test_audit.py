@@ -170,11 +170,11 @@ def test_copies_on_both_sides_of_an_official_split_are_found(earlier, later, sev
 
 
 def test_patients_on_both_sides_of_an_official_split_are_found():
-    patient = np.arange(80)
+    patient = np.arange(100)
     patient[[1, 3]] = 79
-    patient[[10, 70]] = -1  # unknown ones are not one patient
-    split = np.array(["train"] * 40 + ["val"] * 10 + ["test"] * 30)
-    finding = only(balanced(split=split, patient=patient, group=patient))
+    patient[[10, 75]] = -1  # unknown ones are not one patient
+    split = np.array(["train"] * 40 + ["val"] * 32 + ["test"] * 28)
+    finding = only(balanced(100, split=split, patient=patient, group=patient))
     assert (finding.check, finding.severity) == ("patients-across-parts", "serious")
     assert finding.text == "1 patient has images in both train and test (2 and 1)."
     assert set(finding.images) == {1, 3, 79}

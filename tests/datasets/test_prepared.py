@@ -214,14 +214,14 @@ def scans(tmp_path):
     for i, frames in enumerate(FRAMES):
         path = root / ("covid" if i % 2 else "healthy") / f"clip-{i:02d}.dcm"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(dicom_file(frames, PatientID=f"SECRET-{i % 4}", PatientName="Roe^Jane"))
+        path.write_bytes(dicom_file(frames, PatientID=f"SECRET-{i % 8}", PatientName="Roe^Jane"))
     return root
 
 
 def test_dicom_in_class_folders_is_prepared_by_patient(scans, tmp_path):
     data = prepared(scans, tmp_path / "cache")
     assert data.images.shape == (12, 32, 32, 1)
-    assert data.table["group"].nunique() == data.table["patient"].nunique() == 4
+    assert data.table["group"].nunique() == data.table["patient"].nunique() == 8
     assert set(data.table["slice"]) == {3} and set(data.table["mode"]) == {"MONOCHROME2"}
     plan = outer_splits(
         data.labels,
@@ -230,7 +230,7 @@ def test_dicom_in_class_folders_is_prepared_by_patient(scans, tmp_path):
         folds=2,
         repeats=1,
         seed=0,
-        n_classes=2,
+        classes=("a", "b"),
     )
     for split in plan.splits:
         sides = [set(data.table["patient"].iloc[i]) for i in (split.development, split.held_out)]

@@ -49,7 +49,13 @@ def test_the_same_seed_gives_the_same_folds_and_another_seed_others():
 def outer(labels, groups, official=None, folds=5):
     official = np.full(len(labels), "", dtype="<U5") if official is None else np.array(official)
     return outer_splits(
-        np.array(labels), np.array(groups), official, folds=folds, repeats=1, seed=0, n_classes=2
+        np.array(labels),
+        np.array(groups),
+        official,
+        folds=folds,
+        repeats=1,
+        seed=0,
+        classes=("a", "b"),
     )
 
 
@@ -60,23 +66,25 @@ def test_fewer_groups_than_folds_gives_fewer_folds_and_says_so():
 
 
 def test_a_class_with_one_group_cannot_be_split():
-    with pytest.raises(ProtocolError, match="fewer than two groups"):
+    with pytest.raises(ProtocolError, match=r"class 'a' \(3 images of 1 group\) cannot be tested"):
         outer([0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 2, 3])
 
 
 def test_an_official_split_is_kept_and_crossing_groups_are_reported():
-    official = ["train"] * 4 + ["val"] * 2 + ["test"] * 2
-    plan = outer([0, 1] * 4, [0, 1, 2, 3, 4, 5, 0, 7], official)
+    official = ["train"] * 4 + ["val"] * 30 + ["test"] * 2
+    plan = outer([0, 1] * 18, [*range(34), 0, 35], official)
     (split,) = plan.splits
     assert split.name == "official"
-    assert split.development.tolist() == [0, 1, 2, 3, 4, 5]
-    assert split.validation.tolist() == [4, 5]
-    assert split.held_out.tolist() == [6, 7]
+    assert split.development.tolist() == list(range(34))
+    assert split.validation.tolist() == list(range(4, 34))
+    assert split.held_out.tolist() == [34, 35]
     assert "1 groups" in plan.notes[0] and "train and test" in plan.notes[0]
 
 
 def test_an_official_test_part_that_lacks_a_class_is_refused():
-    with pytest.raises(ProtocolError, match="official test part has no image of class number 1"):
+    with pytest.raises(
+        ProtocolError, match="official test part has no image of class 'b', so it cannot be tested"
+    ):
         outer([0, 1, 0, 0], [0, 1, 2, 3], ["train", "train", "test", "test"])
 
 
@@ -86,15 +94,14 @@ def test_an_image_without_a_part_is_refused():
 
 
 def test_a_strict_split_leaves_crossing_images_out_of_the_training_side():
-    official = np.array(["train"] * 4 + ["val"] * 2 + ["test"] * 2)
-    groups = np.array([0, 1, 2, 4, 4, 5, 0, 7])
-    plan = outer_splits(
-        np.array([0, 1] * 4), groups, official, folds=5, repeats=1, seed=0, n_classes=2, strict=True
-    )
+    official = np.array(["train"] * 4 + ["val"] * 30 + ["test"] * 2)
+    groups = np.array([0, 1, 2, 4, *range(4, 34), 0, 35])
+    labels, drawn = np.array([0, 1] * 18), {"folds": 5, "repeats": 1, "seed": 0}
+    plan = outer_splits(labels, groups, official, classes=("a", "b"), strict=True, **drawn)
     (split,) = plan.splits
-    assert split.held_out.tolist() == [6, 7]
-    assert split.development.tolist() == [1, 2, 4, 5]  # 0 is also in test, 3 also in val
-    assert split.validation.tolist() == [4, 5]
+    assert split.held_out.tolist() == [34, 35]
+    assert split.development.tolist() == [1, 2, *range(4, 34)]  # 0: also in test, 3: also in val
+    assert split.validation.tolist() == list(range(4, 34))
     assert len(plan.notes) == 2 and "left out" in plan.notes[0]
 
 
@@ -120,7 +127,9 @@ def test_images_without_any_label_are_split_too():
 def test_an_official_split_is_repeated_with_the_same_images_under_other_names():
     labels = np.tile([0, 1], 6)
     official = np.array(["train"] * 8 + ["test"] * 4)
-    plan = outer_splits(labels, np.arange(12), official, folds=5, repeats=3, seed=0, n_classes=2)
+    plan = outer_splits(
+        labels, np.arange(12), official, folds=5, repeats=3, seed=0, classes=("a", "b")
+    )
     assert [split.name for split in plan.splits] == ["official", "official-r1", "official-r2"]
     assert [split.repeat for split in plan.splits] == [0, 1, 2]
     assert all((split.held_out == plan.splits[0].held_out).all() for split in plan.splits)
@@ -129,7 +138,7 @@ def test_an_official_split_is_repeated_with_the_same_images_under_other_names():
 def test_folds_by_image_may_put_one_patient_on_both_sides_where_folds_by_group_never_do():
     labels, groups = np.repeat([0, 1], 30), np.repeat(np.arange(20), 3)
     whole = outer(labels, groups).splits
-    single = image_splits(labels, folds=5, repeats=2, seed=0, n_classes=2)
+    single = image_splits(labels, folds=5, repeats=2, seed=0, classes=("a", "b"))
 
     def shared(split):
         return set(groups[split.development]) & set(groups[split.held_out])
@@ -147,5 +156,5 @@ def test_folds_by_image_may_put_one_patient_on_both_sides_where_folds_by_group_n
 
 
 def test_a_class_of_one_image_cannot_be_split_by_image_either():
-    with pytest.raises(ProtocolError, match="fewer than two groups"):
-        image_splits(np.array([0, 0, 0, 1]), folds=2, repeats=1, seed=0, n_classes=2)
+    with pytest.raises(ProtocolError, match=r"class 'b' \(1 image of 1 group\) cannot be tested"):
+        image_splits(np.array([0, 0, 0, 1]), folds=2, repeats=1, seed=0, classes=("a", "b"))

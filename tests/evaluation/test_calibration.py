@@ -92,7 +92,7 @@ def test_fewer_than_fifty_patients_of_the_smaller_class_change_nothing(groups_of
     assert (fitted.temperatures != (1.0,)) == calibrated
     if not calibrated:
         assert fitted.reason == (
-            "not calibrated: the smaller class has 49 groups in development, and fewer than 50 "
+            "not calibrated: the smaller class has 49 groups to fit it on, and fewer than 50 "
             "are noise"
         )
         assert fitted.apply(probabilities, multi_label=False) is probabilities
@@ -109,7 +109,7 @@ def test_each_label_of_several_has_its_own_temperature_or_none():
     fitted = fit_calibration(labels, probabilities, np.arange(n))
     assert fitted.temperatures[:2] == pytest.approx((3, 0.5), rel=0.1)
     assert fitted.temperatures[2] == 1
-    assert fitted.reason.startswith("1 of 3 labels are not calibrated: fewer than 50 groups")
+    assert fitted.reason.startswith("not calibrated for 1 of 3 labels, which fewer than 50")
     after = fitted.apply(probabilities, multi_label=True)
     np.testing.assert_allclose(
         after[:, :2], expit(logits[:, :2] * [3, 0.5] / fitted.temperatures[:2])

@@ -195,7 +195,7 @@ def test_several_labels_an_image_are_decided_one_by_one(tmp_path):
     predictions = model.classify(images)
     assert predictions[0].decision == tuple(model.classes_[model.predict(images)[0] == 1])
     assert len(model.facts.folds) == 1 and "on the held-out part" in model.facts.estimate_words
-    assert "labels are not calibrated" in repr(model)
+    assert "Probabilities: not calibrated for" in repr(model)
     twice = replace(model.facts, folds=(*model.facts.folds, *model.facts.folds))
     assert "fitted with 2 seeds" in twice.estimate_words
     assert model.at(YOUDEN).threshold == pytest.approx(model.threshold)

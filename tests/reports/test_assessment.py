@@ -149,7 +149,7 @@ def test_temperatures_change_scores_of_probabilities_and_not_the_order(factory):
 
 def test_uncalibrated_probabilities_are_said_to_be_so(factory):
     factory.dataset(n_folds=1)
-    reason = "not calibrated: the smaller class has 12 groups in development, and fewer than 50"
+    reason = "not calibrated: the smaller class has 12 groups to fit it on, and fewer than 50"
     factory.model("m", 2.0, calibration={"temperatures": [1.0], "reason": reason})
     assert f"Probabilities are {reason}." in said(factory)
 

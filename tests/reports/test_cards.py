@@ -30,6 +30,7 @@ def test_the_card_of_a_data_set_says_what_it_is(usual, tmp_path):
     for said in (
         "# Data set: The phantoms set",
         "- Images: 1,200",
+        "- Positive class: malignant (how it was chosen was not recorded)",
         "each kept whole): 400",
         "- Split: 3-fold x 1",
         "- Licence: CC BY 4.0",
@@ -72,6 +73,7 @@ def test_the_card_of_the_winner_by_inner_score_says_what_was_chosen(usual, tmp_p
     for said in (
         "# Model: good on The phantoms set",
         "Chosen by its inner score",
+        "- Positive class: malignant (",
         "For research, not for diagnosis.",
         "| r0f1 | C = 0.5 | 7 | .900 | 12 | .250 | 1 |",
         "AUROC (95% bootstrap interval over groups): .9",

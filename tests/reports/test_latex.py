@@ -70,7 +70,8 @@ def test_a_table_has_every_row_with_its_numbers_marks_and_rules(written, usual):
     assert rows["broken"][1] == r"\multicolumn{4}{l}{failed: no …/w.h5, 50\% of it}"
     assert [text.count(rf"\{rule}rule") for rule in ("top", "mid", "bottom")] == [1, 2, 1]
     caption = re.search(r"\\caption\{(.*)\}", text)[1]
-    assert "1,200 images of 400 groups; split: 3-fold x 1; licence: CC BY 4.0." in caption
+    assert "1,200 images of 400 groups; positive class: malignant (how it was " in caption
+    assert "; split: 3-fold x 1; licence: CC BY 4.0." in caption
     assert r"95\% bootstrap interval" in caption and "cannot be told from it" in caption
 
 

@@ -132,7 +132,7 @@ def test_a_held_out_part_with_one_class_is_a_note_and_not_the_end(factory):
     row = row_of(leaderboard(factory.run()), "strong")
     assert row["status"] == "ok"
     assert math.isnan(row["auroc"])
-    assert row["note"] == "not scored: AUROC is undefined: all 60 images are of class 0."
+    assert row["note"] == "not scored: AUROC is undefined: all 60 images are of class 'benign'."
 
 
 def test_one_patient_a_class_gives_an_estimate_and_the_reason_for_no_interval(factory):
@@ -205,6 +205,7 @@ def test_the_page_says_how_to_read_it_and_describes_the_data(usual, tmp_path):
     assert "overlapping intervals decide nothing" in page
     assert (
         "phantoms: 1,200 images of 400 groups; 2 classes (benign 600, malignant 600); "
+        "positive class: malignant (how it was chosen was not recorded); "
         "split: 3-fold x 1; synthetic images; fewer folds than asked; licence: CC BY 4.0."
     ) in page
     assert "| broken | failed | - | - |" in page

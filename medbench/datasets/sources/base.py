@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from medbench.cache import cache_folder
 from medbench.datasets.listing import Listing
 from medbench.datasets.place import Place
+from medbench.datasets.positive import ClassName, with_positive
 from medbench.errors import DatasetError, UndecidedError
 
 
@@ -51,6 +52,9 @@ class Source(BaseModel, ABC):
     name of the data set where nothing is said."""
     caution_above: float | None = Field(default=0.97, gt=0.5, le=1)
     """A test AUROC above this carries a caution; null where such scores are normal."""
+    positive: ClassName = ""
+    """The positive of two classes, the one to be found: that of sensitivity and prevalence. Where
+    nothing is said it is the last one of ``classes``, else what the names propose."""
     prevalence: float | None = Field(default=None, gt=0, lt=1)
     """Share of positives where a binary classifier would be used, for its predictive values; that
     of the held-out images where nothing is said."""
@@ -144,18 +148,32 @@ class Source(BaseModel, ABC):
 
     # --- list: what is in them --------------------------------------------------------------
 
-    def listing(self) -> Listing:
+    def listing(self, *, positive_for: str = "") -> Listing:
         """Locate the files and list the images and their labels; no pixel is decoded yet.
+
+        Args:
+            positive_for: What depends on the positive one of two classes, in words; empty where
+                nothing does, so that a guess will do.
 
         Raises:
             UndecidedError: A person must say what something means.
             DatasetError: Something is missing or cannot be understood.
         """
         try:
-            return self.list_images(self.locate())
+            return with_positive(
+                self.list_images(self.locate()),
+                self.positive,
+                written=self.orders_classes,
+                needed_for=positive_for,
+            )
         except UndecidedError as error:
             error.dataset = self._entry
             raise
+
+    @property
+    def orders_classes(self) -> bool:
+        """Whether somebody put its classes into order, so that the last of two is the positive."""
+        return getattr(self, "classes", None) is not None
 
     @abstractmethod
     def list_images(self, found: Mapping[str, Path]) -> Listing:

@@ -69,6 +69,11 @@ class PhantomSource(Source):
     seed: int = Field(default=0, ge=0)
     """Another seed draws other patients."""
 
+    @property
+    def orders_classes(self) -> bool:
+        """The second class has the finding, as it is drawn."""
+        return True
+
     def list_images(self, found: Mapping[str, Path]) -> Listing:
         """All images; each is drawn when it is read."""
         places = [

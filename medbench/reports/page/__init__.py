@@ -13,7 +13,7 @@ import medbench
 from medbench.evaluation.scores import METRICS
 from medbench.files import write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
-from medbench.reports.describe import describe_settings, how_to_read
+from medbench.reports.describe import describe_settings, how_to_read, positive_words
 from medbench.reports.external import External, compared, external_auroc, externals
 from medbench.reports.page.across import across
 from medbench.reports.page.answer import TRUST, Answer, answer
@@ -234,6 +234,7 @@ def _templates() -> jinja2.Environment:
         "external_auroc": external_auroc,
         "interval": format_interval,
         "interval_bar": interval_bar,
+        "positive_words": positive_words,
     }
     return environment
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medbench.reports.assessment import Assessment, DatasetAssessment
-from medbench.reports.describe import UNEQUAL, describe_settings
+from medbench.reports.describe import UNEQUAL, describe_settings, positive_words
 
 _CITED = (
     "W. J. Youden (1950), Index for rating diagnostic tests, Cancer 3(1) (operating point).",
@@ -93,14 +93,17 @@ def _protocol(assessment: Assessment) -> list[str]:
     decided = f"the operating point ({rule})" if tasks & {"binary", "multi-label"} else ""
     if tasks & {"multi-class", "ordinal"}:
         decided += " or " * bool(decided) + "the most probable class as the decision"
+    positives = [(d.name, positive_words(d.record)) for d in assessment.datasets]
+    named = "; ".join(f"{name}: {words}" for name, words in positives if words)
     return [
         f"Splits: {splits}.{kept}{published} All models saw the same splits.",
+        *([f"Two classes: {named}."] if named else []),
         f"Tuning: {describe_settings(configuration)}",
         "Selection: configuration, epochs or rounds and calibration come from inner predictions "
         f"only, and so does {decided or 'the decision'}; the model was then refitted and "
         "predicted the held-out part once.",
         "Calibration: one temperature fitted on inner predictions, where the smaller class has at "
-        "least 50 groups in development.",
+        "least 50 groups among them.",
         "Scores: AUROC within each held-out fold, averaged over folds (unweighted mean of one "
         "class against the rest for more than two); 95% intervals by 2,000 bootstrap resamples of "
         "whole groups within folds, stratified by class.",
