@@ -7,7 +7,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medbench.cli.options import add_catalog, add_plugin
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from medbench.datasets.catalog import Catalog
+    from medbench.datasets.listing import Listing
     from medbench.datasets.sources.base import Source
 
 _MOST_CLASSES_SHOWN = 20
@@ -48,6 +49,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--file", metavar="COLUMN", help="the table's column of file names")
     add.add_argument("--label", metavar="COLUMN", help="the table's column of labels")
     add.add_argument("--group", metavar="COLUMN", help="the table's column of patients")
+    add.add_argument(
+        "--folders",
+        metavar="classes|parts|patients|paths|FOLDER/",
+        help="what the folders in a folder are, where their names do not tell it",
+    )
+    add.add_argument(
+        "--exclude", nargs="+", metavar="PATTERN", help="names in a folder that are left out"
+    )
+    add.add_argument(
+        "--include",
+        nargs="+",
+        metavar="PATTERN",
+        help="names in a folder that are images whatever they are called, such as '*_mask.png'",
+    )
     add.set_defaults(execute=add_dataset)
     for verb in (listing, info, get, add):
         add_catalog(verb)
@@ -171,16 +186,18 @@ class _Bar:
 
 def show_dataset(options: argparse.Namespace) -> int:
     """Everything that is known of a data set without decoding it."""
+    from medbench.cli.ask import asking
     from medbench.cli.progress import make_console
 
-    source = _catalog(options).get(options.name)
+    catalog = _catalog(options)
+    source = catalog.get(options.name)
     console = make_console()
     for field in ("title", "source", "licence", "citation", "homepage"):
         if value := getattr(source, field):
             console.print(f"{field}: {value}", markup=False, soft_wrap=True)
     for note in source.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    _show_listing(source, console)
+    _show_listing(asking(catalog, lambda: catalog.get(options.name).listing()), console)
     return 0
 
 
@@ -188,7 +205,6 @@ def add_dataset(options: argparse.Namespace) -> int:
     """Guess an entry, show it, try it, and append it to the user's file."""
     import yaml
 
-    from medbench import registry
     from medbench.cli.progress import make_console
     from medbench.datasets.catalog import check_name
     from medbench.datasets.detect import detect, unused_split
@@ -203,10 +219,11 @@ def add_dataset(options: argparse.Namespace) -> int:
             f"data set {options.name!r} is registered already. Choose another name."
         )
     entry = detect(options.path, file=options.file, label=options.label, group=options.group)
-    source = registry.sources.get(entry["source"]).model_validate(entry)
+    entry |= _about_folders(options, entry["source"])
+    listing = _tried(entry)
     console = make_console()
     console.print(f"{options.path} is a {entry['source']} data set:", markup=False)
-    _show_listing(source, console)
+    _show_listing(listing, console)
     if split := unused_split(entry):
         console.print(
             f"column {split!r} is not used as the official split: not every row says train, val "
@@ -236,6 +253,42 @@ def add_dataset(options: argparse.Namespace) -> int:
     return 0
 
 
+def _about_folders(options: argparse.Namespace, source: str) -> dict[str, Any]:
+    """The fields of a folder that are given as options.
+
+    Raises:
+        ConfigurationError: There are some, and it is no folder.
+    """
+    from medbench.errors import ConfigurationError
+
+    fields = ("folders", "exclude", "include")
+    given = {field: value for field in fields if (value := getattr(options, field))}
+    if given and source != "folder":
+        raise ConfigurationError(
+            f"--{next(iter(given))}: is for folders, and {options.path} is a {source} data set."
+        )
+    return given
+
+
+def _tried(entry: dict[str, Any]) -> Listing:
+    """What an entry lists; where something is unclear, a person's answer goes into the entry.
+
+    Raises:
+        DatasetError: Something is missing or cannot be understood.
+        UndecidedError: Something is unclear, and there is no terminal to ask at.
+    """
+    from medbench import registry
+    from medbench.cli.ask import answer
+    from medbench.errors import UndecidedError
+
+    while True:
+        try:
+            listing: Listing = registry.sources.get(entry["source"]).model_validate(entry).listing()
+            return listing
+        except UndecidedError as error:
+            entry[error.field] = answer(error)
+
+
 def _catalog(options: argparse.Namespace) -> Catalog:
     from medbench import registry
     from medbench.datasets.catalog import load_catalog
@@ -245,11 +298,10 @@ def _catalog(options: argparse.Namespace) -> Catalog:
     return load_catalog(data_dir=options.data_dir, datasets_file=options.datasets_file)
 
 
-def _show_listing(source: Source, console: Console) -> None:
+def _show_listing(listing: Listing, console: Console) -> None:
     from medbench.datasets.task import labels_in, membership
     from medbench.reports.text import plain
 
-    listing = source.listing()
     for note in listing.notes:
         console.print(f"note: {plain(note)}", markup=False, soft_wrap=True)
     counts = membership(labels_in(listing.table), len(listing.classes)).sum(axis=0)

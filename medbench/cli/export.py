@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Load, write, compare, and say where it is."""
+    from medbench.cli.ask import asking
     from medbench.cli.progress import make_console
     from medbench.datasets.catalog import load_catalog
     from medbench.files import folder_name
@@ -53,7 +54,7 @@ def execute(options: argparse.Namespace) -> int:
     catalog = load_catalog(
         data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
     )
-    images = held_out_images(store, facts.dataset, catalog)
+    images = asking(catalog, lambda: held_out_images(store, facts.dataset, catalog))
     name = folder_name(f"{facts.family}-{facts.dataset}")
     out = options.out or Path("results") / "exported" / name
     difference = export(model, options.format, out, images)

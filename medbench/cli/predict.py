@@ -59,7 +59,7 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.inference.files import find_files
 
     _allow_any_name()
-    files = find_files(options.images, sys.stdin)
+    files = find_files(options.images, sys.stdin, _say)
     if options.explain is not None:
         _check_explain(options.explain, files)
     model = chosen_model(options)
@@ -71,6 +71,13 @@ def execute(options: argparse.Namespace) -> int:
     write = {"table": _table, "csv": _csv, "json": _json}[options.format]
     failed = write(model, predictions)
     return int(failed)
+
+
+def _say(text: str) -> None:
+    """What is no result goes to standard error."""
+    from medbench.reports.text import plain
+
+    print(plain(text), file=sys.stderr)
 
 
 def _allow_any_name() -> None:

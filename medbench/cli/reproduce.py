@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from medbench.cli.options import add_catalog, add_plugin, whole
 
 if TYPE_CHECKING:
+    from medbench.datasets.catalog import Catalog
     from medbench.execution.committer import Watcher
     from medbench.execution.plan import PlannedCell, Setup
     from medbench.store import CellId, CellResult, RunResult, RunStore
@@ -45,19 +46,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """0 if every cell gave the same predictions; 1 if an input or a prediction differs."""
+    from medbench import registry
+    from medbench.cli.ask import asking
+    from medbench.datasets.catalog import load_catalog
+    from medbench.store import RunStore
+
+    run = RunStore(options.run).read()
+    _check_whole(run)
+    for plugin in options.plugin:
+        registry.load_plugin(plugin)
+    catalog = load_catalog(
+        data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
+    )
+    return asking(catalog, lambda: _repeat(options, run, catalog))
+
+
+def _repeat(options: argparse.Namespace, run: RunResult, catalog: Catalog) -> int:
+    """As ``execute``."""
     from medbench.cli.live import make_watcher
     from medbench.cli.progress import make_console
     from medbench.execution.environment import describe_environment
     from medbench.execution.run import run_cells
     from medbench.store import RunStore
 
-    run = RunStore(options.run).read()
-    _check_whole(run)
     wanted = _wanted(run, options.datasets, options.models)
     setup = _setup(options, run)
     console = make_console()
     with make_watcher(console) as watcher, _folder(options.out) as folder:
-        cells = _plan(options, run, setup, wanted, watcher)
+        cells = _plan(catalog, run, setup, wanted, watcher)
         if _say_what_differs(cells, wanted, watcher):
             return 1
         store = RunStore(folder)
@@ -140,23 +156,16 @@ def _setup(options: argparse.Namespace, run: RunResult) -> Setup:
 
 
 def _plan(
-    options: argparse.Namespace,
+    catalog: Catalog,
     run: RunResult,
     setup: Setup,
     wanted: dict[CellId, CellResult],
     watcher: Watcher,
 ) -> list[PlannedCell]:
     """The cells of the run, planned again with what is here now."""
-    from medbench import registry
-    from medbench.datasets.catalog import load_catalog
     from medbench.errors import StoreError, UnreadableError
     from medbench.execution.plan import Settings, plan_cells, plan_datasets
 
-    for plugin in options.plugin:
-        registry.load_plugin(plugin)
-    catalog = load_catalog(
-        data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
-    )
     settings = Settings.from_record(run.configuration)
     ids = [cell.id for cell in wanted.values()]
     inflated = list(dict.fromkeys(one.id.model for one in wanted.values() if one.by_image))

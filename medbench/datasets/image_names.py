@@ -1,0 +1,219 @@
+"""What is an image file, told by names alone: one rule for every verb.
+
+Whatever may be an image by its name is opened in the end, and its content decides. What cannot be
+one, or is an image of the wrong kind (a thumbnail, a mask), is left out and counted.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from medbench.datasets.readers import all_readers
+
+HIDDEN = "hidden file(s) or folder(s)"
+SYSTEM = "file(s) or folder(s) of operating systems and programs"
+THUMBNAILS = "thumbnail(s) or checkpoint(s)"
+OTHER = "note(s) or other file(s)"
+MASKS = "mask(s) or the like"
+LINKS = "link(s) that lead to no file"
+"""Kinds of what is left out."""
+
+_SYSTEM_NAMES = frozenset({
+    "__macosx", "__pycache__", "$recycle.bin", "#recycle", "#snapshot", "@eadir", "lost+found",
+    "system volume information", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
+    "icon\r",
+})  # fmt: skip
+_THUMBNAIL_FOLDERS = frozenset({"thumbnails", "thumbnail", "thumbs", "thumb", "checkpoints"})
+_OTHER_NAMES = frozenset({
+    "authors", "changelog", "changes", "checksums", "citation", "contributing", "copying",
+    "dicomdir", "dockerfile", "license", "licence", "makefile", "manifest", "md5sums", "notice",
+    "readme", "sha256sums", "version",
+})  # fmt: skip
+_OTHER_WORDS = """
+    txt text md rst rtf pdf doc docx odt ppt pptx tex bib html htm css log nfo
+    csv tsv xls xlsx xlsm ods json jsonl geojson xml yaml yml toml ini cfg conf
+    npy npz mat h5 hdf5 parquet feather arrow pkl pickle joblib rds rda rdata sav
+    pt pth ckpt onnx keras tflite pb skops ubj safetensors tfrecord tfrecords
+    py pyc ipynb r rmd m c cpp h java js ts sh bat ps1 exe dll so
+    zip tar tgz rar 7z bz2 xz iso db sqlite sqlite3 sql lnk url torrent lock
+    md5 sha1 sha256 sig part crdownload tmp bak swp roi imglab names mp3 wav
+"""
+_OTHER_SUFFIXES = frozenset(f".{word}" for word in _OTHER_WORDS.split())
+"""Of what is no image; files of any other suffix, and without one, are opened to see."""
+_WORD = (
+    "masks?|masked|seg|segm|segs|segmentations?|segmented|labels?|labelmaps?|gt|ground[ ._-]?truth|"
+    "anno|annot|annotations?|annotated|rois?|contours?|outlines?|overlays?|superpixels?|heatmaps?"
+)
+_NUMBER = r"(?:[ ._-]*\(?\d{1,3}\)?)?"
+_DERIVED = re.compile(
+    rf"(.+?)(?:[ ._-]*(?:({_WORD})|thumb|thumbnail|checkpoint){_NUMBER})+", re.IGNORECASE
+)
+"""A name that is another's plus a suffix: the other one, and the word where it is a mask's."""
+_PREFIXED = re.compile(rf"(?:({_WORD})|thumb|thumbnail)[ ._-]+(.+)", re.IGNORECASE)
+_SEPARATOR = re.compile(r"[ ._-]+")
+_HINT = re.compile(
+    "mask|seg|label|gt|truth|anno|roi|contour|outline|overlay|pixel|heat|thumb|checkp",
+    re.IGNORECASE,
+)
+"""In every name that one of them fits; a quick look at many names."""
+_FILLERS = frozenset({"image", "images", "img", "imgs", "png", "jpg", "binary", "data", "class",
+                      "object", "tr", "ts", "train", "test", "val", "all"})  # fmt: skip
+_MASK_FOLDERS = frozenset({
+    "mask", "masks", "seg", "segs", "segm", "segmentation", "segmentations", "label", "labels",
+    "labelmap", "labelmaps", "annotation", "annotations", "annot", "gt", "groundtruth",
+    "groundtruths", "roi", "rois", "contour", "contours", "overlay", "overlays", "heatmap",
+    "heatmaps", "superpixels",
+})  # fmt: skip
+_PLURAL = frozenset({"masks", "labels", "labelmaps", "annotations", "segmentations", "groundtruth",
+                     "groundtruths", "contours", "overlays", "heatmaps"})  # fmt: skip
+"""Folders whose last word is one of these hold masks; with_mask may well be a class."""
+
+
+def image_suffixes() -> tuple[str, ...]:
+    """How image files are usually called, of all readers: in lower case, with the dot."""
+    return tuple(suffix for reader in all_readers() for suffix in reader.suffixes)
+
+
+def why_left_out(name: str, *, folder: bool = False) -> str:
+    """What a file or folder is by its own name, if it holds no image; "" where it may hold one.
+
+    Which folders hold masks, and which files are masks, is told beside others: ``mask_folders``,
+    ``derived_from_others``.
+
+    Args:
+        name: Its name without the folders above.
+        folder: Whether it is a folder.
+    """
+    if name.startswith("."):
+        return HIDDEN
+    lower = name.lower()
+    if lower in _SYSTEM_NAMES:
+        return SYSTEM
+    if folder:
+        return THUMBNAILS if lower.strip("_-") in _THUMBNAIL_FOLDERS else ""
+    suffix = lower[lower.rfind(".") :]
+    if suffix in _OTHER_SUFFIXES or lower in _OTHER_NAMES or lower.endswith("~"):
+        return "" if suffix in image_suffixes() else OTHER
+    return ""
+
+
+def composed(name: str) -> str:
+    """A name in composed Unicode: one way to write what may be written in two."""
+    return unicodedata.normalize("NFC", name)
+
+
+def words_in(name: str) -> list[str]:
+    """The words of a folder's name in lower case: ``trainingSet_2`` is training, set, 2."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return [word for word in re.split(r"[\W_]+", apart.lower()) if word]
+
+
+def _holds_masks(name: str) -> bool:
+    """Whether a folder is called as those of masks are."""
+    text = " ".join(words_in(name)).replace("ground truth", "groundtruth")
+    words = text.split()
+    meant = [word for word in words if word not in _FILLERS]
+    if meant and all(word in _MASK_FOLDERS for word in meant):
+        return True
+    return bool(words) and words[-1] in _PLURAL
+
+
+def mask_folders(names: Iterable[str]) -> set[str]:
+    """Those of the folders in a folder that are called as folders of masks are.
+
+    By themselves, or beside others: ``benign_mask`` is where there is a ``benign``.
+    """
+    lower = {name: composed(name).lower() for name in names}
+    beside = set(lower.values())
+    found = set()
+    for name, text in lower.items():
+        suffixed, prefixed = _DERIVED.fullmatch(text), _PREFIXED.fullmatch(text)
+        if (
+            _holds_masks(name)
+            or (suffixed and suffixed[2] and suffixed[1] in beside)
+            or (prefixed and prefixed[1] and prefixed[2] in beside)
+        ):
+            found.add(name)
+    return found
+
+
+def derived_from_others(names: Iterable[str], stems: Collection[str]) -> dict[str, str]:
+    """Those of the files in a folder that were made of other images, and what they are.
+
+    Args:
+        names: Files of one folder that may be images.
+        stems: What ``stem_of`` gives for all files of the data set.
+
+    Returns:
+        ``MASKS`` or ``THUMBNAILS`` by name: ``x_mask.png`` where there is an ``x`` of any format,
+        or an ``x_flair`` in the same folder, and ``mask_x.png`` where ``x`` is in the same folder.
+    """
+    here = {name: stem_of(name) for name in names}
+    suspects: dict[str, tuple[str, str, bool]] = {}
+    for name, stem in here.items():
+        if match := _DERIVED.fullmatch(stem):
+            suspects[name] = match[1], MASKS if match[2] else THUMBNAILS, True
+        elif match := _PREFIXED.fullmatch(stem):
+            suspects[name] = match[2], MASKS if match[1] else THUMBNAILS, False
+    all_here = set(here.values())
+    others = {stem for name, stem in here.items() if name not in suspects}
+    begun = {stem[: sign.start()] for stem in others for sign in _SEPARATOR.finditer(stem)}
+    return {
+        name: kind
+        for name, (base, kind, suffixed) in suspects.items()
+        if base in all_here or (suffixed and (base in stems or base in begun))
+    }
+
+
+def may_be_derived(name: str) -> bool:
+    """Whether ``derived_from_others`` need look at a file at all."""
+    return _HINT.search(name) is not None
+
+
+def stem_of(name: str) -> str:
+    """The name of a file without its suffix (of ``x.nii.gz`` both), in lower case."""
+    stem = name.lower().rpartition(".")[0] or name.lower()
+    return stem.removesuffix(".nii")
+
+
+class LeftOut:
+    """Counts what is left out, by kind."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._suffixes: Counter[str] = Counter()
+
+    def add(self, kind: str, name: str) -> None:
+        """One file or folder more."""
+        self.counts[kind] += 1
+        if kind == OTHER:
+            suffix = name.rpartition(".")[2].lower()
+            self._suffixes[f".{suffix}" if "." in name else name] += 1
+
+    def update(self, other: LeftOut) -> None:
+        """What another one counted as well."""
+        self.counts.update(other.counts)
+        self._suffixes.update(other._suffixes)
+
+    @property
+    def traces_only(self) -> bool:
+        """Whether there is nothing, or only what systems leave in a folder that was emptied."""
+        return not any(self.counts[kind] for kind in (MASKS, THUMBNAILS, OTHER, LINKS))
+
+    @property
+    def recoverable(self) -> bool:
+        """Whether something was left out of which a person may think otherwise."""
+        return bool(self.counts[MASKS] or self.counts[THUMBNAILS])
+
+    def __str__(self) -> str:
+        """In words; "" where there is nothing."""
+        said = []
+        for kind in (MASKS, THUMBNAILS, OTHER, HIDDEN, SYSTEM, LINKS):
+            if n := self.counts[kind]:
+                some = ", ".join(suffix for suffix, _ in self._suffixes.most_common(4))
+                words = kind.replace("(s)", "s" if n > 1 else "")
+                said.append(f"{n:,} {words}" + (f" ({some})" if kind == OTHER else ""))
+        return ", ".join(said)
