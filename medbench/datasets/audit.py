@@ -16,6 +16,7 @@ from medbench.datasets.copies import Apart, Copies, Rows, label_key
 from medbench.datasets.duplicates import LARGEST_SHARE, LARGEST_SMALL
 from medbench.datasets.file_properties import file_properties
 from medbench.datasets.findings import SEVERITIES, Finding, Severity, enumerated, how_many, quoted
+from medbench.datasets.mask_findings import mask_findings
 from medbench.datasets.prepared import PreparedDataset
 from medbench.datasets.task import membership
 
@@ -95,6 +96,7 @@ def audit(dataset: PreparedDataset) -> Audit:
         _balance(dataset),
         file_properties(dataset),
         _constant(dataset),
+        mask_findings(dataset),
     )
     findings = sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
     return Audit(

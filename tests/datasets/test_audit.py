@@ -29,6 +29,7 @@ def dataset(labels, *, classes=("a", "b"), kind="multi-class", near=(), unreadab
         "mode": ["L"] * n,
         "bytes": np.full(n, 900),
         "pixel_hash": [f"{i:032x}" for i in range(n)],
+        "mask_like": np.zeros(n, bool),
     }
     images = columns.pop("images", None)
     if images is None:
