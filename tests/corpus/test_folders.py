@@ -108,7 +108,9 @@ def test_parts_without_class_folders_are_refused_and_no_classes(save):
         listed(save({"train": 2, "test": 2}))
     listing, _ = listed(save({"benign": 2, "malignant": 2, "test": 3}, "beside"))
     assert listing.classes == ("benign", "malignant") and len(listing.table) == 4
-    assert "test/ is called as a part of a split" in said(listing)
+    assert "test/ is called as no class is" in said(listing)
+    listing, _ = listed(save({"benign": 2, "malignant": 2, "unlabelled": 3}, "unlabelled"))
+    assert listing.classes == ("benign", "malignant")
 
 
 def test_parts_whose_classes_are_called_differently_are_refused_by_name(save):
@@ -216,9 +218,23 @@ def test_another_version_beside_the_class_folders_is_asked_for_and_a_copy_left_o
 
 
 def test_patients_in_class_folders_leave_the_classes_what_they_are(save):
-    folders = {f"{c}/p{i}{c}": 2 for c in CLASSES for i in range(4)}
-    _, counts = listed(save(folders))
-    assert counts == {(c, ""): 8 for c in CLASSES}
+    for patient in ("p{i}{c}", "patient{i}", "fold_{i}"):
+        folders = {f"{c}/{patient.format(i=i, c=c)}": 2 for c in CLASSES for i in range(4)}
+        listing, counts = listed(save(folders, patient))
+        assert counts == {(c, ""): 8 for c in CLASSES}
+        n_groups = 4 if "patient" in patient else 1
+        assert listing.table["group"].nunique() == n_groups
+
+
+def test_sets_of_partly_other_classes_or_a_split_of_its_own_beside_are_asked_for(save):
+    root = save({"kaggle/no": 2, "kaggle/yes": 2, "figshare/no": 2, "figshare/glioma": 2})
+    with pytest.raises(UndecidedError, match=r"hold the same folders \(no\)"):
+        listed(root)
+    root = save(split("train", "test", below="internal/") | split("external"), "external")
+    with pytest.raises(UndecidedError, match=r"internal holds folders \(test, train\)") as error:
+        listed(root)
+    assert "internal/" in error.value.choices
+    assert listed(root, folders="internal/")[1]["NORMAL", "test"] == 2
 
 
 # --- deeper classes ------------------------------------------------------------------------------
@@ -245,7 +261,7 @@ def test_deeper_classes_are_shown_and_can_be_chosen(save):
 
 def test_classes_on_two_levels_are_asked_for(save):
     root = save({"normal": 2, "tumour/glioma": 2, "tumour/meningioma": 2})
-    with pytest.raises(UndecidedError, match="normal holds images and tumour holds folders") as e:
+    with pytest.raises(UndecidedError, match=r"tumour holds folders \(glioma, men") as e:
         listed(root)
     assert set(e.value.choices) == {"classes", "paths", "tumour/"}
     assert listed(root, folders="classes")[0].classes == ("normal", "tumour")

@@ -14,8 +14,9 @@ from medbench.datasets.image_names import composed
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import check_classes, check_order
 from medbench.datasets.sources.files import FileSource
-from medbench.datasets.sources.folder_meaning import Labelled, meaning
+from medbench.datasets.sources.folder_meaning import meaning
 from medbench.datasets.sources.image_files import image_folder
+from medbench.datasets.sources.labelled_folders import Labelled
 from medbench.errors import DatasetError
 
 

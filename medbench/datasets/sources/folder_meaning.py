@@ -19,6 +19,7 @@ from medbench.datasets.sources.folder_names import (
     PATIENTS,
     innermost,
     is_numbered,
+    is_unlabelled,
     listed,
     part_of_split,
     refuse_spellings,
@@ -27,6 +28,13 @@ from medbench.datasets.sources.folder_names import (
     same_folders,
 )
 from medbench.datasets.sources.image_files import Folder
+from medbench.datasets.sources.labelled_folders import (
+    Labelled,
+    as_classes,
+    as_parts,
+    as_paths,
+    as_patients,
+)
 from medbench.errors import DatasetError, UndecidedError
 
 MODES = {
@@ -37,18 +45,6 @@ MODES = {
 }
 FIELD = "folders"
 _MOST_CHOICES = 12
-
-
-@dataclass(frozen=True, kw_only=True)
-class Labelled:
-    """A folder of which all images are of one class."""
-
-    folder: Folder
-    label: str
-    split: str = ""
-    """"train", "val" or "test" where a folder says so."""
-    group: str = ""
-    """The folder of a patient."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +106,7 @@ class _Reader:
         if self._classes and self._classes <= {composed(name) for name in folder.folders}:
             tops = [f for f in folder.folders.values() if composed(f.last) in self._classes]
             self._refuse_empty(tops)
-            parts = self._split_within(folder, tops) or _as_classes(tops)
+            parts = self._split_within(folder, tops) or as_classes(tops)
         else:
             self._leave_out_repeats(folder)
             parts = self._parts(self._unwrapped(folder))
@@ -136,10 +132,14 @@ class _Reader:
             alone: Whether one of them may be used alone.
         """
         mode = self._mode or self._told_by_names(folder, tops, alone=alone)
-        if mode in ("parts", "patients"):
-            return self._pooled(tops, patients=mode == "patients")
-        if mode == "paths":
-            return _as_paths(tops)
+        if mode in ("parts", "patients", "paths"):
+            pooled = (
+                as_paths(tops) if mode == "paths" else as_parts(tops, patients=mode == "patients")
+            )
+            loose = sum(t.n_images for t in tops) - sum(p.folder.n_images for p in pooled)
+            if loose:
+                self._say(f"{_images(loose)} in none of the class folders: left out")
+            return pooled
         self._refuse_empty(folder.folders.values())
         parts = [top for top in tops if part_of_split(top.last)]
         if parts and len(parts) == len(tops):
@@ -149,14 +149,19 @@ class _Reader:
                 "the images into a folder for each class, or write a table (CSV) with the columns "
                 "file, label and split for datasets add."
             )
+        parts = [top for top in tops if top in parts or is_unlabelled(top.last)]
         for top in parts:
             self._say(
-                f"{top.last}/ is called as a part of a split and has no class folders: "
-                f"{_images(top.n_images)} without a label left out"
+                f"{top.last}/ is called as no class is (it has no class folders either): "
+                f"{_images(top.n_images)} left out"
             )
         tops = [top for top in tops if top not in parts]
+        if by_patient := as_patients(tops):
+            named = listed(part.group for part in by_patient)
+            self._say(f"the folders in the class folders ({named}) are taken for patients")
+            return by_patient
         self._show_deeper(tops)
-        return _as_classes(tops)
+        return as_classes(tops)
 
     # --- what is no class --------------------------------------------------------------------
 
@@ -327,6 +332,8 @@ class _Reader:
                 self._refuse_two_levels(folder, tops)
             return "classes"
         among = [top for top in tops if top.filled]
+        if any(all(is_numbered(name, p) for name in shared) for p in (FOLDS, PATIENTS)):
+            return "classes"
         copies = same_files(among, of_same_size=True)
         says = f"{listed(t.last for t in among)} hold the same folders ({listed(shared)})"
         for pattern, mode in ((FOLDS, "parts"), (PATIENTS, "patients")):
@@ -344,7 +351,7 @@ class _Reader:
         )
 
     def _refuse_two_levels(self, folder: Folder, tops: Sequence[Folder]) -> None:
-        """Refuse class folders beside one in which folders with names of their own lie.
+        """Refuse class folders beside one in which others with names lie, or parts of a split.
 
         Raises:
             UndecidedError: It may be that one, both levels or the upper one that has the classes.
@@ -355,29 +362,17 @@ class _Reader:
             for name, names in inner.items()
             if len(names) > 1 and not any(re.search(r"\d", one) for one in names)
         }
-        if not deep or all(inner.values()):
+        of_parts = {name: names for name, names in deep.items() if any(map(part_of_split, names))}
+        if not of_parts and (not deep or all(inner.values())):
             return
-        flat = [name for name, names in inner.items() if not names]
-        (name, names), *_ = deep.items()
+        (name, names), *_ = (of_parts or deep).items()
+        others = listed(other for other in inner if other != name)
         raise self._undecided(
-            f"{folder.place}: {listed(flat)} hold{'s' * (len(flat) == 1)} images and {name} "
-            f"holds folders ({listed(names)}), so that it is not clear which are the classes.",
+            f"{folder.place}: the folder {name} holds folders ({listed(names)}) and {others} other "
+            "ones or none, so that it is not clear which are the classes.",
             {mode: MODES[mode] for mode in ("classes", "paths")},
             [top for top in tops if top.last in deep],
         )
-
-    def _pooled(self, tops: Sequence[Folder], *, patients: bool) -> Sequence[Labelled]:
-        parts = []
-        for top in tops:
-            inner = innermost(top)
-            loose = top.n_images - sum(one.n_images for one in inner.filled)
-            if loose:
-                self._say(f"{top.last}/: {_images(loose)} in no class folder: left out")
-            parts += [
-                Labelled(folder=one, label=composed(one.last), group=composed(top.last) * patients)
-                for one in inner.filled
-            ]
-        return parts
 
     def _show_deeper(self, tops: Sequence[Folder]) -> None:
         """Say that there are folders in the class folders, which may be the classes meant."""
@@ -402,24 +397,6 @@ class _Reader:
         choices = {f"{self._prefix}{mode}": means for mode, means in modes.items()}
         choices |= {f"{top.name}/": "only what is in this folder" for top in alone}
         return UndecidedError(message, field=FIELD, choices=choices)
-
-
-def _as_classes(tops: Iterable[Folder]) -> list[Labelled]:
-    return [Labelled(folder=top, label=composed(top.last)) for top in tops if top.n_images]
-
-
-def _as_paths(tops: Iterable[Folder]) -> list[Labelled]:
-    parts = []
-    for top in tops:
-        inner = innermost(top).filled or [top]
-        parts += [
-            Labelled(
-                folder=one,
-                label=composed(top.last if one is top else f"{top.last}/{one.last}"),
-            )
-            for one in inner
-        ]
-    return parts
 
 
 def _images(n: int) -> str:

@@ -15,6 +15,7 @@ from medbench.errors import DatasetError
 
 _FILLERS = frozenset({"set", "sets", "data", "dataset", "images", "image", "imgs", "img", "split",
                       "folder", "samples", "cases"})  # fmt: skip
+_UNLABELLED = frozenset({"unlabeled", "unlabelled", "unannotated"})
 _SHORT_PARTS = {"tr": "train", "ts": "test"}
 """As in imagesTr."""
 FOLDS = re.compile(r"(?:fold|kfold|cv|part|batch|chunk|shard|subset|site|cent(?:er|re)|hospital)s?")
@@ -40,6 +41,11 @@ def part_of_split(name: str) -> str:
     if len(words) > 1 and word in _SHORT_PARTS:
         return _SHORT_PARTS[word]
     return SPLIT_WORDS.get(word) or SPLIT_WORDS.get(word.removesuffix("set"), "")
+
+
+def is_unlabelled(name: str) -> bool:
+    """Whether a folder is called as those of images without labels are."""
+    return bool(_UNLABELLED & set(words_in(name)))
 
 
 def repeats(inner: Folder, folder: Folder) -> bool:
@@ -69,7 +75,7 @@ def _size(place: str) -> int:
 def same_folders(folders: Sequence[Folder]) -> list[str]:
     """The names of folders that lie in several of these, if what matters lies in them; in order.
 
-    A single one (``images`` in every class) tells nothing.
+    A single one in all of them tells nothing, nor does one called ``images``.
     """
     names: dict[str, str] = {}
     holding, n_images = Counter[str](), Counter[str]()
@@ -81,8 +87,8 @@ def same_folders(folders: Sequence[Folder]) -> list[str]:
             n_images[key] += inner.n_images
     shared = sorted(key for key, count in holding.items() if count > 1)
     in_shared = sum(n_images[key] for key in shared)
-    enough = len(shared) > 1 and 2 * in_shared >= n_images.total()
-    return [names[key] for key in shared] if enough else []
+    telling = len(holding) > 1 and any(set(words_in(key)) - _FILLERS for key in shared)
+    return [names[key] for key in shared] if telling and 2 * in_shared >= n_images.total() else []
 
 
 def same_files(folders: Sequence[Folder], *, of_same_size: bool) -> bool:
