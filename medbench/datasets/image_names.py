@@ -54,11 +54,11 @@ _DERIVED = re.compile(
 """A name that is another's plus a suffix: the other one, and the word where it is a mask's."""
 _PREFIXED = re.compile(rf"(?:({_WORD})|thumb|thumbnail)[ ._-]+(.+)", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[ ._-]+")
-_HINT = re.compile(
-    "mask|seg|label|gt|truth|anno|roi|contour|outline|overlay|pixel|heat|thumb|checkp",
-    re.IGNORECASE,
-)
-"""In every name that one of them fits; a quick look at many names."""
+_HINTS = (
+    "mask", "seg", "label", "gt", "truth", "anno", "roi", "contour", "outline", "overlay", "pixel",
+    "heat", "thumb", "check",
+)  # fmt: skip
+"""One of them is in every name that was made of another; a quick look at many names."""
 _FILLERS = frozenset({"image", "images", "img", "imgs", "png", "jpg", "binary", "data", "class",
                       "object", "tr", "ts", "train", "test", "val", "all"})  # fmt: skip
 _MASK_FOLDERS = frozenset({
@@ -168,9 +168,10 @@ def derived_from_others(names: Iterable[str], stems: Collection[str]) -> dict[st
     }
 
 
-def may_be_derived(name: str) -> bool:
-    """Whether ``derived_from_others`` need look at a file at all."""
-    return _HINT.search(name) is not None
+def any_derived(names: Iterable[str]) -> bool:
+    """Whether ``derived_from_others`` need look at these files at all."""
+    text = "\n".join(names).lower()
+    return any(hint in text for hint in _HINTS)
 
 
 def stem_of(name: str) -> str:

@@ -7,20 +7,20 @@ from numpy.typing import NDArray
 
 _MOST_VALUES = 4
 """Values of a picture that is no image: background and up to three structures."""
-_SAMPLE = 20
-"""Rows and columns looked at first, which settle nearly all pictures."""
-_NEAR, _APART = 16, 128
-"""Grey levels: how far JPEG moves the two values of a mask, and how far apart they are."""
-_LEAST_NEAR = 0.97
-"""Share of the pixels that are near the two; the others lie at its edges."""
-_MOST_BETWEEN = 0.15
-"""As much of a few pixels may be edges by chance."""
+_DARK, _BRIGHT = bytes(range(32)), bytes(range(224, 256))
+"""Where JPEG leaves the two values of a mask that is black and white."""
+_LEAST_EXTREME = 0.97
+"""Share of the pixels that are black or white then; the others lie at its edges."""
 _LEAST_EACH = 0.005
 """Share that each of the two has at least: a few bright spots on black are no mask."""
+_SAMPLE = 20
+"""Rows and columns looked at first, which settle nearly all pictures."""
+_MOST_BETWEEN = 0.15
+"""As much of a few pixels may be edges by chance."""
 
 
 def is_mask_like(pixels: NDArray[np.uint8]) -> bool:
-    """Whether a picture has a few values only, or two but for what JPEG made of their edges.
+    """Whether a picture has a few values only, or is black and white but for what JPEG made of it.
 
     A picture of one value shows nothing at all, and is no mask.
 
@@ -31,13 +31,14 @@ def is_mask_like(pixels: NDArray[np.uint8]) -> bool:
 
 
 def _may_have_few(pixels: NDArray[np.uint8]) -> bool:
-    """A quick look at a few hundred pixels, which settles nearly all pictures."""
+    """A quick look at a few hundred pixels, as bytes: half of the time of NumPy for so few."""
     height, width = pixels.shape[:2]
-    sample = pixels[:: -(-height // _SAMPLE), :: -(-width // _SAMPLE)].tobytes()
-    low, high = min(sample), max(sample)
-    near = bytes([*range(low, min(low + _NEAR, 255) + 1), *range(max(high - _NEAR, 0), high + 1)])
-    between = len(sample.translate(None, near))
-    return between <= _MOST_BETWEEN * len(sample) or len(set(sample)) <= 3 * _MOST_VALUES
+    sample = pixels[:: height // _SAMPLE + 1, :: width // _SAMPLE + 1].tobytes()
+    not_dark = sample.translate(None, _DARK)
+    between = len(not_dark.translate(None, _BRIGHT))
+    if between < len(not_dark) and between <= _MOST_BETWEEN * len(sample):
+        return True
+    return len(set(sample[::3])) <= 3 * _MOST_VALUES
 
 
 def _has_few(pixels: NDArray[np.uint8]) -> bool:
@@ -48,7 +49,5 @@ def _has_few(pixels: NDArray[np.uint8]) -> bool:
     if (n_values <= _MOST_VALUES).all():
         return bool((n_values > 1).any())
     shares = counts.sum(axis=0) / counts.sum()
-    low, high = np.flatnonzero(shares)[[0, -1]]
-    dark, bright = shares[: low + _NEAR + 1].sum(), shares[high - _NEAR :].sum()
-    two = high - low >= _APART and min(dark, bright) >= _LEAST_EACH
-    return bool(two and dark + bright >= _LEAST_NEAR)
+    dark, bright = shares[: len(_DARK)].sum(), shares[-len(_BRIGHT) :].sum()
+    return bool(dark + bright >= _LEAST_EXTREME and min(dark, bright) >= _LEAST_EACH)

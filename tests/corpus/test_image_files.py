@@ -123,12 +123,17 @@ def test_a_pipe_is_never_opened(root):
 
 
 def test_folders_within_folders_without_end_are_no_crash(root):
-    deep = root / "benign"
+    deep = [root / "benign"]
     for _ in range(1100):
-        deep = deep / "d"
-        deep.mkdir()
-    save(deep / "x.png", film(77))
-    assert len(listed(root)[0]) == 9
+        deep.append(deep[-1] / "d")
+        deep[-1].mkdir()
+    save(deep[-1] / "x.png", film(77))
+    try:
+        assert len(listed(root)[0]) == 9
+    finally:  # pytest itself could not remove them
+        (deep[-1] / "x.png").unlink()
+        for folder in deep[:0:-1]:
+            folder.rmdir()
 
 
 # --- masks by their names ------------------------------------------------------------------------

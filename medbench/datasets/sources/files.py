@@ -30,7 +30,7 @@ class FileSource(Source):
         *,
         classes: tuple[str, ...],
         names: Sequence[str],
-        paths: Sequence[Path],
+        paths: Sequence[str | Path],
         labels: Sequence[str],
         groups: Sequence[str] | None = None,
         splits: Sequence[str] | str = "",
@@ -131,15 +131,15 @@ def _without_placeholder(numbers: NDArray[np.int64], what: str, notes: list[str]
 class FileReader:
     """Reads the bytes of the n-th file."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[str | Path]) -> None:
         self._paths = list(paths)
 
     def __call__(self, index: int) -> Content:
         """Bytes of file ``index``."""
-        return self._paths[index].read_bytes()
+        return Path(self._paths[index]).read_bytes()
 
 
-def file_signature(paths: Sequence[Path]) -> str:
+def file_signature(paths: Sequence[str | Path]) -> str:
     """A hash over names, sizes and times of files: changes whenever their content may have."""
 
     def state_of(path: str) -> bytes:

@@ -76,13 +76,13 @@ class FolderSource(FileSource):
         )
         meant = meaning(whole, decided=self.folders, classes=wanted or ())
         names: list[str] = []
-        paths: list[Path] = []
+        paths: list[str] = []
         of_part: list[Labelled] = []
         for part in meant.parts:
             if wanted is None or part.label in wanted:
                 files = part.folder.files()
                 names += [name for name, _ in files]
-                paths += [Path(place) for _, place in files]
+                paths += [place for _, place in files]
                 of_part += [part] * len(files)
         labels = [part.label for part in of_part]
         notes = list(meant.notes)

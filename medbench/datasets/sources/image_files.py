@@ -13,11 +13,11 @@ from medbench.datasets.image_names import (
     MASKS,
     SYSTEM,
     LeftOut,
+    any_derived,
     composed,
     derived_from_others,
     image_suffixes,
     mask_folders,
-    may_be_derived,
     stem_of,
     why_left_out,
 )
@@ -168,8 +168,13 @@ class _Scan:
             folder.own = True
             return []
         only = None if folder.name else self._only
+        plain = not (self._include or self._exclude or folder.of_masks)
         for entry in here:
-            wanted = only is None or composed(entry.name) in only
+            name = entry.name
+            if plain and self._is_picture(name) and entry.is_file(follow_symlinks=False):
+                folder.images[name] = entry.path  # nearly all; the rest is for the others
+                continue
+            wanted = only is None or composed(name) in only
             if entry.is_dir(follow_symlinks=False):
                 if wanted:
                     self._add_folder(folder, entry, by_name=only is None)
@@ -207,10 +212,12 @@ class _Scan:
                 return ""
             if any(fnmatch.fnmatch(name, pattern) for pattern in self._exclude):
                 return None
-        why, last = "", entry.name
-        if last[0] == "." or last[last.rfind(".") :].lower() not in self._suffixes:
-            why = why_left_out(last)
+        why = "" if self._is_picture(entry.name) else why_left_out(entry.name)
         return why or (MASKS if folder.of_masks else "")
+
+    def _is_picture(self, name: str) -> bool:
+        """Whether a file is called as images are."""
+        return name[0] != "." and name[name.rfind(".") :].lower() in self._suffixes
 
     def _included(self, name: str) -> bool:
         return any(fnmatch.fnmatch(name, pattern) for pattern in self._include)
@@ -235,7 +242,7 @@ class _Scan:
 
     def leave_out_derived(self, folders: Iterable[Folder]) -> None:
         """Take masks and thumbnails from the images, which their names tell beside others."""
-        suspects = [folder for folder in folders if any(map(may_be_derived, folder.images))]
+        suspects = [folder for folder in folders if any_derived(folder.images)]
         if not suspects:
             return
         stems = {stem_of(name) for folder in folders for name in folder.images}
