@@ -72,6 +72,7 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.inference.load import load_model
     from medbench.reports.external import external_words, externals
     from medbench.reports.stored import assessed
+    from medbench.reports.text import plain
     from medbench.store import RunStore
 
     console, store = make_console(), RunStore(options.run)
@@ -89,6 +90,8 @@ def execute(options: argparse.Namespace) -> int:
                 prepare_like, model, other, catalog, skip_unreadable=options.skip_unreadable
             )
             data = asking(catalog, read)
+            for note in data.notes:
+                console.print(f"{data.name}: {plain(note)}", soft_wrap=True, markup=False)
             class_map = _class_map(options.class_map, model, data, console)
             with store.lock():
                 evaluated.append(evaluate(model, data, class_map, store))

@@ -238,6 +238,7 @@ def _plan(
 ) -> list[PlannedCell]:
     """Every cell with its final budget; the run folder is only read."""
     from medbench.execution.plan import plan_cells, plan_datasets, share_time
+    from medbench.reports.text import plain
 
     settings, setup = wanted.settings, wanted.setup
     if wanted.total_time is None:  # else the budget is known only when the cells are
@@ -247,6 +248,8 @@ def _plan(
         wanted.datasets, wanted.catalog, settings, setup, by_image=bool(inflated)
     )
     for dataset in prepared:
+        for note in dataset.data.notes:
+            say(f"{dataset.data.name}: {plain(note)}")
         if inflated and not dataset.by_image:
             say(f"{dataset.data.name}: has an official split, so --inflation has nothing to show")
     cells = plan_cells(

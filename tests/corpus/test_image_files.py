@@ -8,11 +8,13 @@ from __future__ import annotations
 import io
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from medbench import cache
 from medbench.cli import main
 from medbench.datasets.audit import audit
 from medbench.datasets.mask_like import is_mask_like
@@ -20,8 +22,10 @@ from medbench.datasets.prepared import prepare
 from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.task import Task
 from medbench.errors import ConfigurationError, DatasetError
+from medbench.inference import exported
 from medbench.inference.files import find_files
 from medbench.inference.images import read_image
+from medbench.store.layout import RunLayout
 from medbench.testing.image_files import dicom_file, picture_file
 
 CLASSES = ("benign", "malignant")
@@ -123,17 +127,18 @@ def test_a_pipe_is_never_opened(root):
 
 
 def test_folders_within_folders_without_end_are_no_crash(root):
-    deep = [root / "benign"]
+    deep = [str(root / "benign")]
     for _ in range(1100):
-        deep.append(deep[-1] / "d")
-        deep[-1].mkdir()
-    save(deep[-1] / "x.png", film(77))
+        deep.append(f"{deep[-1]}/d")
+        os.mkdir(deep[-1])  # noqa: PTH102  a path of that many parts is slow
+    image = Path(deep[-1]) / "x.png"
+    image.write_bytes(picture_file(film(77)))
     try:
         assert len(listed(root)[0]) == 9
     finally:  # pytest itself could not remove them
-        (deep[-1] / "x.png").unlink()
+        image.unlink()
         for folder in deep[:0:-1]:
-            folder.rmdir()
+            os.rmdir(folder)  # noqa: PTH106
 
 
 # --- masks by their names ------------------------------------------------------------------------
@@ -212,10 +217,8 @@ def test_a_person_may_take_in_what_is_called_a_mask(root):
 
 
 def prepared(folder):
-    from medbench.cache import cache_folder
-
     source = FolderSource(path=str(folder))
-    return prepare("mine", source, cache=cache_folder() / "prepared", threads=1)
+    return prepare("mine", source, cache=cache.cache_folder() / "prepared", threads=1)
 
 
 def finding(folder):
@@ -279,18 +282,40 @@ def test_a_mask_that_is_classified_carries_a_warning():
 def test_a_run_within_the_data_folder_is_never_input(root, monkeypatch, capsys):
     monkeypatch.chdir(root)
     monkeypatch.setenv("MEDBENCH_CACHE", str(root / "cache"))
-    given = ["run", "--data", ".", "--models", "thumbnail", "--no-sanity", "--folds", "2"]
-    assert main([*given, "--trials", "1", "--images"]) == 0
+    (root / "benign" / "notes.txt").write_text("x")
+    given = ["run", "--data", ".", "--models", "majority", "--no-sanity", "--folds", "2"]
+    given += ["--trials", "1", "--images"]
+    assert main(given) == 0
+    assert "set: left out: 1 note or other file (.txt)" in capsys.readouterr().out
     assert (root / "results" / "set" / "report.html").exists()
     assert main(["audit", "--data", "."]) == 0
     assert main(["datasets", "add", "again", "."]) == 0
     assert "images: 8" in capsys.readouterr().out
-    exported = ["export", "results/set", "--models", "thumbnail", "--data", "."]
-    assert main(exported) == 0
-    assert main([*given, "--trials", "1", "--images"]) == 0
+    assert main([*given, "--dry-run"]) == 0
+    assert "2 cells" in capsys.readouterr().out
     record = json.loads((root / "results/set/datasets/set/dataset.json").read_text())
     assert record["classes"] == list(CLASSES) and record["n_images"] == 8
     assert sorted(found_by_predict(root)[0]) == listed(root)[0]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (RunLayout(Path()).run.name, RunLayout(Path()).cells.name),
+        (RunLayout(Path()).run.name, RunLayout(Path()).environment.name),
+        (RunLayout(Path()).assessment.name, RunLayout(Path()).page.name),
+        ("audit.json", "audit.md"),
+        (exported.MANIFEST, exported.DEVELOPMENT),
+        (cache._CHECKSUMS,),
+    ],
+)
+def test_what_medbench_writes_is_told_by_what_lies_together(root, names):
+    folder = root / "made" / "there"
+    save(folder / "figures" / "duplicates.png", film(60))
+    assert len(listed(root)[0]) == 9
+    for name in names:
+        (folder / name).touch()
+    assert len(listed(root)[0]) == len(found_by_predict(root)[0]) == 8
 
 
 def test_a_run_that_did_not_begin_is_no_class(root):
