@@ -23,8 +23,9 @@ LINKS = "link(s) that lead to no file"
 
 _SYSTEM_NAMES = frozenset({
     "__macosx", "__pycache__", "$recycle.bin", "#recycle", "#snapshot", "@eadir", "lost+found",
-    "system volume information", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
-    "icon\r",
+    "system volume information", "recycler", "@recycle", "@recently-snapshot", "@snapshot", "@tmp",
+    "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "zbthumbnail.info",
+    "pspbrwse.jbf",
 })  # fmt: skip
 _THUMBNAIL_FOLDERS = frozenset({"thumbnails", "thumbnail", "thumbs", "thumb", "checkpoints"})
 _OTHER_NAMES = frozenset({
@@ -48,11 +49,12 @@ _WORD = (
     "anno|annot|annotations?|annotated|rois?|contours?|outlines?|overlays?|superpixels?|heatmaps?"
 )
 _NUMBER = r"(?:[ ._-]*\(?\d{1,3}\)?)?"
-_DERIVED = re.compile(
-    rf"(.+?)(?:[ ._-]*(?:({_WORD})|thumb|thumbnail|checkpoint){_NUMBER})+", re.IGNORECASE
-)
-"""A name that is another's plus a suffix: the other one, and the word where it is a mask's."""
+_ENDING = re.compile(rf"[ ._-]*(?:({_WORD})|thumb|thumbnail|checkpoint){_NUMBER}$", re.IGNORECASE)
+"""The end of a name that is another's plus this; the word, where it is a mask's."""
+_WORD_BEFORE = re.compile(r"[ ._-]+(?!with|no$)[a-z]+$")
+"""As in x_lung_mask; but x_with_mask is no mask."""
 _PREFIXED = re.compile(rf"(?:({_WORD})|thumb|thumbnail)[ ._-]+(.+)", re.IGNORECASE)
+_LEAST_PAIRS = 3
 _SEPARATOR = re.compile(r"[ ._-]+")
 _HINTS = (
     "mask", "seg", "label", "gt", "truth", "anno", "roi", "contour", "outline", "overlay", "pixel",
@@ -90,7 +92,7 @@ def why_left_out(name: str, *, folder: bool = False) -> str:
     if name.startswith("."):
         return HIDDEN
     lower = name.lower()
-    if lower in _SYSTEM_NAMES:
+    if lower in _SYSTEM_NAMES or lower.endswith((":zone.identifier", ":encryptable")):
         return SYSTEM
     if folder:
         return THUMBNAILS if lower.strip("_-") in _THUMBNAIL_FOLDERS else ""
@@ -130,12 +132,8 @@ def mask_folders(names: Iterable[str]) -> set[str]:
     beside = set(lower.values())
     found = set()
     for name, text in lower.items():
-        suffixed, prefixed = _DERIVED.fullmatch(text), _PREFIXED.fullmatch(text)
-        if (
-            _holds_masks(name)
-            or (suffixed and suffixed[2] and suffixed[1] in beside)
-            or (prefixed and prefixed[1] and prefixed[2] in beside)
-        ):
+        derived = any(base in beside and kind == MASKS for base, kind, _ in _bases(text))
+        if derived or _holds_masks(name):
             found.add(name)
     return found
 
@@ -148,24 +146,66 @@ def derived_from_others(names: Iterable[str], stems: Collection[str]) -> dict[st
         stems: What ``stem_of`` gives for all files of the data set.
 
     Returns:
-        ``MASKS`` or ``THUMBNAILS`` by name: ``x_mask.png`` where there is an ``x`` of any format,
-        or an ``x_flair`` in the same folder, and ``mask_x.png`` where ``x`` is in the same folder.
+        ``MASKS`` or ``THUMBNAILS`` by name: ``x_mask.png`` and ``x_lung_mask.png`` where there is
+        an ``x`` of any format, or an ``x_flair`` in the same folder; ``mask_x.png`` where ``x`` or
+        ``scan_x`` is in the same folder.
     """
     here = {name: stem_of(name) for name in names}
-    suspects: dict[str, tuple[str, str, bool]] = {}
-    for name, stem in here.items():
-        if match := _DERIVED.fullmatch(stem):
-            suspects[name] = match[1], MASKS if match[2] else THUMBNAILS, True
-        elif match := _PREFIXED.fullmatch(stem):
-            suspects[name] = match[2], MASKS if match[1] else THUMBNAILS, False
+    suspects = {
+        name: found
+        for name, stem in here.items()
+        if any_derived([stem]) and (found := _bases(stem))
+    }
     all_here = set(here.values())
     others = {stem for name, stem in here.items() if name not in suspects}
-    begun = {stem[: sign.start()] for stem in others for sign in _SEPARATOR.finditer(stem)}
+    signs = [(stem, sign) for stem in others for sign in _SEPARATOR.finditer(stem)]
+    begun = all_here | {stem[: sign.start()] for stem, sign in signs}
+    ended = all_here | {stem[sign.end() :] for stem, sign in signs}
     return {
         name: kind
-        for name, (base, kind, suffixed) in suspects.items()
-        if base in all_here or (suffixed and (base in stems or base in begun))
+        for name, found in suspects.items()
+        for base, kind, suffixed in found
+        if (base in stems or base in begun if suffixed else base in ended)
     }
+
+
+def _bases(stem: str) -> list[tuple[str, str, bool]]:
+    """What a name may be made of: the other's, the kind, and whether it is a suffix that tells."""
+    found = []
+    base, kind = _without_ending(stem)
+    if kind:
+        found.append((base, kind, True))
+        if before := _WORD_BEFORE.search(base):
+            found.append((base[: before.start()], kind, True))
+    if match := _PREFIXED.fullmatch(stem):
+        found.append((match[2], MASKS if match[1] else THUMBNAILS, False))
+    return found
+
+
+def _without_ending(stem: str) -> tuple[str, str]:
+    """A name without all that tells a mask or a thumbnail at its end, and which; "" for neither."""
+    kind = ""
+    while (match := _ENDING.search(stem)) and match.start():
+        stem, kind = stem[: match.start()], MASKS if match[1] else kind or THUMBNAILS
+    return stem, kind
+
+
+def paired_suffix(stems: Collection[str]) -> tuple[str, int]:
+    """What every second picture of a pair has behind the other's name, as ``x_crop`` beside ``x``.
+
+    Args:
+        stems: What ``stem_of`` gives for all images.
+
+    Returns:
+        What is behind the name, and how often; "" and 0 where there is no such thing.
+    """
+    behind: Counter[str] = Counter()
+    for stem in stems:
+        cut = max(map(stem.rfind, "_- ."))
+        if cut > 0 and stem[:cut] in stems and not stem[cut + 1 :].isdigit():
+            behind[stem[cut:]] += 1
+    suffix, n = behind.most_common(1)[0] if behind else ("", 0)
+    return (suffix, n) if n >= _LEAST_PAIRS and 3 * n >= len(stems) else ("", 0)
 
 
 def any_derived(names: Iterable[str]) -> bool:
@@ -176,7 +216,8 @@ def any_derived(names: Iterable[str]) -> bool:
 
 def stem_of(name: str) -> str:
     """The name of a file without its suffix (of ``x.nii.gz`` both), in lower case."""
-    stem = name.lower().rpartition(".")[0] or name.lower()
+    lower = composed(name).lower()
+    stem = lower.rpartition(".")[0] or lower
     return stem.removesuffix(".nii")
 
 

@@ -84,6 +84,7 @@ CLUTTER = {
     "benign (0)-checkpoint.png": "checkpoint", "benign (0)_thumb.jpg": "thumbnail",
     "README": "note", "0.txt": "note", "boxes.xml": "note", "meta.json": "note", "a.csv": "note",
     "b.xlsx": "note", "c.pdf": "note", "d.md": "note", "DICOMDIR": "note", "LICENSE": "note",
+    "0.png:Zone.Identifier": "operating",
 }  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def test_folders_within_folders_without_end_are_no_crash(root):
 MASK_NAMES = (
     "{}_mask.png", "{}_mask_1.png", "{}_Mask.tif", "{}-label.png", "{}.seg.png", "{} gt.bmp",
     "{}_GroundTruth.png", "{}_segmentation.png", "{}_annotated.jpg", "{}_roi (2).png",
-    "mask_{}.png", "{}_seg_2_mask.png", "{}_overlay.png",
+    "mask_{}.png", "{}_seg_2_mask.png", "{}_overlay.png", "{}_lung_mask.png", "{}-tumour-seg.png",
 )  # fmt: skip
 
 
@@ -198,10 +199,30 @@ def test_a_mask_beside_several_channels_of_one_scan_is_left_out(root):
     assert len(names) == 10 and "left out: 1 mask" in said
 
 
+def test_a_prefix_in_place_of_another_tells_a_mask_too(root):
+    for i in range(3):
+        save(root / "benign" / f"bus_{i:04d}-l.png", film(i))
+        save(root / "benign" / f"mask_{i:04d}-l.png", mask(i))
+    names, said = listed(root)
+    assert len(names) == 11 and "left out: 3 masks" in said
+
+
+def test_pairs_of_an_unknown_kind_are_said(root):
+    for label in CLASSES:
+        for i in range(4):
+            save(root / label / f"{label} ({i})_crop.png", film(70 + i))
+    notes = FolderSource(path=str(root)).listing().notes
+    assert any("8 images are called as another one and '_crop'" in note for note in notes)
+    listing = FolderSource(path=str(root), exclude=("*_crop.*",)).listing()
+    assert len(listing.table) == 8 and listing.notes == ()
+
+
 def test_people_with_and_without_masks_are_classes(tmp_path):
     for label in ("with_mask", "without_mask"):
         for i in range(3):
             save(tmp_path / label / f"{label}_{i}.png", film(i))
+            save(tmp_path / label / f"{i}_{label}.png", film(i + 9))
+            save(tmp_path / label / f"{i}.png", film(i + 20))
     assert FolderSource(path=str(tmp_path)).listing().classes == ("with_mask", "without_mask")
 
 

@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from medbench.datasets.csv_files import group_name, read_csv
-from medbench.datasets.image_names import composed
+from medbench.datasets.image_names import composed, paired_suffix, stem_of
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import check_classes, check_order
 from medbench.datasets.sources.files import FileSource
@@ -89,6 +89,12 @@ class FolderSource(FileSource):
         if left_out := str(whole.left_out):
             remedy = " (the field include takes some in)" * whole.left_out.recoverable
             notes.append(f"left out: {left_out}{remedy}")
+        suffix, n_pairs = paired_suffix({stem_of(name.rpartition("/")[2]) for name in names})
+        if suffix:
+            notes.append(
+                f"{n_pairs} images are called as another one and {suffix!r}: if they were made of "
+                f"the others, leave them out with the field exclude ('*{suffix}.*')"
+            )
         groups = [part.group for part in of_part] if any(p.group for p in of_part) else None
         if self.groups is not None:
             groups = _group_of(self.groups, found["groups"], names)
