@@ -282,13 +282,17 @@ def test_pixels_tell_masks_from_pictures():
     scan[:, :150] = 0
     colour = np.zeros((64, 64, 3), np.uint8)
     colour[10:30, 10:40] = (200, 30, 0)
-    for picture in (film(1), dark, bright, scan, np.full((9, 9), 7, np.uint8)):
+    bone = (dark * 3).astype(np.uint8)  # a hard window of a head: the skull white, the rest dark
+    bone[30:170, 30:40] = bone[30:40, 30:170] = 255
+    for picture in (film(1), dark, bright, bone, scan, np.full((9, 9), 7, np.uint8)):
         assert not is_mask_like(picture)
     regions = mask(2, 300)
     regions[100:200, 100:250] = 2
     for picture in (mask(1), mask(1, value=1), 255 - mask(3), colour, regions):
         assert is_mask_like(picture)
-    assert is_mask_like(as_jpeg(np.kron(mask(1), np.ones((6, 6), np.uint8)), 75))
+    for scale, quality in ((2, 50), (6, 75), (6, 95)):
+        large = np.kron(mask(1), np.ones((scale, scale), np.uint8))
+        assert is_mask_like(as_jpeg(large, quality))
 
 
 def test_a_mask_that_is_classified_carries_a_warning():
