@@ -48,6 +48,8 @@ def answer(error: UndecidedError) -> str:
     for value, meaning in error.choices.items():
         console.print(f"  {value}: {meaning}", markup=False, soft_wrap=True)
     try:
-        return Prompt.ask(Text(error.field), console=console, choices=[*error.choices])
+        return Prompt.ask(
+            Text(error.field), console=console, choices=[*error.choices], show_choices=False
+        )
     except EOFError:
         raise error from None

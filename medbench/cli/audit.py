@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from medbench.datasets.audit import Audit
+    from medbench.datasets.catalog import Catalog
     from medbench.datasets.prepared import PreparedDataset
-    from medbench.datasets.sources.base import Source
 
 _DEFAULT_OUT = Path("results") / "audit"
 _FATAL = ("serious", "warning")
@@ -59,6 +60,7 @@ def add_fail_on_audit(parser: argparse._ActionsContainer) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Audit each data set; 1 if a finding is fatal, 2 if a data set cannot be read."""
     from medbench import registry
+    from medbench.cli.ask import asking
     from medbench.cli.progress import make_console
     from medbench.cli.remedies import message
     from medbench.datasets.audit import audit
@@ -70,12 +72,16 @@ def execute(options: argparse.Namespace) -> int:
     catalog = load_catalog(
         data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
     )
-    sources = {name: catalog.get(name) for name in _names(options)}
+    names = _names(options)
+    for name in names:
+        catalog.get(name)  # all of them are known before the first is read
     console = make_console()
     fatal = failed = False
-    for name, source in sources.items():
+    for name in names:
         try:
-            dataset = _prepared(name, source, options.skip_unreadable)
+            dataset = asking(
+                catalog, functools.partial(_prepared, name, catalog, options.skip_unreadable)
+            )
         except DatasetError as error:
             print(f"medbench: error: {message(error, options)}", file=sys.stderr)
             failed = True
@@ -99,14 +105,14 @@ def _names(options: argparse.Namespace) -> list[str]:
     return names
 
 
-def _prepared(name: str, source: Source, skip_unreadable: bool) -> PreparedDataset:
+def _prepared(name: str, catalog: Catalog, skip_unreadable: bool) -> PreparedDataset:
     from medbench.cache import cache_folder
     from medbench.cores import available_threads
     from medbench.datasets.prepared import prepare
 
     return prepare(
         name,
-        source,
+        catalog.get(name),
         cache=cache_folder() / "prepared",
         threads=available_threads(),
         skip_unreadable=skip_unreadable,

@@ -80,6 +80,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--positive", metavar="CLASS", help="the positive of two classes, the one to be found"
     )
+    add.add_argument(
+        "--folders",
+        metavar="classes|parts|patients|paths|FOLDER/",
+        help="what the folders in a folder are, where their names do not tell it",
+    )
+    add.add_argument(
+        "--exclude", nargs="+", metavar="PATTERN", help="names in a folder that are left out"
+    )
+    add.add_argument(
+        "--include",
+        nargs="+",
+        metavar="PATTERN",
+        help="names in a folder that are images whatever they are called, such as '*_mask.png'",
+    )
     add.set_defaults(execute=add_dataset)
     for verb in (listing, info, get, add):
         add_catalog(verb)
@@ -203,16 +217,18 @@ class _Bar:
 
 def show_dataset(options: argparse.Namespace) -> int:
     """Everything that is known of a data set without decoding it."""
+    from medbench.cli.ask import asking
     from medbench.cli.progress import make_console
 
-    source = _catalog(options).get(options.name)
+    catalog = _catalog(options)
+    source = catalog.get(options.name)
     console = make_console()
     for field in ("title", "source", "licence", "citation", "homepage"):
         if value := getattr(source, field):
             console.print(f"{field}: {value}", markup=False, soft_wrap=True)
     for note in source.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    _show_listing(source, console)
+    _show_listing(asking(catalog, lambda: catalog.get(options.name).listing()), console)
     return 0
 
 
@@ -220,7 +236,6 @@ def add_dataset(options: argparse.Namespace) -> int:
     """Guess an entry, show it, try it, and append it to the user's file."""
     import yaml
 
-    from medbench import registry
     from medbench.cli.progress import make_console
     from medbench.datasets.catalog import check_name
     from medbench.datasets.positive import GUESSED
@@ -235,12 +250,14 @@ def add_dataset(options: argparse.Namespace) -> int:
             f"data set {options.name!r} is registered already. Choose another name."
         )
     entry = _detected(options)
+    entry |= _about_folders(options, entry["source"])
     if options.positive is not None:
         entry["positive"] = options.positive
-    source = registry.sources.get(entry["source"]).model_validate(entry)
+    listing = _tried(entry)
     console = make_console()
     console.print(f"{options.path} is a {entry['source']} data set:", markup=False)
-    if _show_listing(source, console).positive_decided == GUESSED:
+    _show_listing(listing, console)
+    if listing.positive_decided == GUESSED:
         console.print("If another class is to be found, say so with --positive.")
     text = yaml.safe_dump({options.name: entry}, sort_keys=False, allow_unicode=True)
     before = file.read_text(encoding="utf-8") if file.exists() else ""
@@ -303,6 +320,42 @@ def _where(conditions: Sequence[str] | None) -> dict[str, list[str]] | None:
     return where
 
 
+def _about_folders(options: argparse.Namespace, source: str) -> dict[str, Any]:
+    """The fields of a folder that are given as options.
+
+    Raises:
+        ConfigurationError: There are some, and it is no folder.
+    """
+    from medbench.errors import ConfigurationError
+
+    fields = ("folders", "exclude", "include")
+    given = {field: value for field in fields if (value := getattr(options, field))}
+    if given and source != "folder":
+        raise ConfigurationError(
+            f"--{next(iter(given))}: is for folders, and {options.path} is a {source} data set."
+        )
+    return given
+
+
+def _tried(entry: dict[str, Any]) -> Listing:
+    """What an entry lists; where something is unclear, a person's answer goes into the entry.
+
+    Raises:
+        DatasetError: Something is missing or cannot be understood.
+        UndecidedError: Something is unclear, and there is no terminal to ask at.
+    """
+    from medbench import registry
+    from medbench.cli.ask import answer
+    from medbench.errors import UndecidedError
+
+    while True:
+        try:
+            listing: Listing = registry.sources.get(entry["source"]).model_validate(entry).listing()
+            return listing
+        except UndecidedError as error:
+            entry[error.field] = answer(error)
+
+
 def _catalog(options: argparse.Namespace) -> Catalog:
     from medbench import registry
     from medbench.datasets.catalog import load_catalog
@@ -312,12 +365,10 @@ def _catalog(options: argparse.Namespace) -> Catalog:
     return load_catalog(data_dir=options.data_dir, datasets_file=options.datasets_file)
 
 
-def _show_listing(source: Source, console: Console) -> Listing:
-    """Print what a data set holds, as far as names tell; and give it back."""
+def _show_listing(listing: Listing, console: Console) -> None:
     from medbench.datasets.task import labels_in, membership
     from medbench.reports.text import plain
 
-    listing = source.listing()
     for note in listing.notes:
         console.print(f"note: {plain(note)}", markup=False, soft_wrap=True)
     counts = membership(labels_in(listing.table), len(listing.classes)).sum(axis=0)
@@ -340,4 +391,3 @@ def _show_listing(source: Source, console: Console) -> Listing:
     if (listing.table["split"] != "").any():
         parts = listing.table["split"].value_counts()
         console.print("official split: " + ", ".join(f"{p} {n}" for p, n in parts.items()))
-    return listing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from medbench.datasets.prepared import PreparedDataset
-    from medbench.inference.external import ClassMap
+    from medbench.inference.class_map import ClassMap
     from medbench.inference.model import Model
 
 _LEAVE_OUT = "-"
@@ -34,9 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--class-map",
         nargs="+",
+        action="extend",
         metavar="THEIRS=OURS",
-        help="their classes in the model's words; a class that is not named is left out "
-        "(default: asked where the names differ)",
+        help="their classes in the model's words; a class that is not named is left out; an = "
+        r"within a name, and a - at its beginning, is written \= and \- (default: asked where the "
+        "names differ)",
     )
     parser.add_argument(
         "--trained-on",
@@ -61,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Predict, keep, and say what became of the score."""
+    from medbench.cli.ask import asking
     from medbench.cli.leaderboard import write_everything
     from medbench.cli.progress import make_console
     from medbench.datasets.catalog import load_catalog, safe_name
@@ -88,9 +92,12 @@ def execute(options: argparse.Namespace) -> int:
             options.run, dataset=options.trained_on, model=name, plugins=options.plugin
         )
         for other in others:
-            data = prepare_like(model, other, catalog, skip_unreadable=options.skip_unreadable)
+            read = functools.partial(
+                prepare_like, model, other, catalog, skip_unreadable=options.skip_unreadable
+            )
+            data = asking(catalog, read)
             for note in data.notes:
-                console.print(f"{other}: {plain(note)}", soft_wrap=True, markup=False)
+                console.print(f"{data.name}: {plain(note)}", soft_wrap=True, markup=False)
             class_map = _class_map(options.class_map, model, data, console)
             with store.lock():
                 evaluated.append(evaluate(model, data, class_map, store))
@@ -109,19 +116,10 @@ def _class_map(
 ) -> ClassMap:
     """What is given, what is plain, or what a person answers."""
     from medbench.errors import ConfigurationError
-    from medbench.inference.external import same_names
+    from medbench.inference.class_map import read_map, same_names
 
     if given is not None:
-        pairs = [pair.partition("=") for pair in given]
-        if wrong := [there for there, sign, here in pairs if not (there and sign and here)]:
-            raise ConfigurationError(
-                f"--class-map {wrong[0]}: write THEIRS=OURS, for example "
-                f"{data.task.classes[0]}={model.task.classes[0]}."
-            )
-        named = [there for there, _, _ in pairs]
-        if twice := [name for name in named if named.count(name) > 1]:
-            raise ConfigurationError(f"--class-map: {twice[0]!r} is translated twice.")
-        return {there: here for there, _, here in pairs}
+        return read_map(given, ours=model.task.classes, theirs=data.task.classes)
     plain = same_names(model.task.classes, data.task.classes)
     if plain is not None:
         return plain

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Load, write, compare, and say where it is."""
+    from medbench.cli.ask import asking
     from medbench.cli.progress import make_console
     from medbench.files import folder_name
     from medbench.inference.export import export
@@ -55,7 +56,7 @@ def execute(options: argparse.Namespace) -> int:
     )
     facts = model.facts
     catalog = catalog_of_run(options, [facts.dataset])
-    images = held_out_images(store, facts.dataset, catalog)
+    images = asking(catalog, lambda: held_out_images(store, facts.dataset, catalog))
     name = folder_name(f"{facts.family}-{facts.dataset}")
     out = options.out or Path("results") / "exported" / name
     difference = export(model, options.format, out, images)

@@ -60,7 +60,7 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.inference.files import find_files
 
     _allow_any_name()
-    files = find_files(options.images, sys.stdin)
+    files = find_files(options.images, sys.stdin, _say)
     if options.explain is not None:
         _check_explain(options.explain, files)
     model = chosen_model(options)
@@ -80,6 +80,13 @@ def _worded(predictions: Iterator[Prediction], options: argparse.Namespace) -> I
 
     for one in predictions:
         yield one if one.cause is None else replace(one, error=message(one.cause, options))
+
+
+def _say(text: str) -> None:
+    """What is no result goes to standard error."""
+    from medbench.reports.text import plain
+
+    print(plain(text), file=sys.stderr)
 
 
 def _allow_any_name() -> None:

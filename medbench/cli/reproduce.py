@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from medbench.cli.options import add_catalog, add_plugin, catalog_of_run, whole
 
 if TYPE_CHECKING:
+    from medbench.datasets.catalog import Catalog
     from medbench.execution.committer import Watcher
     from medbench.execution.plan import PlannedCell, Setup
     from medbench.store import CellId, CellResult, RunResult, RunStore
@@ -45,19 +46,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """0 if every cell gave the same predictions; 1 if an input or a prediction differs."""
+    from medbench import registry
+    from medbench.cli.ask import asking
+    from medbench.store import RunStore
+
+    run = RunStore(options.run).read()
+    _check_whole(run)
+    for plugin in options.plugin:
+        registry.load_plugin(plugin)
+    wanted = _wanted(run, options.datasets, options.models)
+    names = list(dict.fromkeys(one.dataset for one in wanted))
+    catalog = catalog_of_run(options, names)
+    for name in names:
+        if run.datasets[name]["task"] == "binary":  # whatever is guessed now
+            catalog.decide(name, positive=run.datasets[name]["classes"][-1])
+    return asking(catalog, lambda: _repeat(options, run, wanted, catalog))
+
+
+def _repeat(
+    options: argparse.Namespace,
+    run: RunResult,
+    wanted: dict[CellId, CellResult],
+    catalog: Catalog,
+) -> int:
+    """As ``execute``."""
     from medbench.cli.live import make_watcher
     from medbench.cli.progress import make_console
     from medbench.execution.environment import describe_environment
     from medbench.execution.run import run_cells
     from medbench.store import RunStore
 
-    run = RunStore(options.run).read()
-    _check_whole(run)
-    wanted = _wanted(run, options.datasets, options.models)
     setup = _setup(options, run)
     console = make_console()
     with make_watcher(console) as watcher, _folder(options.out) as folder:
-        cells = _plan(options, run, setup, wanted, watcher)
+        cells = _plan(catalog, run, setup, wanted, watcher)
         if _say_what_differs(cells, wanted, watcher):
             return 1
         store = RunStore(folder)
@@ -140,27 +162,20 @@ def _setup(options: argparse.Namespace, run: RunResult) -> Setup:
 
 
 def _plan(
-    options: argparse.Namespace,
+    catalog: Catalog,
     run: RunResult,
     setup: Setup,
     wanted: dict[CellId, CellResult],
     watcher: Watcher,
 ) -> list[PlannedCell]:
     """The cells of the run, planned again with what is here now."""
-    from medbench import registry
     from medbench.errors import StoreError, UnreadableError
     from medbench.execution.plan import Settings, plan_cells, plan_datasets
 
-    for plugin in options.plugin:
-        registry.load_plugin(plugin)
     settings = Settings.from_record(run.configuration)
     ids = [cell.id for cell in wanted.values()]
     inflated = list(dict.fromkeys(one.id.model for one in wanted.values() if one.by_image))
     names = list(dict.fromkeys(one.dataset for one in ids))
-    catalog = catalog_of_run(options, names)
-    for name in names:
-        if run.datasets[name]["task"] == "binary":  # whatever is guessed now
-            catalog.decide(name, positive=run.datasets[name]["classes"][-1])
     try:
         datasets = plan_datasets(names, catalog, settings, setup, by_image=bool(inflated))
     except UnreadableError as error:

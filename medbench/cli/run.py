@@ -158,6 +158,19 @@ class _Wanted:
 
 def execute(options: argparse.Namespace) -> int:
     """Plan, run what is missing, and report; 1 if a cell failed."""
+    from medbench.cli.ask import asking
+
+    wanted = _wanted(options)
+    # What is unclear of a data set is asked when nothing is shown any more, and all begins again.
+    return asking(wanted.catalog, lambda: _run(options, wanted))
+
+
+def _run(options: argparse.Namespace, wanted: _Wanted) -> int:
+    """As ``execute``.
+
+    Raises:
+        UndecidedError: What a data set holds is unclear; nothing was trained or written yet.
+    """
     from medbench.cli.before_training import audited, write_audits
     from medbench.cli.datasets import download_missing
     from medbench.cli.leaderboard import write_everything
@@ -169,7 +182,6 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.reports.terminal import print_leaderboard
     from medbench.store import RunStore
 
-    wanted = _wanted(options)
     setup, retry_failed = wanted.setup, options.retry == "failed"
     console = make_console()
     store = RunStore(options.out or Path("results") / wanted.name)

@@ -17,6 +17,7 @@ from medbench.datasets.doubtful_reading import doubtful_reading
 from medbench.datasets.duplicates import LARGEST_SHARE, LARGEST_SMALL
 from medbench.datasets.file_properties import file_properties
 from medbench.datasets.findings import SEVERITIES, Finding, Severity, enumerated, how_many, quoted
+from medbench.datasets.mask_findings import mask_findings
 from medbench.datasets.prepared import PreparedDataset
 from medbench.datasets.small_parts import small_parts
 from medbench.datasets.splits import FEWEST_FOR_FOLDS
@@ -104,6 +105,7 @@ def audit(dataset: PreparedDataset) -> Audit:
         small_parts(dataset),
         file_properties(dataset),
         _constant(dataset),
+        mask_findings(dataset),
     )
     findings = sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
     return Audit(

@@ -13,6 +13,7 @@ from PIL import Image
 
 from medbench.datasets.batch import image_key
 from medbench.datasets.duplicates import perceptual_hash
+from medbench.datasets.mask_like import is_mask_like
 from medbench.datasets.readers import PIXEL_LIMIT, Content, OpenedImage, open_image
 from medbench.datasets.slices import slice_index
 
@@ -46,6 +47,8 @@ class Decoded:
     """See ``medbench.datasets.batch.image_key``."""
     perceptual_hash: NDArray[np.uint8]
     """See ``medbench.datasets.duplicates.perceptual_hash``."""
+    mask_like: bool
+    """See ``medbench.datasets.mask_like``."""
     warnings: tuple[str, ...] = ()
     """See ``OpenedImage.warnings``."""
 
@@ -106,6 +109,11 @@ class Picture:
     def _perceptual_hash(self) -> NDArray[np.uint8]:
         return perceptual_hash(self._grey)
 
+    @cached_property
+    def mask_like(self) -> bool:
+        """Whether it has a few values only; see ``medbench.datasets.mask_like``."""
+        return is_mask_like(self.pixels)
+
     def resized(self, size: int, channels: Channels) -> NDArray[np.uint8]:
         """The whole picture in a square.
 
@@ -143,6 +151,7 @@ class Picture:
             n_bytes=self.n_bytes,
             pixel_hash=self.pixel_hash,
             perceptual_hash=self._perceptual_hash,
+            mask_like=self.mask_like,
             warnings=self.warnings,
         )
 

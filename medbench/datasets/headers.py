@@ -37,7 +37,7 @@ class Headers:
     """Opaque number of the series; -1 where the file names none."""
 
 
-def headers_of(paths: Sequence[Path], signature: str) -> Headers:
+def headers_of(paths: Sequence[str | Path], signature: str) -> Headers:
     """What the headers of files say; each is looked at once, while the files stay as they are.
 
     Of plain pictures only the first bytes are read. What is kept in the cache are numbers: nothing
@@ -69,13 +69,13 @@ def headers_of(paths: Sequence[Path], signature: str) -> Headers:
     return Headers(n_slices=n_slices, patient=patient, series=series)
 
 
-def _looked_at(path: Path) -> Header | None:
+def _looked_at(path: str | Path) -> Header | None:
     """What a header says; None where it cannot be read, which decoding will tell."""
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             reader = reader_of(file.read(HEAD_BYTES))
             file.seek(0)
-            return reader.look(file, origin=path.name)
+            return reader.look(file, origin=Path(path).name)
     except (OSError, DatasetError):
         return None
 

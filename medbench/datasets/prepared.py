@@ -47,8 +47,9 @@ class PreparedDataset:
     """One row an image: origin, slice and label (see ``Listing``), group (opaque number: patients
     and slices of one file joined with identical and near-identical images), patient (opaque number
     of the group that the data set names, -1 where it names none), split, width, height, mode,
-    bytes, pixel_hash (of the full resolution), key (of the prepared pixels, see ``image_key``)
-    and warnings (see ``OpenedImage.warnings``; "" where there are none)."""
+    bytes, pixel_hash (of the full resolution), key (of the prepared pixels, see ``image_key``),
+    mask_like (bool, see ``medbench.datasets.mask_like``) and warnings (see
+    ``OpenedImage.warnings``; "" where there are none)."""
     near_pairs: pd.DataFrame
     """Pairs of near-identical images; see ``medbench.datasets.duplicates.near_pairs``."""
     fingerprint: str
@@ -212,6 +213,7 @@ def _table(
         bytes=np.array([d.n_bytes for d in decoded], dtype=np.int64),
         pixel_hash=hashes,
         key=[d.key for d in decoded],
+        mask_like=np.array([d.mask_like for d in decoded], dtype=bool),
         warnings=["; ".join(d.warnings) for d in decoded],
     )
 

@@ -17,14 +17,12 @@ from medbench.datasets.catalog import Catalog
 from medbench.datasets.prepared import PreparedDataset, describe, prepare
 from medbench.datasets.task import label_frame
 from medbench.errors import ConfigurationError
+from medbench.inference.class_map import ClassMap, written_pair
 from medbench.inference.model import Model
 from medbench.store import RunStore
 
 _CHUNK = 64
 """Images predicted at a time."""
-
-ClassMap = Mapping[str, str]
-"""Class of the other data set -> class of the model; what is not in it is left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +70,6 @@ def prepare_like(
     return data
 
 
-def same_names(ours: tuple[str, ...], theirs: tuple[str, ...]) -> ClassMap | None:
-    """The class map of two data sets that call their classes alike, or None."""
-    return {name: name for name in theirs} if set(ours) == set(theirs) else None
-
-
 def labelled(model: Model, data: PreparedDataset, class_map: ClassMap) -> Labelled:
     """The labels of a data set in the words of a model.
 
@@ -93,14 +86,15 @@ def labelled(model: Model, data: PreparedDataset, class_map: ClassMap) -> Labell
     for there, here in class_map.items():
         if there not in theirs or here not in ours:
             raise ConfigurationError(
-                f"--class-map {there}={here}: {data.name} has {', '.join(theirs)}, and the model "
-                f"tells {', '.join(ours)}. Write it as THEIRS=OURS."
+                f"--class-map {written_pair(there, here)}: {data.name} has {', '.join(theirs)}, "
+                f"and the model tells {', '.join(ours)}. Write it as THEIRS=OURS."
             )
     if lacking := [name for name in ours if name not in class_map.values()]:
         raise ConfigurationError(
             f"data set {data.name!r}: no class of it is called {', '.join(map(repr, lacking))}, "
             f"which the model tells. Its classes are {', '.join(theirs)}: say which is which, for "
-            f"example --class-map {theirs[0]}={ours[0]} {theirs[-1]}={ours[-1]}."
+            f"example --class-map {written_pair(theirs[0], ours[0])} "
+            f"{written_pair(theirs[-1], ours[-1])}."
         )
     several = data.task.kind == "multi-label"
     if several != model.facts.multi_label:

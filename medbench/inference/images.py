@@ -21,6 +21,7 @@ from medbench.errors import DatasetError
 
 _WHITE = 255
 _COLOUR_WARNING = "a colour picture, and the model has seen grey ones only"
+_MASK_WARNING = "a picture of a few grey values only, as masks are, and perhaps no image at all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,8 @@ def read_image(
         slice_number = None  # among volumes it has nothing to choose from
     picture = read_slice(opened, slice_number)
     warnings = picture.warnings
+    if picture.mask_like:
+        warnings += (_MASK_WARNING,)
     if channels == 1 and picture.is_coloured(height):
         warnings += (_COLOUR_WARNING,)
     return NewImage(

@@ -26,7 +26,7 @@ def conflicting(class_folders):
     """A folder with an image under both labels, and a file that is no image."""
     root = class_folders(per_class=12)
     (root / "b" / "copy.png").write_bytes((root / "a" / "00.png").read_bytes())
-    (root / "b" / "notes.txt").write_text("not an image")
+    (root / "b" / "notes.png").write_text("not an image")
     return root
 
 
@@ -35,7 +35,7 @@ def test_findings_are_printed_within_80_columns_and_written(conflicting, capsys,
     shown = capsys.readouterr().out
     assert "25 images in 24 groups: 1 serious" in shown
     assert "1 pair of identical images carries different labels." in shown
-    assert "a/00.png, b/copy.png" in shown and "b/notes.txt: not an image" in shown
+    assert "a/00.png, b/copy.png" in shown and "b/notes.png: not an image" in shown
     assert all(len(line) <= 80 for line in shown.splitlines())
     folder = tmp_path / "results" / "audit" / "set"
     assert {file.name for file in folder.iterdir()} == {"audit.json", "audit.md", "duplicates.png"}
@@ -54,7 +54,7 @@ def test_the_owner_finds_the_names_of_the_files_and_no_place_of_this_machine(con
     page = (tmp_path / "out" / "set" / "audit.md").read_text()
     assert "## Serious: label-conflicts" in page and "- b/copy.png" in page
     for text in (page, json.dumps(record)):
-        assert "b/notes.txt" in text and str(tmp_path) not in text
+        assert "b/notes.png" in text and str(tmp_path) not in text
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_owner_finds_the_names_of_the_files_and_no_place_of_this_machine(con
 )
 def test_a_warning_is_fatal_only_on_request(class_folders, options, status):
     root = class_folders(per_class=12)
-    (root / "b" / "notes.txt").write_text("not an image")
+    (root / "b" / "notes.png").write_text("not an image")
     assert run("--data", root, "--skip-unreadable", *options) == status
 
 
@@ -83,7 +83,7 @@ def test_the_sheet_of_an_earlier_audit_goes_when_the_images_are_mended(conflicti
 def test_unreadable_files_are_listed_and_left_out_only_on_request(conflicting, capsys):
     assert run("--data", conflicting) == 2
     said = capsys.readouterr()
-    assert "1 of 26 images cannot be read" in said.err and "b/notes.txt" in said.err
+    assert "1 of 26 images cannot be read" in said.err and "b/notes.png" in said.err
     assert "--skip-unreadable" in said.err and "images in" not in said.out
     assert run("--data", conflicting, "--skip-unreadable") == 0
     assert "25 images in 24 groups" in capsys.readouterr().out

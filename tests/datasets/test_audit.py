@@ -30,6 +30,7 @@ def dataset(labels, *, classes=("a", "b"), kind="multi-class", near=(), unreadab
         "bytes": np.full(n, 900),
         "pixel_hash": [f"{i:032x}" for i in range(n)],
         "warnings": [""] * n,
+        "mask_like": np.zeros(n, bool),
     }
     images = columns.pop("images", None)
     if images is None:

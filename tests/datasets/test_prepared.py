@@ -54,12 +54,12 @@ def test_identical_images_share_a_group(class_folders, tmp_path):
 def test_all_unreadable_images_are_listed_and_can_be_left_out(class_folders, tmp_path):
     root = class_folders()
     (root / "a" / "00.png").write_bytes((root / "a" / "00.png").read_bytes()[:60])
-    (root / "b" / "notes.txt").write_text("not an image")
+    (root / "b" / "notes.png").write_text("not an image")
     for _ in range(2):  # also when it is found prepared
         with pytest.raises(DatasetError) as error:
             prepared(root, tmp_path / "cache")
         assert "2 of 17 images cannot be read" in str(error.value)
-        assert "a/00.png" in str(error.value) and "b/notes.txt" in str(error.value)
+        assert "a/00.png" in str(error.value) and "b/notes.png" in str(error.value)
         assert "--skip-unreadable" in error.value.options
     data = prepared(root, tmp_path / "cache", skip_unreadable=True)
     assert len(data.images) == len(data.table) == 15
@@ -68,7 +68,7 @@ def test_all_unreadable_images_are_listed_and_can_be_left_out(class_folders, tmp
 
 def test_one_unreadable_image_is_tried_again_alone(class_folders, tmp_path, monkeypatch):
     root = class_folders()
-    (root / "b" / "notes.txt").write_text("not an image")
+    (root / "b" / "notes.png").write_text("not an image")
     prepared(root, tmp_path / "cache", skip_unreadable=True)
     opened = []
     real = decode_listing.open_image
@@ -79,7 +79,7 @@ def test_one_unreadable_image_is_tried_again_alone(class_folders, tmp_path, monk
 
     monkeypatch.setattr(decode_listing, "open_image", counted)
     data = prepared(root, tmp_path / "cache", skip_unreadable=True)
-    assert opened == ["b/notes.txt"] and len(data.table) == 16
+    assert opened == ["b/notes.png"] and len(data.table) == 16
 
 
 def test_a_file_that_can_be_read_now_is_taken_in(class_folders, tmp_path):

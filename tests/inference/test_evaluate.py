@@ -142,12 +142,12 @@ def test_unreadable_images_are_listed_and_left_out_only_on_request(run, tmp_path
         (root / name).mkdir(parents=True)
         for i in range(3):
             (root / name / f"{i}.png").write_bytes((films / f"{i}.png").read_bytes())
-    (root / "lesion" / "notes.txt").write_text("no image")
+    (root / "lesion" / "notes.png").write_text("no image")
     given = ["evaluate", "--run", str(run), "--data", str(root), "--datasets", "classes"]
     given += ["--models", "hog-svm"]
     assert main(given) == 2
     said = capsys.readouterr().err
-    assert "lesion/notes.txt" in said and "--skip-unreadable" in said
+    assert "lesion/notes.png" in said and "--skip-unreadable" in said
     assert found(run) == []
     assert main([*given, "--skip-unreadable"]) == 0
     assert len(found(run)[0].result.predictions) == 6

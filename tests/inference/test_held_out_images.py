@@ -33,7 +33,7 @@ def kept(class_folders, tmp_path):
 
 def test_a_run_that_left_unreadable_images_out_is_checked_without_them(kept):
     root, catalog, run = kept
-    (root / "a" / "notes.txt").write_text("no image")
+    (root / "a" / "notes.png").write_text("no image")
     assert len(held_out_images(run(skip_unreadable=True), "set", catalog)) == 16
 
 

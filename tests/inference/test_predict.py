@@ -99,6 +99,24 @@ def test_files_patterns_and_a_list_on_standard_input_name_the_same(
     assert all(one == outputs[0] for one in outputs) and list(outputs[0]) == names
 
 
+def test_what_is_no_image_in_a_folder_is_left_out_and_said_beside_the_results(run, films, capsys):
+    before = [str(path) for path in sorted(films.iterdir())]
+    mask = Image.fromarray(np.eye(32, dtype=np.uint8) * 255)
+    mask.save(films / "0_mask.png")
+    for name in (".ipynb_checkpoints", "__MACOSX/old", "masks"):
+        (films / name).mkdir(parents=True)
+        mask.save(films / name / "1.png")
+    (films / "Thumbs.db").write_bytes(b"x")
+    assert main(["predict", str(films), "--run", str(run), "--format", "json"]) == 0
+    said = capsys.readouterr()
+    assert list(records(said.out)) == before
+    assert "left out: 2 masks or the like, 1 hidden file or folder, 2 files or folders" in said.err
+    given = ["predict", str(films / "0_mask.png"), "--run", str(run), "--format", "json"]
+    assert main(given) == 0  # named by itself it is classified, with a warning
+    (one,) = records(capsys.readouterr().out).values()
+    assert any("as masks are" in warning for warning in one["warnings"])
+
+
 def test_one_bad_file_among_many_has_a_row_that_says_why(run, films, capsys):
     (films / "3.png").write_bytes(b"not an image")
     write_dicom(films / "short.dcm", np.zeros((64, 64), np.uint8))

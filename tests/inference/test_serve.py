@@ -501,3 +501,16 @@ def test_it_serves_until_ctrl_c_and_writes_down_no_file_name():
     assert out.endswith("Stopped.\n")
     assert "patient" not in out + err
     assert err == ""
+
+
+def test_what_a_system_leaves_behind_is_refused_by_its_name_and_a_mask_gets_a_warning(model):
+    app = make_app(model)
+    for name in ("._lamp.png", "Thumbs.db", ".hidden.png"):
+        answer = post(app, png(), name)
+        assert answer.status == 422 and "not an image" in answer.json["error"]
+    mask = Image.new("L", (40, 30))
+    mask.paste(255, (5, 5, 20, 20))
+    file = io.BytesIO()
+    mask.save(file, "PNG")
+    answer = post(app, file.getvalue())
+    assert answer.status == 200 and "as masks are" in answer.json["warnings"][0]

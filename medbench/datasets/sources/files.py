@@ -15,9 +15,8 @@ from medbench.datasets.headers import Headers, headers_of
 from medbench.datasets.listing import Listing
 from medbench.datasets.readers import Content
 from medbench.datasets.slices import middle_slices
-from medbench.datasets.sources.base import Source, inside
+from medbench.datasets.sources.base import Source
 from medbench.datasets.task import label_frame
-from medbench.errors import DatasetError
 from medbench.hashes import sha256_of_pieces
 
 
@@ -32,7 +31,7 @@ class FileSource(Source):
         *,
         classes: tuple[str, ...],
         names: Sequence[str],
-        paths: Sequence[Path],
+        paths: Sequence[str | Path],
         labels: Sequence[str] | NDArray[np.int64],
         groups: Sequence[str] | None = None,
         splits: Sequence[str] | str = "",
@@ -136,63 +135,15 @@ def _without_placeholder(numbers: NDArray[np.int64], what: str, notes: list[str]
 class FileReader:
     """Reads the bytes of the n-th file."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[str | Path]) -> None:
         self._paths = list(paths)
 
     def __call__(self, index: int) -> Content:
         """Bytes of file ``index``."""
-        return self._paths[index].read_bytes()
+        return Path(self._paths[index]).read_bytes()
 
 
-def files_below(root: Path, folder: str) -> dict[str, Path]:
-    """All files below a folder that are not hidden: where each is, by its name.
-
-    Args:
-        root: The data folder, resolved.
-        folder: Name of a folder in it.
-
-    Returns:
-        Names relative to ``root``, with '/', in their order.
-
-    Raises:
-        DatasetError: A folder cannot be read, or a link leads to a folder, nowhere or out of
-            ``root``; nothing is passed over in silence.
-    """
-    found: dict[str, Path] = {}
-    pending = [(folder, inside(root, folder, named_in=str(root)))]
-    while pending:
-        name, place = pending.pop()
-        try:
-            with os.scandir(place) as entries:
-                here = [entry for entry in entries if not ignored(entry.name)]
-        except OSError as error:
-            raise DatasetError(
-                f"{place}: this folder cannot be read ({error.strerror}). "
-                "Mend its permissions or take it away."
-            ) from error
-        for entry in here:
-            below = f"{name}/{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                pending.append((below, place / entry.name))
-            elif not entry.is_symlink():
-                found[below] = place / entry.name
-            elif entry.is_file():
-                found[below] = inside(root, below, named_in=str(root))
-            else:
-                where = "to a folder" if entry.is_dir() else "nowhere"
-                raise DatasetError(
-                    f"{entry.path}: this link leads {where}. Put what it stands for in its place, "
-                    "or remove it."
-                )
-    return dict(sorted(found.items()))
-
-
-def ignored(name: str) -> bool:
-    """Hidden, or left by an operating system."""
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
-
-
-def file_signature(paths: Sequence[Path]) -> str:
+def file_signature(paths: Sequence[str | Path]) -> str:
     """A hash over names, sizes and times of files: changes whenever their content may have."""
 
     def state_of(path: str) -> bytes:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import fnmatch
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from medbench.datasets.csv_files import SPLIT_WORDS, group_name, read_csv
+from medbench.datasets.csv_files import group_name, read_csv
+from medbench.datasets.image_names import composed, paired_suffix, stem_of
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import check_classes, check_order
-from medbench.datasets.sources.files import FileSource, files_below, ignored
+from medbench.datasets.sources.files import FileSource
+from medbench.datasets.sources.folder_meaning import meaning
+from medbench.datasets.sources.image_files import image_folder
+from medbench.datasets.sources.labelled_folders import Labelled
 from medbench.datasets.sources.words import Text
 from medbench.errors import DatasetError
 
@@ -30,7 +34,7 @@ class GroupTable(BaseModel):
 
 
 class FolderSource(FileSource):
-    """``path/CLASS/image``, at any depth below the class folder."""
+    """``path/CLASS/image`` or ``path/train/CLASS/image``, at any depth below the class folder."""
 
     source: str = "folder"
     path: str
@@ -39,6 +43,13 @@ class FolderSource(FileSource):
     groups: GroupTable | None = None
     exclude: tuple[str, ...] = ()
     """Patterns of relative file names to leave out, for example ``masks/*``."""
+    include: tuple[str, ...] = ()
+    """Patterns of relative file names that are images whatever they are called, for example
+    ``*_mask.png``."""
+    folders: str = ""
+    """What the folders in it are, where names do not tell it: ``classes``; ``parts`` of one set or
+    ``patients``, in which the folders are the classes; ``paths``, where each folder in each is a
+    class of its own; or the one folder that is used, as ``original/``."""
 
     @model_validator(mode="after")
     def _has_order(self) -> Self:
@@ -51,40 +62,66 @@ class FolderSource(FileSource):
         return super().paths() | groups
 
     def list_images(self, found: Mapping[str, Path]) -> Listing:
-        """Every file that is not hidden below a class folder, in the order of the names."""
+        """Every file that may be an image, in the order of class folders and names.
+
+        Raises:
+            UndecidedError: A person must say what the folders are.
+            DatasetError: There are no classes, or something cannot be read.
+        """
         root = found["path"]
         if not root.is_dir():
             raise DatasetError(f"{root}: not a folder. Use source: table or npz for a file.")
-        folders = sorted(p for p in root.iterdir() if p.is_dir() and not ignored(p.name))
-        if folders and all(folder.name.lower() in SPLIT_WORDS for folder in folders):
-            raise DatasetError(
-                f"{root}: its folders are called {', '.join(f.name for f in folders)}, which are "
-                "parts of a split, not classes. Name one of them, or write a table (CSV) with the "
-                "columns file, label and split for datasets add."
+        wanted = None if self.classes is None else tuple(map(composed, self.classes))
+        whole = image_folder(
+            root, only=self._only(root, wanted), include=self.include, exclude=self.exclude
+        )
+        meant = meaning(whole, decided=self.folders, classes=wanted or ())
+        names: list[str] = []
+        paths: list[str] = []
+        of_part: list[Labelled] = []
+        for part in meant.parts:
+            if wanted is None or part.label in wanted:
+                files = part.folder.files()
+                names += [name for name, _ in files]
+                paths += [place for _, place in files]
+                of_part += [part] * len(files)
+        labels = [part.label for part in of_part]
+        notes = list(meant.notes)
+        if left_out := str(whole.left_out):
+            remedy = " (the field include takes some in)" * whole.left_out.recoverable
+            notes.append(f"left out: {left_out}{remedy}")
+        suffix, n_pairs = paired_suffix({stem_of(name.rpartition("/")[2]) for name in names})
+        if suffix:
+            notes.append(
+                f"{n_pairs} images are called as another one and {suffix!r}: if they were made of "
+                f"the others, leave them out with the field exclude ('*{suffix}.*')"
             )
-        if self.classes is not None:
-            folders = [folder for folder in folders if folder.name in self.classes]
-        paths: dict[str, Path] = {}
-        labels: list[str] = []
-        for folder in folders:
-            below = files_below(root, folder.name)
-            files = {name: path for name, path in below.items() if not self._excluded(name)}
-            if not files:
-                raise DatasetError(
-                    f"{folder}: this class folder has no images. "
-                    "Fill it, remove it, or list the classes to use in the field classes."
-                )
-            paths |= files
-            labels += [folder.name] * len(files)
-        classes = check_classes(labels, self.classes, named_in=str(root))
-        names = list(paths)
-        groups = None if self.groups is None else _group_of(self.groups, found["groups"], names)
+        groups = [part.group for part in of_part] if any(p.group for p in of_part) else None
+        if self.groups is not None:
+            groups = _group_of(self.groups, found["groups"], names)
+        try:
+            classes = check_classes(labels, wanted, named_in=str(root))
+        except DatasetError as error:
+            found_there = "; ".join(notes)
+            raise DatasetError(
+                f"{error} What was found there: {found_there or 'nothing'}."
+            ) from error
         return self.list_files(
-            classes=classes, names=names, paths=list(paths.values()), labels=labels, groups=groups
+            classes=classes,
+            names=names,
+            paths=paths,
+            labels=labels,
+            groups=groups,
+            splits=[part.split for part in of_part],
+            notes=tuple(notes),
         )
 
-    def _excluded(self, name: str) -> bool:
-        return any(fnmatch.fnmatch(name, pattern) for pattern in self.exclude)
+    def _only(self, root: Path, wanted: Sequence[str] | None) -> Sequence[str] | None:
+        """The folders that are looked at: where they are named as the classes, no others."""
+        if wanted is None or self.folders:
+            return None
+        here = {composed(entry.name) for entry in os.scandir(root) if entry.is_dir()}
+        return wanted if set(wanted) <= here else None
 
 
 def _group_of(groups: GroupTable, path: Path, names: Sequence[str]) -> list[str]:

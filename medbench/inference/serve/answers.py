@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch
-from medbench.errors import MedBenchError, SliceError
+from medbench.datasets.image_names import HIDDEN, SYSTEM, why_left_out
+from medbench.errors import DatasetError, MedBenchError, SliceError
 from medbench.inference.explanation import Explanation
 from medbench.inference.facts import RESEARCH_ONLY
 from medbench.inference.images import NewImage, read_image
@@ -129,6 +130,15 @@ def _until_given_up(model: Model, given_up: threading.Event) -> Model:
 
 
 def _read(model: Model, upload: Upload) -> NewImage:
+    """The image of an upload, unless its name says that it is none.
+
+    Raises:
+        DatasetError: It is none, or cannot be read.
+    """
+    if (why := why_left_out(upload.name)) in (HIDDEN, SYSTEM):
+        raise DatasetError(
+            f"{upload.name}: is one of the {why.replace('(s)', 's')}, not an image. Choose another."
+        )
     return read_image(
         upload.content, model.task, name=upload.name, slice_number=upload.slice_number
     )
