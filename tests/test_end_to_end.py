@@ -471,7 +471,7 @@ def test_an_official_split_is_predicted_once_and_tuned_on_its_validation_part(tm
     cells = RunStore(Path("out")).read().cells
     assert [cell.id.split for cell in cells] == ["official", "official"]
     for cell in cells:
-        assert cell.predictions["image"].tolist() == list(range(52, 68))
+        assert cell.predictions["image"].tolist() == list(range(72, 88))
         assert cell.record["inner_folds"] == 1
         oof = np.load(f"out/cells/mine/{cell.id.model}/official/oof/0000.npy")
         assert np.isfinite(oof[40:]).all() and np.isnan(oof[:40]).all()
@@ -480,7 +480,7 @@ def test_an_official_split_is_predicted_once_and_tuned_on_its_validation_part(tm
 def npz_with_an_official_split(file: Path) -> None:
     rng = np.random.default_rng(0)
     arrays = {}
-    for part, n in (("train", 40), ("val", 12), ("test", 16)):
+    for part, n in (("train", 40), ("val", 32), ("test", 16)):
         labels = np.arange(n) % 2
         images = rng.integers(0, 120, (n, 28, 28), dtype=np.uint8)
         images[labels == 1, 5:12, 5:12] = 230
@@ -502,7 +502,7 @@ def test_with_more_seeds_folds_are_drawn_anew_and_an_official_split_is_repeated(
         ("f", "r0f0"), ("f", "r0f1"), ("f", "r1f0"), ("f", "r1f1"),
     }  # fmt: skip
     held = {c.split: tuple(cell.predictions["image"]) for c, cell in cells.items()}
-    assert held["official"] == held["official-r1"] == tuple(range(52, 68))
+    assert held["official"] == held["official-r1"] == tuple(range(72, 88))
     assert held["r0f0"] not in (held["r1f0"], held["r1f1"])
     assert sorted(held["r1f0"] + held["r1f1"]) == list(range(24))
     scores = {c.split: cell.predictions["p1"].tolist() for c, cell in cells.items()}
