@@ -120,6 +120,16 @@ def test_a_folder_of_clutter_alone_says_what_it_is(root, tmp_path):
     assert "docs/" in "".join(FolderSource(path=str(root)).listing().notes)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="names are text here")
+def test_a_name_in_another_encoding_is_refused_and_not_a_crash(root):
+    name = os.fsencode(root / "benign") + b"/caf\xe9.png"
+    with open(name, "wb") as file:  # noqa: PTH123
+        file.write(picture_file(film(5)))
+    with pytest.raises(DatasetError, match=r"caf.*is not in UTF-8.*Rename it"):
+        listed(root)
+    assert len(found_by_predict(root)[0]) == 9
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
 def test_a_pipe_is_never_opened(root):
     before = listed(root)[0]

@@ -126,6 +126,8 @@ def image_folder(
     for folder in found:  # grows as it goes, so that a folder comes before those in it
         found += scan.read(folder)
     scan.leave_out_derived(found)
+    if not follow:
+        _refuse_no_text(found)
     for folder in reversed(found):
         folder.n_images = len(folder.images) + sum(f.n_images for f in folder.folders.values())
         for inner in folder.folders.values():
@@ -251,6 +253,32 @@ class _Scan:
                 if not self._included(folder.name_of(name)):
                     del folder.images[name]
                     folder.left_out.add(kind, name)
+
+
+def _refuse_no_text(folders: Iterable[Folder]) -> None:
+    """Refuse names in another encoding than the system's, which nothing could be written of.
+
+    Raises:
+        DatasetError: There is one.
+    """
+    for folder in folders:
+        names = [folder.last, *folder.images]
+        if _is_text("".join(names)):
+            continue
+        name = next(name for name in names if not _is_text(name))
+        shown = name.encode(errors="backslashreplace").decode()
+        raise DatasetError(
+            f"{shown}: the name of this file or folder is not in UTF-8, as of an archive that "
+            "another system made. Rename it (convmv does it for many), or unpack the archive again."
+        )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_own(here: Sequence[os.DirEntry[str]]) -> bool:
