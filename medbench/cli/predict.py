@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--slice",
         type=whole(1),
         metavar="N",
-        help="of volumes, the slice to classify, counted from 1",
+        help="of volumes, stacks and animations, the slice to classify, counted from 1",
     )
     parser.add_argument(
         "--explain",

@@ -81,16 +81,16 @@ def with_positive(listing: Listing, wanted: str, *, written: bool, needed_for: s
     if not Task(classes=classes, image_shape=(1, 1, 1), kind=listing.kind).binary:
         if wanted:
             raise DatasetError(
-                f"the positive class is to be {quoted(wanted)} (by the field positive, --positive "
-                f"or the run), but only one of two classes is that, and here are {len(classes)} "
+                f"the positive class is to be {quoted(wanted)} (as the entry, the command or "
+                f"the run has it), but only one of two classes is that, and here are {len(classes)} "
                 f"{'labels' if listing.kind == 'multi-label' else 'classes'}: "
                 f"{', '.join(classes)}. Leave it out."
             )
         return listing
     if wanted and wanted not in classes:
         raise DatasetError(
-            f"the positive class is to be {quoted(wanted)} (by the field positive, --positive or "
-            f"the run), but the classes are {quoted(classes[0])} and {quoted(classes[1])}. Name "
+            f"the positive class is to be {quoted(wanted)} (as the entry, the command or the "
+            f"run has it), but the classes are {quoted(classes[0])} and {quoted(classes[1])}. Name "
             "one of them."
         )
     decided = WRITTEN

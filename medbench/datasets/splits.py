@@ -280,7 +280,7 @@ def _untunable(
     named = "; ".join(f"{name}: {why}" for name, why in found.items())
     what = "no inner folds keep every group whole and every class on both sides, so every model"
     if len(found) == len(splits):
-        more = "" if splits[0].fold is None else f"give --folds {len(splits) + 1} or more, "
+        more = "" if splits[0].fold is None else f"run with --folds {len(splits) + 1} or more, "
         raise ProtocolError(
             f"{what} would fail ({named}). Add patients, {more}leave the class out, or check which "
             "images are of one group."

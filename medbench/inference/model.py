@@ -294,7 +294,7 @@ class Model:
         if positive == ours or (sure and not positive):
             return WRITTEN if positive else facts.positive_decided
         other = "specificity" if point.rule == "sensitivity" else "sensitivity"
-        instead = f"--{other} {point.at_least:g} instead" if point.at_least else "no --positive"
+        instead = f"give --{other} {point.at_least:g} instead" if point.at_least else ""
         told = f"The positive class of this model is {quoted(ours)} ({facts.positive_decided})"
         if not ours:
             raise ConfigurationError(
@@ -304,12 +304,12 @@ class Model:
         if not positive:
             raise ConfigurationError(
                 f"--{point}: which class is that about? {told}. If it is to be found, say "
-                f"--positive with its name too; if the other one is, give {instead}, or run again "
+                f"--positive with its name too; if the other one is, {instead}, or run again "
                 "with --positive."
             )
         raise ConfigurationError(
-            f"--positive {positive}: {told}. To find the other class give {instead} (without "
-            "--positive), or run again with --positive."
+            f"--positive {positive}: {told}. To find the other class "
+            f"{f'{instead} (without --positive), or ' * bool(instead)}run again with --positive."
         )
 
     def __repr__(self) -> str:

@@ -253,12 +253,14 @@ def _opened(reader: type[Reader], content: bytes, limit: int = PIXEL_LIMIT) -> O
 
 def _others() -> dict[str, bytes]:
     """Beginnings of files of other formats, by the name of their reader."""
-    stream = io.BytesIO()
-    Image.fromarray(np.zeros((4, 4), np.uint8)).save(stream, "PNG")
+    pictures = {kind: io.BytesIO() for kind in ("PNG", "TIFF")}
+    for kind, stream in pictures.items():
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(stream, kind)
     nifti = bytearray(352)
     nifti[:4], nifti[344:348] = (348).to_bytes(4, "little"), b"n+1\0"
     return {
-        "picture": stream.getvalue(),
+        "picture": pictures["PNG"].getvalue(),
+        "tiff": pictures["TIFF"].getvalue(),
         "dicom": bytes(128) + b"DICM" + bytes(64),
         "nifti": bytes(nifti),
         "a text": b"patient,label\n1,healthy\n" * 20,

@@ -233,7 +233,8 @@ def test_people_with_and_without_masks_are_classes(tmp_path):
             save(tmp_path / label / f"{label}_{i}.png", film(i))
             save(tmp_path / label / f"{i}_{label}.png", film(i + 9))
             save(tmp_path / label / f"{i}.png", film(i + 20))
-    assert FolderSource(path=str(tmp_path)).listing().classes == ("with_mask", "without_mask")
+    listing = FolderSource(path=str(tmp_path)).listing()
+    assert listing.classes == ("without_mask", "with_mask") and len(listing.table) == 18
 
 
 def test_a_person_may_take_in_what_is_called_a_mask(root):

@@ -165,7 +165,7 @@ def test_the_middle_of_a_stack_is_taken_and_said_and_more_where_it_is_asked(
 def test_a_frame_is_chosen_and_none_is_taken_in_silence(suffix: str, tmp_path) -> None:
     path = tmp_path / f"several.{suffix}"
     path.write_bytes(SEVERAL[suffix])
-    with pytest.raises(SliceError, match=r"5 (frames|pages).*--slice N, from 1 to 5"):
+    with pytest.raises(SliceError, match=r"5 (frames|pages).*slice_number, from 1 to 5"):
         medbench.read_image(path)
     for number in (4, 1, 5):
         seen = medbench.read_image(path, number)

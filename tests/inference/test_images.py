@@ -74,7 +74,7 @@ def test_a_page_or_frame_is_chosen(kind):
     pages = [GREY, GREY.T, 255 - GREY]
     first, *rest = [Image.fromarray(page) for page in pages]
     first.save(stream, kind, save_all=True, append_images=rest)
-    with pytest.raises(SliceError, match=r"x: .* of 3 .*--slice N, from 1 to 3"):
+    with pytest.raises(SliceError, match=r"x: .* of 3 .*slice_number, from 1 to 3"):
         read_image(stream.getvalue(), task(), name="x")
     for number, page in enumerate(pages, start=1):
         read = read_image(stream.getvalue(), task(), slice_number=number)
