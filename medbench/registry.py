@@ -270,8 +270,8 @@ readers = Registry(
     "medbench.datasets.readers.base:Reader",
     {
         "picture": "medbench.datasets.readers.picture:PictureReader",
+        "dicom": "medbench.datasets.readers.dicom:DicomReader",  # before TIFF, which its preamble may hold too
         "tiff": "medbench.datasets.readers.tiff:TiffReader",
-        "dicom": "medbench.datasets.readers.dicom:DicomReader",
         "nifti": "medbench.datasets.readers.nifti:NiftiReader",
     },
     "medbench.readers",

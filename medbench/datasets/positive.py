@@ -82,8 +82,8 @@ def with_positive(listing: Listing, wanted: str, *, written: bool, needed_for: s
         if wanted:
             raise DatasetError(
                 f"the positive class is to be {quoted(wanted)} (as the entry, the command or "
-                f"the run has it), but only one of two classes is that, and here are {len(classes)} "
-                f"{'labels' if listing.kind == 'multi-label' else 'classes'}: "
+                "the run has it), but only one of two classes is that, and here are "
+                f"{len(classes)} {'labels' if listing.kind == 'multi-label' else 'classes'}: "
                 f"{', '.join(classes)}. Leave it out."
             )
         return listing

@@ -309,7 +309,7 @@ class Model:
             )
         raise ConfigurationError(
             f"--positive {positive}: {told}. To find the other class "
-            f"{f'{instead} (without --positive), or ' * bool(instead)}run again with --positive."
+            f"{f'{instead}, or ' * bool(instead)}run again with --positive."
         )
 
     def __repr__(self) -> str:
