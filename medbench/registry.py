@@ -270,7 +270,8 @@ readers = Registry(
     "medbench.datasets.readers.base:Reader",
     {
         "picture": "medbench.datasets.readers.picture:PictureReader",
-        "dicom": "medbench.datasets.readers.dicom:DicomReader",  # before TIFF, which its preamble may hold too
+        # before TIFF, which the preamble of such a file may be the beginning of
+        "dicom": "medbench.datasets.readers.dicom:DicomReader",
         "tiff": "medbench.datasets.readers.tiff:TiffReader",
         "nifti": "medbench.datasets.readers.nifti:NiftiReader",
     },
