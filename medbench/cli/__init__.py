@@ -99,11 +99,12 @@ def _parser(arguments: Sequence[str] = tuple(_VERBS)) -> argparse.ArgumentParser
         prog="medbench",
         description="An honest AutoML benchmark for medical image classification. "
         "Without options, 'run' benchmarks every built-in model on generated images.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"medbench {medbench.__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, summary in _VERBS.items():
-        verb = verbs.add_parser(name, help=summary)
+        verb = verbs.add_parser(name, help=summary, allow_abbrev=False)
         if name in arguments:
             module = importlib.import_module(f"medbench.cli.{name}")
             verb.description = module.__doc__

@@ -29,13 +29,16 @@ _OF_TABLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``datasets``."""
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    listing = verbs.add_parser("list", help="all registered data sets")
+    listing = verbs.add_parser("list", help="all registered data sets", allow_abbrev=False)
     listing.set_defaults(execute=list_datasets)
-    info = verbs.add_parser("info", help="one data set: classes, counts, licence")
+    info = verbs.add_parser(
+        "info", help="one data set: classes, counts, licence", allow_abbrev=False
+    )
     info.add_argument("name", metavar="NAME")
     info.set_defaults(execute=show_dataset)
     get = verbs.add_parser(
         "fetch",
+        allow_abbrev=False,
         help="download data sets",
         description="Download data sets into the cache, or below --data-dir where it is given, "
         "and check them against their official MD5 sums.",
@@ -44,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     get.set_defaults(execute=fetch_datasets)
     add = verbs.add_parser(
         "add",
+        allow_abbrev=False,
         help="look at a folder, table or npz and register it",
         description="Look at a folder of class folders, a CSV table or an npz archive, show what "
         "was understood, and write its entry to ./datasets.yaml (or --datasets-file).",

@@ -18,6 +18,7 @@ SPLIT_WORDS = {
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "validate": "val",
     "test": "test",
     "testing": "test",
 }

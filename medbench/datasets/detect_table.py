@@ -140,7 +140,9 @@ def _file_column(path: Path, images: Path, rows: pd.DataFrame, taken: set[str]) 
             )
         if best:
             return best[0]
-    likely = [*called_so, *ids]
+    likely = [*called_so, *ids] or [
+        column for column in others if any(map(files.is_folder, _sample(rows[column])))
+    ]
     if not likely:
         first = ", ".join(f"{column} ({rows[column].iloc[0]!r})" for column in rows.columns)
         raise DatasetError(

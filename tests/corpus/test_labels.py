@@ -188,17 +188,33 @@ def test_rows_with_several_ones_or_none_are_multi_label_or_asked(table):
         TableSource.model_validate(entry | {"task": "multi-class"}).listing()
 
 
-def test_uncertain_labels_are_refused_and_blank_ones_asked(table):
-    path = table(["1,0", "-1,1", "0,1", "-1,0"], header="image,Mass,Edema")
+def test_uncertain_and_blank_labels_are_asked_about(table):
     fields = {"file": "image", "label": ["Mass", "Edema"], "task": "multi-label"}
-    with pytest.raises(DatasetError, match="other values than 0 and 1: 'Mass -1' 2"):
+    path = table(["1,0", "2,1", "0,1", "2,0"], header="image,Mass,Edema")
+    with pytest.raises(DatasetError, match="other values than 0 and 1: 'Mass 2' 2"):
         listing(path, **fields)
+    path = table(["1,0", "-1,1", "0,1", "-1.0,0"], header="image,Mass,Edema")
+    assert "'-1' 1, '-1.0' 1" in asked(path, "unlabelled", **fields).question
+    said = listing(path, unlabelled="absent", **fields)
+    assert per_class(said) == {"Mass": 1, "Edema": 2}
+    assert "cells of classes that are not filled in or uncertain (-1) (2 rows) are read as 0" in (
+        said.notes
+    )
+    assert per_class(listing(path, unlabelled="skip", **fields)) == {"Mass": 1, "Edema": 1}
+    path = table(["1,", "-1,1", ",1"], header="image,Mass,Edema")  # blank is no, uncertain is not
+    assert "1 rows have no" in asked(path, "unlabelled", **fields).question
     path = table(["1,0", ",1", "0,1", "1,"], header="image,Mass,Edema")
     assert "2 rows have no 'Mass, Edema'" in asked(path, "unlabelled", **fields).question
     said = listing(path, unlabelled="absent", **fields)
     assert per_class(said) == {"Mass": 2, "Edema": 2}
     assert "cells of classes that are not filled in (2 rows) are read as 0" in said.notes
     assert per_class(listing(path, unlabelled="skip", **fields)) == {"Mass": 1, "Edema": 1}
+
+
+def test_columns_with_uncertain_labels_are_classes_and_sex_is_none(table):
+    rows = ["1,1,0,0", "0,-1,1,", "1,0,1,0", "0,,0,1"]
+    path = table(rows, header="image,Male,Mass,Edema,Nodule")
+    assert detect(path)["label"] == ["Mass", "Edema", "Nodule"]
 
 
 def test_one_of_several_such_columns_alone_is_said(table):

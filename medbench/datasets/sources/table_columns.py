@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from medbench.datasets.csv_files import SPLIT_WORDS, group_name
+from medbench.datasets.readers import image_suffixes
 from medbench.datasets.spellings import is_missing
 from medbench.errors import DatasetError
 
@@ -43,6 +44,9 @@ _ABOUT_PEOPLE = re.compile(
     "age|sex|gender|weight|height|position|orient|size|date|birth|race|ethnic|history|status|type"
 )
 """Part of the name of a column that says something else of them."""
+_PATIENT_FOLDER = re.compile(r"(?:patient|subject|sub|case|p)[\W_]*\d+", re.IGNORECASE)
+_LOOKED_AT = 20
+"""First cells of a column that tell whether it names files."""
 _FEW = 4
 """So many different values or fewer are treatments or classes rather than patients."""
 
@@ -179,10 +183,36 @@ def told_unused(
     if split is None:
         for column in split_columns(rows, taken)[:1]:
             notes.append(_unused(column, "an official split", why_no_split(rows, column), "split"))
-    for column in named(rows, FILE_NAMES[:6], taken):
-        if any(not is_missing(value) for value in rows[column]):
+    called_so = named(rows, FILE_NAMES[:6], taken)
+    for column in map(str, rows.columns):
+        if column in taken:
+            continue
+        if (column in called_so and not all(map(is_missing, rows[column]))) or _names_files(
+            rows[column]
+        ):
             notes.append(f"column {column!r} is not used for the files: {file!r} is")
+    if group is None and (folder := _folder_of_patient(rows[file])):
+        notes.append(
+            f"files lie in folders of patients, as {folder!r}, but no column names the patients "
+            "(field group): add one, or images of one patient may be on both sides of a split"
+        )
     return tuple(notes)
+
+
+def _names_files(values: pd.Series) -> bool:
+    """Whether a column holds names of images, by its first cells."""
+    return any(value.lower().endswith(image_suffixes()) for value in values.head(_LOOKED_AT))
+
+
+def _folder_of_patient(files: pd.Series) -> str:
+    """A folder in the name of a file that is called as patients are; "" where there is none."""
+    found = [
+        folder
+        for file in files.iloc[[0, -1]]
+        for folder in re.split(r"[\\/]", file)[:-1]
+        if _PATIENT_FOLDER.fullmatch(folder)
+    ]
+    return found[0] if len(set(found)) > 1 else ""
 
 
 def _unused(column: str, what: str, why: str, field: str) -> str:

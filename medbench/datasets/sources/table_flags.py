@@ -14,7 +14,10 @@ _YES = frozenset({1.0, "true", "yes"})
 _NO = frozenset({0.0, "false", "no"})
 _MOST_VALUES = 8
 """Ways to write yes and no in one column."""
-_NO_CLASSES = frozenset({"male", "female", "m", "f", "man", "woman", "left", "right"})
+_UNSURE = -1.0
+"""What stands where nobody could tell, as in CheXpert; it says as little as an empty cell."""
+_SEX = frozenset({"male", "female", "man", "woman", "sex", "gender"})
+_NO_CLASSES = _SEX | {"m", "f", "left", "right"}
 """Columns of 0 and 1 that say something else than the label."""
 
 
@@ -24,12 +27,17 @@ def flag(value: str) -> bool | None:
     return True if said in _YES else False if said in _NO else None
 
 
+def says_nothing(value: str) -> bool:
+    """Whether a cell of such a column is empty, or says that nobody could tell."""
+    return is_missing(value) or spelling(value) == _UNSURE
+
+
 def is_flag_column(rows: pd.DataFrame, column: str) -> bool:
-    """Whether a column says nothing but yes and no."""
+    """Whether a column says nothing but yes and no, or that nobody could tell."""
     values = rows[column].unique()
     if len(values) > _MOST_VALUES:
         return False
-    said = [flag(value) for value in values if not is_missing(value)]
+    said = [flag(value) for value in values if not says_nothing(value)]
     return bool(said) and None not in said
 
 
@@ -42,7 +50,7 @@ def flag_columns(rows: pd.DataFrame, taken: Collection[str] = ()) -> list[tuple[
     """
 
     def may_be_class(column: str) -> bool:
-        return column not in taken and is_flag_column(rows, column)
+        return not (column in taken or column.lower() in _SEX) and is_flag_column(rows, column)
 
     runs = [tuple(run) for may, run in groupby(map(str, rows.columns), may_be_class) if may]
     return [run for run in runs if len(run) > 1 and not {c.lower() for c in run} <= _NO_CLASSES]

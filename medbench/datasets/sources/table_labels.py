@@ -11,7 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from medbench.datasets.sources.base import check_classes
-from medbench.datasets.sources.table_flags import flag
+from medbench.datasets.sources.table_flags import flag, says_nothing
 from medbench.datasets.sources.table_joined import joined_by, split_labels
 from medbench.datasets.spellings import alike, counted, is_missing, spelling
 from medbench.errors import DatasetError, UndecidedError
@@ -147,26 +147,30 @@ def _of_columns(counts: Counter[Hashable], rules: LabelRules, notes: list[str]) 
     """
     other: Counter[str] = Counter()
     cells = [value for row in counts if isinstance(row, tuple) for value in row]
-    blank_is_no = rules.unlabelled == "absent" or not any(flag(value) is False for value in cells)
+    blank_is_no = not any(flag(value) is False for value in cells)
     n_blank = 0
     labels: Labels = {}
     for row, n in counts.items():
         assert isinstance(row, tuple)
         said = [flag(value) for value in row]
         for column, value in zip(rules.columns, row, strict=True):
-            if flag(value) is None and not is_missing(value):
+            if flag(value) is None and not says_nothing(value):
                 other[f"{column} {value}"] += n
         n_blank += n * (None in said)
         own = tuple(name for name, yes in zip(rules.columns, said, strict=True) if yes)
-        labels[row] = own if None not in said or blank_is_no else None
+        unknown = [v for v in row if flag(v) is None and not (blank_is_no and is_missing(v))]
+        labels[row] = own if not unknown or rules.unlabelled == "absent" else None
     if other:
         raise DatasetError(
             f"{rules.table}: columns of classes hold other values than 0 and 1: {counted(other)}. "
             "Mend them, leave these rows out (--where of datasets add), or name other columns in "
             "the field label."
         )
-    if n_blank and blank_is_no:
-        notes.append(f"cells of classes that are not filled in ({n_blank} rows) are read as 0")
+    if n_blank and (blank_is_no or rules.unlabelled == "absent"):
+        unsure = " or uncertain (-1)" * any(flag(v) is None and not is_missing(v) for v in cells)
+        notes.append(
+            f"cells of classes that are not filled in{unsure} ({n_blank} rows) are read as 0"
+        )
     wrong = {len(own) for own in labels.values() if own is not None} - {1}
     if wrong and not rules.several:
         _refuse_not_one_each(counts, labels, rules)
@@ -193,14 +197,14 @@ def _of_silent(
     Raises:
         UndecidedError: The entry does not say what they mean.
     """
-    counts = {
-        cell if isinstance(cell, str) else ", ".join(map(str, cell)): n  # type: ignore[call-overload]
-        for cell, n in silent.items()
-    }
+    counts: Counter[str] = Counter()
+    for cell, rows in silent.items():
+        said = cell if isinstance(cell, tuple) else (cell,)
+        counts.update(dict.fromkeys(filter(says_nothing, map(str, said)), rows))
     n, names = sum(silent.values()), ", ".join(rules.columns)
     choices = {"skip": "leave these rows out"}
     if rules.several or len(rules.columns) > 1:
-        choices["absent"] = "what is not filled in is not shown"
+        choices["absent"] = "what is not filled in, or uncertain (-1), is not shown"
     elif "" not in silent:
         choices["class"] = f"{', '.join(counts)} is a class"
     if rules.unlabelled not in choices:
