@@ -19,6 +19,7 @@ THUMBNAILS = "thumbnail(s) or checkpoint(s)"
 OTHER = "note(s) or other file(s)"
 MASKS = "mask(s) or the like"
 LINKS = "link(s) that lead to no file"
+EXCLUDED = "excluded file(s)"
 """Kinds of what is left out."""
 
 _SYSTEM_NAMES = frozenset({
@@ -238,7 +239,7 @@ class LeftOut:
     @property
     def traces_only(self) -> bool:
         """Whether there is nothing, or only what systems leave in a folder that was emptied."""
-        return not any(self.counts[kind] for kind in (MASKS, THUMBNAILS, OTHER, LINKS))
+        return not any(self.counts[kind] for kind in (MASKS, THUMBNAILS, OTHER, LINKS, EXCLUDED))
 
     @property
     def recoverable(self) -> bool:
@@ -248,7 +249,7 @@ class LeftOut:
     def __str__(self) -> str:
         """In words; "" where there is nothing."""
         said = []
-        for kind in (MASKS, THUMBNAILS, OTHER, HIDDEN, SYSTEM, LINKS):
+        for kind in (MASKS, THUMBNAILS, OTHER, HIDDEN, SYSTEM, LINKS, EXCLUDED):
             if n := self.counts[kind]:
                 some = ", ".join(suffix for suffix, _ in self._suffixes.most_common(4))
                 words = kind.replace("(s)", "s" if n > 1 else "")

@@ -90,6 +90,106 @@ def test_participants_that_are_folders_are_said_to_be_folders(draw):
         detect(written(root, "participant_id,group", *rows))
 
 
+# --- folders ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("copy", ["no_augmented", "no - Copy", "no (1)", "Copy of no", "aug_no"])
+def test_copies_of_a_class_are_no_class_in_silence(draw, copy):
+    root = draw(*(f"{c}/{i}.png" for c in ("no", "yes", copy) for i in range(3)))
+    with pytest.raises(DatasetError, match="is called as a copy or another version"):
+        read(root)
+    listing, counts = read(root, exclude=(f"{copy}/*",))
+    assert counts == {"no": 3, "yes": 3}
+    assert f"{copy}/ holds no images (3 excluded files): no class" in listing.notes
+    assert len(read(root, folders="classes")[0].classes) == 3
+
+
+def test_grades_and_stages_are_no_copies(draw):
+    names = ("grade 1", "grade 2", "T1-original", "processed", "stage_3")
+    root = draw(*(f"{c}/{i}.png" for c in names for i in range(3)))
+    assert len(read(root)[0].classes) == len(names)
+
+
+def test_a_pattern_that_excludes_nothing_is_said(draw):
+    root = draw(*(f"{c}/{i}.png" for c in ("no", "yes") for i in range(3)))
+    assert "no file is called as the field exclude has it: n" in read(root, exclude=("n",))[0].notes
+
+
+@pytest.mark.parametrize("folder", ["sub-{}/anat", "Patient {}", "fold_{}"])
+def test_folders_of_patients_or_parts_alone_are_no_classes(draw, folder):
+    root = draw(*(f"{folder.format(p)}/{p}{i}.png" for p in range(4) for i in range(2)))
+    with pytest.raises(UndecidedError, match="write a table") as error:
+        read(root)
+    assert set(error.value.choices) == {"classes"}
+    assert len(read(root, folders="classes")[0].classes) == 4
+
+
+def test_parts_of_a_split_in_the_names_of_classes_are_an_official_split(draw):
+    for form in ("{part}_{c}", "{c} {part}"):
+        folders = {form.format(part=p, c=c): (p, c) for p in ("train", "Test") for c in "ab"}
+        root = draw(*(f"{form[1]}/{folder}/{i}.png" for folder in folders for i in range(3)))
+        listing, counts = read(root / form[1])
+        assert counts == {"a": 6, "b": 6}
+        assert listing.table["split"].value_counts().to_dict() == {"train": 6, "test": 6}
+
+
+def test_numbered_names_of_classes_beside_a_folder_of_other_images_are_asked_for(draw):
+    tiles = [f"tiles/0{k}_{c}/{i}.tif" for k, c in enumerate("ABC") for i in range(2)]
+    with pytest.raises(UndecidedError, match="not clear which are the classes") as error:
+        read(draw(*tiles, "larger/1.tif", "larger/2.tif"))
+    assert read(draw(), folders="tiles/")[1] == {"00_A": 2, "01_B": 2, "02_C": 2}
+    assert "tiles/" in error.value.choices
+
+
+def test_scans_of_a_patient_in_a_class_folder_are_one_group(draw):
+    root = draw(
+        *(
+            f"{grade}/BraTS_{grade}_{p}/BraTS_{grade}_{p}_{kind}.png"
+            for grade in ("HGG", "LGG")
+            for p in range(6)
+            for kind in ("flair", "t1", "seg")
+        )
+    )
+    listing, counts = read(root)
+    assert counts == {"HGG": 12, "LGG": 12}
+    assert listing.table["group"].nunique() == 12
+    assert any("each is one group" in note for note in listing.notes)
+    notes = read(root, folders="classes")[0].notes
+    assert not any("each is one group" in note for note in notes)
+
+
+def test_slides_below_kinds_of_tumour_are_groups(draw):
+    root = draw(
+        *(
+            f"{c}/SOB/{kind}/SOB_{kind}_14-22{p}/40X/{kind}{p}{i}.png"
+            for c, kinds in (("benign", "AF"), ("malignant", "DL"))
+            for kind in kinds
+            for p in range(3)
+            for i in range(2)
+        )
+    )
+    listing, counts = read(root)
+    assert counts == {"benign": 12, "malignant": 12} and listing.table["group"].nunique() == 12
+
+
+def test_studies_of_mura_are_said_and_read(draw):
+    root = draw(
+        *(
+            f"train/XR_{part}/patient{p:05d}/study1_{('negative', 'positive')[p % 2]}/{i}.png"
+            for part in ("HAND", "ELBOW")
+            for p in range(6)
+            for i in range(2)
+        )
+    )
+    listing, _ = read(root)
+    said = "\n".join(listing.notes)
+    assert "study1_negative, study1_positive" in said and '"train/XR_ELBOW/"' in said
+    part = read(root / "train" / "XR_HAND")
+    assert part[1] == {"negative": 6, "positive": 6}
+    assert part[0].table["group"].nunique() == 6
+    assert read(root, folders="train/XR_HAND/")[1] == part[1]
+
+
 # --- the command line --------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from medbench.datasets.csv_files import group_name, read_csv
-from medbench.datasets.image_names import composed, paired_suffix, stem_of
+from medbench.datasets.image_names import EXCLUDED, composed, paired_suffix, stem_of
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import check_classes, check_order
 from medbench.datasets.sources.files import FileSource
@@ -90,6 +90,10 @@ class FolderSource(FileSource):
         if left_out := str(whole.left_out):
             remedy = " (the field include takes some in)" * whole.left_out.recoverable
             notes.append(f"left out: {left_out}{remedy}")
+        if self.exclude and not whole.left_out.counts[EXCLUDED]:
+            notes.append(
+                f"no file is called as the field exclude has it: {', '.join(self.exclude)}"
+            )
         suffix, n_pairs = paired_suffix({stem_of(name.rpartition("/")[2]) for name in names})
         if suffix:
             notes.append(

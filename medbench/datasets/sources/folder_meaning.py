@@ -7,7 +7,6 @@ and where names do not tell what they are, a person must.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +17,13 @@ from medbench.datasets.sources.folder_names import (
     FOLDS,
     PATIENTS,
     innermost,
+    is_code,
     is_numbered,
     is_unlabelled,
     listed,
     part_of_split,
     refuse_spellings,
+    refuse_versions,
     repeats,
     same_files,
     same_folders,
@@ -31,9 +32,12 @@ from medbench.datasets.sources.image_files import Folder
 from medbench.datasets.sources.labelled_folders import (
     Labelled,
     as_classes,
+    as_codes,
     as_parts,
     as_paths,
     as_patients,
+    as_split_in_names,
+    refuse_other_classes,
 )
 from medbench.errors import DatasetError, UndecidedError
 
@@ -88,6 +92,8 @@ def meaning(whole: Folder, *, decided: str = "", classes: Collection[str] = ()) 
     for part in found.parts:
         counts[part.label] += part.folder.n_images
     refuse_spellings(counts, classes, named_in=whole.place)
+    if not mode:
+        refuse_versions(counts, classes, named_in=whole.place)
     return found
 
 
@@ -116,6 +122,10 @@ class _Reader:
         if folder.images:
             self._say(f"{_images(len(folder.images))} in no class folder: left out")
         official = self._official(folder.filled)
+        if official is None and not self._mode:
+            official = as_split_in_names(folder.filled)
+            if official:
+                self._say("official split by the names of the class folders, as train_ and test_")
         if official is not None:
             return official
         tops = self._without_another_version(folder)
@@ -156,10 +166,24 @@ class _Reader:
                 f"{_images(top.n_images)} left out"
             )
         tops = [top for top in tops if top not in parts]
+        if not self._mode:
+            self._refuse_numbered(folder, tops)
         if by_patient := as_patients(tops):
             named = listed(part.group for part in by_patient)
             self._say(f"the folders in the class folders ({named}) are taken for patients")
+            if deeper := same_folders([part.folder for part in by_patient]):
+                self._say(
+                    f"the folders in those of patients ({listed(deeper)}) are not told apart; if "
+                    f'they are the classes, use one folder alone (field {FIELD}: "{tops[0].name}/")'
+                )
             return by_patient
+        if not self._mode and (by_code := as_codes(tops)):
+            named = listed(part.group for part in by_code)
+            self._say(
+                f"the folders in the class folders are called by numbers ({named}), as patients or "
+                f'scans are: each is one group (not so with the field {FIELD}: "classes")'
+            )
+            return by_code
         self._show_deeper(tops)
         return as_classes(tops)
 
@@ -240,7 +264,7 @@ class _Reader:
         found = {top.name: self._classes_of_part(top) for top in labelled}
         trained = [top for top in labelled if named[top.name] == "train"] or labelled
         classes = {part.label for top in trained for part in found[top.name]}
-        self._refuse_other_classes(found, classes)
+        refuse_other_classes(found, classes, wanted=self._classes)
         parts: list[Labelled] = []
         for top in tops:
             of_top = found.get(top.name, ())
@@ -263,24 +287,6 @@ class _Reader:
     def _classes_of_part(self, part: Folder) -> Sequence[Labelled]:
         inner = innermost(part)
         return self._classes_in(inner, inner.filled, alone=False)
-
-    def _refuse_other_classes(
-        self, found: Mapping[str, Sequence[Labelled]], classes: Collection[str]
-    ) -> None:
-        """Refuse a part of a split with classes that are not among those that can be learnt.
-
-        Raises:
-            DatasetError: There is one, and it is no mere folder of images without labels.
-        """
-        for name, parts in found.items():
-            labels = {p.label for p in parts if not self._classes or p.label in self._classes}
-            other = sorted(labels - set(classes))
-            if other and len(labels) > 1:
-                raise DatasetError(
-                    f"{name}/ has the class folders {listed(other)}, which are not among those of "
-                    f"the training part ({listed(sorted(classes))}). Give each class the same "
-                    "name in all parts, or list those to use in the field classes."
-                )
 
     def _split_within(self, folder: Folder, tops: Sequence[Folder]) -> Sequence[Labelled] | None:
         """The parts of a split that lie within each class folder; None where there are none.
@@ -345,10 +351,27 @@ class _Reader:
         alike = ", and files of the same names in them, as copies or versions have" * named_alike
         raise self._undecided(
             f"{folder.place}: {says}{alike}: they may be parts of one set, patients, versions of "
-            "the same images, or classes.",
+            "the same images, or classes. If some hold no images of their own, as masks, leave "
+            "them out with the field exclude (--exclude of datasets add).",
             MODES,
             among if alone and len(among) <= _MOST_CHOICES else (),
         )
+
+    def _refuse_numbered(self, folder: Folder, tops: Sequence[Folder]) -> None:
+        """Refuse folders of patients or parts as classes.
+
+        Raises:
+            UndecidedError: All are called so, and there are no class folders in them.
+        """
+        for pattern, what in ((PATIENTS, "patients"), (FOLDS, "parts of one set")):
+            if len(tops) > 1 and all(is_numbered(top.last, pattern) for top in tops):
+                raise self._undecided(
+                    f"{folder.place}: its folders are called {listed(t.last for t in tops)}, as "
+                    f"{what} are, and there are no class folders in them. If these are no classes, "
+                    "write a table (CSV) with the columns file, label and group for datasets add.",
+                    {"classes": MODES["classes"]},
+                    [],
+                )
 
     def _refuse_two_levels(self, folder: Folder, tops: Sequence[Folder]) -> None:
         """Refuse class folders beside one in which others with names lie, or parts of a split.
@@ -360,7 +383,7 @@ class _Reader:
         deep = {
             name: names
             for name, names in inner.items()
-            if len(names) > 1 and not any(re.search(r"\d", one) for one in names)
+            if len(names) > 1 and not any(map(is_code, names))
         }
         of_parts = {name: names for name, names in deep.items() if any(map(part_of_split, names))}
         if not of_parts and (not deep or all(inner.values())):

@@ -20,6 +20,17 @@ _SHORT_PARTS = {"tr": "train", "ts": "test"}
 """As in imagesTr."""
 FOLDS = re.compile(r"(?:fold|kfold|cv|part|batch|chunk|shard|subset|site|cent(?:er|re)|hospital)s?")
 PATIENTS = re.compile(r"(?:patient|pat|subject|subj|sub|case|person|participant|pid|p)s?")
+_VERSION = (
+    r"(?:copy|copies|aug|augm|augment|augmented|augmentations?|duplicates?|original|orig|resized|"
+    r"cropped|flipped|rotated|enhanced|preprocessed|processed)"
+)
+_VERSION_OF = re.compile(
+    rf"(?:{_VERSION}(?: of)?[\W_]+)?(.+?)(?:[\W_]+{_VERSION}[\W_]*\d*\W*|\s*\(\d+\))?",
+    re.IGNORECASE,
+)
+"""A folder called as a copy or version of another one: no_augmented, yes - Copy (2)."""
+_ORDINAL = re.compile(r"\d{1,3}[\W_]+(?=\D+$)")
+"""The number before the name of a class: 01_TUMOR."""
 _NAMED = 4
 """Folders named in a sentence; more are counted."""
 
@@ -104,6 +115,37 @@ def is_numbered(name: str, pattern: re.Pattern[str]) -> bool:
     """Whether a folder is called as the pattern says and a number: fold_3, patient01, P7."""
     match = re.fullmatch(r"([a-z]+)[\W_]*(\d+|[a-z])", name.lower())
     return match is not None and pattern.fullmatch(match[1]) is not None
+
+
+def is_code(name: str) -> bool:
+    """Whether a folder is called by a number, as patients and scans are: Brats18_HGG_7."""
+    return bool(re.search(r"\d", _ORDINAL.sub("", name)))
+
+
+def refuse_versions(counts: Mapping[str, int], named: Collection[str], *, named_in: str) -> None:
+    """Refuse classes that are called as copies or versions of one, unless a person named them.
+
+    Args:
+        counts: Images of each class.
+        named: The classes that a person named.
+        named_in: Where they are, for the message.
+
+    Raises:
+        DatasetError: There are such; both are named, with their counts.
+    """
+    called: dict[str, str] = {}
+    for label in counts:
+        match = _VERSION_OF.fullmatch(label)
+        base = match[1].casefold() if match else label
+        other = called.setdefault(base, label)
+        if other != label and not {label, other} <= set(named):
+            both = " and ".join(f"{n!r} ({how_many(counts[n], 'image')})" for n in (other, label))
+            raise DatasetError(
+                f"{named_in}: of the class folders {both} one is called as a copy or another "
+                f"version of the other. Leave it out with the field exclude: '{label}/*' (--exclude "
+                "of datasets add); if they are two classes, say so with the field folders: "
+                '"classes" (--folders of datasets add).'
+            )
 
 
 def refuse_spellings(counts: Mapping[str, int], named: Collection[str], *, named_in: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medbench.cache import cache_folder
 from medbench.datasets.image_names import (
+    EXCLUDED,
     LINKS,
     MASKS,
     SYSTEM,
@@ -197,15 +198,13 @@ class _Scan:
 
     def _add_file(self, folder: Folder, entry: os.DirEntry[str]) -> None:
         why = self._why_left_out(folder, entry)
-        if why is None:
-            return
         if not why and (place := self._place(folder.name_of(entry.name), entry)):
             folder.images[entry.name] = place
         else:
             folder.left_out.add(why or LINKS, entry.name)
 
-    def _why_left_out(self, folder: Folder, entry: os.DirEntry[str]) -> str | None:
-        """The kind of what is no image; "" of what may be one; None of what is excluded."""
+    def _why_left_out(self, folder: Folder, entry: os.DirEntry[str]) -> str:
+        """The kind of what is no image; "" of what may be one."""
         if not entry.is_file(follow_symlinks=False) and not entry.is_symlink():
             return SYSTEM  # a pipe or a socket, which nobody may open
         if self._include or self._exclude:
@@ -213,7 +212,7 @@ class _Scan:
             if self._included(name):
                 return ""
             if any(fnmatch.fnmatch(name, pattern) for pattern in self._exclude):
-                return None
+                return EXCLUDED
         why = "" if self._is_picture(entry.name) else why_left_out(entry.name)
         return why or (MASKS if folder.of_masks else "")
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from medbench.datasets.csv_files import SPLIT_WORDS
 from medbench.datasets.image_names import composed
-from medbench.datasets.sources.folder_names import PATIENTS, innermost, is_numbered
+from medbench.datasets.sources.folder_names import PATIENTS, innermost, is_code, is_numbered, listed
 from medbench.datasets.sources.image_files import Folder
+from medbench.errors import DatasetError
+
+_WORDS = "|".join(SPLIT_WORDS)
+_PART_IN_NAME = re.compile(
+    rf"(?P<part>{_WORDS})[\W_]+(?P<label>.+)|(?P<name>.+?)[\W_]+(?P<end>{_WORDS})", re.IGNORECASE
+)
+_VISIT = re.compile(r"(?:study|visit|session|ses|scan|exam|series)[\W_]*\d+[\W_]+", re.IGNORECASE)
+"""Before the class in the name of a folder in that of a patient: study1_positive."""
+_LEAST_CODES = 5
+"""Folders in each class folder that are called by numbers, if they are patients."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +57,11 @@ def as_paths(tops: Iterable[Folder]) -> list[Labelled]:
 def as_parts(tops: Iterable[Folder], *, patients: bool) -> list[Labelled]:
     """The folders in them are the classes, whichever they lie in; each may be a patient."""
     return [
-        Labelled(folder=one, label=composed(one.last), group=composed(top.last) * patients)
+        Labelled(
+            folder=one,
+            label=composed((_VISIT.sub("", one.last, count=1) if patients else "") or one.last),
+            group=composed(top.last) * patients,
+        )
         for top in tops
         for one in innermost(top).filled
     ]
@@ -62,3 +78,66 @@ def as_patients(tops: Sequence[Folder]) -> list[Labelled]:
         for one in inner[top.name].filled
     ]
     return parts if all(is_numbered(part.group, PATIENTS) for part in parts) else []
+
+
+def as_codes(tops: Sequence[Folder]) -> list[Labelled]:
+    """Each is a class in which many folders are called by numbers; nothing where not so."""
+    parts = []
+    for top in tops:
+        coded = _coded(top)
+        if len(coded) < _LEAST_CODES:
+            return []
+        label = composed(top.last)
+        parts += [Labelled(folder=f, label=label, group=composed(f.last)) for f in coded]
+    return parts if len({part.group for part in parts}) == len(parts) else []
+
+
+def _coded(folder: Folder) -> list[Folder]:
+    """The first folders below that are called by numbers; nothing if images lie in no such."""
+    found: list[Folder] = []
+    pending = [folder]
+    while pending:
+        above = pending.pop()
+        if above.images:
+            return []
+        for one in above.filled:
+            (found if is_code(one.last) else pending).append(one)
+    return found
+
+
+def as_split_in_names(tops: Iterable[Folder]) -> list[Labelled] | None:
+    """Classes in whose names is the part of a split, as train_benign; None where not so."""
+    parts = []
+    for top in tops:
+        if (match := _PART_IN_NAME.fullmatch(top.last)) is None:
+            return None
+        split = SPLIT_WORDS[(match["part"] or match["end"]).lower()]
+        label = composed(match["label"] or match["name"])
+        parts.append(Labelled(folder=top, label=label, split=split))
+    of = {split: {p.label for p in parts if p.split == split} for split in ("train", "val", "test")}
+    whole = len(of["train"]) > 1 and of["test"] and of["val"] | of["test"] <= of["train"]
+    return parts if whole else None
+
+
+def refuse_other_classes(
+    found: Mapping[str, Sequence[Labelled]], classes: Collection[str], *, wanted: Collection[str]
+) -> None:
+    """Refuse a part of a split with classes that are not among those that can be learnt.
+
+    Args:
+        found: What lies in each part.
+        classes: The classes of the training part.
+        wanted: The classes that a person named; empty where all are meant.
+
+    Raises:
+        DatasetError: There is one, and it is no mere folder of images without labels.
+    """
+    for name, parts in found.items():
+        labels = {p.label for p in parts if not wanted or p.label in wanted}
+        other = sorted(labels - set(classes))
+        if other and len(labels) > 1:
+            raise DatasetError(
+                f"{name}/ has the class folders {listed(other)}, which are not among those of "
+                f"the training part ({listed(sorted(classes))}). Give each class the same "
+                "name in all parts, or list those to use in the field classes."
+            )

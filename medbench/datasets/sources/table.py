@@ -103,7 +103,12 @@ class TableSource(FileSource):
         several = self.task == "multi-label"
         images, of_repeats = one_row_each(of_rows, several=several, table=str(path))
         unused = told_unused(
-            rows, file=source.file, label=source._labels(), group=source.group, split=source.split
+            rows,
+            file=source.file,
+            label=source._labels(),
+            group=source.group,
+            split=source.split,
+            files=files,
         )
         return self.list_files(
             classes=labels.classes,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from medbench.datasets.csv_files import SPLIT_WORDS, group_name
 from medbench.datasets.readers import image_suffixes
+from medbench.datasets.sources.table_files import NamedFiles
 from medbench.datasets.spellings import is_missing
 from medbench.errors import DatasetError
 
@@ -162,7 +163,13 @@ def why_no_split(rows: pd.DataFrame, column: str) -> str:
 
 
 def told_unused(
-    rows: pd.DataFrame, *, file: str, label: Sequence[str], group: str | None, split: str | None
+    rows: pd.DataFrame,
+    *,
+    file: str,
+    label: Sequence[str],
+    group: str | None,
+    split: str | None,
+    files: NamedFiles,
 ) -> tuple[str, ...]:
     """Notes on columns that look like patients, a split or files, but are not used as such.
 
@@ -172,6 +179,7 @@ def told_unused(
         label: The columns of labels.
         group: The column of patients, None where there is none.
         split: The column of the official split, likewise.
+        files: The files that are there.
     """
     taken = {file, *label, *([] if group is None else [group]), *([] if split is None else [split])}
     notes = []
@@ -187,9 +195,8 @@ def told_unused(
     for column in map(str, rows.columns):
         if column in taken:
             continue
-        if (column in called_so and not all(map(is_missing, rows[column]))) or _names_files(
-            rows[column]
-        ):
+        may_be = column in called_so and not all(map(is_missing, rows[column]))
+        if may_be or _names_files(rows[column], files):
             notes.append(f"column {column!r} is not used for the files: {file!r} is")
     if group is None and (folder := _folder_of_patient(rows[file])):
         notes.append(
@@ -199,9 +206,10 @@ def told_unused(
     return tuple(notes)
 
 
-def _names_files(values: pd.Series) -> bool:
-    """Whether a column holds names of images, by its first cells."""
-    return any(value.lower().endswith(image_suffixes()) for value in values.head(_LOOKED_AT))
+def _names_files(values: pd.Series, files: NamedFiles) -> bool:
+    """Whether a column holds names of images that are there, by its first cells."""
+    called = [one for one in values.head(_LOOKED_AT) if one.lower().endswith(image_suffixes())]
+    return any(files.find(called).paths)
 
 
 def _folder_of_patient(files: pd.Series) -> str:
