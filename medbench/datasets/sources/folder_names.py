@@ -142,9 +142,9 @@ def refuse_versions(counts: Mapping[str, int], named: Collection[str], *, named_
             both = " and ".join(f"{n!r} ({how_many(counts[n], 'image')})" for n in (other, label))
             raise DatasetError(
                 f"{named_in}: of the class folders {both} one is called as a copy or another "
-                f"version of the other. Leave it out with the field exclude: '{label}/*' (--exclude "
-                "of datasets add); if they are two classes, say so with the field folders: "
-                '"classes" (--folders of datasets add).'
+                f"version of the other. Leave it out with the field exclude: '{label}/*' "
+                "(--exclude of datasets add); if they are two classes, say so with the field "
+                'folders: "classes" (--folders of datasets add).'
             )
 
 
