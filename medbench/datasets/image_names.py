@@ -54,6 +54,8 @@ _ENDING = re.compile(rf"[ ._-]*(?:({_WORD})|thumb|thumbnail|checkpoint){_NUMBER}
 """The end of a name that is another's plus this; the word, where it is a mask's."""
 _WORD_BEFORE = re.compile(r"[ ._-]+(?!with|no$)[a-z]+$")
 """As in x_lung_mask; but x_with_mask is no mask."""
+_WORD_BEHIND = re.compile(rf"(.+[ ._-](?:{_WORD}))[ ._-]+[a-z\d]+", re.IGNORECASE)
+"""As in x_mask_left."""
 _PREFIXED = re.compile(rf"(?:({_WORD})|thumb|thumbnail)[ ._-]+(.+)", re.IGNORECASE)
 _LEAST_PAIRS = 3
 _SEPARATOR = re.compile(r"[ ._-]+")
@@ -168,6 +170,8 @@ def derived_from_others(names: Iterable[str], stems: Collection[str]) -> dict[st
 def _bases(stem: str) -> list[tuple[str, str, bool]]:
     """What a name may be made of: the other's, the kind, and whether it is a suffix that tells."""
     found = []
+    if match := _WORD_BEHIND.fullmatch(stem):
+        found += _bases(match[1])
     base, kind = _without_ending(stem)
     if kind:
         found.append((base, kind, True))

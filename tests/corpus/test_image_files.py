@@ -158,6 +158,7 @@ MASK_NAMES = (
     "{}_mask.png", "{}_mask_1.png", "{}_Mask.tif", "{}-label.png", "{}.seg.png", "{} gt.bmp",
     "{}_GroundTruth.png", "{}_segmentation.png", "{}_annotated.jpg", "{}_roi (2).png",
     "mask_{}.png", "{}_seg_2_mask.png", "{}_overlay.png", "{}_lung_mask.png", "{}-tumour-seg.png",
+    "{}_mask_left.png",
 )  # fmt: skip
 
 

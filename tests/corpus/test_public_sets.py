@@ -115,13 +115,13 @@ def test_a_pattern_that_excludes_nothing_is_said(draw):
     assert "no file is called as the field exclude has it: n" in read(root, exclude=("n",))[0].notes
 
 
-@pytest.mark.parametrize("folder", ["sub-{}/anat", "Patient {}", "fold_{}"])
+@pytest.mark.parametrize("folder", ["sub-{}/anat", "Patient {}", "fold_{}", "IMD00{}"])
 def test_folders_of_patients_or_parts_alone_are_no_classes(draw, folder):
-    root = draw(*(f"{folder.format(p)}/{p}{i}.png" for p in range(4) for i in range(2)))
+    root = draw(*(f"{folder.format(p)}/{p}{i}.png" for p in range(5) for i in range(2)))
     with pytest.raises(UndecidedError, match="write a table") as error:
         read(root)
     assert set(error.value.choices) == {"classes"}
-    assert len(read(root, folders="classes")[0].classes) == 4
+    assert len(read(root, folders="classes")[0].classes) == 5
 
 
 def test_parts_of_a_split_in_the_names_of_classes_are_an_official_split(draw):

@@ -16,6 +16,7 @@ from medbench.datasets.image_names import composed
 from medbench.datasets.sources.folder_names import (
     FOLDS,
     PATIENTS,
+    called_as,
     innermost,
     is_code,
     is_numbered,
@@ -363,15 +364,14 @@ class _Reader:
         Raises:
             UndecidedError: All are called so, and there are no class folders in them.
         """
-        for pattern, what in ((PATIENTS, "patients"), (FOLDS, "parts of one set")):
-            if len(tops) > 1 and all(is_numbered(top.last, pattern) for top in tops):
-                raise self._undecided(
-                    f"{folder.place}: its folders are called {listed(t.last for t in tops)}, as "
-                    f"{what} are, and there are no class folders in them. If these are no classes, "
-                    "write a table (CSV) with the columns file, label and group for datasets add.",
-                    {"classes": MODES["classes"]},
-                    [],
-                )
+        if what := called_as([top.last for top in tops]):
+            raise self._undecided(
+                f"{folder.place}: its folders are called {listed(t.last for t in tops)}, as {what} "
+                "are, and there are no class folders in them. If these are no classes, write a "
+                "table (CSV) with the columns file, label and group for datasets add.",
+                {"classes": MODES["classes"]},
+                [],
+            )
 
     def _refuse_two_levels(self, folder: Folder, tops: Sequence[Folder]) -> None:
         """Refuse class folders beside one in which others with names lie, or parts of a split.

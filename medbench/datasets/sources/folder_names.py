@@ -31,6 +31,8 @@ _VERSION_OF = re.compile(
 """A folder called as a copy or version of another one: no_augmented, yes - Copy (2)."""
 _ORDINAL = re.compile(r"\d{1,3}[\W_]+(?=\D+$)")
 """The number before the name of a class: 01_TUMOR."""
+_LEAST_NUMBERS = 5
+"""So many folders with numbers of three digits in their names are patients or scans."""
 _NAMED = 4
 """Folders named in a sentence; more are counted."""
 
@@ -115,6 +117,15 @@ def is_numbered(name: str, pattern: re.Pattern[str]) -> bool:
     """Whether a folder is called as the pattern says and a number: fold_3, patient01, P7."""
     match = re.fullmatch(r"([a-z]+)[\W_]*(\d+|[a-z])", name.lower())
     return match is not None and pattern.fullmatch(match[1]) is not None
+
+
+def called_as(names: Sequence[str]) -> str:
+    """What folders are called as that are no classes, all of them; "" where not so."""
+    for pattern, what in ((PATIENTS, "patients"), (FOLDS, "parts of one set")):
+        if len(names) > 1 and all(is_numbered(name, pattern) for name in names):
+            return what
+    numbers = len(names) >= _LEAST_NUMBERS and all(re.search(r"\d{3}", name) for name in names)
+    return "patients or scans" if numbers else ""
 
 
 def is_code(name: str) -> bool:
