@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from medbench.datasets.readers import image_suffixes
 
@@ -57,6 +57,11 @@ _WORD_BEFORE = re.compile(r"[ ._-]+(?!with|no$)[a-z]+$")
 _WORD_BEHIND = re.compile(rf"(.+[ ._-](?:{_WORD}))[ ._-]+[a-z\d]+", re.IGNORECASE)
 """As in x_mask_left."""
 _PREFIXED = re.compile(rf"(?:({_WORD})|thumb|thumbnail)[ ._-]+(.+)", re.IGNORECASE)
+_AUGMENTED = re.compile(
+    r"(?<![a-z])(?:aug|augm|augmented|augmentation|flip|flipped|hflip|vflip|rot|rotated)(?![a-z])",
+    re.IGNORECASE,
+)
+_AUGMENTED_HINTS = ("aug", "flip", "rot")
 _LEAST_PAIRS = 3
 _SEPARATOR = re.compile(r"[ ._-]+")
 _HINTS = (
@@ -206,6 +211,18 @@ def paired_suffix(stems: Collection[str]) -> tuple[str, int]:
             behind[stem[cut:]] += 1
     suffix, n = behind.most_common(1)[0] if behind else ("", 0)
     return (suffix, n) if n >= _LEAST_PAIRS and 3 * n >= len(stems) else ("", 0)
+
+
+def augmented(names: Sequence[str]) -> list[str]:
+    """Those of the names that say that an image was turned or mirrored, as ``x_rot90``.
+
+    Args:
+        names: Names relative to the data set.
+    """
+    text = "\n".join(names).lower()
+    if not any(hint in text for hint in _AUGMENTED_HINTS):
+        return []
+    return [name for name in names if _AUGMENTED.search(name)]
 
 
 def any_derived(names: Iterable[str]) -> bool:

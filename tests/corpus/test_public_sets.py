@@ -104,6 +104,20 @@ def test_copies_of_a_class_are_no_class_in_silence(draw, copy):
     assert len(read(root, folders="classes")[0].classes) == 3
 
 
+def test_augmented_copies_of_images_are_said(draw):
+    names = [f"{c}/{i}{s}.png" for c in "ab" for i in range(3) for s in ("", "_rot90", "_aug_7")]
+    notes = read(draw(*names, "a/protocol.png"))[0].notes
+    assert any("12 images are called as augmented copies, as 'a/0_aug_7.png'" in n for n in notes)
+
+
+@pytest.mark.parametrize("folders", [("images",), ("train", "test"), (".",)])
+def test_a_folder_of_images_beside_their_table_names_the_table(draw, folders):
+    root = draw(*(f"{folder}/{i}.png" for folder in folders for i in range(4)))
+    written(root, "id,label", "0,a", "1,b")
+    with pytest.raises(DatasetError, match=r"If the labels are in t\.csv, name that table"):
+        read(root)
+
+
 def test_grades_and_stages_are_no_copies(draw):
     names = ("grade 1", "grade 2", "T1-original", "processed", "stage_3")
     root = draw(*(f"{c}/{i}.png" for c in names for i in range(3)))

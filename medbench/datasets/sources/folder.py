@@ -10,15 +10,25 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from medbench.datasets.csv_files import group_name, read_csv
-from medbench.datasets.image_names import EXCLUDED, composed, paired_suffix, stem_of
+from medbench.datasets.image_names import (
+    EXCLUDED,
+    LeftOut,
+    augmented,
+    composed,
+    paired_suffix,
+    stem_of,
+)
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import check_classes, check_order
 from medbench.datasets.sources.files import FileSource
-from medbench.datasets.sources.folder_meaning import meaning
-from medbench.datasets.sources.image_files import image_folder
+from medbench.datasets.sources.folder_meaning import Meaning, meaning
+from medbench.datasets.sources.image_files import Folder, image_folder
 from medbench.datasets.sources.labelled_folders import Labelled
 from medbench.datasets.sources.words import Text
-from medbench.errors import DatasetError
+from medbench.errors import DatasetError, UndecidedError
+
+_TABLES = 3
+"""Tables named in a message."""
 
 
 class GroupTable(BaseModel):
@@ -75,7 +85,7 @@ class FolderSource(FileSource):
         whole = image_folder(
             root, only=self._only(root, wanted), include=self.include, exclude=self.exclude
         )
-        meant = meaning(whole, decided=self.folders, classes=wanted or ())
+        meant = self._meaning(whole, root, wanted or ())
         names: list[str] = []
         paths: list[str] = []
         of_part: list[Labelled] = []
@@ -86,20 +96,7 @@ class FolderSource(FileSource):
                 paths += [place for _, place in files]
                 of_part += [part] * len(files)
         labels = [part.label for part in of_part]
-        notes = list(meant.notes)
-        if left_out := str(whole.left_out):
-            remedy = " (the field include takes some in)" * whole.left_out.recoverable
-            notes.append(f"left out: {left_out}{remedy}")
-        if self.exclude and not whole.left_out.counts[EXCLUDED]:
-            notes.append(
-                f"no file is called as the field exclude has it: {', '.join(self.exclude)}"
-            )
-        suffix, n_pairs = paired_suffix({stem_of(name.rpartition("/")[2]) for name in names})
-        if suffix:
-            notes.append(
-                f"{n_pairs} images are called as another one and {suffix!r}: if they were made of "
-                f"the others, leave them out with the field exclude ('*{suffix}.*')"
-            )
+        notes = [*meant.notes, *self._said_of_names(names, whole.left_out)]
         groups = [part.group for part in of_part] if any(p.group for p in of_part) else None
         if self.groups is not None:
             groups = _group_of(self.groups, found["groups"], names)
@@ -108,7 +105,7 @@ class FolderSource(FileSource):
         except DatasetError as error:
             found_there = "; ".join(notes)
             raise DatasetError(
-                f"{error} What was found there: {found_there or 'nothing'}."
+                f"{error} What was found there: {found_there or 'nothing'}.{_tables_in(root)}"
             ) from error
         return self.list_files(
             classes=classes,
@@ -120,12 +117,55 @@ class FolderSource(FileSource):
             notes=tuple(notes),
         )
 
+    def _meaning(self, whole: Folder, root: Path, wanted: Sequence[str]) -> Meaning:
+        try:
+            return meaning(whole, decided=self.folders, classes=wanted)
+        except UndecidedError:
+            raise
+        except DatasetError as error:
+            raise DatasetError(f"{error}{_tables_in(root)}") from error
+
+    def _said_of_names(self, names: Sequence[str], left_out: LeftOut) -> list[str]:
+        """Notes on what is left out, and on images that may have been made of others."""
+        notes = []
+        if said := str(left_out):
+            remedy = " (the field include takes some in)" * left_out.recoverable
+            notes.append(f"left out: {said}{remedy}")
+        if self.exclude and not left_out.counts[EXCLUDED]:
+            notes.append(
+                f"no file is called as the field exclude has it: {', '.join(self.exclude)}"
+            )
+        if turned := augmented(names):
+            notes.append(
+                f"{len(turned)} images are called as augmented copies, as {turned[0]!r}: if they "
+                "were made of the others, leave them out with the field exclude, or they may be "
+                "on both sides of a split"
+            )
+        suffix, n_pairs = paired_suffix({stem_of(name.rpartition("/")[2]) for name in names})
+        if suffix:
+            notes.append(
+                f"{n_pairs} images are called as another one and {suffix!r}: if they were made of "
+                f"the others, leave them out with the field exclude ('*{suffix}.*')"
+            )
+        return notes
+
     def _only(self, root: Path, wanted: Sequence[str] | None) -> Sequence[str] | None:
         """The folders that are looked at: where they are named as the classes, no others."""
         if wanted is None or self.folders:
             return None
         here = {composed(entry.name) for entry in os.scandir(root) if entry.is_dir()}
         return wanted if set(wanted) <= here else None
+
+
+def _tables_in(root: Path) -> str:
+    """A sentence on tables beside the images, which may have the labels; "" without any."""
+    names = sorted(one.name for one in root.iterdir() if one.suffix.lower() in (".csv", ".tsv"))
+    if not names:
+        return ""
+    return (
+        f" If the labels are in {' or '.join(names[:_TABLES])}, name that table instead of the "
+        "folder: python -m medbench datasets add."
+    )
 
 
 def _group_of(groups: GroupTable, path: Path, names: Sequence[str]) -> list[str]:
