@@ -29,7 +29,7 @@ _VERSION_OF = re.compile(
     re.IGNORECASE,
 )
 """A folder called as a copy or version of another one: no_augmented, yes - Copy (2)."""
-_ORDINAL = re.compile(r"\d{1,3}[\W_]+(?=\D+$)")
+_ORDINAL = re.compile(r"^\d{1,3}[\W_]+(?=\D+$)")
 """The number before the name of a class: 01_TUMOR."""
 _LEAST_NUMBERS = 5
 """So many folders with numbers of three digits in their names are patients or scans."""
