@@ -65,7 +65,8 @@ def test_chexpert_has_all_its_classes_and_says_that_it_names_no_patients(draw):
     assert error.value.field == "unlabelled"
     entry |= {"unlabelled": "absent", "task": "multi-label"}
     notes = "\n".join(TableSource.model_validate(entry).listing().notes)
-    assert "files lie in folders of patients, as 'patient00000'" in notes
+    assert "files lie in folders of patients, but no column names the patients" in notes
+    assert "patient0" not in notes  # notes are kept in a run, which names nobody
 
 
 def test_a_second_column_of_files_is_said_not_to_be_used(draw):
@@ -107,7 +108,7 @@ def test_copies_of_a_class_are_no_class_in_silence(draw, copy):
 def test_augmented_copies_of_images_are_said(draw):
     names = [f"{c}/{i}{s}.png" for c in "ab" for i in range(3) for s in ("", "_rot90", "_aug_7")]
     notes = read(draw(*names, "a/protocol.png"))[0].notes
-    assert any("12 images are called as augmented copies, as 'a/0_aug_7.png'" in n for n in notes)
+    assert any("12 images are called as augmented copies" in note for note in notes)
 
 
 @pytest.mark.parametrize("folders", [("images",), ("train", "test"), (".",)])
@@ -168,6 +169,7 @@ def test_scans_of_a_patient_in_a_class_folder_are_one_group(draw):
     assert counts == {"HGG": 12, "LGG": 12}
     assert listing.table["group"].nunique() == 12
     assert any("each is one group" in note for note in listing.notes)
+    assert "BraTS_" not in "".join(listing.notes)
     notes = read(root, folders="classes")[0].notes
     assert not any("each is one group" in note for note in notes)
 
@@ -197,7 +199,11 @@ def test_studies_of_mura_are_said_and_read(draw):
     )
     listing, _ = read(root)
     said = "\n".join(listing.notes)
-    assert "study1_negative, study1_positive" in said and '"train/XR_ELBOW/"' in said
+    assert (
+        "study1_negative, study1_positive" in said
+        and "patient0" not in said
+        and '"train/XR_ELBOW/"' in said
+    )
     part = read(root / "train" / "XR_HAND")
     assert part[1] == {"negative": 6, "positive": 6}
     assert part[0].table["group"].nunique() == 6

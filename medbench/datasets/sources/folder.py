@@ -137,7 +137,7 @@ class FolderSource(FileSource):
             )
         if turned := augmented(names):
             notes.append(
-                f"{len(turned)} images are called as augmented copies, as {turned[0]!r}: if they "
+                f"{len(turned)} images are called as augmented copies (aug, flip, rot): if they "
                 "were made of the others, leave them out with the field exclude, or they may be "
                 "on both sides of a split"
             )

@@ -170,8 +170,8 @@ class _Reader:
         if not self._mode:
             self._refuse_numbered(folder, tops)
         if by_patient := as_patients(tops):
-            named = listed(part.group for part in by_patient)
-            self._say(f"the folders in the class folders ({named}) are taken for patients")
+            n = len({part.group for part in by_patient})
+            self._say(f"the {n} folders in the class folders are taken for patients")
             if deeper := same_folders([part.folder for part in by_patient]):
                 self._say(
                     f"the folders in those of patients ({listed(deeper)}) are not told apart; if "
@@ -179,10 +179,9 @@ class _Reader:
                 )
             return by_patient
         if not self._mode and (by_code := as_codes(tops)):
-            named = listed(part.group for part in by_code)
             self._say(
-                f"the folders in the class folders are called by numbers ({named}), as patients or "
-                f'scans are: each is one group (not so with the field {FIELD}: "classes")'
+                f"the {len(by_code)} folders in the class folders are called by numbers, as "
+                f'patients or scans are: each is one group (not so with {FIELD}: "classes")'
             )
             return by_code
         self._show_deeper(tops)
@@ -346,7 +345,11 @@ class _Reader:
         for pattern, mode in ((FOLDS, "parts"), (PATIENTS, "patients")):
             if not copies and all(is_numbered(top.last, pattern) for top in among):
                 what = "parts of one set" if mode == "parts" else "patients"
-                self._say(f"{says}: taken for {what}, and these for the classes")
+                they = listed(t.last for t in among) if mode == "parts" else f"{len(among)} folders"
+                self._say(
+                    f"{they} hold the same folders ({listed(shared)}): taken for {what}, and these "
+                    "for the classes"
+                )
                 return mode
         named_alike = same_files(among, of_same_size=False)
         alike = ", and files of the same names in them, as copies or versions have" * named_alike
@@ -403,7 +406,7 @@ class _Reader:
         if deeper and len(deeper) > len([top for top in tops if top.filled]):
             self._say(
                 f"the classes are {listed(t.last for t in tops)}; the {len(deeper)} folders in "
-                f"them ({listed(one.last for one in deeper)}) are not told apart (field "
+                f"them ({_named(deeper)}) are not told apart (field "
                 f'{FIELD}: "parts" or "paths" makes them the classes)'
             )
 
@@ -424,3 +427,8 @@ class _Reader:
 
 def _images(n: int) -> str:
     return how_many(n, "image")
+
+
+def _named(folders: Sequence[Folder]) -> str:
+    """Folders by name, but not those of patients, who are named in no run."""
+    return listed("a number" if is_code(one.last) else one.last for one in folders)

@@ -31,8 +31,6 @@ from medbench.datasets.spellings import alike
 from medbench.errors import DatasetError
 
 _FIELDS = "the fields file, label, group, split or where (options of datasets add)"
-_LISTED = 5
-"""Images named in a message."""
 
 
 class TableSource(FileSource):
@@ -221,6 +219,6 @@ def _groups(rows: pd.DataFrame, column: str | None) -> tuple[list[str] | str, tu
     if not together:
         return groups, ()
     return groups, (
-        f"{len(together)} patients are spelled in several ways, as "
-        f"{' and '.join(map(repr, together[0][:_LISTED]))}, and taken for one each",
+        f"{len(together)} patients are spelled in several ways (blanks, case or zeros before a "
+        "number), and taken for one each",
     )

@@ -198,9 +198,9 @@ def told_unused(
         may_be = column in called_so and not all(map(is_missing, rows[column]))
         if may_be or _names_files(rows[column], files):
             notes.append(f"column {column!r} is not used for the files: {file!r} is")
-    if group is None and (folder := _folder_of_patient(rows[file])):
+    if group is None and _in_folders_of_patients(rows[file]):
         notes.append(
-            f"files lie in folders of patients, as {folder!r}, but no column names the patients "
+            "files lie in folders of patients, but no column names the patients "
             "(field group): add one, or images of one patient may be on both sides of a split"
         )
     return tuple(notes)
@@ -212,15 +212,15 @@ def _names_files(values: pd.Series, files: NamedFiles) -> bool:
     return any(files.find(called).paths)
 
 
-def _folder_of_patient(files: pd.Series) -> str:
-    """A folder in the name of a file that is called as patients are; "" where there is none."""
-    found = [
+def _in_folders_of_patients(files: pd.Series) -> bool:
+    """Whether the first and the last file lie in folders that are called as patients are."""
+    found = {
         folder
         for file in files.iloc[[0, -1]]
         for folder in re.split(r"[\\/]", file)[:-1]
         if _PATIENT_FOLDER.fullmatch(folder)
-    ]
-    return found[0] if len(set(found)) > 1 else ""
+    }
+    return len(found) > 1
 
 
 def _unused(column: str, what: str, why: str, field: str) -> str:

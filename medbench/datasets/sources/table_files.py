@@ -228,11 +228,8 @@ def told_otherwise(found: FoundFiles) -> tuple[str, ...]:
         return ()
     ways = Counter(way for name, file in found.otherwise.items() for way in _ways(name, file))
     how = ", ".join(f"{way} ({n})" for way, n in sorted(ways.items()))
-    name, file = next(iter(found.otherwise.items()))
-    return (
-        f"{len(found.otherwise)} files do not lie as the table names them and were found "
-        f"otherwise, as {name!r} at {file!r}: {how}",
-    )
+    n = len(found.otherwise)
+    return (f"{n} files do not lie as the table names them and were found otherwise: {how}",)
 
 
 def _strays(guesses: Mapping[str, str], *, others_found: bool) -> set[str]:
