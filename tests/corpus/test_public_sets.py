@@ -174,6 +174,14 @@ def test_scans_of_a_patient_in_a_class_folder_are_one_group(draw):
     assert not any("each is one group" in note for note in notes)
 
 
+def test_a_patient_in_both_parts_of_a_split_is_one_group(draw):
+    root = draw(
+        *(f"train/{c}/{c}_10{p}/{i}.png" for c in "ab" for p in range(6) for i in range(2)),
+        *(f"test/{c}/{c}_10{p}/{i}.png" for c in "ab" for p in (5, 6) for i in range(2)),
+    )
+    assert read(root)[0].table["group"].nunique() == 14
+
+
 def test_slides_below_kinds_of_tumour_are_groups(draw):
     root = draw(
         *(

@@ -107,6 +107,8 @@ class _Reader:
         self._mode = mode
         self._classes = classes
         self._notes: list[str] = []
+        self._by_code = False
+        """Whether folders in the classes of another part of a split are called by numbers."""
 
     def read(self, folder: Folder) -> Meaning:
         """What the folders in ``folder`` mean."""
@@ -178,7 +180,8 @@ class _Reader:
                     f'they are the classes, use one folder alone (field {FIELD}: "{tops[0].name}/")'
                 )
             return by_patient
-        if not self._mode and (by_code := as_codes(tops)):
+        if not self._mode and (by_code := as_codes(tops, few=self._by_code)):
+            self._by_code = True
             self._say(
                 f"the {len(by_code)} folders in the class folders are called by numbers, as "
                 f'patients or scans are: each is one group (not so with {FIELD}: "classes")'
@@ -261,6 +264,7 @@ class _Reader:
                 same_folders([top, *labelled]) for top in others
             ):
                 return None
+        labelled.sort(key=lambda top: named[top.name] != "train")
         found = {top.name: self._classes_of_part(top) for top in labelled}
         trained = [top for top in labelled if named[top.name] == "train"] or labelled
         classes = {part.label for top in trained for part in found[top.name]}

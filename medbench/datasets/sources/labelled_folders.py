@@ -80,12 +80,17 @@ def as_patients(tops: Sequence[Folder]) -> list[Labelled]:
     return parts if all(is_numbered(part.group, PATIENTS) for part in parts) else []
 
 
-def as_codes(tops: Sequence[Folder]) -> list[Labelled]:
-    """Each is a class in which many folders are called by numbers; nothing where not so."""
+def as_codes(tops: Sequence[Folder], *, few: bool) -> list[Labelled]:
+    """Each is a class in which all folders are called by numbers; nothing where not so.
+
+    Args:
+        tops: The folders.
+        few: Whether a few of them suffice, as in the test part where the training part has many.
+    """
     parts = []
     for top in tops:
         coded = _coded(top)
-        if len(coded) < _LEAST_CODES:
+        if len(coded) < (1 if few else _LEAST_CODES):
             return []
         label = composed(top.last)
         parts += [Labelled(folder=f, label=label, group=composed(f.last)) for f in coded]
