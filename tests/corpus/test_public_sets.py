@@ -111,7 +111,7 @@ def test_augmented_copies_of_images_are_said(draw):
     assert any("12 images are called as augmented copies" in note for note in notes)
 
 
-@pytest.mark.parametrize("folders", [("images",), ("train", "test"), (".",)])
+@pytest.mark.parametrize("folders", [("images",), ("train", "test"), (".",), ("part_1", "part_2")])
 def test_a_folder_of_images_beside_their_table_names_the_table(draw, folders):
     root = draw(*(f"{folder}/{i}.png" for folder in folders for i in range(4)))
     written(root, "id,label", "0,a", "1,b")
@@ -130,7 +130,10 @@ def test_a_pattern_that_excludes_nothing_is_said(draw):
     assert "no file is called as the field exclude has it: n" in read(root, exclude=("n",))[0].notes
 
 
-@pytest.mark.parametrize("folder", ["sub-{}/anat", "Patient {}", "fold_{}", "IMD00{}"])
+@pytest.mark.parametrize(
+    "folder",
+    ["sub-{}/anat", "Patient {}", "fold_{}", "IMD00{}", "HAM_images_part_{}", "images_{}/images"],
+)
 def test_folders_of_patients_or_parts_alone_are_no_classes(draw, folder):
     root = draw(*(f"{folder.format(p)}/{p}{i}.png" for p in range(5) for i in range(2)))
     with pytest.raises(UndecidedError, match="write a table") as error:

@@ -22,13 +22,11 @@ from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import check_classes, check_order
 from medbench.datasets.sources.files import FileSource
 from medbench.datasets.sources.folder_meaning import Meaning, meaning
+from medbench.datasets.sources.folder_names import tables_in
 from medbench.datasets.sources.image_files import Folder, image_folder
 from medbench.datasets.sources.labelled_folders import Labelled
 from medbench.datasets.sources.words import Text
 from medbench.errors import DatasetError, UndecidedError
-
-_TABLES = 3
-"""Tables named in a message."""
 
 
 class GroupTable(BaseModel):
@@ -105,7 +103,7 @@ class FolderSource(FileSource):
         except DatasetError as error:
             found_there = "; ".join(notes)
             raise DatasetError(
-                f"{error} What was found there: {found_there or 'nothing'}.{_tables_in(root)}"
+                f"{error} What was found there: {found_there or 'nothing'}.{tables_in(root)}"
             ) from error
         return self.list_files(
             classes=classes,
@@ -123,7 +121,7 @@ class FolderSource(FileSource):
         except UndecidedError:
             raise
         except DatasetError as error:
-            raise DatasetError(f"{error}{_tables_in(root)}") from error
+            raise DatasetError(f"{error}{tables_in(root)}") from error
 
     def _said_of_names(self, names: Sequence[str], left_out: LeftOut) -> list[str]:
         """Notes on what is left out, and on images that may have been made of others."""
@@ -155,17 +153,6 @@ class FolderSource(FileSource):
             return None
         here = {composed(entry.name) for entry in os.scandir(root) if entry.is_dir()}
         return wanted if set(wanted) <= here else None
-
-
-def _tables_in(root: Path) -> str:
-    """A sentence on tables beside the images, which may have the labels; "" without any."""
-    names = sorted(one.name for one in root.iterdir() if one.suffix.lower() in (".csv", ".tsv"))
-    if not names:
-        return ""
-    return (
-        f" If the labels are in {' or '.join(names[:_TABLES])}, name that table instead of the "
-        "folder: python -m medbench datasets add."
-    )
 
 
 def _group_of(groups: GroupTable, path: Path, names: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from medbench.datasets.findings import how_many
 from medbench.datasets.image_names import composed
@@ -28,6 +29,7 @@ from medbench.datasets.sources.folder_names import (
     repeats,
     same_files,
     same_folders,
+    tables_in,
 )
 from medbench.datasets.sources.image_files import Folder
 from medbench.datasets.sources.labelled_folders import (
@@ -375,7 +377,8 @@ class _Reader:
             raise self._undecided(
                 f"{folder.place}: its folders are called {listed(t.last for t in tops)}, as {what} "
                 "are, and there are no class folders in them. If these are no classes, write a "
-                "table (CSV) with the columns file, label and group for datasets add.",
+                "table (CSV) with the columns file, label and group for datasets add."
+                f"{tables_in(Path(folder.place))}",
                 {"classes": MODES["classes"]},
                 [],
             )

@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from medbench.datasets.csv_files import SPLIT_WORDS
 from medbench.datasets.findings import how_many
@@ -31,6 +32,8 @@ _VERSION_OF = re.compile(
 """A folder called as a copy or version of another one: no_augmented, yes - Copy (2)."""
 _ORDINAL = re.compile(r"^\d{1,3}[\W_]+(?=\D+$)")
 """The number before the name of a class: 01_TUMOR."""
+_PARTS = frozenset({"part", "fold", "batch", "chunk", "shard", "images", "image", "imgs", "img"})
+"""A word of folders that differ in their number only: HAM10000_images_part_1, images_001."""
 _LEAST_NUMBERS = 5
 """So many folders with numbers of three digits in their names are patients or scans."""
 _NAMED = 4
@@ -124,6 +127,9 @@ def called_as(names: Sequence[str]) -> str:
     for pattern, what in ((PATIENTS, "patients"), (FOLDS, "parts of one set")):
         if len(names) > 1 and all(is_numbered(name, pattern) for name in names):
             return what
+    but_numbers = {re.sub(r"\d+$", "", name) for name in names}
+    if len(names) > 1 and len(but_numbers) == 1 and _PARTS & set(words_in(names[0])):
+        return "parts of one set"
     numbers = len(names) >= _LEAST_NUMBERS and all(re.search(r"\d{3}", name) for name in names)
     return "patients or scans" if numbers else ""
 
@@ -187,3 +193,14 @@ def listed(names: Iterable[str]) -> str:
     names = list(dict.fromkeys(names))
     some = ", ".join(names[:_NAMED])
     return some if len(names) <= _NAMED else f"{some} and {len(names) - _NAMED} more"
+
+
+def tables_in(root: Path) -> str:
+    """A sentence on tables beside the images, which may have the labels; "" without any."""
+    names = sorted(one.name for one in root.iterdir() if one.suffix.lower() in (".csv", ".tsv"))
+    if not names:
+        return ""
+    return (
+        f" If the labels are in {' or '.join(names[:_NAMED])}, name that table instead of the "
+        "folder: python -m medbench datasets add."
+    )
