@@ -332,6 +332,12 @@ def test_damaged_bytes_give_a_picture_or_an_error_that_names_the_file(seed: int)
             assert str(error).startswith("scan: ")
 
 
+def test_strips_that_pillow_takes_for_an_attack_are_named() -> None:
+    tags, parts = tiff_page(STEPS.astype(np.int16), compression=5)
+    with pytest.raises(DatasetError, match=r"strips too large to be unpacked.*without compression"):
+        shown(tiff_file([(tags | {256: 9000, 257: 5000, 258: 64, 278: 5000}, parts)]))
+
+
 def test_a_picture_above_the_limit_is_refused_before_it_is_decoded() -> None:
     tags, parts = tiff_page(STEPS)
     with pytest.raises(DatasetError, match=r"9000 x 7000 pixels is above the limit"):
