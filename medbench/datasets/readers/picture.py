@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import struct
 import zlib
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from medbench.datasets.grey_levels import spread
-from medbench.datasets.readers import all_readers, png
+from medbench.datasets.readers import all_readers, png, ppm
 from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size
 from medbench.datasets.readers.quiet import Quiet
 from medbench.datasets.readers.samples import Samples, picture, upright
@@ -49,7 +48,6 @@ _ORIENTATION = 274
 """EXIF's tag."""
 _GIF, _RIFF, _EXTENDED_WEBP, _WEBP_ANIMATION = b"GIF8", b"RIFF", b"WEBPVP8X", 2
 _LONGEST_START = 21
-_BYTE = 255
 _PIXELS_OF_FRAMES = 20
 """Frames of an animation may have so many times the pixels of the largest image."""
 
@@ -132,6 +130,11 @@ class _OpenedPicture(OpenedImage):
         self.sliced = n_frames > 1
         self._image = image
         self._png = png.header_that_counts(content, image)
+        if self.sliced and self._png is not None and self._png.is_wide_colour:
+            raise DatasetError(
+                f"{origin}: an animation of 16 bits of colour or opacity, of which 8 would be "
+                "read. Save the frame that is meant in a file of its own."
+            )
         self._wide = None if self.sliced else _wide_colour(image, content, self._png)
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
@@ -196,19 +199,7 @@ def _wide_colour(
     """
     if header is not None and header.is_wide_colour:
         return partial(png.wide_samples, content, header)
-    if image.format != "PPM" or image.mode != "RGB":
-        return None
-    codec, _, offset, layout = image.tile[0]
-    top = int(layout[-1]) if codec == "ppm" and isinstance(layout, tuple) else 0
-    if top <= _BYTE:
-        return None
-    shape = (image.height, image.width, 3)
-
-    def samples() -> Samples:
-        values = np.frombuffer(content, ">u2", math.prod(shape), offset).reshape(shape)
-        return Samples(values=values.astype(np.uint16), top=top)
-
-    return samples
+    return ppm.wide_colour(image, content)
 
 
 def grey_or_rgb(image: Image.Image) -> Image.Image:
