@@ -22,7 +22,6 @@ from medbench.datasets.sources.folder_names import (
     is_unlabelled,
     listed,
     part_of_split,
-    refuse_spellings,
     repeats,
     same_files,
     same_folders,
@@ -35,6 +34,7 @@ from medbench.datasets.sources.labelled_folders import (
     as_paths,
     as_patients,
 )
+from medbench.datasets.spellings import refuse_spellings
 from medbench.errors import DatasetError, UndecidedError
 
 MODES = {
@@ -87,7 +87,7 @@ def meaning(whole: Folder, *, decided: str = "", classes: Collection[str] = ()) 
     counts = Counter[str]()
     for part in found.parts:
         counts[part.label] += part.folder.n_images
-    refuse_spellings(counts, classes, named_in=whole.place)
+    refuse_spellings(counts, classes, named_in=f"{whole.place}: the class folders")
     return found
 
 

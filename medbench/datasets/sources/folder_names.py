@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from medbench.datasets.csv_files import SPLIT_WORDS
-from medbench.datasets.findings import how_many
 from medbench.datasets.image_names import composed, words_in
 from medbench.datasets.sources.image_files import Folder
-from medbench.errors import DatasetError
 
 _FILLERS = frozenset({"set", "sets", "data", "dataset", "images", "image", "imgs", "img", "split",
                       "folder", "samples", "cases"})  # fmt: skip
@@ -104,29 +102,6 @@ def is_numbered(name: str, pattern: re.Pattern[str]) -> bool:
     """Whether a folder is called as the pattern says and a number: fold_3, patient01, P7."""
     match = re.fullmatch(r"([a-z]+)[\W_]*(\d+|[a-z])", name.lower())
     return match is not None and pattern.fullmatch(match[1]) is not None
-
-
-def refuse_spellings(counts: Mapping[str, int], named: Collection[str], *, named_in: str) -> None:
-    """Refuse classes that differ in capitals, blanks or dashes only, unless a person named them.
-
-    Args:
-        counts: Images of each class.
-        named: The classes that a person named.
-        named_in: Where they are, for the message.
-
-    Raises:
-        DatasetError: There are such; both are named, with their counts.
-    """
-    spelt: dict[str, str] = {}
-    for label in counts:
-        key = re.sub(r"(?<=\w)[\s_-]+(?=\w)|^\s+|\s+$", "", label).casefold()
-        other = spelt.setdefault(key, label)
-        if other != label and not {label, other} <= set(named):
-            both = " and ".join(f"{n!r} ({how_many(counts[n], 'image')})" for n in (other, label))
-            raise DatasetError(
-                f"{named_in}: the class folders {both} differ in capitals, blanks or dashes only. "
-                "Give them one name; if they are two classes, list both in the field classes."
-            )
 
 
 def listed(names: Iterable[str]) -> str:
