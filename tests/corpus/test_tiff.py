@@ -167,8 +167,9 @@ def test_12_bits_in_16_bit_colour_are_not_near_black() -> None:
     assert is_close(shown(one_page(twelve, meaning=2)), COLOUR)
     dark = one_page(twelve // 2, meaning=2)
     assert is_close(shown(dark), COLOUR // 2)
-    stated = one_page(np.rint(COLOUR * (1023 / 255)).astype(np.uint16), meaning=2, tags={281: 1023})
-    assert is_close(shown(stated), COLOUR)
+    ten = np.rint(COLOUR * (1023 / 255)).astype(np.uint16)
+    for tags in ({281: 1023}, {341: [1023] * 3}):  # MaxSampleValue, SMaxSampleValue
+        assert is_close(shown(one_page(ten, meaning=2, tags=tags)), COLOUR)
     grey = np.dstack([(STEPS.astype(np.uint16) * 7 + 100)] * 3)
     assert is_close(shown(one_page(grey, meaning=2)), STEPS)
 

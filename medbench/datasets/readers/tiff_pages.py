@@ -224,7 +224,7 @@ def _page(page: Any, file: Any, origin: str) -> Page:
         color_map=_numbers(page, 320),
         subsampling=_numbers(page, 530, (2, 2)),
         default_ycbcr=529 not in page.tags and 532 not in page.tags,
-        said_top=max(_numbers(page, 281, (0,))) or None,
+        said_top=_said_top(page) if kind == "u" else None,
     )
 
 
@@ -264,6 +264,11 @@ def _meaning_of_samples(page: Any, samples: int, origin: str) -> tuple[int, tupl
     if len(extra) < n_extra or (grey and n_extra > 1 and not set(extra) & set(_ALPHAS)):
         raise refusal(origin, f"of {samples} samples a pixel, whose meaning it does not tell")
     return photometric, extra[:n_extra]
+
+
+def _said_top(page: Any) -> int | None:
+    """Largest value, by either tag that may state it: MaxSampleValue, SMaxSampleValue."""
+    return max(number for code in (281, 341) for number in _numbers(page, code, (0,))) or None
 
 
 def _number(page: Any, code: int, default: int | None = None) -> int:
