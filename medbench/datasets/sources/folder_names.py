@@ -105,7 +105,7 @@ def is_numbered(name: str, pattern: re.Pattern[str]) -> bool:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names in a sentence, in quotes where they are needed; the first few."""
+    """Names in a sentence, each once; the first few."""
     names = list(dict.fromkeys(names))
     some = ", ".join(names[:_NAMED])
     return some if len(names) <= _NAMED else f"{some} and {len(names) - _NAMED} more"
