@@ -208,6 +208,14 @@ def inside(root: Path, name: str, *, named_in: str) -> Path:
     return path
 
 
+def unreadable_folder(folder: Path | str, error: OSError) -> DatasetError:
+    """The error for a folder whose names cannot be listed."""
+    return DatasetError(
+        f"{folder}: this folder cannot be read ({error.strerror}). "
+        "Mend its permissions or take it away."
+    )
+
+
 def check_order(task: str, classes: object | None) -> None:
     """Refuse ordinal classes that nobody put into order.
 
