@@ -13,6 +13,8 @@ from medbench.datasets.readers import image_suffixes
 from medbench.datasets.spellings import is_missing
 from medbench.errors import DatasetError
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
+"""How files of tables are called, in lower case."""
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
