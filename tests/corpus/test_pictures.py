@@ -216,6 +216,16 @@ def test_the_further_pictures_of_a_jpeg_file_are_said() -> None:
     assert opened.pixels(0).shape[:2] == (20, 30)
 
 
+def test_a_lossless_jpeg_is_refused_as_such_and_not_as_damaged() -> None:
+    content = picture_file(FRAMES[0], "JPEG", comment=b"\xff\xc3", exif=b"Exif\0\0" + bytes(40))
+    assert shown(content).shape == (20, 30)
+    with pytest.raises(DatasetError, match=r"film: a lossless JPEG.*Convert it to PNG"):
+        shown(content.replace(b"\xff\xc0\0", b"\xff\xc3\0"))
+    for end in range(2, 200):
+        with pytest.raises(DatasetError, match=r"film: "):
+            shown(content[:end])
+
+
 # --- limits ---------------------------------------------------------------------------------
 
 

@@ -44,10 +44,14 @@ BROKEN = (
     Image.DecompressionBombWarning,  # raised where warnings are errors
 )
 """What Pillow raises on bytes that are no sound image (found by flipping bytes of sound ones)."""
+_JPEGS = ("JPEG", "MPO")
 _ORIENTATION = 274
 """EXIF's tag."""
 _GIF, _RIFF, _EXTENDED_WEBP, _WEBP_ANIMATION = b"GIF8", b"RIFF", b"WEBPVP8X", 2
 _LONGEST_START = 21
+_LOSSLESS = tuple(bytes([code]) for code in (0xC3, 0xC7, 0xCB, 0xCF))
+_JPEG_FRAMES = (*_LOSSLESS, *(bytes([0xC0 + n]) for n in (0, 1, 2, 5, 6, 9, 10, 13, 14)))
+"""Second bytes of the markers of JPEG files that say how the picture is coded."""
 _PIXELS_OF_FRAMES = 20
 """Frames of an animation may have so many times the pixels of the largest image."""
 
@@ -91,6 +95,10 @@ class PictureReader(Reader):
                 f"{origin}: not an image of a known format ({known}), whatever its name says. "
                 "Convert it to PNG or remove it."
             ) from error
+        if image.format in _JPEGS and _is_lossless(content):
+            raise DatasetError(
+                f"{origin}: a lossless JPEG, which is not read here. Convert it to PNG."
+            )
         check_size(image.width, image.height, origin, pixel_limit)
         if n_frames * image.width * image.height > _PIXELS_OF_FRAMES * pixel_limit:
             raise DatasetError(
@@ -178,7 +186,18 @@ class _OpenedPicture(OpenedImage):
 
 def _n_frames(image: Image.Image) -> int:
     """Frames of an animation. The further pictures of a JPEG file are previews and depth maps."""
-    return 1 if image.format in ("JPEG", "MPO") else int(getattr(image, "n_frames", 1))
+    return 1 if image.format in _JPEGS else int(getattr(image, "n_frames", 1))
+
+
+def _is_lossless(content: bytes) -> bool:
+    """Whether a JPEG file is coded without loss, which Pillow opens and cannot decode."""
+    place = 2
+    while (marker := content[place : place + 2]).startswith(b"\xff"):
+        if marker[1:] in _JPEG_FRAMES:
+            return marker[1:] in _LOSSLESS
+        length = int.from_bytes(content[place + 2 : place + 4], "big")
+        place += 1 if marker == b"\xff\xff" else 2 + length
+    return False
 
 
 def _is_animated_webp(start: bytes) -> bool:
