@@ -48,6 +48,11 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+(?:\.\d+)?")
 """A word of a name, be it ``no_finding``, ``NoFinding`` or ``COVID-19``."""
 
 
+def in_words(positive: str, decided: str) -> str:
+    """The positive class, and how it was decided; "" where there is none."""
+    return f"positive class: {positive} ({decided})" if positive else ""
+
+
 def with_positive(listing: Listing, wanted: str, *, written: bool, needed_for: str) -> Listing:
     """The listing with the positive of two classes last, and how that was decided.
 
