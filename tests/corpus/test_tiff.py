@@ -20,6 +20,7 @@ STEPS = np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8)
 STEPS[0, :2] = 0, 255
 COLOUR = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 COLOUR[0, 0] = 255, 0, 0
+IMAGEJ = "ImageJ=1.54f\nimages=9\n"
 OPAQUE = np.where(np.arange(30) < 15, 255, 85).astype(np.uint8) * np.ones((20, 1), np.uint8)
 
 
@@ -262,7 +263,7 @@ def unlike(**how: Any) -> bytes:
             "several images behind one directory",
         ),
         (
-            by_tifffile(STEPS, description="ImageJ=1.54f\nimages=9\n", metadata=None),
+            by_tifffile(STEPS, description=IMAGEJ, metadata=None) + STEPS.tobytes() * 8,
             "several images behind one directory",
         ),
     ],
@@ -270,6 +271,12 @@ def unlike(**how: Any) -> bytes:
 def test_what_is_not_read_is_refused_by_what_it_is(content: bytes, words: str) -> None:
     with pytest.raises(DatasetError, match=f"scan: a TIFF .*{words}.*Convert it to PNG"):
         shown(content)
+
+
+def test_a_page_that_was_taken_out_of_a_stack_and_still_mentions_it_is_read() -> None:
+    for description in (IMAGEJ, '{"shape": [5, 20, 30]}'):
+        content = by_tifffile(STEPS, description=description, metadata=None)
+        np.testing.assert_array_equal(shown(content), STEPS)
 
 
 def test_numbers_that_are_none_are_refused() -> None:
@@ -323,6 +330,12 @@ def test_damaged_bytes_give_a_picture_or_an_error_that_names_the_file(seed: int)
                 assert opened.pixels(index).dtype == np.uint8
         except DatasetError as error:
             assert str(error).startswith("scan: ")
+
+
+def test_strips_that_pillow_takes_for_an_attack_are_named() -> None:
+    tags, parts = tiff_page(STEPS.astype(np.int16), compression=5)
+    with pytest.raises(DatasetError, match=r"strips too large to be unpacked.*without compression"):
+        shown(tiff_file([(tags | {256: 9000, 257: 5000, 258: 64, 278: 5000}, parts)]))
 
 
 def test_a_picture_above_the_limit_is_refused_before_it_is_decoded() -> None:

@@ -7,6 +7,7 @@ import math
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import IO, ClassVar
 
@@ -17,9 +18,14 @@ from PIL import Image, ImageFile, ImageOps
 from medbench.datasets.grey_levels import spread
 from medbench.datasets.readers import all_readers, png
 from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size
+from medbench.datasets.readers.quiet import Quiet
 from medbench.datasets.readers.samples import Samples, picture, upright
 from medbench.errors import DatasetError
 
+QUIET = Quiet("PIL")
+"""Pillow warns of large pictures, for which there is a limit here."""
+_SMALL = 1 << 14
+"""Bytes of a picture that it hardly warns of, and that silence would cost a share of its time."""
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
 """Pillow readers in use; a short list keeps rarely tested parsers away from untrusted files."""
 _WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
@@ -73,8 +79,9 @@ class PictureReader(Reader):
         if not content:
             raise DatasetError(f"{origin}: the file is empty. Copy it again or remove it.")
         try:
-            image = Image.open(io.BytesIO(content), formats=_FORMATS)
-            n_frames = _n_frames(image)
+            with QUIET if len(content) > _SMALL else nullcontext():
+                image = Image.open(io.BytesIO(content), formats=_FORMATS)
+                n_frames = _n_frames(image)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise DatasetError(
                 f"{origin}: the header announces more pixels than Pillow accepts ({error}). "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size
-from medbench.datasets.readers.picture import BROKEN, grey_or_rgb
+from medbench.datasets.readers.picture import BROKEN, QUIET, grey_or_rgb
 from medbench.datasets.readers.samples import Samples, opacity, picture, upright
 from medbench.datasets.readers.tiff_pages import (
     CMYK,
@@ -112,7 +112,10 @@ class _OpenedTiff(OpenedImage):
 @contextmanager
 def _reading(origin: str) -> Iterator[None]:
     try:
-        yield
+        with QUIET:
+            yield
+    except Image.DecompressionBombError as error:
+        raise refusal(origin, "of strips too large to be unpacked") from error
     except _BROKEN as error:
         raise DatasetError(
             f"{origin}: the TIFF file is damaged or truncated ({error}). "

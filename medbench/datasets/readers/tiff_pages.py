@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -116,13 +115,13 @@ def pages_of(file: IO[bytes], origin: str) -> tuple[list[Page], int]:
 
     try:
         with _QUIET, tifffile.TiffFile(file, is_ndpi=False, is_lsm=False, is_scanimage=False) as t:
-            chosen, n_left_out = _chosen(t.pages, origin)
+            chosen, n_left_out = _chosen(t.pages, t.filehandle.size, origin)
             return [_page(page, t, origin) for page in chosen], n_left_out
     except tifffile.TiffFileError as error:
         raise ValueError(str(error)) from error
 
 
-def _chosen(pages: Any, origin: str) -> tuple[list[Any], int]:
+def _chosen(pages: Any, n_bytes: int, origin: str) -> tuple[list[Any], int]:
     """The pages that are slices, and how many are left out for their size."""
     found = list(_walk(pages))
     whole = [page for page in found if not _is_copy(page)]
@@ -132,7 +131,7 @@ def _chosen(pages: Any, origin: str) -> tuple[list[Any], int]:
     if not whole:
         raise ValueError("no page")
     if len(found) == 1:
-        _refuse_hidden_images(found[0], origin)
+        _refuse_hidden_images(found[0], n_bytes, origin)
     sizes = [(page.imagewidth, page.imagelength) for page in whole]
     largest = max(sizes, key=lambda size: size[0] * size[1])
     chosen = [page for page, size in zip(whole, sizes, strict=True) if size == largest]
@@ -167,22 +166,27 @@ def _is_copy(page: Any) -> bool:
     return bool(kind & (_REDUCED | _MASK)) or old_kind == _OLD_REDUCED
 
 
-def _refuse_hidden_images(page: Any, origin: str) -> None:
-    """A directory for one image may be followed by the samples of others, which it only mentions.
+def _refuse_hidden_images(page: Any, n_bytes: int, origin: str) -> None:
+    """The samples of a directory's image may be followed by those of others that it only mentions.
+
+    Args:
+        page: The only page of its file.
+        n_bytes: Size of the file, which tells whether the others are there.
+        origin: Name of the file in messages.
 
     Raises:
-        DatasetError: It is.
+        DatasetError: They are there.
     """
-    text = page.description
-    images = 1
+    text, images = page.description, 1
+    n_samples = page.imagewidth * page.imagelength * page.samplesperpixel
     if text.startswith("ImageJ=") and (said := re.search(r"^images=(\d{1,9})$", text, re.M)):
         images = int(said[1])
-    elif text.startswith("{") and '"shape": [' in text:  # written by tifffile
-        samples = page.imagewidth * page.imagelength * page.samplesperpixel
-        images = math.prod(json.loads(text)["shape"]) // samples
+    elif said := re.search(r'^{.*"shape": \[([\d, ]{1,90})\]', text):  # written by tifffile
+        images = math.prod(map(int, said[1].split(","))) // n_samples
     elif 33629 in page.tags:  # MetaMorph's stacks
         images = page.tags[33629].count
-    if max(images, *_numbers(page, 32997, (1,))) > 1:  # ImageDepth of volumes
+    end = page.dataoffsets[0] + images * n_samples * _number(page, 258, 1) // 8
+    if images > 1 and page.compression == 1 and end <= n_bytes:
         raise refusal(origin, "of several images behind one directory")
 
 
@@ -192,6 +196,8 @@ def _page(page: Any, file: Any, origin: str) -> Page:
         raise ValueError(f"{width} x {height} pixels of {samples} samples")
     if samples > _MOST_SAMPLES:
         raise refusal(origin, f"of {samples} samples a pixel")
+    if _number(page, 32997, 1) > 1:  # ImageDepth
+        raise refusal(origin, "volume of several images behind one directory")
     bits, kind = _type_of_samples(page, samples, origin)
     photometric, extra = _meaning_of_samples(page, samples, origin)
     tiled = 324 in page.tags
