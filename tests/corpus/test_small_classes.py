@@ -148,7 +148,7 @@ def test_no_plan_passes_of_which_every_cell_must_fail(data, folds, official):
 def test_two_folds_of_a_class_of_three_patients_are_refused_with_the_option_that_helps():
     labels, groups = np.repeat([0, 1], 3), np.arange(6)
     drawn = {"repeats": 1, "seed": 0, "classes": ("a", "b")}
-    with pytest.raises(ProtocolError, match="give --folds 3 or more"):
+    with pytest.raises(ProtocolError, match="run with --folds 3 or more"):
         outer_splits(labels, groups, np.full(6, ""), folds=2, **drawn)
     assert len(outer_splits(labels, groups, np.full(6, ""), folds=3, **drawn).splits) == 3
 
