@@ -23,6 +23,7 @@ from medbench.datasets.readers.tiff_pages import (
     RGB,
     YCBCR,
     Page,
+    has_one_page,
     pages_of,
     refusal,
 )
@@ -74,6 +75,9 @@ class TiffReader(Reader):
 
     def look(self, file: IO[bytes], *, origin: str) -> Header:
         """See ``Reader.look``; only the directories are read."""
+        if has_one_page(file):
+            return Header(n_slices=1)
+        file.seek(0)
         with _reading(origin):
             return Header(n_slices=len(pages_of(file, origin)[0]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -29,6 +30,8 @@ _TYPES = {
 }
 """numpy's letter of each sample format, and the bits that are read."""
 _MOST_SAMPLES = 64
+_TAG_BYTES, _SUB_DIRECTORIES = 12, 330
+"""Bytes of a tag in a directory; the tag that names further directories."""
 _QUIET = Quiet("tifffile")
 
 
@@ -92,6 +95,23 @@ class Page:
     def top(self) -> int | None:
         """Full light of unsigned numbers."""
         return 2**self.bits - 1 if self.kind == "u" else None
+
+
+def has_one_page(file: IO[bytes]) -> bool:
+    """Whether a file has a single directory, by a few bytes: so have nearly all of many files.
+
+    Args:
+        file: The file, at its beginning.
+    """
+    head = file.read(8)
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(head[:4])
+    if order is None or len(head) < 8:
+        return False
+    file.seek(struct.unpack(order + "I", head[4:])[0])
+    n_tags = int.from_bytes(file.read(2), "little" if order == "<" else "big")
+    tags = file.read(n_tags * _TAG_BYTES)
+    numbers = np.frombuffer(tags[: len(tags) // _TAG_BYTES * _TAG_BYTES], f"{order}u2")
+    return file.read(4) == bytes(4) and _SUB_DIRECTORIES not in numbers[:: _TAG_BYTES // 2]
 
 
 def pages_of(file: IO[bytes], origin: str) -> tuple[list[Page], int]:
