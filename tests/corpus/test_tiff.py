@@ -11,8 +11,9 @@ import tifffile
 from PIL import Image
 
 import medbench
-from medbench.datasets.readers import open_image
+from medbench.datasets.readers import open_image, reader_of
 from medbench.errors import DatasetError, SliceError
+from medbench.testing.image_files import dicom_file
 
 from .tiff_writing import tiff_file, tiff_page
 
@@ -239,6 +240,13 @@ def test_pages_of_different_kinds_are_read_each_by_its_own() -> None:
     content = tiff_file(pages)
     for number, expected in enumerate((STEPS, COLOUR, STEPS), start=1):
         np.testing.assert_array_equal(shown(content, number), expected)
+
+
+def test_a_dicom_file_whose_preamble_is_the_head_of_a_tiff_file_is_dicom() -> None:
+    dicom = dicom_file(STEPS)
+    head = tiff_file([tiff_page(STEPS)])[:128]
+    assert reader_of(head + dicom[128:]).name == "dicom"
+    assert reader_of(head).name == "tiff"
 
 
 # --- what is refused ------------------------------------------------------------------------
