@@ -31,6 +31,7 @@ from medbench.datasets.readers.tiff_samples import COMPRESSIONS, stored
 from medbench.errors import DatasetError
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_DICOM, _DICOM_AT = b"DICM", 128
 _FAX, _JPEGS, _WEBP = (2, 3, 4), (6, 7), 50001
 _PLAIN = (MIN_IS_WHITE, MIN_IS_BLACK, RGB, YCBCR)
 """Meanings of 8-bit samples that Pillow knows."""
@@ -57,8 +58,8 @@ class TiffReader(Reader):
     suffixes: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
 
     def recognises(self, start: bytes) -> bool:
-        """See ``Reader.recognises``."""
-        return start.startswith(_MAGIC)
+        """See ``Reader.recognises``; the preamble of DICOM may be the head of a TIFF file."""
+        return start.startswith(_MAGIC) and start[_DICOM_AT : _DICOM_AT + 4] != _DICOM
 
     def open(self, content: bytes, *, origin: str, pixel_limit: int) -> OpenedImage:
         """See ``Reader.open``; also refused are kinds of samples that are not pictures."""
@@ -141,17 +142,17 @@ def _is_for_pillow(page: Page, origin: str) -> bool:
     Raises:
         DatasetError: Only Pillow could read it, and it does not.
     """
-    simple = page.kind == "u" and not page.extra and not page.planar
+    simple = page.kind == "u" and not page.premultiplied and not page.planar
     if page.big_tiff and page.big_endian:  # which Pillow does not know
         simple = False
     eight = simple and page.bits == 8
     if page.compression in _FAX:
         known = simple and page.bits == 1 and page.photometric in (MIN_IS_WHITE, MIN_IS_BLACK)
     elif page.compression in (*_JPEGS, _WEBP):
-        known = eight and page.photometric in _PLAIN
+        known = eight and page.photometric in (*_PLAIN, CMYK) and len(page.extra) <= 1
     else:
-        packed = page.compression in COMPRESSIONS[1:]
-        return eight and packed and not page.reversed_bits and page.photometric in _PLAIN
+        plain = eight and page.photometric in _PLAIN and not page.extra
+        return plain and page.compression in COMPRESSIONS[1:] and not page.reversed_bits
     if not known:
         raise refusal(origin, f"of {page.bits}-bit samples with compression {page.compression}")
     return True
