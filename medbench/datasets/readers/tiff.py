@@ -31,7 +31,6 @@ from medbench.datasets.readers.tiff_samples import COMPRESSIONS, stored
 from medbench.errors import DatasetError
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_DICOM, _DICOM_AT = b"DICM", 128
 _FAX, _JPEGS, _WEBP = (2, 3, 4), (6, 7), 50001
 _PLAIN = (MIN_IS_WHITE, MIN_IS_BLACK, RGB, YCBCR)
 """Meanings of 8-bit samples that Pillow knows."""
@@ -58,8 +57,8 @@ class TiffReader(Reader):
     suffixes: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
 
     def recognises(self, start: bytes) -> bool:
-        """See ``Reader.recognises``; the preamble of DICOM may be the head of a TIFF file."""
-        return start.startswith(_MAGIC) and start[_DICOM_AT : _DICOM_AT + 4] != _DICOM
+        """See ``Reader.recognises``; what the preamble of DICOM may be, which is asked before."""
+        return start.startswith(_MAGIC)
 
     def open(self, content: bytes, *, origin: str, pixel_limit: int) -> OpenedImage:
         """See ``Reader.open``; also refused are kinds of samples that are not pictures."""
