@@ -11,8 +11,9 @@ import tifffile
 from PIL import Image
 
 import medbench
-from medbench.datasets.readers import open_image
+from medbench.datasets.readers import open_image, reader_of
 from medbench.errors import DatasetError, SliceError
+from medbench.testing.image_files import dicom_file
 
 from .tiff_writing import tiff_file, tiff_page
 
@@ -100,17 +101,23 @@ def test_the_orientation_is_applied(orientation: int) -> None:
         np.testing.assert_array_equal(shown(content), shown(stream.getvalue()))
 
 
-@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt", "jpeg"])
-def test_fax_and_jpeg_are_read_by_pillow(compression: str) -> None:
-    smooth = np.add.outer(np.arange(32), np.arange(48)).astype(np.uint8) * 3
-    if compression == "jpeg":
-        for image in (Image.fromarray(smooth), Image.fromarray(np.dstack([smooth] * 3))):
-            content = by_pillow(image, compression="jpeg", quality=95)
-            seen = shown(content).reshape(32, 48, -1)[..., 0]
-            assert np.abs(seen.astype(int) - smooth).mean() < 3
-    else:
-        content = by_pillow(Image.fromarray(smooth > 100), compression=compression)
-        np.testing.assert_array_equal(shown(content), (smooth > 100) * np.uint8(255))
+SMOOTH = np.add.outer(np.arange(32), np.arange(48)).astype(np.uint8) * 3
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
+def test_fax_is_read_by_pillow(compression: str) -> None:
+    content = by_pillow(Image.fromarray(SMOOTH > 100), compression=compression)
+    np.testing.assert_array_equal(shown(content), (SMOOTH > 100) * np.uint8(255))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_jpeg_is_read_by_pillow(mode: str) -> None:
+    image = Image.fromarray(SMOOTH).convert("RGB").convert(mode)
+    if mode.endswith("A"):
+        image.putalpha(Image.fromarray(255 - SMOOTH))
+    expected = SMOOTH * ((255.0 - SMOOTH) / 255 if mode.endswith("A") else 1.0)
+    seen = shown(by_pillow(image, compression="jpeg", quality=95)).reshape(32, 48, -1)
+    assert np.abs(seen - expected[..., None]).mean() < 3
 
 
 def test_ycbcr_that_is_not_subsampled() -> None:
@@ -119,6 +126,8 @@ def test_ycbcr_that_is_not_subsampled() -> None:
     for compression in (1, 5):
         content = one_page(ycbcr, meaning=6, compression=compression, tags={530: [1, 1]})
         assert np.abs(shown(content).astype(int) - expected).max() <= 2
+    stated = by_pillow(Image.fromarray(COLOUR).convert("YCbCr"))  # states the usual levels
+    np.testing.assert_array_equal(shown(stated), expected)
 
 
 def test_palettes_of_8_and_16_bits() -> None:
@@ -232,6 +241,13 @@ def test_pages_of_different_kinds_are_read_each_by_its_own() -> None:
     content = tiff_file(pages)
     for number, expected in enumerate((STEPS, COLOUR, STEPS), start=1):
         np.testing.assert_array_equal(shown(content, number), expected)
+
+
+def test_a_dicom_file_whose_preamble_is_the_head_of_a_tiff_file_is_dicom() -> None:
+    dicom = dicom_file(STEPS)
+    head = tiff_file([tiff_page(STEPS)])[:128]
+    assert reader_of(head + dicom[128:]).name == "dicom"
+    assert reader_of(head).name == "tiff"
 
 
 # --- what is refused ------------------------------------------------------------------------

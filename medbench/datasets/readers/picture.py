@@ -21,7 +21,7 @@ from medbench.datasets.readers.quiet import Quiet
 from medbench.datasets.readers.samples import Samples, picture, upright
 from medbench.errors import DatasetError
 
-QUIET = Quiet("PIL")
+QUIET = Quiet("PIL", logs=False)
 """Pillow warns of large pictures, for which there is a limit here."""
 _SMALL = 1 << 14
 """Bytes of a picture that it hardly warns of, and that silence would cost a share of its time."""

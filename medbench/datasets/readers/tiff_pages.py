@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -28,7 +29,11 @@ _TYPES = {
     _UNDEFINED: ("u", (*range(1, 17), 32, 64)),
 }
 """numpy's letter of each sample format, and the bits that are read."""
+_LUMA, _FULL = (0.299, 0.587, 0.114), (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)
+"""Default coefficients and reference values of YCbCr."""
 _MOST_SAMPLES = 64
+_TAG_BYTES, _SUB_DIRECTORIES = 12, 330
+"""Bytes of a tag in a directory; the tag that names further directories."""
 _QUIET = Quiet("tifffile")
 
 
@@ -66,7 +71,7 @@ class Page:
     subsampling: tuple[int, ...]
     """Of the colour of YCbCr, across and down."""
     default_ycbcr: bool
-    """Whether neither its coefficients nor its reference values are stated."""
+    """Whether its coefficients and reference values are those of JPEG."""
     said_top: int | None
     """Largest value, where the file states it."""
 
@@ -92,6 +97,23 @@ class Page:
     def top(self) -> int | None:
         """Full light of unsigned numbers."""
         return 2**self.bits - 1 if self.kind == "u" else None
+
+
+def has_one_page(file: IO[bytes]) -> bool:
+    """Whether a file has a single directory, by a few bytes: so have nearly all of many files.
+
+    Args:
+        file: The file, at its beginning.
+    """
+    head = file.read(8)
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(head[:4])
+    if order is None or len(head) < 8:
+        return False
+    file.seek(struct.unpack(order + "I", head[4:])[0])
+    n_tags = int.from_bytes(file.read(2), "little" if order == "<" else "big")
+    tags = file.read(n_tags * _TAG_BYTES)
+    numbers = np.frombuffer(tags[: len(tags) // _TAG_BYTES * _TAG_BYTES], f"{order}u2")
+    return file.read(4) == bytes(4) and _SUB_DIRECTORIES not in numbers[:: _TAG_BYTES // 2]
 
 
 def pages_of(file: IO[bytes], origin: str) -> tuple[list[Page], int]:
@@ -223,7 +245,7 @@ def _page(page: Any, file: Any, origin: str) -> Page:
         big_tiff=file.is_bigtiff,
         color_map=_numbers(page, 320),
         subsampling=_numbers(page, 530, (2, 2)),
-        default_ycbcr=529 not in page.tags and 532 not in page.tags,
+        default_ycbcr=_ratios(page, 529, _LUMA) == _LUMA and _ratios(page, 532, _FULL) == _FULL,
         said_top=_said_top(page) if kind == "u" else None,
     )
 
@@ -297,3 +319,10 @@ def _numbers(page: Any, code: int, default: tuple[int, ...] = ()) -> tuple[int, 
     if numbers.dtype.kind not in "iu" or not numbers.size:
         raise ValueError(f"tag {code} is no number")
     return tuple(numbers.ravel().tolist())
+
+
+def _ratios(page: Any, code: int, default: tuple[float, ...]) -> tuple[float, ...]:
+    """The numbers of a tag that are stored as numerators and denominators, to three digits."""
+    numbers = _numbers(page, code)
+    pairs = zip(numbers[::2], numbers[1::2], strict=True)
+    return tuple(round(above / below, 3) for above, below in pairs) or default
