@@ -26,8 +26,7 @@ def asking(catalog: Catalog, do: Callable[[], T]) -> T:
         try:
             return do()
         except UndecidedError as error:
-            source = catalog.get(error.dataset)
-            catalog.sources[error.dataset] = source.model_copy(update={error.field: answer(error)})
+            catalog.decide(error.dataset, **{error.field: answer(error)})
 
 
 def answer(error: UndecidedError) -> str:

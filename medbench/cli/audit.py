@@ -121,6 +121,7 @@ def _prepared(name: str, catalog: Catalog, skip_unreadable: bool) -> PreparedDat
 
 def _report(dataset: PreparedDataset, found: Audit, folder: Path, console: Console) -> None:
     """Print the findings first: what cannot be written can still be read."""
+    from medbench.datasets.positive import in_words
     from medbench.files import write_json, write_text
     from medbench.reports.audit import audit_markdown, print_audit
     from medbench.reports.contact_sheet import write_contact_sheet
@@ -132,13 +133,8 @@ def _report(dataset: PreparedDataset, found: Audit, folder: Path, console: Conso
     names = dataset.names
     for note in dataset.notes:
         console.print(f"{dataset.name}: {plain(note)}", markup=False, soft_wrap=True)
-    if dataset.task.positive:
-        console.print(
-            f"{dataset.name}: positive class: {plain(dataset.task.positive)} "
-            f"({dataset.positive_decided})",
-            markup=False,
-            soft_wrap=True,
-        )
+    if words := in_words(dataset.task.positive, dataset.positive_decided):
+        console.print(f"{dataset.name}: {plain(words)}", markup=False, soft_wrap=True)
     print_audit(found, title, console, names, unreadable=dataset.unreadable)
     write_json(folder / "audit.json", _with_files(dataset, found))
     page = audit_markdown(found, title, names, unreadable=dataset.unreadable)

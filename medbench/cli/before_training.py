@@ -19,14 +19,15 @@ def audited(cells: Sequence[PlannedCell], say: Callable[[str], None]) -> dict[st
         say: Shows a line: the positive class, notes of the split, findings from a warning on.
     """
     from medbench.datasets.audit import audit
+    from medbench.datasets.positive import in_words
     from medbench.reports.text import plain
 
     audits = {}
     for name, dataset in {cell.id.dataset: cell.dataset for cell in cells}.items():
         data = dataset.data
         audits[name] = audit(data)
-        if data.task.positive:
-            say(f"{name}: positive class: {plain(data.task.positive)} ({data.positive_decided})")
+        if words := in_words(data.task.positive, data.positive_decided):
+            say(f"{name}: {plain(words)}")
         for note in dataset.plan.notes:
             say(f"{name}: {note}")
         for finding in audits[name].findings:

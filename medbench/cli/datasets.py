@@ -370,6 +370,7 @@ def _catalog(options: argparse.Namespace) -> Catalog:
 
 
 def _show_listing(listing: Listing, console: Console) -> None:
+    from medbench.datasets.positive import in_words
     from medbench.datasets.task import labels_in, membership
     from medbench.reports.text import plain
 
@@ -381,8 +382,8 @@ def _show_listing(listing: Listing, console: Console) -> None:
     for index, name in enumerate(listing.classes[:_MOST_CLASSES_SHOWN]):
         console.print(f"  {plain(name)}: {counts[index]}", markup=False)
     if listing.positive_decided:
-        positive = f"{plain(listing.classes[-1])} ({listing.positive_decided})"
-        console.print(f"positive class: {positive}", markup=False, soft_wrap=True)
+        words = in_words(listing.classes[-1], listing.positive_decided)
+        console.print(plain(words), markup=False, soft_wrap=True)
     if len(listing.classes) > _MOST_CLASSES_SHOWN:
         console.print(f"  and {len(listing.classes) - _MOST_CLASSES_SHOWN} more classes")
     named = listing.table["group"] != ""

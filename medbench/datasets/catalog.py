@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from medbench import registry
+from medbench.datasets.csv_files import TABLE_SUFFIXES
 from medbench.datasets.sources.base import Source
 from medbench.datasets.sources.folder import FolderSource
 from medbench.errors import ConfigurationError, PluginError, UnknownNameError, unknown_name
@@ -122,7 +123,7 @@ def folder_data_set(folder: Path, name: str = "") -> tuple[str, Source]:
 
 def _instead_of_folder(file: Path) -> str:
     """What to do with a file where a folder is wanted."""
-    if file.suffix.lower() in (".csv", ".tsv", ".tab", ".txt", ".npz"):
+    if file.suffix.lower() in (*TABLE_SUFFIXES, ".npz"):
         return f"Register it first: python -m medbench datasets add NAME {file}"
     return "Name a folder that has one sub-folder of images per class; unpack an archive first."
 

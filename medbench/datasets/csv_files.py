@@ -10,8 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from medbench.datasets.readers import image_suffixes
+from medbench.datasets.spellings import is_missing
 from medbench.errors import DatasetError
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
+"""How files of tables are called, in lower case."""
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -23,7 +26,8 @@ SPLIT_WORDS = {
     "testing": "test",
 }
 """What people call the parts of a split, in lower case."""
-_UNKNOWN_GROUP = frozenset({"", "na", "n/a", "nan", "none", "null", "unknown", "?"})
+_UNKNOWN = frozenset({"none", "unknown"})
+"""What says so of a patient, besides ``spellings.MISSING``."""
 _DELIMITERS = (",", ";", "\t", "|")
 _FLAGS = frozenset({"0", "1", "0.0", "1.0", ""})
 """Values of a column that says whether an image is of a class."""
@@ -76,7 +80,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 def group_name(text: str) -> str:
     """A patient's name in one spelling of its blanks; "" where the cell says it is not known."""
     name = " ".join(text.split())
-    return "" if name.lower() in _UNKNOWN_GROUP else name
+    return "" if is_missing(name) or name.lower() in _UNKNOWN else name
 
 
 def _lines(path: Path) -> list[str]:

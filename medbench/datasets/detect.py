@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from medbench.datasets.csv_files import TABLE_SUFFIXES
 from medbench.datasets.detect_table import detect_table
 from medbench.datasets.sources.npz import guess_task
 from medbench.errors import DatasetError
 
-_TABLES = (".csv", ".tsv", ".tab", ".txt")
 _PACKED = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar")
 _SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 
@@ -36,7 +36,7 @@ def detect(path: Path, **given: Any) -> dict[str, Any]:
     elif suffix == ".npz":
         entry = {"source": "npz", "path": str(path), **guess_task(path)}
         entry |= {"task": given.pop("task")} if "task" in given else {}
-    elif suffix in _TABLES:
+    elif suffix in TABLE_SUFFIXES:
         return detect_table(path, given)
     else:
         raise DatasetError(f"{path}: {_what_else(suffix)}")

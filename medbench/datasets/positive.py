@@ -9,9 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator
 
 from medbench.datasets.findings import quoted
 from medbench.datasets.listing import Listing
@@ -51,17 +48,9 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+(?:\.\d+)?")
 """A word of a name, be it ``no_finding``, ``NoFinding`` or ``COVID-19``."""
 
 
-def _text(value: Any) -> Any:
-    """A class's name as YAML gives it: numbers are names too, but yes and no are not."""
-    if isinstance(value, bool):
-        raise ValueError(
-            'positive: YAML takes this word for true or false. Write it in quotes, as "yes"'
-        )
-    return str(value) if isinstance(value, int | float) else value
-
-
-ClassName = Annotated[str, BeforeValidator(_text)]
-"""A field of an entry that names a class."""
+def in_words(positive: str, decided: str) -> str:
+    """The positive class, and how it was decided; "" where there is none."""
+    return f"positive class: {positive} ({decided})" if positive else ""
 
 
 def with_positive(listing: Listing, wanted: str, *, written: bool, needed_for: str) -> Listing:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
+
+from medbench.datasets.findings import how_many
+from medbench.errors import DatasetError
 
 MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "?"})
 """What stands in a cell that says nothing, in lower case; ``n/a`` is the word of BIDS."""
@@ -40,6 +43,26 @@ def alike(words: Iterable[str]) -> list[list[str]]:
     for word in dict.fromkeys(words):
         together.setdefault(spelling(word), []).append(word)
     return [ways for ways in together.values() if len(ways) > 1]
+
+
+def refuse_spellings(counts: Mapping[str, int], named: Collection[str], *, named_in: str) -> None:
+    """Refuse classes that are spelled alike, unless a person named them.
+
+    Args:
+        counts: Images of each class.
+        named: The classes that a person named.
+        named_in: What they are and where, for the message: "dogs: the class folders".
+
+    Raises:
+        DatasetError: There are such; all are named, with their counts.
+    """
+    for ways in alike(counts):
+        if not set(ways) <= set(named):
+            each = " and ".join(f"{name!r} ({how_many(counts[name], 'image')})" for name in ways)
+            raise DatasetError(
+                f"{named_in} {each} differ in capitals, blanks, dashes or number format only. "
+                "Give them one name; if they are different classes, list each in the field classes."
+            )
 
 
 def counted(counts: Mapping[str, int]) -> str:

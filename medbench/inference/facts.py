@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from medbench.datasets.positive import UNKNOWN
+from medbench.datasets.positive import UNKNOWN, in_words
 from medbench.datasets.task import Kind, Task
 from medbench.evaluation.calibration import Calibration
 from medbench.evaluation.metrics import Threshold, decide
@@ -79,8 +79,8 @@ class Facts:
     @property
     def positive_words(self) -> str:
         """The positive class, and how it was decided; empty where there is none."""
-        positive = self.task.positive
-        return f"Positive class: {positive} ({self.positive_decided})" if positive else ""
+        words = in_words(self.task.positive, self.positive_decided)
+        return f"{words[:1].upper()}{words[1:]}"
 
     @property
     def multi_label(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from medbench.datasets.positive import UNKNOWN
+from medbench.datasets.positive import UNKNOWN, in_words
 from medbench.reports.assessment import Assessment
 from medbench.reports.published import HOW_TO_READ_PUBLISHED, PUBLISHED
 from medbench.reports.rows import Row, positive_class
@@ -82,9 +82,7 @@ def describe_settings(configuration: Mapping[str, Any]) -> str:
 
 def positive_words(record: Mapping[str, Any]) -> str:
     """The positive one of two classes, and how it was decided; empty for other tasks."""
-    positive = positive_class(record)
-    how = record.get("positive_decided") or UNKNOWN
-    return f"positive class: {positive} ({how})" if positive else ""
+    return in_words(positive_class(record), record.get("positive_decided") or UNKNOWN)
 
 
 def describe_dataset(record: Mapping[str, Any]) -> str:

@@ -301,6 +301,8 @@ def test_classes_that_differ_in_capitals_or_blanks_only_are_refused_with_their_c
     shutil.copy(root / "train/Normal/Normal-0.png", root / "test/lung opacity/x.png")
     with pytest.raises(DatasetError, match="lung opacity"):
         listed(root)
+    with pytest.raises(DatasetError, match="number format"):
+        listed(save({"1": 2, "01": 2, "2": 2}, "numbered"))
     root = save({"benign": 2, "Benign": 3, "malignant": 2}, "flat")
     with pytest.raises(DatasetError, match=r"'Benign' \(3 images\) and 'benign' \(2 images\)"):
         listed(root)

@@ -368,6 +368,7 @@ def test_numbers_in_an_entry_are_text(table, tmp_path):
         "source: table, path: x, label: y, group: no",
         "source: npz, path: x, classes: [null, a]",
         "source: table, path: x, label: 2020-01-01",
+        "source: folder, path: x, positive: 2020-01-01",
     ],
 )
 def test_truth_values_and_dates_in_an_entry_say_to_write_quotes(tmp_path, entry):

@@ -165,3 +165,11 @@ def test_labels_may_be_names_or_whole_floats(archive):
         read(archive(labels=lambda labels: labels + 1))
     with pytest.raises(DatasetError, match="whole numbers from 0 on, or names"):
         read(archive(labels=lambda labels: labels + 0.5))
+
+
+def test_names_that_may_be_one_class_are_refused_unless_both_are_named(archive):
+    names = np.array(["Mass", "clear", "mass "])
+    path = archive(labels=lambda labels: names[labels])
+    with pytest.raises(DatasetError, match=r"'Mass' \(6 images\) and 'mass' \(6 images\) differ"):
+        read(path)
+    assert read(path, classes=["Mass", "mass", "clear"]).classes == ("Mass", "mass", "clear")

@@ -112,6 +112,21 @@ def test_12_bit_colour_in_16_bits_is_not_near_black() -> None:
     assert is_close(shown(ppm), expected)
 
 
+@pytest.mark.parametrize("top", [1023, 4095, 65535])
+def test_ppm_that_is_written_out_in_digits_keeps_more_than_8_bits(top: int) -> None:
+    def written_out(values: np.ndarray) -> bytes:
+        rows = "\n".join(" ".join(map(str, row.ravel())) for row in values)
+        return f"P3\n# a scan\n30 20 {top} # brightest\n{rows} # 255 end".encode()
+
+    light = np.rint(COLOUR * (min(top, 4095) / 255)).astype(int)
+    assert is_close(shown(written_out(light)), COLOUR)
+    grey = np.dstack([GREY.astype(int) * 3] * 3)
+    assert is_close(shown(written_out(grey)), np.rint(GREY * (255 / 249)))
+    for wrong in (light[:10], light - 1, light + top):
+        with pytest.raises(DatasetError, match="film: the image is damaged or truncated"):
+            shown(written_out(wrong))
+
+
 def test_exif_turns_16_bit_colour_too() -> None:
     exif = Image.Exif()
     exif[274] = 6
@@ -183,6 +198,15 @@ def test_a_turned_animation_stays_so_from_frame_to_frame() -> None:
         assert is_close(opened.pixels(index), np.rot90(FRAMES[index], -1))
 
 
+@pytest.mark.parametrize("kind", [2, 4, 6])
+def test_an_animation_of_16_bit_colour_is_refused(kind: int) -> None:
+    channels = {2: 3, 4: 2, 6: 4}[kind]
+    several = struct.pack(">LL", 2, 0)
+    content = png_file(np.full((20, 30, channels), 700), 16, kind, acTL=several)
+    with pytest.raises(DatasetError, match=r"film: an animation of 16 bits.*file of its own"):
+        shown(content)
+
+
 def test_the_further_pictures_of_a_jpeg_file_are_said() -> None:
     stream = io.BytesIO()
     first, second = (Image.fromarray(frame) for frame in FRAMES[:2])
@@ -192,18 +216,29 @@ def test_the_further_pictures_of_a_jpeg_file_are_said() -> None:
     assert opened.pixels(0).shape[:2] == (20, 30)
 
 
+def test_a_lossless_jpeg_is_refused_as_such_and_not_as_damaged() -> None:
+    content = picture_file(FRAMES[0], "JPEG", comment=b"\xff\xc3", exif=b"Exif\0\0" + bytes(40))
+    assert shown(content).shape == (20, 30)
+    with pytest.raises(DatasetError, match=r"film: a lossless JPEG.*Convert it to PNG"):
+        shown(content.replace(b"\xff\xc0\0", b"\xff\xc3\0"))
+    for end in range(2, 200):
+        with pytest.raises(DatasetError, match=r"film: "):
+            shown(content[:end])
+
+
 # --- limits ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "GIF"])
+@pytest.mark.parametrize("height", [7000, 11000])
 @pytest.mark.filterwarnings("error")
-def test_a_picture_above_the_limit_has_a_remedy_that_exists(kind: str) -> None:
+def test_a_picture_above_the_limit_has_a_remedy_that_exists(kind: str, height: int) -> None:
     stream = io.BytesIO()
-    Image.new("L", (9000, 7000), 30).save(stream, kind)
+    Image.new("L", (9000, height), 30).save(stream, kind)
     with pytest.raises(DatasetError) as raised:
         shown(stream.getvalue())
     said = str(raised.value)
-    assert "9000 x 7000 pixels is above the limit of 50,000,000 pixels" in said
+    assert f"9000 x {height} pixels is above the limit of 50,000,000 pixels" in said
     assert "Shrink or crop the image, or remove it." in said and "--" not in said
 
 

@@ -11,8 +11,9 @@ import tifffile
 from PIL import Image
 
 import medbench
-from medbench.datasets.readers import open_image
+from medbench.datasets.readers import open_image, reader_of
 from medbench.errors import DatasetError, SliceError
+from medbench.testing.image_files import dicom_file
 
 from .tiff_writing import tiff_file, tiff_page
 
@@ -20,6 +21,7 @@ STEPS = np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8)
 STEPS[0, :2] = 0, 255
 COLOUR = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 COLOUR[0, 0] = 255, 0, 0
+IMAGEJ = "ImageJ=1.54f\nimages=9\n"
 OPAQUE = np.where(np.arange(30) < 15, 255, 85).astype(np.uint8) * np.ones((20, 1), np.uint8)
 
 
@@ -99,17 +101,23 @@ def test_the_orientation_is_applied(orientation: int) -> None:
         np.testing.assert_array_equal(shown(content), shown(stream.getvalue()))
 
 
-@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt", "jpeg"])
-def test_fax_and_jpeg_are_read_by_pillow(compression: str) -> None:
-    smooth = np.add.outer(np.arange(32), np.arange(48)).astype(np.uint8) * 3
-    if compression == "jpeg":
-        for image in (Image.fromarray(smooth), Image.fromarray(np.dstack([smooth] * 3))):
-            content = by_pillow(image, compression="jpeg", quality=95)
-            seen = shown(content).reshape(32, 48, -1)[..., 0]
-            assert np.abs(seen.astype(int) - smooth).mean() < 3
-    else:
-        content = by_pillow(Image.fromarray(smooth > 100), compression=compression)
-        np.testing.assert_array_equal(shown(content), (smooth > 100) * np.uint8(255))
+SMOOTH = np.add.outer(np.arange(32), np.arange(48)).astype(np.uint8) * 3
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
+def test_fax_is_read_by_pillow(compression: str) -> None:
+    content = by_pillow(Image.fromarray(SMOOTH > 100), compression=compression)
+    np.testing.assert_array_equal(shown(content), (SMOOTH > 100) * np.uint8(255))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_jpeg_is_read_by_pillow(mode: str) -> None:
+    image = Image.fromarray(SMOOTH).convert("RGB").convert(mode)
+    if mode.endswith("A"):
+        image.putalpha(Image.fromarray(255 - SMOOTH))
+    expected = SMOOTH * ((255.0 - SMOOTH) / 255 if mode.endswith("A") else 1.0)
+    seen = shown(by_pillow(image, compression="jpeg", quality=95)).reshape(32, 48, -1)
+    assert np.abs(seen - expected[..., None]).mean() < 3
 
 
 def test_ycbcr_that_is_not_subsampled() -> None:
@@ -118,6 +126,8 @@ def test_ycbcr_that_is_not_subsampled() -> None:
     for compression in (1, 5):
         content = one_page(ycbcr, meaning=6, compression=compression, tags={530: [1, 1]})
         assert np.abs(shown(content).astype(int) - expected).max() <= 2
+    stated = by_pillow(Image.fromarray(COLOUR).convert("YCbCr"))  # states the usual levels
+    np.testing.assert_array_equal(shown(stated), expected)
 
 
 def test_palettes_of_8_and_16_bits() -> None:
@@ -166,8 +176,9 @@ def test_12_bits_in_16_bit_colour_are_not_near_black() -> None:
     assert is_close(shown(one_page(twelve, meaning=2)), COLOUR)
     dark = one_page(twelve // 2, meaning=2)
     assert is_close(shown(dark), COLOUR // 2)
-    stated = one_page(np.rint(COLOUR * (1023 / 255)).astype(np.uint16), meaning=2, tags={281: 1023})
-    assert is_close(shown(stated), COLOUR)
+    ten = np.rint(COLOUR * (1023 / 255)).astype(np.uint16)
+    for tags in ({281: 1023}, {341: [1023] * 3}):  # MaxSampleValue, SMaxSampleValue
+        assert is_close(shown(one_page(ten, meaning=2, tags=tags)), COLOUR)
     grey = np.dstack([(STEPS.astype(np.uint16) * 7 + 100)] * 3)
     assert is_close(shown(one_page(grey, meaning=2)), STEPS)
 
@@ -232,6 +243,13 @@ def test_pages_of_different_kinds_are_read_each_by_its_own() -> None:
         np.testing.assert_array_equal(shown(content, number), expected)
 
 
+def test_a_dicom_file_whose_preamble_is_the_head_of_a_tiff_file_is_dicom() -> None:
+    dicom = dicom_file(STEPS)
+    head = tiff_file([tiff_page(STEPS)])[:128]
+    assert reader_of(head + dicom[128:]).name == "dicom"
+    assert reader_of(head).name == "tiff"
+
+
 # --- what is refused ------------------------------------------------------------------------
 
 
@@ -262,7 +280,7 @@ def unlike(**how: Any) -> bytes:
             "several images behind one directory",
         ),
         (
-            by_tifffile(STEPS, description="ImageJ=1.54f\nimages=9\n", metadata=None),
+            by_tifffile(STEPS, description=IMAGEJ, metadata=None) + STEPS.tobytes() * 8,
             "several images behind one directory",
         ),
     ],
@@ -270,6 +288,12 @@ def unlike(**how: Any) -> bytes:
 def test_what_is_not_read_is_refused_by_what_it_is(content: bytes, words: str) -> None:
     with pytest.raises(DatasetError, match=f"scan: a TIFF .*{words}.*Convert it to PNG"):
         shown(content)
+
+
+def test_a_page_that_was_taken_out_of_a_stack_and_still_mentions_it_is_read() -> None:
+    for description in (IMAGEJ, '{"shape": [5, 20, 30]}'):
+        content = by_tifffile(STEPS, description=description, metadata=None)
+        np.testing.assert_array_equal(shown(content), STEPS)
 
 
 def test_numbers_that_are_none_are_refused() -> None:
@@ -323,6 +347,12 @@ def test_damaged_bytes_give_a_picture_or_an_error_that_names_the_file(seed: int)
                 assert opened.pixels(index).dtype == np.uint8
         except DatasetError as error:
             assert str(error).startswith("scan: ")
+
+
+def test_strips_that_pillow_takes_for_an_attack_are_named() -> None:
+    tags, parts = tiff_page(STEPS.astype(np.int16), compression=5)
+    with pytest.raises(DatasetError, match=r"strips too large to be unpacked.*without compression"):
+        shown(tiff_file([(tags | {256: 9000, 257: 5000, 258: 64, 278: 5000}, parts)]))
 
 
 def test_a_picture_above_the_limit_is_refused_before_it_is_decoded() -> None:

@@ -205,7 +205,7 @@ def light(samples: np.ndarray, tags: dict, bits: int, kind: str) -> np.ndarray:
         low, high = values.min(), values.max()
         return (values[..., :1] - low) / (high - low or 1) * 255
     low, high = colour_range(stored[alpha[..., 0] > 0] if alpha.any() else stored, bits, top)
-    return (values - low) / (high - low) * 255
+    return np.clip((values - low) / (high - low) * 255, 0, 255)
 
 
 def opacity(extra: np.ndarray, meanings: list, bits: int, top: float | None):

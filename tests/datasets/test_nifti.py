@@ -79,6 +79,14 @@ def test_an_oblique_volume_takes_the_closest_axes() -> None:
     np.testing.assert_array_equal(pixels_of(volume(affine=turned), 2), pixels_of(volume(), 2))
 
 
+@pytest.mark.parametrize(("codes", "said"), [((0, 0), True), ((1, 0), False), ((0, 2), False)])
+def test_axes_that_point_nowhere_are_said(codes: tuple[int, int], said: bool) -> None:
+    content = bytearray(volume())
+    content[252:256] = np.array(codes, "<i2").tobytes()
+    opened = NiftiReader().open(bytes(content), origin="s", pixel_limit=100)
+    assert any("does not say where its axes point" in text for text in opened.warnings()) == said
+
+
 def test_gzipped_and_plain_give_equal_pixels() -> None:
     content = volume()
     plain, packed = (read(c, slice_number=3) for c in (content, gzip.compress(content)))

@@ -76,6 +76,9 @@ def test_groups_come_from_a_table_and_a_missing_row_is_named(class_folders, tmp_
     entry["groups"]["group"] = "patient"
     with pytest.raises(DatasetError, match=r"no column 'patient'. Columns: file, who"):
         FolderSource.model_validate(entry).listing()
+    table.write_text("File,Patient ID\na/00.png,p1\na/01.png,p1\nb/00.png,p2\nb/01.png,p3\n")
+    entry["groups"]["group"] = "patient_id"
+    assert FolderSource.model_validate(entry).listing().table["group"].nunique() == 3
 
 
 def test_a_table_of_groups_that_is_named_must_be_there(class_folders):

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.datasets.grey_levels import stretched
+from medbench.datasets.grey_levels import ends, stretched
 from medbench.datasets.readers.dicom_elements import number, of_frame, said
 from medbench.datasets.readers.dicom_frames import padding_of, stored_range
 from medbench.datasets.readers.dicom_tables import lookup_table
-from medbench.errors import DatasetError
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
@@ -52,10 +51,7 @@ def grey(
     padding = padding_of(stored, file)
     values, possible = _modality(stored, file, frame, doubt)
     values[padding] = 0
-    if not np.isfinite(values).all():
-        raise DatasetError(
-            f"{origin}: pixels are NaN or infinite. Replace them by numbers or remove the image."
-        )
+    ends(values, origin)  # refuses what is no number
     if said(file, "PixelPresentation") in ("COLOR", "MIXED"):
         doubt(_NO_COLOURS)
     shares = _voi(values, possible, file, frame, doubt)

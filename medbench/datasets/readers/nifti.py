@@ -35,6 +35,7 @@ _SILENT = logging.Logger("medbench.nifti", logging.CRITICAL + 1)
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _PLANE = 2
 _VOLUME = 3
+_NO_AXES = "it does not say where its axes point, so it may be turned or mirrored"
 _BROKEN_GZIP = (OSError, EOFError, zlib.error, struct.error)
 """What gzip raises on a damaged file (OSError includes a wrong checksum)."""
 _BROKEN_HEADER = (ArithmeticError, LookupError, TypeError, ValueError)
@@ -138,6 +139,11 @@ class _OpenedNifti(OpenedImage):
         if self._kind.names:
             return np.stack([plane[name] for name in self._kind.names], axis=-1)
         return _grey(plane, self._nifti, self.origin)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Whether nothing but a habit tells right from left (NIfTI-1, method 1)."""
+        codes = int(self._nifti["qform_code"]), int(self._nifti["sform_code"])
+        return () if any(code > 0 for code in codes) else (_NO_AXES,)
 
 
 def _magic(start: bytes) -> bytes | None:

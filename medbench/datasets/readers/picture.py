@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import math
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import IO, ClassVar
 
@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from medbench.datasets.grey_levels import spread
-from medbench.datasets.readers import all_readers, png
+from medbench.datasets.readers import all_readers, png, ppm
 from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size
+from medbench.datasets.readers.quiet import Quiet
 from medbench.datasets.readers.samples import Samples, picture, upright
 from medbench.errors import DatasetError
 
+QUIET = Quiet("PIL", logs=False)
+"""Pillow warns of large pictures, for which there is a limit here."""
+_SMALL = 1 << 14
+"""Bytes of a picture that it hardly warns of, and that silence would cost a share of its time."""
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
 """Pillow readers in use; a short list keeps rarely tested parsers away from untrusted files."""
 _WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
@@ -39,11 +44,14 @@ BROKEN = (
     Image.DecompressionBombWarning,  # raised where warnings are errors
 )
 """What Pillow raises on bytes that are no sound image (found by flipping bytes of sound ones)."""
+_JPEGS = ("JPEG", "MPO")
 _ORIENTATION = 274
 """EXIF's tag."""
 _GIF, _RIFF, _EXTENDED_WEBP, _WEBP_ANIMATION = b"GIF8", b"RIFF", b"WEBPVP8X", 2
 _LONGEST_START = 21
-_BYTE = 255
+_LOSSLESS = tuple(bytes([code]) for code in (0xC3, 0xC7, 0xCB, 0xCF))
+_JPEG_FRAMES = (*_LOSSLESS, *(bytes([0xC0 + n]) for n in (0, 1, 2, 5, 6, 9, 10, 13, 14)))
+"""Second bytes of the markers of JPEG files that say how the picture is coded."""
 _PIXELS_OF_FRAMES = 20
 """Frames of an animation may have so many times the pixels of the largest image."""
 
@@ -73,8 +81,9 @@ class PictureReader(Reader):
         if not content:
             raise DatasetError(f"{origin}: the file is empty. Copy it again or remove it.")
         try:
-            image = Image.open(io.BytesIO(content), formats=_FORMATS)
-            n_frames = _n_frames(image)
+            with QUIET if len(content) > _SMALL else nullcontext():
+                image = Image.open(io.BytesIO(content), formats=_FORMATS)
+                n_frames = _n_frames(image)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise DatasetError(
                 f"{origin}: the header announces more pixels than Pillow accepts ({error}). "
@@ -86,6 +95,10 @@ class PictureReader(Reader):
                 f"{origin}: not an image of a known format ({known}), whatever its name says. "
                 "Convert it to PNG or remove it."
             ) from error
+        if image.format in _JPEGS and _is_lossless(content):
+            raise DatasetError(
+                f"{origin}: a lossless JPEG, which is not read here. Convert it to PNG."
+            )
         check_size(image.width, image.height, origin, pixel_limit)
         if n_frames * image.width * image.height > _PIXELS_OF_FRAMES * pixel_limit:
             raise DatasetError(
@@ -125,6 +138,11 @@ class _OpenedPicture(OpenedImage):
         self.sliced = n_frames > 1
         self._image = image
         self._png = png.header_that_counts(content, image)
+        if self.sliced and self._png is not None and self._png.is_wide_colour:
+            raise DatasetError(
+                f"{origin}: an animation of 16 bits of colour or opacity, of which 8 would be "
+                "read. Save the frame that is meant in a file of its own."
+            )
         self._wide = None if self.sliced else _wide_colour(image, content, self._png)
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
@@ -168,7 +186,18 @@ class _OpenedPicture(OpenedImage):
 
 def _n_frames(image: Image.Image) -> int:
     """Frames of an animation. The further pictures of a JPEG file are previews and depth maps."""
-    return 1 if image.format in ("JPEG", "MPO") else int(getattr(image, "n_frames", 1))
+    return 1 if image.format in _JPEGS else int(getattr(image, "n_frames", 1))
+
+
+def _is_lossless(content: bytes) -> bool:
+    """Whether a JPEG file is coded without loss, which Pillow opens and cannot decode."""
+    place = 2
+    while (marker := content[place : place + 2]).startswith(b"\xff"):
+        if marker[1:] in _JPEG_FRAMES:
+            return marker[1:] in _LOSSLESS
+        length = int.from_bytes(content[place + 2 : place + 4], "big")
+        place += 1 if marker == b"\xff\xff" else 2 + length
+    return False
 
 
 def _is_animated_webp(start: bytes) -> bool:
@@ -189,19 +218,7 @@ def _wide_colour(
     """
     if header is not None and header.is_wide_colour:
         return partial(png.wide_samples, content, header)
-    if image.format != "PPM" or image.mode != "RGB":
-        return None
-    codec, _, offset, layout = image.tile[0]
-    top = int(layout[-1]) if codec == "ppm" and isinstance(layout, tuple) else 0
-    if top <= _BYTE:
-        return None
-    shape = (image.height, image.width, 3)
-
-    def samples() -> Samples:
-        values = np.frombuffer(content, ">u2", math.prod(shape), offset).reshape(shape)
-        return Samples(values=values.astype(np.uint16), top=top)
-
-    return samples
+    return ppm.wide_colour(image, content)
 
 
 def grey_or_rgb(image: Image.Image) -> Image.Image:

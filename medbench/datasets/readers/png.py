@@ -26,8 +26,6 @@ _KEPT, _LONGEST = (b"IHDR", b"sBIT", b"tRNS"), 256
 class PngHeader:
     """What the chunks before the image data say."""
 
-    width: int
-    height: int
     bits: int
     """Of a sample."""
     colour: int
@@ -55,13 +53,11 @@ def read_header(file: IO[bytes]) -> PngHeader | None:
             chunks.setdefault(name, file.read(length))
     if len(start := chunks.get(b"IHDR", b"")) != 13:
         return None
-    width, height, bits, colour = struct.unpack(">LLBB", start[:10])
+    bits, colour = start[8:10]
     n = {_GREY: 1, _RGB: 3}.get(colour, 0)
     said = chunks.get(b"tRNS", b"")
     unmasked = struct.unpack(f">{n}H", said[: 2 * n]) if len(said) >= 2 * n else ()
     return PngHeader(
-        width=width,
-        height=height,
         bits=bits,
         colour=colour,
         significant_bits=max(chunks.get(b"sBIT", b"\0")[:3], default=0),

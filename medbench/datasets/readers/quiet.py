@@ -18,9 +18,16 @@ class Quiet:
     out restores them; each on its own would restore what another had just set.
     """
 
-    def __init__(self, library: str) -> None:
-        """``library``: its top-level module, which its logger is named after."""
+    def __init__(self, library: str, *, logs: bool = True) -> None:
+        """Nothing is silenced yet.
+
+        Args:
+            library: Its top-level module, which its logger is named after.
+            logs: Whether it puts remarks into a log too; to turn that off takes far longer than
+                to turn warnings off.
+        """
         self._library = library
+        self._logs = logs
         self._lock = threading.Lock()
         self._inside = 0
         self._state: Any = None
@@ -43,6 +50,9 @@ class Quiet:
         logger = logging.getLogger(self._library)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=rf"{re.escape(self._library)}\b")
+            if not self._logs:
+                yield
+                return
             level = logger.level
             logger.setLevel(logging.CRITICAL + 1)
             try:

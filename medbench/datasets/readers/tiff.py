@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size
-from medbench.datasets.readers.picture import BROKEN, grey_or_rgb
+from medbench.datasets.readers.picture import BROKEN, QUIET, grey_or_rgb
 from medbench.datasets.readers.samples import Samples, opacity, picture, upright
 from medbench.datasets.readers.tiff_pages import (
     CMYK,
@@ -23,6 +23,7 @@ from medbench.datasets.readers.tiff_pages import (
     RGB,
     YCBCR,
     Page,
+    has_one_page,
     pages_of,
     refusal,
 )
@@ -56,7 +57,7 @@ class TiffReader(Reader):
     suffixes: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
 
     def recognises(self, start: bytes) -> bool:
-        """See ``Reader.recognises``."""
+        """See ``Reader.recognises``; what the preamble of DICOM may be, which is asked before."""
         return start.startswith(_MAGIC)
 
     def open(self, content: bytes, *, origin: str, pixel_limit: int) -> OpenedImage:
@@ -74,6 +75,9 @@ class TiffReader(Reader):
 
     def look(self, file: IO[bytes], *, origin: str) -> Header:
         """See ``Reader.look``; only the directories are read."""
+        if has_one_page(file):
+            return Header(n_slices=1)
+        file.seek(0)
         with _reading(origin):
             return Header(n_slices=len(pages_of(file, origin)[0]))
 
@@ -112,7 +116,10 @@ class _OpenedTiff(OpenedImage):
 @contextmanager
 def _reading(origin: str) -> Iterator[None]:
     try:
-        yield
+        with QUIET:
+            yield
+    except Image.DecompressionBombError as error:
+        raise refusal(origin, "of strips too large to be unpacked") from error
     except _BROKEN as error:
         raise DatasetError(
             f"{origin}: the TIFF file is damaged or truncated ({error}). "
@@ -134,17 +141,17 @@ def _is_for_pillow(page: Page, origin: str) -> bool:
     Raises:
         DatasetError: Only Pillow could read it, and it does not.
     """
-    simple = page.kind == "u" and not page.extra and not page.planar
+    simple = page.kind == "u" and not page.premultiplied and not page.planar
     if page.big_tiff and page.big_endian:  # which Pillow does not know
         simple = False
     eight = simple and page.bits == 8
     if page.compression in _FAX:
         known = simple and page.bits == 1 and page.photometric in (MIN_IS_WHITE, MIN_IS_BLACK)
     elif page.compression in (*_JPEGS, _WEBP):
-        known = eight and page.photometric in _PLAIN
+        known = eight and page.photometric in (*_PLAIN, CMYK) and len(page.extra) <= 1
     else:
-        packed = page.compression in COMPRESSIONS[1:]
-        return eight and packed and not page.reversed_bits and page.photometric in _PLAIN
+        plain = eight and page.photometric in _PLAIN and not page.extra
+        return plain and page.compression in COMPRESSIONS[1:] and not page.reversed_bits
     if not known:
         raise refusal(origin, f"of {page.bits}-bit samples with compression {page.compression}")
     return True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -29,7 +29,11 @@ _TYPES = {
     _UNDEFINED: ("u", (*range(1, 17), 32, 64)),
 }
 """numpy's letter of each sample format, and the bits that are read."""
+_LUMA, _FULL = (0.299, 0.587, 0.114), (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)
+"""Default coefficients and reference values of YCbCr."""
 _MOST_SAMPLES = 64
+_TAG_BYTES, _SUB_DIRECTORIES = 12, 330
+"""Bytes of a tag in a directory; the tag that names further directories."""
 _QUIET = Quiet("tifffile")
 
 
@@ -67,7 +71,7 @@ class Page:
     subsampling: tuple[int, ...]
     """Of the colour of YCbCr, across and down."""
     default_ycbcr: bool
-    """Whether neither its coefficients nor its reference values are stated."""
+    """Whether its coefficients and reference values are those of JPEG."""
     said_top: int | None
     """Largest value, where the file states it."""
 
@@ -95,6 +99,23 @@ class Page:
         return 2**self.bits - 1 if self.kind == "u" else None
 
 
+def has_one_page(file: IO[bytes]) -> bool:
+    """Whether a file has a single directory, by a few bytes: so have nearly all of many files.
+
+    Args:
+        file: The file, at its beginning.
+    """
+    head = file.read(8)
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(head[:4])
+    if order is None or len(head) < 8:
+        return False
+    file.seek(struct.unpack(order + "I", head[4:])[0])
+    n_tags = int.from_bytes(file.read(2), "little" if order == "<" else "big")
+    tags = file.read(n_tags * _TAG_BYTES)
+    numbers = np.frombuffer(tags[: len(tags) // _TAG_BYTES * _TAG_BYTES], f"{order}u2")
+    return file.read(4) == bytes(4) and _SUB_DIRECTORIES not in numbers[:: _TAG_BYTES // 2]
+
+
 def pages_of(file: IO[bytes], origin: str) -> tuple[list[Page], int]:
     """The pages of a file that are its slices.
 
@@ -116,13 +137,13 @@ def pages_of(file: IO[bytes], origin: str) -> tuple[list[Page], int]:
 
     try:
         with _QUIET, tifffile.TiffFile(file, is_ndpi=False, is_lsm=False, is_scanimage=False) as t:
-            chosen, n_left_out = _chosen(t.pages, origin)
+            chosen, n_left_out = _chosen(t.pages, t.filehandle.size, origin)
             return [_page(page, t, origin) for page in chosen], n_left_out
     except tifffile.TiffFileError as error:
         raise ValueError(str(error)) from error
 
 
-def _chosen(pages: Any, origin: str) -> tuple[list[Any], int]:
+def _chosen(pages: Any, n_bytes: int, origin: str) -> tuple[list[Any], int]:
     """The pages that are slices, and how many are left out for their size."""
     found = list(_walk(pages))
     whole = [page for page in found if not _is_copy(page)]
@@ -132,7 +153,7 @@ def _chosen(pages: Any, origin: str) -> tuple[list[Any], int]:
     if not whole:
         raise ValueError("no page")
     if len(found) == 1:
-        _refuse_hidden_images(found[0], origin)
+        _refuse_hidden_images(found[0], n_bytes, origin)
     sizes = [(page.imagewidth, page.imagelength) for page in whole]
     largest = max(sizes, key=lambda size: size[0] * size[1])
     chosen = [page for page, size in zip(whole, sizes, strict=True) if size == largest]
@@ -167,22 +188,27 @@ def _is_copy(page: Any) -> bool:
     return bool(kind & (_REDUCED | _MASK)) or old_kind == _OLD_REDUCED
 
 
-def _refuse_hidden_images(page: Any, origin: str) -> None:
-    """A directory for one image may be followed by the samples of others, which it only mentions.
+def _refuse_hidden_images(page: Any, n_bytes: int, origin: str) -> None:
+    """The samples of a directory's image may be followed by those of others that it only mentions.
+
+    Args:
+        page: The only page of its file.
+        n_bytes: Size of the file, which tells whether the others are there.
+        origin: Name of the file in messages.
 
     Raises:
-        DatasetError: It is.
+        DatasetError: They are there.
     """
-    text = page.description
-    images = 1
+    text, images = page.description, 1
+    n_samples = page.imagewidth * page.imagelength * page.samplesperpixel
     if text.startswith("ImageJ=") and (said := re.search(r"^images=(\d{1,9})$", text, re.M)):
         images = int(said[1])
-    elif text.startswith("{") and '"shape": [' in text:  # written by tifffile
-        samples = page.imagewidth * page.imagelength * page.samplesperpixel
-        images = math.prod(json.loads(text)["shape"]) // samples
+    elif said := re.search(r'^{.*"shape": \[([\d, ]{1,90})\]', text):  # written by tifffile
+        images = math.prod(map(int, said[1].split(","))) // n_samples
     elif 33629 in page.tags:  # MetaMorph's stacks
         images = page.tags[33629].count
-    if max(images, *_numbers(page, 32997, (1,))) > 1:  # ImageDepth of volumes
+    end = page.dataoffsets[0] + images * n_samples * _number(page, 258, 1) // 8
+    if images > 1 and page.compression == 1 and end <= n_bytes:
         raise refusal(origin, "of several images behind one directory")
 
 
@@ -192,6 +218,8 @@ def _page(page: Any, file: Any, origin: str) -> Page:
         raise ValueError(f"{width} x {height} pixels of {samples} samples")
     if samples > _MOST_SAMPLES:
         raise refusal(origin, f"of {samples} samples a pixel")
+    if _number(page, 32997, 1) > 1:  # ImageDepth
+        raise refusal(origin, "volume of several images behind one directory")
     bits, kind = _type_of_samples(page, samples, origin)
     photometric, extra = _meaning_of_samples(page, samples, origin)
     tiled = 324 in page.tags
@@ -217,8 +245,8 @@ def _page(page: Any, file: Any, origin: str) -> Page:
         big_tiff=file.is_bigtiff,
         color_map=_numbers(page, 320),
         subsampling=_numbers(page, 530, (2, 2)),
-        default_ycbcr=529 not in page.tags and 532 not in page.tags,
-        said_top=max(_numbers(page, 281, (0,))) or None,
+        default_ycbcr=_ratios(page, 529, _LUMA) == _LUMA and _ratios(page, 532, _FULL) == _FULL,
+        said_top=_said_top(page) if kind == "u" else None,
     )
 
 
@@ -260,6 +288,11 @@ def _meaning_of_samples(page: Any, samples: int, origin: str) -> tuple[int, tupl
     return photometric, extra[:n_extra]
 
 
+def _said_top(page: Any) -> int | None:
+    """Largest value, by either tag that may state it: MaxSampleValue, SMaxSampleValue."""
+    return max(number for code in (281, 341) for number in _numbers(page, code, (0,))) or None
+
+
 def _number(page: Any, code: int, default: int | None = None) -> int:
     """The first whole number of a tag.
 
@@ -286,3 +319,10 @@ def _numbers(page: Any, code: int, default: tuple[int, ...] = ()) -> tuple[int, 
     if numbers.dtype.kind not in "iu" or not numbers.size:
         raise ValueError(f"tag {code} is no number")
     return tuple(numbers.ravel().tolist())
+
+
+def _ratios(page: Any, code: int, default: tuple[float, ...]) -> tuple[float, ...]:
+    """The numbers of a tag that are stored as numerators and denominators, to three digits."""
+    numbers = _numbers(page, code)
+    pairs = zip(numbers[::2], numbers[1::2], strict=True)
+    return tuple(round(above / below, 3) for above, below in pairs) or default

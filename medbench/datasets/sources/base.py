@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from medbench.cache import cache_folder
 from medbench.datasets.listing import Listing
 from medbench.datasets.place import Place
-from medbench.datasets.positive import ClassName, with_positive
+from medbench.datasets.positive import with_positive
+from medbench.datasets.sources.words import Text
 from medbench.errors import DatasetError, UndecidedError
 
 
@@ -52,7 +53,7 @@ class Source(BaseModel, ABC):
     name of the data set where nothing is said."""
     caution_above: float | None = Field(default=0.97, gt=0.5, le=1)
     """A test AUROC above this carries a caution; null where such scores are normal."""
-    positive: ClassName = ""
+    positive: Text = ""
     """The positive of two classes, the one to be found: that of sensitivity and prevalence. Where
     nothing is said it is the last one of ``classes``, else what the names propose."""
     prevalence: float | None = Field(default=None, gt=0, lt=1)
@@ -205,6 +206,14 @@ def inside(root: Path, name: str, *, named_in: str) -> Path:
             "Copy the file into it and name it relative to it."
         )
     return path
+
+
+def unreadable_folder(folder: Path | str, error: OSError) -> DatasetError:
+    """The error for a folder whose names cannot be listed."""
+    return DatasetError(
+        f"{folder}: this folder cannot be read ({error.strerror}). "
+        "Mend its permissions or take it away."
+    )
 
 
 def check_order(task: str, classes: object | None) -> None:

@@ -25,6 +25,7 @@ from medbench.datasets.sources.folder_meaning import Meaning, meaning
 from medbench.datasets.sources.folder_names import tables_in
 from medbench.datasets.sources.image_files import Folder, image_folder
 from medbench.datasets.sources.labelled_folders import Labelled
+from medbench.datasets.sources.table_columns import column_called
 from medbench.datasets.sources.words import Text
 from medbench.errors import DatasetError, UndecidedError
 
@@ -35,9 +36,9 @@ class GroupTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     table: str
     """Path of the CSV."""
-    file: str = "file"
+    file: Text = "file"
     """Column with the image's path relative to the data set's folder."""
-    group: str = "group"
+    group: Text = "group"
     """Column with the patient, lesion or scan."""
 
 
@@ -162,16 +163,15 @@ def _group_of(groups: GroupTable, path: Path, names: Sequence[str]) -> list[str]
         DatasetError: It lacks a column or an image, or names one twice.
     """
     rows = read_csv(path)
-    for column in (groups.file, groups.group):
-        if column not in rows.columns:
-            raise DatasetError(
-                f"{path}: has no column {column!r}. Columns: {', '.join(rows.columns)}."
-            )
-    files = rows[groups.file]
+    file, group = (
+        column_called(rows, name, table=path, said_in="the fields file and group of groups")
+        for name in (groups.file, groups.group)
+    )
+    files = rows[file]
     if files.duplicated().any():
         twice = files[files.duplicated()].iloc[0]
         raise DatasetError(f"{path}: file {twice!r} is named in two rows. Keep one of them.")
-    group_of = dict(zip(files, map(group_name, rows[groups.group]), strict=True))
+    group_of = dict(zip(files, map(group_name, rows[group]), strict=True))
     if missing := [name for name in names if name not in group_of]:
         raise DatasetError(
             f"{path}: names no group for {len(missing)} images, first {missing[0]!r}. "

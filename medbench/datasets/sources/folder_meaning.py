@@ -24,7 +24,6 @@ from medbench.datasets.sources.folder_names import (
     is_unlabelled,
     listed,
     part_of_split,
-    refuse_spellings,
     refuse_versions,
     repeats,
     same_files,
@@ -42,6 +41,7 @@ from medbench.datasets.sources.labelled_folders import (
     as_split_in_names,
     refuse_other_classes,
 )
+from medbench.datasets.spellings import refuse_spellings
 from medbench.errors import DatasetError, UndecidedError
 
 MODES = {
@@ -94,7 +94,7 @@ def meaning(whole: Folder, *, decided: str = "", classes: Collection[str] = ()) 
     counts = Counter[str]()
     for part in found.parts:
         counts[part.label] += part.folder.n_images
-    refuse_spellings(counts, classes, named_in=whole.place)
+    refuse_spellings(counts, classes, named_in=f"{whole.place}: the class folders")
     if not mode:
         refuse_versions(counts, classes, named_in=whole.place)
     return found

@@ -165,31 +165,8 @@ def refuse_versions(counts: Mapping[str, int], named: Collection[str], *, named_
             )
 
 
-def refuse_spellings(counts: Mapping[str, int], named: Collection[str], *, named_in: str) -> None:
-    """Refuse classes that differ in capitals, blanks or dashes only, unless a person named them.
-
-    Args:
-        counts: Images of each class.
-        named: The classes that a person named.
-        named_in: Where they are, for the message.
-
-    Raises:
-        DatasetError: There are such; both are named, with their counts.
-    """
-    spelt: dict[str, str] = {}
-    for label in counts:
-        key = re.sub(r"(?<=\w)[\s_-]+(?=\w)|^\s+|\s+$", "", label).casefold()
-        other = spelt.setdefault(key, label)
-        if other != label and not {label, other} <= set(named):
-            both = " and ".join(f"{n!r} ({how_many(counts[n], 'image')})" for n in (other, label))
-            raise DatasetError(
-                f"{named_in}: the class folders {both} differ in capitals, blanks or dashes only. "
-                "Give them one name; if they are two classes, list both in the field classes."
-            )
-
-
 def listed(names: Iterable[str]) -> str:
-    """Names in a sentence, in quotes where they are needed; the first few."""
+    """Names in a sentence, each once; the first few."""
     names = list(dict.fromkeys(names))
     some = ", ".join(names[:_NAMED])
     return some if len(names) <= _NAMED else f"{some} and {len(names) - _NAMED} more"

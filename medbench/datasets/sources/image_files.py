@@ -22,7 +22,7 @@ from medbench.datasets.image_names import (
     why_left_out,
 )
 from medbench.datasets.readers import image_suffixes
-from medbench.datasets.sources.base import inside
+from medbench.datasets.sources.base import inside, unreadable_folder
 from medbench.errors import DatasetError
 
 _LOCK = ".lock"
@@ -163,10 +163,7 @@ class _Scan:
             with os.scandir(folder.place) as entries:
                 here = list(entries)
         except OSError as error:
-            raise DatasetError(
-                f"{folder.place}: this folder cannot be read ({error.strerror}). "
-                "Mend its permissions or take it away."
-            ) from error
+            raise unreadable_folder(folder.place, error) from error
         if folder.name and (folder.place == self._cache or _is_own(here)):
             folder.own = True
             return []

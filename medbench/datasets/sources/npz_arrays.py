@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from medbench.datasets.csv_files import SPLIT_WORDS
 from medbench.datasets.sources.archive import Header, NpzArchive
 from medbench.errors import DatasetError
 
 _CHANNELS = (1, 3)
 PARTS = ("train", "val", "test")
-_PART_WORDS = {
-    "train": "train", "training": "train", "tr": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test", "te": "test",
-}  # fmt: skip
+_PART_WORDS = SPLIT_WORDS | {"tr": "train", "dev": "val", "te": "test"}
 _IMAGE_WORDS = frozenset({"images", "image", "imgs", "img", "x", "data", "pixels"})
 _LABEL_WORDS = frozenset({"labels", "label", "y", "target", "targets", "class", "classes"})
 _JOINED = re.compile(rf"(x|y)?({'|'.join(sorted(_PART_WORDS, key=len, reverse=True))})(x|y)?")

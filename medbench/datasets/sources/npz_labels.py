@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.sources.base import check_classes
+from medbench.datasets.spellings import refuse_spellings
 from medbench.errors import DatasetError
 
 _LARGEST_LABEL = 1_000_000
@@ -101,6 +103,7 @@ def _single(
         texts = [
             text for labels in single for text in np.strings.strip(labels.astype(str)).tolist()
         ]
+        refuse_spellings(Counter(texts), classes or (), named_in=f"{path}: the labels")
         names = check_classes(texts, classes, named_in=str(path))
         index = {name: k for k, name in enumerate(names)}
         return np.array([index[text] for text in texts], np.int64), names

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medbench.datasets.image_names import HIDDEN, SYSTEM, composed, why_left_out
 from medbench.datasets.readers import image_suffixes
-from medbench.datasets.sources.base import inside
-from medbench.errors import DatasetError
+from medbench.datasets.sources.base import inside, unreadable_folder
 
 _LISTED = 5
 """Names in an error; more are counted."""
 _LONGEST = 100
 """Characters of a name in an error."""
 _FILE, _FOLDER, _LINK = "file", "folder", "link"
-_HIDDEN = (".", "__MACOSX")
 _DRIVE = re.compile(r"[A-Za-z]:(?=[\\/])")
 _ADDRESS = re.compile(r"[a-z]+://")
 _REMEDY = (
@@ -290,7 +288,7 @@ def _folders(file: str) -> list[str]:
 
 def _key(name: str) -> str:
     """What names have in common that differ in case or in how accents are composed."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return composed(name).casefold()
 
 
 def _files_below(root: Path) -> Iterable[tuple[str, bool]]:
@@ -304,9 +302,9 @@ def _files_below(root: Path) -> Iterable[tuple[str, bool]]:
         folder = pending.pop()
         try:
             with os.scandir(root / folder) as entries:
-                shown = [entry for entry in entries if not entry.name.startswith(_HIDDEN)]
+                shown = [e for e in entries if why_left_out(e.name) not in (HIDDEN, SYSTEM)]
         except OSError as error:
-            raise _cannot_be_read(root / folder, error) from error
+            raise unreadable_folder(root / folder, error) from error
         for entry in shown:
             if entry.is_dir(follow_symlinks=False):
                 pending.append(f"{folder}{entry.name}/")
@@ -326,17 +324,10 @@ def _kinds_in(folder: str) -> dict[str, str]:
     except NotADirectoryError:
         return {}
     except OSError as error:
-        raise _cannot_be_read(folder, error) from error
+        raise unreadable_folder(folder, error) from error
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
     if entry.is_symlink():
         return _LINK
     return _FOLDER if entry.is_dir() else _FILE if entry.is_file() else ""
-
-
-def _cannot_be_read(folder: Path | str, error: OSError) -> DatasetError:
-    return DatasetError(
-        f"{folder}: this folder cannot be read ({error.strerror}). "
-        "Mend its permissions or take it away."
-    )
