@@ -38,7 +38,7 @@ class NewImage:
     """What makes it doubtful that the model can judge it."""
 
 
-def read_image(
+def new_image(
     source: Any, task: Task, *, name: str = "", slice_number: int | None = None
 ) -> NewImage:
     """Read and resize one image.
@@ -102,7 +102,7 @@ def read_images(
         number, source = numbered
         name = "" if isinstance(source, str | Path) else f"image {number}"
         try:
-            return read_image(source, task, name=name, slice_number=slice_number)
+            return new_image(source, task, name=name, slice_number=slice_number)
         except DatasetError as error:
             return error
 
@@ -114,7 +114,7 @@ def as_sources(images: Any) -> Sequence[Any]:
     """What a caller of the Python interface gave, as a sequence of single images.
 
     Args:
-        images: One image or a sequence of them, each as in ``read_image``; or an array of many,
+        images: One image or a sequence of them, each as in ``new_image``; or an array of many,
             shape (n, height, width) or (n, height, width, channels).
     """
     if isinstance(images, str | bytes | Path) or hasattr(images, "getbands"):  # Pillow's images

@@ -216,14 +216,14 @@ class Model:
             ConfigurationError: There is no such class.
             DatasetError: The image cannot be read.
         """
-        from medbench.inference.images import read_image
+        from medbench.inference.images import new_image
 
         sources = as_sources(image)
         if len(sources) != 1:
             raise ConfigurationError(f"explain takes one image at a time, not {len(sources)}.")
         (source,) = sources
         return self.explain_read(
-            read_image(source, self.task, slice_number=slice_number), class_name
+            new_image(source, self.task, slice_number=slice_number), class_name
         )
 
     def explain_read(

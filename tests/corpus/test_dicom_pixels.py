@@ -15,7 +15,7 @@ from medbench.datasets.readers import open_image
 from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.task import Task
 from medbench.errors import DatasetError
-from medbench.inference.images import read_image
+from medbench.inference.images import new_image
 
 from .dicom_random import CT, MR, PARAMETRIC, XA, XRF
 from .dicom_writer import BIG_ENDIAN, EXPLICIT, IMPLICIT, RLE, DrawnFile, encoded
@@ -321,7 +321,7 @@ def test_what_is_doubtful_reaches_the_audit_of_a_data_set(tmp_path: Path) -> Non
 
 def test_what_is_doubtful_is_said_of_a_new_image() -> None:
     task = Task(classes=("a", "b"), image_shape=(16, 16, 1))
-    image = read_image(file(STEPS, WindowCenter="nan", WindowWidth=400), task)
+    image = new_image(file(STEPS, WindowCenter="nan", WindowWidth=400), task)
     assert len(image.warnings) == 1 and "its own range is shown" in image.warnings[0]
 
 

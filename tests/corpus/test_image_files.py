@@ -24,7 +24,7 @@ from medbench.datasets.task import Task
 from medbench.errors import ConfigurationError, DatasetError
 from medbench.inference import exported
 from medbench.inference.files import find_files
-from medbench.inference.images import read_image
+from medbench.inference.images import new_image
 from medbench.store.layout import RunLayout
 from medbench.testing.image_files import dicom_file, picture_file
 
@@ -309,8 +309,8 @@ def test_pixels_tell_masks_from_pictures():
 
 def test_a_mask_that_is_classified_carries_a_warning():
     task = Task(classes=CLASSES, image_shape=(32, 32, 1))
-    assert "as masks are" in read_image(mask(1), task).warnings[0]
-    assert read_image(film(1), task).warnings == ()
+    assert "as masks are" in new_image(mask(1), task).warnings[0]
+    assert new_image(film(1), task).warnings == ()
 
 
 # --- MedBench's own output -----------------------------------------------------------------------

@@ -12,7 +12,7 @@ from medbench.datasets.task import Task
 from medbench.errors import DatasetError, SliceError
 from medbench.inference import images
 from medbench.inference.files import find_files
-from medbench.inference.images import read_image
+from medbench.inference.images import new_image
 from medbench.testing.image_files import dicom_file, nifti_file, picture_file
 
 GREY = np.random.default_rng(0).integers(0, 256, (24, 24), dtype=np.uint8)
@@ -55,17 +55,17 @@ def decodings(monkeypatch):
     ],
 )
 def test_an_image_is_decoded_once(content, channels, decodings):
-    read = read_image(content, task(channels), name="x")
+    read = new_image(content, task(channels), name="x")
     assert decodings == [0]
     assert read.pixels.shape == (24, 24, channels)
 
 
 @pytest.mark.parametrize("make", [picture_file, dicom_file, lambda pixels: pixels])
 def test_colour_is_doubtful_for_a_model_of_grey_images_only(make):
-    assert "colour" in str(read_image(make(COLOUR), task(1)).warnings)
-    assert not read_image(make(COLOUR), task(3)).warnings
-    assert not read_image(make(GREY), task(1)).warnings
-    assert not read_image(make(np.dstack([GREY] * 3)), task(1)).warnings
+    assert "colour" in str(new_image(make(COLOUR), task(1)).warnings)
+    assert not new_image(make(COLOUR), task(3)).warnings
+    assert not new_image(make(GREY), task(1)).warnings
+    assert not new_image(make(np.dstack([GREY] * 3)), task(1)).warnings
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "GIF"])
@@ -75,25 +75,25 @@ def test_a_page_or_frame_is_chosen(kind):
     first, *rest = [Image.fromarray(page) for page in pages]
     first.save(stream, kind, save_all=True, append_images=rest)
     with pytest.raises(SliceError, match=r"x: .* of 3 .*slice_number, from 1 to 3"):
-        read_image(stream.getvalue(), task(), name="x")
+        new_image(stream.getvalue(), task(), name="x")
     for number, page in enumerate(pages, start=1):
-        read = read_image(stream.getvalue(), task(), slice_number=number)
+        read = new_image(stream.getvalue(), task(), slice_number=number)
         np.testing.assert_array_equal(read.pixels[..., 0], page)
 
 
 def test_a_slice_is_chosen_of_volumes_and_pictures_have_nothing_to_choose(tmp_path):
     clip = dicom_file(VOLUME, WindowCenter=127.5, WindowWidth=255, VOILUTFunction="LINEAR_EXACT")
     with pytest.raises(SliceError, match=r"x: .*slice_number, from 1 to 4"):
-        read_image(clip, task(), name="x")
-    read = read_image(clip, task(), slice_number=3)
+        new_image(clip, task(), name="x")
+    read = new_image(clip, task(), slice_number=3)
     np.testing.assert_array_equal(read.pixels[..., 0], VOLUME[2])
     np.testing.assert_array_equal(
-        read_image(picture_file(GREY), task(), slice_number=3).pixels[..., 0], GREY
+        new_image(picture_file(GREY), task(), slice_number=3).pixels[..., 0], GREY
     )
     with pytest.raises(SliceError, match="slice 9 was asked for"):
-        read_image(clip, task(), slice_number=9)
+        new_image(clip, task(), slice_number=9)
     with pytest.raises(DatasetError, match=r"gone.png: cannot be read"):
-        read_image(tmp_path / "gone.png", task())
+        new_image(tmp_path / "gone.png", task())
 
 
 def test_files_of_volumes_and_scans_are_found_by_content(tmp_path):

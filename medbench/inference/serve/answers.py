@@ -16,7 +16,7 @@ from medbench.datasets.image_names import HIDDEN, SYSTEM, why_left_out
 from medbench.errors import DatasetError, MedBenchError, SliceError
 from medbench.inference.explanation import Explanation
 from medbench.inference.facts import RESEARCH_ONLY
-from medbench.inference.images import NewImage, read_image
+from medbench.inference.images import NewImage, new_image
 from medbench.inference.members import Members
 from medbench.inference.model import Model
 from medbench.inference.prediction import as_record
@@ -112,7 +112,7 @@ def warm_up(model: Model) -> None:
         ModelError: The model does not predict.
     """
     blank = np.zeros(model.task.image_shape, np.uint8)
-    image = read_image(blank[..., 0] if blank.shape[-1] == 1 else blank, model.task, name="blank")
+    image = new_image(blank[..., 0] if blank.shape[-1] == 1 else blank, model.task, name="blank")
     (prediction,) = model.classify_read([image])
     model.members.networks()  # what heat maps need may be loaded only when it is asked for
     Explanation(
@@ -139,9 +139,7 @@ def _read(model: Model, upload: Upload) -> NewImage:
         raise DatasetError(
             f"{upload.name}: is one of the {why.replace('(s)', 's')}, not an image. Choose another."
         )
-    return read_image(
-        upload.content, model.task, name=upload.name, slice_number=upload.slice_number
-    )
+    return new_image(upload.content, model.task, name=upload.name, slice_number=upload.slice_number)
 
 
 def _thresholds(model: Model) -> dict[str, float]:
