@@ -136,7 +136,7 @@ def test_a_link_into_a_closed_part_opens_it_and_paper_shows_everything(browser, 
     with Opened(browser, made) as page:
         page.tab.evaluate("document.querySelector('#data-1').open = false")
         page.tab.locator(".answers a[href='#data-1']").click()
-        assert page.tab.evaluate("document.querySelector('#data-1').open")
+        page.tab.locator("#data-1[open]").wait_for(state="attached")  # by an event after the click
         page.tab.evaluate("dispatchEvent(new Event('beforeprint'))")
         assert page.tab.locator("details:not([open])").count() == 0
 
