@@ -401,8 +401,8 @@ class _Reader:
         (name, names), *_ = (of_parts or deep).items()
         others = listed(other for other in inner if other != name)
         raise self._undecided(
-            f"{folder.place}: the folder {name} holds folders ({listed(names)}) and {others} other "
-            "ones or none, so that it is not clear which are the classes.",
+            f"{folder.place}: the folder {name} holds folders ({listed(names)}), but what lies "
+            f"beside it ({others}) does not, so that it is not clear which are the classes.",
             {mode: MODES[mode] for mode in ("classes", "paths")},
             [top for top in tops if top.last in deep],
         )
