@@ -145,7 +145,7 @@ def test_a_search_whose_best_predictions_are_damaged_begins_anew(class_folders, 
         stored = CellStore(Path("out/cells/set/hog-svm") / cell.id.split)
         (stored.folder / "cell.json").unlink()  # killed before its very end
         for trial in cell.trials:
-            assert stored.oof(trial["number"]).shape == (12, 2)
+            assert stored.oof(trial).shape == (12, 2)
         for oof in stored.folder.rglob("*.npy"):
             oof.write_bytes(damage)
     assert main(common) == 0

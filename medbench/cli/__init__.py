@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     parsed = _parser(arguments).parse_args(arguments)
+    parsed.command = list(arguments)
 
     from medbench.cli.remedies import message
     from medbench.errors import MedBenchError

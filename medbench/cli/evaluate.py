@@ -64,6 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Predict, keep, and say what became of the score."""
+    from medbench.cli.apart import apart
+
+    return apart(options.run, options, _execute)
+
+
+def _execute(options: argparse.Namespace) -> int:
+    """As ``execute``, in the process in which the models work."""
     from medbench.cli.ask import asking
     from medbench.cli.leaderboard import write_everything
     from medbench.cli.progress import make_console

@@ -41,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Load, write, compare, and say where it is."""
+    from medbench.cli.apart import apart
+
+    return apart(options.run, options, _execute)
+
+
+def _execute(options: argparse.Namespace) -> int:
+    """As ``execute``, in the process in which the models work."""
     from medbench.cli.ask import asking
     from medbench.cli.progress import make_console
     from medbench.files import folder_name

@@ -56,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """0 if every image was classified, 1 if one could not be."""
+    from medbench.cli.apart import apart
+
+    return apart(options.run, options, _execute)
+
+
+def _execute(options: argparse.Namespace) -> int:
+    """As ``execute``, in the process in which the models work."""
     from medbench.cli.options import chosen_model
     from medbench.inference.files import find_files
 

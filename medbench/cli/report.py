@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from medbench.reports.assessment import Assessment
+    from medbench.store import RunStore
 
 _FORMATS = ("html", "md", "latex", "csv", "json")
 
@@ -48,14 +49,20 @@ def execute(options: argparse.Namespace) -> int:
 
     console = make_console()
     folders: list[Path] = options.runs
-    runs = [RunStore(folder).read() for folder in folders]
+    stores = [RunStore(folder) for folder in folders]
+    runs = [store.read() for store in stores]
     if len(runs) == 1:
         out = options.out or folders[0]
         run = runs[0]
     else:
         out = options.out or Path("results") / "-and-".join(f.resolve().name for f in folders)
         run = join_runs(runs, out)
-    for words in filter(None, [run.unfinished, *(f"Not shown: {gap}" for gap in run.gaps)]):
+    known = [run.unfinished, *(f"Not shown: {gap}" for gap in run.gaps)]
+    if not run.hashed:
+        known.append(
+            "Written before hashes were kept: damage that can still be read is not noticed."
+        )
+    for words in filter(None, [*known, *(_left_over(store) for store in stores)]):
         console.print(words, style="yellow", markup=False)
     written = write_formats(assessed(run), out, options.format, options.images, folders)
     for path in written:
@@ -90,6 +97,23 @@ def write_formats(
         "json": lambda: write_leaderboard_json(assessment, folder),
     }
     return [writers[name]() for name in dict.fromkeys(formats)]
+
+
+def _left_over(store: RunStore) -> str:
+    """A line on files that no run writes, which may be images of patients; empty for none.
+
+    A run that is being written is not looked at: its own unfinished files are among them.
+    """
+    found = sorted(store.layout.strangers()) if not store.is_held_by_another() else []
+    if not found:
+        return ""
+    n = len(found)
+    what = "1 file or folder here is" if n == 1 else f"{n} files or folders here are"
+    return (
+        f"{store.folder}: {what} no part of a run (first {found[0].relative_to(store.folder)}). A "
+        "killed process or an earlier version may have left images of patients there: look, and "
+        "remove what you do not need."
+    )
 
 
 def _open(path: Path, console: Console) -> None:

@@ -33,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C, which is how it ends well."""
+    from medbench.cli.apart import apart
+
+    return apart(options.run, options, _execute)
+
+
+def _execute(options: argparse.Namespace) -> int:
+    """As ``execute``, in the process in which the models work."""
     from medbench.cli.facts import print_facts
     from medbench.cli.options import chosen_model
     from medbench.cli.progress import make_console

@@ -137,12 +137,15 @@ class Committer:
                 complete = [trial for trial in trials if trial["state"] == "complete"]
                 if complete:
                     best = max(complete, key=lambda trial: (trial["score"], -trial["number"]))
-                    oof = _checked(stored.oof(best["number"]), cell, stored.folder)
+                    oof = _checked(stored.oof(best), cell, stored.folder)
                     found = Left(trials=tuple(trials), oof=oof)
                 elif result is None:  # one that failed without any is tried afresh
                     found = Left(trials=tuple(trials))
+                stored.check_checkpoints(found.trials)
+                if result is not None and result.status == "ok" and stored.has_damaged_model():
+                    why = "because its model is damaged"
         except StoreError:
-            why = "because its record is damaged"
+            found, why = Left(), "because its record is damaged"
         if found.trials and stored.checkpoints.is_dir():
             found = replace(found, checkpoints=stored.checkpoints)
         self._left[cell.id], self._why_anew[cell.id] = found, why

@@ -55,8 +55,9 @@ def run_cells(
     )
     stock = take_stock(cells, store, retry_failed=retry_failed)
     for dataset in {id(cell.dataset): cell.dataset for cell in cells}.values():
-        store.write_dataset(dataset.data.name, *dataset_tables(dataset, store))
-        _learn_what_is_usual(dataset, store, watcher)
+        tables = dataset_tables(dataset, store)
+        _learn_what_is_usual(dataset, store, watcher)  # first, since the record stands for it
+        store.write_dataset(dataset.data.name, *tables)
     watcher.planned(stock, setup.jobs)
     committer = Committer({cell.id: cell for cell in stock.waiting}, store, watcher, executor)
     for cell in stock.waiting:
@@ -127,6 +128,7 @@ def _learn_what_is_usual(dataset: PlannedDataset, store: RunStore, watcher: Watc
 
     Without an official split every image is in the development part of some fold.
     """
+    store.drop_damaged_out_of_distribution(dataset.data.name)
     path = store.out_of_distribution(dataset.data.name)
     if path.exists():
         return

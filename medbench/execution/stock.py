@@ -76,12 +76,15 @@ def take_stock(cells: Sequence[PlannedCell], store: RunStore, *, retry_failed: b
 
 
 def _result(cell: PlannedCell, store: RunStore) -> CellResult | None:
-    """What is stored of a cell under the same key; None also where it is damaged."""
+    """What is stored of a cell under the same key; None also where it or its model is damaged."""
+    stored = store.cell(cell.id)
     try:
-        result = store.cell(cell.id).result()
+        result = stored.result()
     except StoreError:
         return None
-    return result if result is not None and result.record.get("key") == cell.key else None
+    if result is None or result.record.get("key") != cell.key or stored.has_damaged_model():
+        return None
+    return result
 
 
 def dataset_tables(dataset: PlannedDataset, store: RunStore) -> tuple[dict[str, Any], pd.DataFrame]:

@@ -19,6 +19,7 @@ from medbench.inference.facts import Facts
 from medbench.inference.from_run import RunOrigin
 from medbench.inference.members import LARGEST_DIFFERENCE, FittedMembers
 from medbench.inference.model import Model
+from medbench.store import signature
 
 
 def export(model: Model, kind: str | None, folder: Path, images: NDArray[np.uint8]) -> float:
@@ -75,7 +76,7 @@ def _write(
     copy = exported.load(folder, checked=False)
     difference = _difference(original, copy, images)
     checked = {"images": len(images), "largest_difference": difference}
-    write_json(folder / exported.MANIFEST, {**manifest, "check": checked})
+    write_json(folder / exported.MANIFEST, signature.signed({**manifest, "check": checked}))
     return difference
 
 

@@ -69,9 +69,11 @@ class RunOrigin:
         self._store, self._cells, self._facts = store, cells, facts
         self.cards = cards
         """Makes the cards of the model and its data set: Markdown by the name of a file."""
-        self.folders = [store.cell(cell.id).model for cell in cells]
+        self.folders = [
+            store.cell(cell.id).whole_model(cell.record.get("model_sha256")) for cell in cells
+        ]
         """The saved model of each fold."""
-        self.ood_path = store.out_of_distribution(facts.dataset)
+        self.ood_path = store.sound_out_of_distribution(facts.dataset)
         there = self.ood_path.exists()
         self.out_of_distribution = OutOfDistribution.load(self.ood_path) if there else None
 
@@ -186,8 +188,11 @@ def _development(store: RunStore, cell: CellResult, facts: Facts) -> Development
     images = store.dataset_images(cell.id.dataset)
     part = images[cell.id.split].isin(("development", "validation"))
     labels = labels_in(images[part])
+    chosen = [trial for trial in cell.trials if trial["number"] == cell.record["trial"]]
     try:
-        oof = store.cell(cell.id).oof(cell.record["trial"])
+        if not chosen:
+            raise StoreError("the trial that was chosen is not here")
+        oof = store.cell(cell.id).oof(chosen[0])
     except StoreError as error:
         raise StoreError(
             f"{store.folder}: the development predictions of {cell.id} are not here or damaged; "

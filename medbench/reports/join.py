@@ -60,6 +60,7 @@ def join_runs(runs: Sequence[RunResult], folder: Path) -> RunResult:
         ),
         unread=tuple(cell for run in runs for cell in run.unread),
         at_work=any(run.at_work for run in runs),
+        hashed=all(run.hashed for run in runs),
     )
 
 

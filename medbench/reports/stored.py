@@ -17,7 +17,7 @@ from medbench.evaluation.comparisons import Comparison, Difference
 from medbench.evaluation.intervals import Interval
 from medbench.evaluation.ranks import ModelRank, RanksAcross, RankTest
 from medbench.evaluation.resampling import FoldPredictions
-from medbench.files import read_json, write_json
+from medbench.files import read_json
 from medbench.hashes import hash_of_file
 from medbench.reports.assessment import (
     Assessment,
@@ -31,7 +31,7 @@ from medbench.reports.assessment import (
 )
 from medbench.reports.published import BASELINES
 from medbench.reports.rows import Row
-from medbench.store import CellResult, RunLayout, RunResult
+from medbench.store import CellResult, RunLayout, RunResult, seals
 from medbench.versions import code_version
 
 _DAMAGED = (StoreError, AttributeError, IndexError, KeyError, TypeError, ValueError)
@@ -52,12 +52,12 @@ def assessed(run: RunResult) -> Assessment:
     path = RunLayout(run.folder).assessment
     with contextlib.suppress(*_DAMAGED):
         stored = read_json(path)
-        if stored["key"] == key:
+        if seals.holds(stored) and stored["key"] == key:
             return _from_record(run, stored)
     found = assess(run)
     if run.folder.is_dir():
         with contextlib.suppress(StoreError):  # a folder that is only read, or a full disk
-            write_json(path, {"key": key, **_as_record(found)})
+            seals.write_record(path, {"key": key, **_as_record(found)})
     return found
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from medbench.errors import StoreError
+from medbench.errors import ModelError, StoreError
 from medbench.files import (
-    append_line,
     read_json,
     read_lines,
     read_npy,
     replacing_folder,
-    write_json,
     write_npy,
     write_parquet,
     writing,
 )
-from medbench.store import schemas
+from medbench.hashes import sha256_of_folder
+from medbench.store import schemas, seals, signature
 from medbench.store.layout import CellLayout, RunLayout
+from medbench.store.pieces import Pieces
 from medbench.store.reading import FORMAT, Reading
 from medbench.store.results import CellResult
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+
+
+_CHECKPOINT = "checkpoint_sha256"
+"""In the record of a trial: the hash of the folder of what it has reached."""
 
 
 class RecordedKey(NamedTuple):
@@ -66,13 +70,14 @@ class CellStore:
         if not path.exists():
             return None
         found = read_json(path)
-        if not isinstance(found, dict) or schemas.damaged(found, schemas.Key):
+        damaged = not isinstance(found, dict) or schemas.damaged(found, schemas.Key)
+        if damaged or not seals.holds(found):
             raise StoreError(f"{path}: damaged. Remove its folder.")
         return RecordedKey(found["key"], found["parts"])
 
     def begin(self, key: str, parts: Mapping[str, Any]) -> None:
         """Record what the cell is made from, before anything else is written."""
-        write_json(self._layout.key, {"key": key, "parts": dict(parts)})
+        seals.write_record(self._layout.key, {"key": key, "parts": dict(parts)})
 
     # --- the search --------------------------------------------------------------------------
 
@@ -84,9 +89,15 @@ class CellStore:
             oof: Inner out-of-fold probabilities, float64, shape (n_development, n_classes), NaN
                 where an image was in no validation fold that was reached; None for none at all.
         """
+        files = {}
         if oof is not None:
-            write_npy(self._layout.oof(record["number"]), oof)
-        append_line(self._layout.trials, record)
+            path = self._layout.oof(record["number"])
+            write_npy(path, oof)
+            files[path.name] = path
+        checkpoint = self._layout.checkpoint(record["number"])
+        if checkpoint.is_dir():
+            record = {**record, _CHECKPOINT: sha256_of_folder(checkpoint)}
+        seals.append_record(self._layout.trials, record, files)
 
     def trials(self) -> list[dict[str, Any]]:
         """All finished trials, in order.
@@ -95,19 +106,25 @@ class CellStore:
             StoreError: Their file is damaged.
         """
         records = read_lines(self._layout.trials)
-        if not schemas.are_trials(records):
+        if not schemas.are_trials(records) or not all(map(seals.holds, records)):
             raise StoreError(f"{self._layout.trials}: damaged. Remove its folder.")
-        return records
+        return [seals.unsealed(record) for record in records]
 
-    def oof(self, number: int) -> NDArray[np.float64]:
+    def oof(self, trial: Mapping[str, Any]) -> NDArray[np.float64]:
         """Inner out-of-fold probabilities of a trial; see ``append_trial``.
+
+        Args:
+            trial: Its record, as ``trials`` gives it.
 
         Raises:
             StoreError: They are missing or damaged.
         """
         import numpy as np
 
-        return read_npy(self._layout.oof(number)).astype(np.float64, copy=False)
+        path = self._layout.oof(trial["number"])
+        if path.exists() and not seals.is_same(trial, path.name, path):
+            raise StoreError(f"{path}: damaged. Remove its folder.")
+        return read_npy(path).astype(np.float64, copy=False)
 
     @property
     def checkpoints(self) -> Path:
@@ -115,8 +132,22 @@ class CellStore:
         return self._layout.checkpoints
 
     def keep_checkpoint(self, number: int, folder: Path) -> None:
-        """Copy a folder with what an unfinished trial has reached."""
-        _copy(folder, self._layout.checkpoint(number))
+        """Copy a folder with what an unfinished trial has reached, before the trial is added."""
+        with writing(self.checkpoints):
+            target = self._layout.checkpoint(number)
+            with replacing_folder(target) as temporary:
+                shutil.copytree(folder, temporary, dirs_exist_ok=True)
+
+    def check_checkpoints(self, trials: Iterable[Mapping[str, Any]]) -> None:
+        """Make sure that what trials have reached is as it was kept, as far as it is still there.
+
+        Raises:
+            StoreError: It is damaged.
+        """
+        for trial in trials:
+            folder = self._layout.checkpoint(trial["number"])
+            if folder.is_dir() and sha256_of_folder(folder) != trial.get(_CHECKPOINT):
+                raise StoreError(f"{folder}: damaged. Remove its folder.")
 
     def drop_checkpoints(self) -> None:
         """Remove what unfinished trials have reached."""
@@ -130,8 +161,60 @@ class CellStore:
         return self._layout.model
 
     def keep_model(self, folder: Path) -> None:
-        """Copy the folder of the fitted classifier."""
-        _copy(folder, self.model)
+        """Copy the folder of the fitted classifier; what large files share is stored once a run."""
+        self._pieces.keep(folder, self.model)
+
+    def whole_model(self, sha256: str | None) -> Path:
+        """The folder of the fitted classifier as its family saved it, for as long as this process.
+
+        A hash protects against accidents: a damaged disk, half a copy, a file of another run. It
+        does not protect against whoever made the folder, since he wrote the hash as well as the
+        model; see ``medbench.store.signature`` for how one's own cells are known.
+
+        Args:
+            sha256: Its hash, as the record of the finished cell has it.
+
+        Raises:
+            ModelError: It is gone, was changed, or there is no hash to tell.
+            StoreError: There is no place to put it together.
+        """
+        if not self.model.is_dir():
+            raise ModelError(
+                f"{self.model}: the fitted model is not here. Models are left out of the reference "
+                "results and of copies without them; run again, or take the whole run folder."
+            )
+        if not sha256:
+            raise ModelError(
+                f"{self.model}: was written by a version that recorded no hash of its models, so "
+                "nobody can say whether it is the model of these scores. Run again into a new "
+                "folder."
+            )
+        with writing(self.model):
+            folder = self._pieces.whole(self.model)
+        if sha256_of_folder(folder) != sha256:
+            raise ModelError(
+                f"{self.model}: its content is not what was saved there (the hash does not match), "
+                "so the scores of this run say nothing of it. Take it from a copy, or give the "
+                "run's command again, which makes it anew; do not load model files of unknown "
+                "origin."
+            )
+        return folder
+
+    def has_damaged_model(self) -> bool:
+        """Whether the classifier is there, but not as the finished cell says it was."""
+        if not self.model.is_dir():  # never saved, or left out of a copy
+            return False
+        try:
+            return bool(
+                self._pieces.sha256_of(self.model)
+                != read_json(self._layout.record).get("model_sha256")
+            )
+        except (StoreError, ModelError, AttributeError):
+            return True
+
+    @property
+    def _pieces(self) -> Pieces:
+        return Pieces(RunLayout(self._layout.run).pieces)
 
     @property
     def log(self) -> Path:
@@ -160,7 +243,10 @@ class CellStore:
         Args:
             record: At least ``status``, and ``repeat``, ``fold`` and ``by_image`` of its split.
         """
-        write_json(self._layout.record, {"format": FORMAT, **record})
+        path = self._layout.predictions
+        files = {path.name: path} if path.exists() else {}
+        whole = seals.as_read({"format": FORMAT, **record}, files)
+        seals.write_record(self._layout.record, signature.signed(whole))
 
     def result(self) -> CellResult | None:
         """The cell as it is stored; None where it is not finished.
@@ -182,9 +268,3 @@ class CellStore:
         if self.folder.exists():
             with writing(self.folder):
                 shutil.rmtree(self.folder)
-
-
-def _copy(folder: Path, target: Path) -> None:
-    """A copy that is whole or not there."""
-    with writing(target), replacing_folder(target) as temporary:
-        shutil.copytree(folder, temporary, dirs_exist_ok=True)

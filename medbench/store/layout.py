@@ -18,6 +18,8 @@
         predictions.parquet          held-out probabilities, labels, groups
         cell.json                    written last: a cell that has one is finished
         cell.log                     what the process printed
+      pieces/                        large files of the models, each piece once; see ``pieces``
+      .lock .holder.json             who is at work here, as long as somebody is
 
 and what is made from these again at any time:
 
@@ -30,8 +32,10 @@ and what is made from these again at any time:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from medbench.files import folder_name
@@ -39,6 +43,39 @@ from medbench.store.results import CellId
 
 _PREDICTIONS = "predictions.parquet"
 _RECORD_OF_A_CELL = "cell.json"
+_UNFINISHED = ".*.????????????????.tmp"
+"""What ``medbench.files`` calls what it has not finished."""
+_KNOWN = tuple(
+    tuple(pattern.split("/"))
+    for pattern in (
+        "run.json",
+        "environment.json",
+        "datasets/*/dataset.json",
+        "datasets/*/images.parquet",
+        "datasets/*/audit.json",
+        "datasets/*/out-of-distribution.npz",
+        "datasets/*/pictures/*.webp",
+        "datasets/*/pictures/pictures.json",
+        "external/*/*/*/external.json",
+        "external/*/*/*/predictions.parquet",
+        "cells/*/*/*/*.json",
+        "cells/*/*/*/trials.jsonl",
+        "cells/*/*/*/oof/*.npy",
+        "cells/*/*/*/checkpoints/**",
+        "cells/*/*/*/model/**",
+        "cells/*/*/*/predictions.parquet",
+        "cells/*/*/*/cell.log",
+        "pieces/*/*",
+        "assessment.json",
+        "leaderboard.*",
+        "*.csv",
+        "report.html",
+        "cards/*.md",
+        "figures/*.png",
+        "figures/*/*.png",
+    )
+)
+"""All files that a run may hold, but for those whose names begin with a dot."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +98,33 @@ class RunLayout:
     def lock(self) -> Path:
         """Held by the process that writes."""
         return self.folder / ".lock"
+
+    @property
+    def holder(self) -> Path:
+        """Who that process is."""
+        return self.folder / ".holder.json"
+
+    @property
+    def pieces(self) -> Path:
+        """The folder of the pieces that large files of models consist of."""
+        return self.folder / "pieces"
+
+    def unfinished(self) -> Iterator[Path]:
+        """Files and folders that a killed process has not finished."""
+        return self.folder.rglob(_UNFINISHED)
+
+    def strangers(self) -> Iterator[Path]:
+        """Files that no run of this version writes, and what a killed process left."""
+        for top, below, names in os.walk(self.folder):
+            folder = Path(top)
+            for name in [name for name in below if fnmatchcase(name, _UNFINISHED)]:
+                below.remove(name)
+                yield folder / name
+            for name in names:
+                parts = (*folder.relative_to(self.folder).parts, name)
+                left = fnmatchcase(name, _UNFINISHED)
+                if left or not (name[0] == "." or any(_is_like(parts, one) for one in _KNOWN)):
+                    yield folder / name
 
     @property
     def datasets(self) -> Path:
@@ -98,6 +162,10 @@ class RunLayout:
         """Every external validation, by data set, model and other data set."""
         for path in sorted(self.folder.glob("external/*/*/*/external.json")):
             yield ExternalLayout(path.parent)
+
+    def models(self) -> Iterator[Path]:
+        """The folder of every fitted classifier."""
+        yield from self.cells.glob("*/*/*/model")
 
     # --- what is made again at any time ------------------------------------------------------
 
@@ -270,3 +338,11 @@ class ExternalLayout:
     def predictions(self) -> Path:
         """Of the other data set's images."""
         return self.folder / _PREDICTIONS
+
+
+def _is_like(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether the parts of a path are those of a pattern, whose last may be "**" for any more."""
+    if pattern[-1] == "**":
+        pattern = pattern[:-1]
+        parts = parts[: len(pattern)] if len(parts) > len(pattern) else ()
+    return len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern))

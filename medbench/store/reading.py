@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from medbench.errors import StoreError
 from medbench.files import read_json, read_lines, read_parquet
-from medbench.store import schemas
+from medbench.store import schemas, seals
 from medbench.store.layout import CellLayout, RunLayout
-from medbench.store.matching import external_fits, predictions_fit, record_fits
+from medbench.store.matching import external_fits, record_fits, wrong_beside, wrong_with
 from medbench.store.results import CellResult, ExternalResult
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 4
+FORMAT = 5
 """Raised whenever what is written changes so that another version could misread it."""
-READABLE = (3, FORMAT)
+READABLE = (3, 4, FORMAT)
 """Formats that are read; a run goes on in the newest only."""
+_HASHED_SINCE = 5
+"""The first format whose records carry hashes."""
 _SPLIT_OF_FORMAT_3 = re.compile(r"(by-image-)?(?:official-)?r(\d+)(?:f(\d+))?")
 
 
@@ -38,6 +40,11 @@ def split_of_format_3(name: str) -> dict[str, Any]:
     }
 
 
+def is_hashed(format_: int) -> bool:
+    """Whether the records of a run of some format carry hashes."""
+    return format_ >= _HASHED_SINCE
+
+
 class Reading:
     """One reading of a run folder."""
 
@@ -45,6 +52,9 @@ class Reading:
         """``format_``: what the run was written in."""
         self._layout = layout
         self._format = format_
+        self.hashed = is_hashed(format_)
+        """Whether records must carry hashes, by which damage is noticed that can be read."""
+        self._images: dict[str, pd.DataFrame | None] = {}
         self.gaps: list[str] = []
         """A sentence for each piece that is damaged or missing."""
 
@@ -66,9 +76,13 @@ class Reading:
         if not isinstance(found, dict):
             self._gap(path, _state(path), therefore)
             return None
-        found = {**known, **found}
+        whole = seals.holds(found, required=self.hashed)
+        found = {**known, **seals.unsealed(found)}
         if names := schemas.damaged(found, schema):
             self._gap(path, f"damaged (see {', '.join(names)})", therefore)
+            return None
+        if not whole:
+            self._gap(path, "damaged", therefore)
             return None
         return found
 
@@ -79,6 +93,11 @@ class Reading:
             what = f"damaged (see {', '.join(lost)})"
             self._gap(self._layout.run, what, "these settings are not stated")
         return {name: value for name, value in found.items() if name not in lost}
+
+    def nothing_of_the_run(self) -> None:
+        """Name ``run.json`` as damaged, which leaves its settings unknown."""
+        therefore = "its settings are not stated and images are not shown"
+        self._gap(self._layout.run, "damaged", therefore)
 
     def images(self, run: Mapping[str, Any]) -> bool | None:
         """What ``run.json`` says of showing images; where that is damaged, not to."""
@@ -99,7 +118,16 @@ class Reading:
             record = self.record(path, schemas.Dataset, f"data set {name} is left out{lost}")
             if record is not None:
                 found[name] = record
+                self._images[name] = self._parts(name, record)
         return found
+
+    def _parts(self, name: str, record: Mapping[str, Any]) -> pd.DataFrame | None:
+        """``images.parquet`` of a data set; None where it is not there, or a gap names it."""
+        path = self._layout.dataset(name).images
+        if not path.exists() and not self.hashed:  # left out of a copy
+            return None
+        unknown = f"nobody can say whether cells of {name} are of its images"
+        return self._table(path, record, unknown)
 
     def audits(self, datasets: Iterable[str]) -> dict[str, dict[str, Any]]:
         """``audit.json`` of the data sets."""
@@ -126,16 +154,10 @@ class Reading:
             return None
         predictions = None
         if record["status"] == "ok":
-            predictions = self._predictions(cell.predictions, left_out)
+            predictions = self._table(cell.predictions, record, left_out)
             if predictions is None:
                 return None
-            other = None
-            if dataset is not None and not predictions_fit(predictions, dataset):
-                other = cell.predictions
-            elif dataset is not None and not record_fits(record, dataset):
-                other = cell.record
-            if other is not None:
-                self._gap(other, f"not of the classes of {cell.id.dataset}", left_out)
+            if dataset is not None and not self._fit(cell, record, predictions, dataset):
                 return None
         unknown = f"it is not known from what inputs cell {cell.id} was made"
         key = self.record(cell.key, schemas.Key, unknown)
@@ -164,7 +186,7 @@ class Reading:
             record = self.record(one.record, schemas.External, left_out)
             if record is None or dataset not in datasets:
                 continue
-            predictions = self._predictions(one.predictions, left_out)
+            predictions = self._table(one.predictions, record, left_out)
             if predictions is None:
                 continue
             if not {(dataset, model, sha256) for sha256 in record["models_sha256"]} <= models:
@@ -172,25 +194,47 @@ class Reading:
                 continue
             if external_fits(record, predictions, datasets[dataset]):
                 named = {"dataset": dataset, "model": model, "other": other}
-                yield ExternalResult(record={**record, **named}, predictions=predictions)
+                known = seals.without_hashes({**record, **named})
+                yield ExternalResult(record=known, predictions=predictions)
             else:
                 self._gap(one.record, f"not of the classes of {dataset}", left_out)
 
-    def _predictions(self, path: Path, therefore: str) -> pd.DataFrame | None:
+    def _fit(
+        self,
+        cell: CellLayout,
+        record: Mapping[str, Any],
+        predictions: pd.DataFrame,
+        dataset: Mapping[str, Any],
+    ) -> bool:
+        """Whether a cell is of its data set and its split; else there is a gap."""
+        name, split, images = cell.id.dataset, cell.id.split, self._images.get(cell.id.dataset)
+        path, wrong = cell.predictions, wrong_with(predictions, dataset, name)
+        if not wrong and images is not None:
+            wrong = wrong_beside(predictions, images, split)
+        if not wrong and not record_fits(record, dataset):
+            path, wrong = cell.record, f"not of the classes of {name}"
+        if wrong:
+            self._gap(path, wrong, f"cell {cell.id} is left out")
+        return not wrong
+
+    def _table(self, path: Path, record: Mapping[str, Any], therefore: str) -> pd.DataFrame | None:
+        """A table that a record stands for, or None and a gap."""
         try:
-            return read_parquet(path)
+            if seals.is_same(record, path.name, path):
+                return read_parquet(path)
         except StoreError:
-            self._gap(path, _state(path), therefore)
-            return None
+            pass
+        self._gap(path, _state(path), therefore)
+        return None
 
     def _trials(self, path: Path, wanted: int, therefore: str) -> tuple[dict[str, Any], ...]:
         """The trials of a cell; none and a gap where one of ``wanted`` is damaged or gone."""
         what = "damaged"
         try:
             trials = read_lines(path)
-            if schemas.are_trials(trials):
+            if schemas.are_trials(trials) and _hold(trials, required=self.hashed):
                 if len(trials) >= wanted:
-                    return tuple(trials)
+                    return tuple(map(seals.unsealed, trials))
                 what = f"{len(trials)} of {wanted} trials are there"
         except StoreError:
             pass
@@ -200,6 +244,10 @@ class Reading:
     def _gap(self, path: Path, what: str, therefore: str) -> None:
         where = path.relative_to(self._layout.folder).as_posix()
         self.gaps.append(f"{where}: {what}, so {therefore}.")
+
+
+def _hold(records: list[dict[str, Any]], *, required: bool) -> bool:
+    return all(seals.holds(record, required=required) for record in records)
 
 
 def _state(path: Path) -> str:

@@ -89,6 +89,8 @@ class RunResult:
     """Finished cells that are left out, because they or their data set could not be read."""
     at_work: bool = False
     """Whether another process held the folder while it was read."""
+    hashed: bool = True
+    """Whether its records carry hashes: if not, damage that can still be read is not noticed."""
 
     def cells_of(
         self,

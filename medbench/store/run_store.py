@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medbench.errors import StoreError
-from medbench.files import read_json, read_parquet, write_json, write_parquet, writing
-from medbench.store import schemas
+from medbench.files import read_json, read_parquet, write_parquet, writing
+from medbench.store import schemas, seals
 from medbench.store.cell_store import CellStore
+from medbench.store.holder import Holder
 from medbench.store.layout import RunLayout
-from medbench.store.reading import FORMAT, READABLE, Reading
+from medbench.store.pieces import Pieces
+from medbench.store.reading import FORMAT, READABLE, Reading, is_hashed
 from medbench.store.results import CellId, RunResult
 
 if TYPE_CHECKING:
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
 _WAIT_FOR_LOCK = 1.0
 """Seconds. Who reads a run takes its lock for a moment to see whether somebody works there, and
 a run that starts at that moment must not be refused."""
+_RESTORE = (
+    "Only this file is damaged, the cells are untouched: restore it from a copy, or begin a new "
+    "run in another folder with --out."
+)
+_MAKE_DATASET_AGAIN = (
+    "Remove {} and give the run's command again, which makes it anew; cells that fit are kept."
+)
 _NEEDED_OF_A_DATASET = frozenset({"fingerprint", "classes", "n_folds"})
 """Without these nobody can tell whether a run that goes on is of the same data set."""
 
@@ -89,6 +98,7 @@ class RunStore:
             StoreError: See ``check``; or the folder cannot be written.
         """
         self.check(configuration)
+        self._remove_leftovers()
         before = None
         if self.layout.run.exists():
             before = Reading(self.layout).images(self._read_run())
@@ -98,26 +108,38 @@ class RunStore:
                 self._remove(path)
             if before is not False:  # it is made again at the end of the run
                 self._remove(self.layout.page)
-        write_json(
+        seals.write_record(
             self.layout.run,
             {"format": FORMAT, "configuration": dict(configuration), "images": images},
         )
         return images
 
+    def _remove_leftovers(self) -> None:
+        """Remove what killed processes have not finished, and pieces of models that are gone."""
+        for path in list(self.layout.unfinished()):
+            self._remove(path)
+        Pieces(self.layout.pieces).remove_unused(self.layout.models())
+
     def _read_run(self) -> dict[str, Any]:
+        """``run.json``, of which nothing is damaged."""
+        run = self._read_any_run()
+        if not _is_whole(run):
+            raise StoreError(f"{self.layout.run}: damaged, its hash does not match. {_RESTORE}")
+        return run
+
+    def _read_any_run(self) -> dict[str, Any]:
+        """``run.json``, of which it is known at least what it is."""
         path = self.layout.run
         if not path.is_file():
             raise StoreError(f"{self.folder}: there is no run here (no run.json).")
-        restore = (
-            "Only this file is damaged, the cells are untouched: restore it from a copy, or begin "
-            "a new run in another folder with --out."
-        )
         try:
             run = read_json(path)
         except StoreError as error:
-            raise StoreError(f"{path}: cannot be read ({error.__cause__}). {restore}") from error
+            raise StoreError(f"{path}: cannot be read ({error.__cause__}). {_RESTORE}") from error
         if not isinstance(run, dict):
-            raise StoreError(f"{path}: damaged, it is no JSON object. {restore}")
+            raise StoreError(f"{path}: damaged, it is no JSON object. {_RESTORE}")
+        if not seals.holds(run, required=False):  # of what is damaged nothing else can be said
+            return run
         found, wrong = run.get("format"), schemas.damaged(run, schemas.Run)
         if "format" not in wrong and run["format"] > FORMAT:
             raise StoreError(
@@ -131,12 +153,16 @@ class RunStore:
                 options={"--out": "names another folder"},
             )
         if "configuration" in wrong:
-            raise StoreError(f"{path}: damaged, it names no configuration. {restore}")
+            raise StoreError(f"{path}: damaged, it names no configuration. {_RESTORE}")
         return run
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder for writing; the lock ends with the process, however it ends.
+
+        On a disk that several machines share a lock may reach no further than one of them. So the
+        holder is named beside it, and where he is of another machine and has not taken his name
+        away, nobody takes his place: a person who knows that he is gone removes the file.
 
         Raises:
             StoreError: Another run works in the folder, or it cannot be written.
@@ -145,24 +171,39 @@ class RunStore:
 
         if self.folder.exists() and not self.folder.is_dir():
             raise StoreError(f"{self.folder}: is a file, not a folder.")
-        with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.layout.lock, timeout=_WAIT_FOR_LOCK)
-            try:
-                lock.acquire()
-            except Timeout:
+        with contextlib.ExitStack() as stack:
+            with writing(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    stack.enter_context(FileLock(self.layout.lock, timeout=_WAIT_FOR_LOCK))
+                except Timeout:
+                    raise self._in_use() from None
+            before = Holder.read(self.layout.holder)
+            if before is not None and before.is_elsewhere:
                 raise StoreError(
-                    f"another run is at work in {self.folder}. Wait for it.",
+                    f"a run on another machine has been at work in {self.folder} {before}, and "
+                    "nobody can tell from here whether it still is. If it has ended, remove "
+                    f"{self.layout.holder} and give the same command again.",
                     options={"--out": "names another folder"},
-                ) from None
-        self._held = True
-        try:
-            yield
-        finally:
-            self._held = False
-            lock.release()
+                )
+            Holder.this_process().write(self.layout.holder)
+            stack.callback(self.layout.holder.unlink, missing_ok=True)
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
 
-    def _held_by_another(self) -> bool:
+    def _in_use(self) -> StoreError:
+        """What is said where another process holds the folder."""
+        holder = Holder.read(self.layout.holder)
+        known = "" if holder is None or holder.is_gone else f" {holder}"
+        return StoreError(
+            f"another run is at work in {self.folder}{known}. Wait for it.",
+            options={"--out": "names another folder"},
+        )
+
+    def is_held_by_another(self) -> bool:
         """Whether another process holds the folder right now; nothing is written to find out."""
         from filelock import FileLock, Timeout
 
@@ -178,23 +219,40 @@ class RunStore:
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Record versions, machine and commit of the latest start."""
-        write_json(self.layout.environment, environment)
+        seals.write_record(self.layout.environment, environment)
 
     # --- data sets ---------------------------------------------------------------------------
 
     def write_dataset(self, name: str, record: Mapping[str, Any], images: pd.DataFrame) -> None:
-        """Record a data set and which image is held out in which split."""
+        """Record a data set and which image is held out in which split.
+
+        The record stands for the file by which unlike images are told, too, if that is there.
+        """
         files = self.layout.dataset(name)
         write_parquet(files.images, images)
-        write_json(files.record, record)
+        with writing(files.record):
+            there = [one for one in (files.images, files.out_of_distribution) if one.exists()]
+            seals.write_record(files.record, record, {one.name: one for one in there})
 
     def write_audit(self, name: str, record: Mapping[str, Any]) -> None:
         """Record what the audit of a data set found."""
-        write_json(self.layout.dataset(name).audit, record)
+        seals.write_record(self.layout.dataset(name).audit, record)
 
     def dataset_images(self, name: str) -> pd.DataFrame:
-        """``images.parquet`` of a data set: label, group and part in each split."""
-        return read_parquet(self.layout.dataset(name).images)
+        """``images.parquet`` of a data set: label, group and part in each split.
+
+        Raises:
+            StoreError: It is missing or damaged.
+        """
+        path = self.layout.dataset(name).images
+        if not self._is_recorded(name, path):
+            raise StoreError(f"{path}: damaged. {_MAKE_DATASET_AGAIN.format(path.parent)}")
+        return read_parquet(path)
+
+    def _is_recorded(self, name: str, path: Path) -> bool:
+        """Whether a file of a data set is the one of its description, if there is any."""
+        record = self.dataset_record(name)
+        return record is None or seals.is_same(record, path.name, path)
 
     def dataset_record(self, name: str) -> dict[str, Any] | None:
         """``dataset.json``, or None where the run does not have that data set yet.
@@ -207,15 +265,39 @@ class RunStore:
             return None
         record = read_json(path)
         if not isinstance(record, dict) or not set(record) >= _NEEDED_OF_A_DATASET:
-            raise StoreError(
-                f"{path}: damaged, it lacks entries. Take it from a copy.",
-                options={"--out": "begins a new folder"},
-            )
-        return record
+            what = "it lacks entries"
+        elif not seals.holds(record, required=False):
+            what = "its hash does not match"
+        else:
+            return seals.unsealed(record)
+        raise StoreError(
+            f"{path}: damaged, {what}. {_MAKE_DATASET_AGAIN.format(path.parent)}",
+            options={"--out": "begins a new folder"},
+        )
 
     def out_of_distribution(self, name: str) -> Path:
         """The file by which images unlike those of a data set are told; it need not be there."""
         return self.layout.dataset(name).out_of_distribution
+
+    def sound_out_of_distribution(self, name: str) -> Path:
+        """That file, as it was recorded; it need not be there.
+
+        Raises:
+            StoreError: It is damaged.
+        """
+        path = self.out_of_distribution(name)
+        if path.exists() and not self._is_recorded(name, path):
+            raise StoreError(
+                f"{path}: damaged, its hash does not match. Remove it and give the run's command "
+                "again, which makes it anew."
+            )
+        return path
+
+    def drop_damaged_out_of_distribution(self, name: str) -> None:
+        """Remove that file where it is not the one that was recorded, so that it is made again."""
+        path = self.out_of_distribution(name)
+        if path.exists() and not self._is_recorded(name, path):
+            self._remove(path)
 
     def remove_pictures(self, name: str) -> None:
         """Remove what shows images of a data set, but not the page, which is made again."""
@@ -239,7 +321,9 @@ class RunStore:
         """Keep an external validation; see ``ExternalResult``."""
         files = self.layout.external(record["dataset"], record["model"], record["other"])
         write_parquet(files.predictions, predictions)
-        write_json(files.record, record)
+        with writing(files.record):
+            path = files.predictions
+            seals.write_record(files.record, record, {path.name: path})
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -249,8 +333,13 @@ class RunStore:
         Raises:
             StoreError: There is no run, ``run.json`` is damaged, or another version wrote it.
         """
-        run = self._read_run()
-        reading = Reading(self.layout, run["format"])
+        run = self._read_any_run()
+        if not _is_whole(run):
+            run = {"format": FORMAT, "configuration": {}, "images": False}
+            reading = Reading(self.layout)
+            reading.nothing_of_the_run()
+        else:
+            reading = Reading(self.layout, run["format"])
         environment = reading.record(
             self.layout.environment, schemas.Environment, "versions and machine are not stated"
         )
@@ -273,9 +362,16 @@ class RunStore:
             images=reading.images(run),
             gaps=tuple(reading.gaps),
             unread=tuple(unread),
-            at_work=self._held_by_another(),
+            at_work=self.is_held_by_another(),
+            hashed=reading.hashed,
         )
 
 
 def _readable() -> str:
-    return " or ".join(map(str, READABLE))
+    return f"{', '.join(map(str, READABLE[:-1]))} or {READABLE[-1]}"
+
+
+def _is_whole(run: Mapping[str, Any]) -> bool:
+    """Whether ``run.json`` is as it was written."""
+    format_ = run.get("format")
+    return seals.holds(run, required=isinstance(format_, int) and is_hashed(format_))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -147,12 +148,12 @@ class Cell(Record):
     n_trials: Count | None = None
     threshold: Threshold | None = None
     calibration: Temperatures | None = None
-    seconds: dict[str, Number] | None = None
-    cpu_seconds: dict[str, Number] | None = None
-    size_bytes: Number | None = None
-    latency_seconds: Number | None = None
-    images_per_second: Number | None = None
-    peak_memory_bytes: Number | None = None
+    seconds: dict[str, Amount] | None = None
+    cpu_seconds: dict[str, Amount] | None = None
+    size_bytes: Amount | None = None
+    latency_seconds: Amount | None = None
+    images_per_second: Amount | None = None
+    peak_memory_bytes: Amount | None = None
 
 
 class Trial(Record):
@@ -163,6 +164,12 @@ class Trial(Record):
     params: dict[str, Scalar]
     score: Number | None = None
     at_seconds: Amount | None = None
+
+
+def _each_once(trials: list[Trial]) -> list[Trial]:
+    if len({trial.number for trial in trials}) < len(trials):
+        raise ValueError("a trial stands there twice")
+    return trials
 
 
 class External(Record):
@@ -182,7 +189,7 @@ class External(Record):
     unlike: Amount | None = None
 
 
-_TRIALS = TypeAdapter(list[Trial])
+_TRIALS = TypeAdapter(Annotated[list[Trial], AfterValidator(_each_once)])
 
 
 def damaged(record: Any, schema: type[Record]) -> list[str]:

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from medbench.cli import main
-from medbench.store import RunStore
+from medbench.files import read_json
+from medbench.store import RunStore, seals
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_another_version_of_a_library_is_named(finished, capsys):
     for path in Path("out").rglob("key.json"):
         content = json.loads(path.read_text())
         content["parts"]["versions"]["scikit-learn"] = "0.1"
-        path.write_text(json.dumps(content))
+        seals.write_record(path, content)
     assert reproduce(finished) == 1
     assert "versions: scikit-learn was 0.1, is " in capsys.readouterr().out
 
@@ -74,6 +75,8 @@ def test_predictions_that_differ_under_equal_inputs_are_an_alarm(finished, capsy
     frame = pd.read_parquet(path)
     frame[["p0", "p1"]] = frame[["p1", "p0"]].to_numpy()
     frame.to_parquet(path)
+    record = path.with_name("cell.json")
+    seals.write_record(record, read_json(record), {path.name: path})
     assert reproduce(finished) == 1
     shown = capsys.readouterr().out
     assert "set x majority x r0f0: probabilities differ by up to" in shown

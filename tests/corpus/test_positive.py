@@ -20,7 +20,7 @@ from medbench.errors import ConfigurationError, DatasetError, UndecidedError
 from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
 from medbench.inference.facts import Facts
 from medbench.inference.held_out import held_out_images
-from medbench.store import RunStore
+from medbench.store import RunStore, seals
 
 QUICK = ["--models", "majority", "--no-sanity", "--trials", "1", "--folds", "2"]
 
@@ -343,7 +343,7 @@ def test_a_run_of_before_opens_says_that_it_does_not_know_and_keeps_its_order(
     record = json.loads(path.read_text())
     assert record.pop("positive") == "Normal"
     del record["positive_decided"]
-    path.write_text(json.dumps(record))
+    seals.write_record(path, record)
     assert main(["leaderboard", str(run)]) == 0
     assert f"positive class: Normal ({UNKNOWN})" in " ".join(capsys.readouterr().out.split())
     assert main(["reproduce", str(run), "--data", str(folder)]) == 0

@@ -27,11 +27,13 @@ from medbench.inference.images import prepared_batch
 from medbench.reports.predictions import fold_predictions
 from medbench.reports.stored import assessed
 from medbench.reports.winner import winner
-from medbench.store import RunStore
+from medbench.store import RunStore, seals, signature
 
 
 def change_json(path, **entries):
-    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+    files = {one.name: one for one in path.parent.glob("*.parquet")}
+    record = seals.as_read({**json.loads(path.read_text()), **entries}, files)
+    seals.write_record(path, signature.signed(record))
 
 
 def test_it_speaks_scikit_learns_words(run, films, pixels):
@@ -159,10 +161,10 @@ def test_a_shortcut_of_the_data_set_is_said_with_every_prediction(run, films, ca
     for cell in sorted(run.glob("cells/small/thumbnail/*")):
         shutil.rmtree(cell)
         shutil.copytree(run / "cells/small/xgboost" / cell.name, cell)
-        change_json(cell / "cell.json", sanity=True, model="thumbnail")
         table = read_parquet(cell / "predictions.parquet")
         table["p1"] = np.where(table["label"] == 1, 0.8, 0.2) + table["image"] * 1e-4
         write_parquet(cell / "predictions.parquet", table.assign(p0=1 - table["p1"]))
+        change_json(cell / "cell.json", sanity=True, model="thumbnail")
     assert main(["predict", str(films), "--run", str(run)]) == 0
     assert "Shortcut risk" in capsys.readouterr().out
     assert main(["predict", str(films), "--run", str(run), "--format", "csv"]) == 0

@@ -14,7 +14,7 @@ from medbench.errors import StoreError
 from medbench.evaluation.intervals import mean_auroc
 from medbench.files import read_json, write_json, write_text, writing
 from medbench.reports.predictions import fold_predictions
-from medbench.store import FORMAT, CellId, RunLayout, RunStore
+from medbench.store import FORMAT, CellId, RunLayout, RunStore, seals
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 SETTINGS = {"folds": 5, "seed": 0}
@@ -51,6 +51,14 @@ def finish(store, cell=CELL, **fields):
     stored.append_trial(TRIAL, np.full((2, 2), 0.5))
     stored.write_predictions(PREDICTIONS)
     stored.finish({**RECORD, **fields})
+
+
+def rewrite_predictions(store, cell, predictions):
+    """Other predictions in a finished cell, with the hash that they have."""
+    files = store.layout.cell(cell)
+    store.cell(cell).write_predictions(predictions)
+    record, path = read_json(files.record), files.predictions
+    seals.write_record(files.record, record, {path.name: path})
 
 
 def describe(store, name="d", **fields):
@@ -96,9 +104,9 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        (FORMAT + 1, rf"newer MedBench \(format {FORMAT + 1}, this one reads 3 or 4\): update"),
+        (FORMAT + 1, rf"newer MedBench \(format {FORMAT + 1}, this one reads 3, 4 or 5\): update"),
         (1, "written in format 1, .*Use the version that wrote it"),
-        (str(FORMAT), f"written in format '{FORMAT}', this MedBench reads format 3 or 4"),
+        (str(FORMAT), f"written in format '{FORMAT}', this MedBench reads format 3, 4 or 5"),
         (None, "written in format None"),
     ],
 )
@@ -110,11 +118,22 @@ def test_a_run_of_another_version_is_refused(tmp_path, written, said):
 
 
 def as_format_3(store):
-    """The same run as the version before wrote it: what a split is stands in its name only."""
+    """The same run as an earlier version wrote it: what a split is stands in its name only."""
+    without_hashes(store)
     for path in [store.layout.run, *(cell.record for cell in store.layout.finished_cells())]:
         record = {**read_json(path), "format": 3}
         lacking = ("images", "repeat", "fold", "by_image")
         write_json(path, {name: value for name, value in record.items() if name not in lacking})
+
+
+def without_hashes(store):
+    """The same run as the version before this one wrote it, in format 4."""
+    for path in store.folder.rglob("*.json"):
+        record = {n: v for n, v in read_json(path).items() if n not in (seals.SEAL, "sha256")}
+        write_json(path, {**record, "format": 4} if "format" in record else record)
+    for path in store.folder.rglob("trials.jsonl"):
+        trials = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(seals.unsealed(one)) + "\n" for one in trials))
 
 
 def test_a_run_of_format_3_is_read_and_its_splits_are_understood(store):
@@ -241,7 +260,7 @@ def test_no_picture_stays_where_images_are_refused(pictured):
 
 
 def test_a_damaged_choice_shows_no_images_and_is_named(store):
-    write_json(store.layout.run, {**read_json(store.layout.run), "images": "yes"})
+    seals.write_record(store.layout.run, {**read_json(store.layout.run), "images": "yes"})
     run = store.read()
     assert run.images is False
     assert run.gaps == ("run.json: damaged (see images), so images are not shown.",)
@@ -280,7 +299,7 @@ def test_a_finished_cell_is_read_back_in_full_precision(tmp_path):
     assert cell.id == CELL and cell.key_parts == {"seed": 0}
     pd.testing.assert_frame_equal(cell.predictions, PREDICTIONS)
     assert cell.trials[0]["score"] == 0.5
-    assert (stored.oof(0) == 0.5).all()
+    assert (stored.oof(cell.trials[0]) == 0.5).all()
 
 
 @pytest.mark.parametrize("cut", [1, 9, 30])
@@ -436,7 +455,7 @@ def test_a_description_that_lacks_an_entry_is_named(store, entry):
     ],
 )
 def test_predictions_of_other_classes_are_named(store, change):
-    store.cell(CELL).write_predictions(change(PREDICTIONS))
+    rewrite_predictions(store, CELL, change(PREDICTIONS))
     run = store.read()
     where = "cells/d/m/r0f0/predictions.parquet"
     assert run.gaps == (f"{where}: not of the classes of d, {DAMAGES[where]}.",)
@@ -462,7 +481,7 @@ def test_an_operating_point_of_another_task_is_named(store, task, threshold, fit
     finish(store, cell, threshold=threshold)
     if task == "multi-label":
         several = PREDICTIONS.rename(columns={"label": "label0"}).assign(label1=1)
-        store.cell(cell).write_predictions(several)
+        rewrite_predictions(store, cell, several)
     where = "cells/e/m/r0f0/cell.json"
     gap = f"{where}: not of the classes of e, so cell e x m x r0f0 is left out."
     assert store.read().gaps == (() if fits else (gap,))
@@ -488,7 +507,8 @@ def test_trials_that_are_gone_leave_out_the_search_but_not_the_predictions(store
     if left is None:
         log.unlink()
     else:
-        log.write_text((json.dumps(TRIAL) + "\n") * left)
+        trials = [seals.sealed({**TRIAL, "number": number}) for number in range(left)]
+        log.write_text("".join(json.dumps(trial) + "\n" for trial in trials))
     run = store.read()
     assert run.gaps == (
         f"cells/d/m/r0f0/trials.jsonl: {left or 0} of 3 trials are there, "
@@ -564,7 +584,7 @@ def test_folds_and_data_sets_that_are_to_come_make_a_run_unfinished(store):
 
 def test_folds_by_image_count_for_the_models_that_have_them(store):
     path = store.folder / "datasets" / "d" / "dataset.json"
-    write_json(path, {**DATASET, "n_folds_by_image": 2})
+    seals.write_record(path, {**DATASET, "n_folds_by_image": 2})
     assert not store.read().partial
     finish(store, replace(CELL, split="by-image-r0f0"), by_image=True)
     assert "3 of 4 cells" in store.read().unfinished

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medbench.errors import StoreError
-from medbench.files import read_json, write_bytes, write_json, writing
+from medbench.files import read_json, write_bytes, writing
 from medbench.reports.assessment import DatasetAssessment
 from medbench.reports.predictions import fold_predictions
 from medbench.reports.winner import winner
-from medbench.store import RunLayout, RunResult
+from medbench.store import RunLayout, RunResult, seals
 
 SAMPLES_OF_A_CLASS = 4
 MOST_CLASSES = 12
@@ -85,10 +85,13 @@ def keep_pictures(
     """
     files = RunLayout(run.folder).dataset(dataset.name)
     wanted = {files.thumbnail(row): row for row in wanted_rows(run, dataset, labels)}
+    before = _record(files.samples) or {}
     for path, row in wanted.items():
-        if not path.exists():
+        if not path.exists() or not seals.is_same(before, path.name, path):
             write_bytes(path, _thumbnail(np.asarray(images[row])))
-    write_json(files.samples, {"samples": [[k, row] for k, row in _samples(dataset, labels)]})
+    samples = [[k, row] for k, row in _samples(dataset, labels)]
+    shown = {path.name: path for path in wanted}
+    seals.write_record(files.samples, {"samples": samples}, shown)
     for path in files.pictures.iterdir():
         if path not in wanted and path != files.samples:
             with writing(path):
@@ -100,18 +103,32 @@ def read_pictures(run: RunResult, dataset: DatasetAssessment, folder: Path) -> P
     kept = RunLayout(folder).dataset(dataset.name)
     if not kept.samples.is_file():
         return None
+    record = _record(kept.samples)
+    if record is None:
+        return None  # damaged: the page says that there are no pictures
+
+    def sound(row: int) -> Path | None:
+        path = kept.thumbnail(row)
+        return path if path.is_file() and seals.is_same(record, path.name, path) else None
+
     classes = dataset.record["classes"]
     try:
-        samples = [(int(k), int(row)) for k, row in read_json(kept.samples)["samples"]]
-        shown = [_picture(kept.thumbnail(row), str(classes[k])) for k, row in samples]
-    except (StoreError, OSError, ValueError, TypeError, KeyError, IndexError):
-        return None  # damaged: the page says that there are no pictures
-    wrong = []
-    for one in most_wrong(run, dataset):
-        path = kept.thumbnail(one.row)
-        if path.is_file():
-            wrong.append(_picture(path, one.caption(classes)))
-    return Pictures(samples=tuple(shown), wrong=tuple(wrong))
+        samples = [(int(k), sound(int(row))) for k, row in record["samples"]]
+        shown = [_picture(path, str(classes[k])) for k, path in samples if path is not None]
+    except (OSError, ValueError, TypeError, KeyError, IndexError):
+        return None
+    wrong = [(sound(one.row), one.caption(classes)) for one in most_wrong(run, dataset)]
+    known = tuple(_picture(path, caption) for path, caption in wrong if path is not None)
+    return Pictures(samples=tuple(shown), wrong=known)
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """Which thumbnails show which class; None where that is damaged."""
+    try:
+        found = read_json(path)
+    except StoreError:
+        return None
+    return found if isinstance(found, dict) and seals.holds(found, required=False) else None
 
 
 def copies_sheet(path: Path) -> str:

@@ -1,0 +1,172 @@
+"""Large files of models, in pieces that are stored once a run, whatever cells they are of.
+
+The models of a run have most of their bytes in common: the backbone that none of them changes. A
+large file is cut where its own content says so (where a hash of the last eight bytes begins with
+zeros), so that equal stretches give equal pieces wherever in a file they lie; each piece lies in
+the run folder under its SHA-256. No family need know of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from medbench.cache import working_folder
+from medbench.errors import ModelError, StoreError
+from medbench.files import read_json, replacing_folder, write_bytes, writing
+from medbench.hashes import hash_of_file, sha256_of_folder
+from medbench.store import seals
+
+_LARGE = 1_000_000
+"""Bytes from which on a file is cut."""
+_SHORTEST, _LONGEST = 1 << 16, 1 << 20
+"""Bytes of a piece."""
+_BITS = 17
+"""Bits that are zero where a piece may end: once in 128 KiB, on average."""
+_FACTOR, _SUMMAND = 0x9E3779B97F4A7C15, 0x1F83D9ABFB41BD6B
+"""Mix the bytes; any odd number does, and a summand that lets zeros not be zero."""
+_LIST = "pieces.json"
+"""In the folder of a model: of which pieces its large files are made."""
+
+
+class Pieces:
+    """The pieces of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        """``folder``: where they lie; it need not exist."""
+        self._folder = folder
+
+    def keep(self, model: Path, target: Path) -> None:
+        """Copy the folder of a model to ``target``, its large files as pieces.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        with writing(target), replacing_folder(target) as temporary:
+            large = {path for path in model.rglob("*") if _is_large(path)}
+            made = {
+                path.relative_to(model).as_posix(): [
+                    self._keep(piece) for piece in cut(path.read_bytes())
+                ]
+                for path in sorted(large)
+            }
+            shutil.copytree(
+                model,
+                temporary,
+                dirs_exist_ok=True,
+                ignore=lambda folder, names: [n for n in names if Path(folder, n) in large],
+            )
+            if made:
+                seals.write_record(temporary / _LIST, {"files": made})
+
+    def whole(self, model: Path) -> Path:
+        """The folder of a model as its family saved it: put together again where it is in pieces.
+
+        That folder goes with this process. It is checked by nobody here: see ``model_sha256`` of
+        the cell.
+
+        Raises:
+            ModelError: A piece of it is gone, or cannot be read.
+            OSError: It cannot be written.
+        """
+        if not (model / _LIST).exists():
+            return model
+        target = working_folder() / f"model-{secrets.token_hex(8)}"
+        shutil.copytree(model, target, ignore=shutil.ignore_patterns(_LIST))
+        try:
+            for name, hashes in _listed(model).items():
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                with (target / name).open("wb") as file:
+                    for one in hashes:
+                        file.write(self._place(one).read_bytes())
+        except (StoreError, FileNotFoundError) as error:
+            shutil.rmtree(target, ignore_errors=True)
+            raise ModelError(
+                f"{model}: a piece of this model is gone or damaged ({error}). Take the whole run "
+                "folder from a copy, or give the run's command again, which makes it anew."
+            ) from error
+        return target
+
+    def sha256_of(self, model: Path) -> str:
+        """The hash of the folder of a model as its family saved it; errors as ``whole``."""
+        folder = self.whole(model)
+        try:
+            return sha256_of_folder(folder)
+        finally:
+            if folder != model:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def remove_unused(self, models: Iterator[Path]) -> None:
+        """Remove the pieces that belong to none of the models; nothing where one is unreadable."""
+        used: set[str] = set()
+        try:
+            for model in models:
+                if (model / _LIST).exists():
+                    used.update(*_listed(model).values())
+        except StoreError:
+            return
+        for path in self._folder.glob("*/*"):
+            if path.name not in used:
+                with writing(path):
+                    path.unlink()
+
+    def _keep(self, piece: bytes) -> str:
+        """Store a piece unless it is there, undamaged."""
+        sha256 = hashlib.sha256(piece).hexdigest()
+        path = self._place(sha256)
+        if not (path.is_file() and hash_of_file(path) == sha256):
+            write_bytes(path, piece)
+        return sha256
+
+    def _place(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / sha256
+
+
+def _is_large(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size >= _LARGE
+
+
+def cut(content: bytes) -> Iterator[bytes]:
+    """Cut bytes into pieces, of which most are the same where most of the bytes are the same."""
+    begin = 0
+    for end in _ends(content):
+        while end - begin > _LONGEST:
+            yield content[begin : begin + _LONGEST]
+            begin += _LONGEST
+        if end - begin >= _SHORTEST or end == len(content):
+            yield content[begin:end]
+            begin = end
+
+
+def _ends(content: bytes) -> list[int]:
+    """Where a piece may end, in rising order; the last is the end of the content."""
+    found = [np.array([len(content)])]
+    for shift in range(8):  # the windows of eight bytes that begin there, and after every eight
+        count = max(0, len(content) - shift) // 8
+        windows = np.frombuffer(content, dtype="<u8", count=count, offset=shift if count else 0)
+        mixed = (windows + np.uint64(_SUMMAND)) * np.uint64(_FACTOR)
+        found.append(np.flatnonzero(mixed >> np.uint64(64 - _BITS) == 0) * 8 + shift + 8)
+    return [int(end) for end in np.unique(np.concatenate(found))]
+
+
+def _listed(model: Path) -> dict[str, list[str]]:
+    """The hashes of the pieces of each large file of a model.
+
+    Raises:
+        StoreError: The list is damaged, or names what can be no piece of this model.
+    """
+    path = model / _LIST
+    record = read_json(path)
+    if not isinstance(record, dict) or not seals.holds(record):
+        raise StoreError(f"{path}: damaged.")
+    files: dict[str, list[str]] = record["files"]
+    for name, hashes in files.items():
+        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+        if not inside or any(len(one) != 64 or not one.isalnum() for one in hashes):
+            raise StoreError(f"{path}: damaged.")
+    return files

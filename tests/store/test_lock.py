@@ -1,0 +1,131 @@
+"""Who may work in a run folder, and what is said of whoever does."""
+
+import json
+import multiprocessing
+import os
+import platform
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medbench.errors import StoreError
+from medbench.files import read_json, write_json
+from medbench.store import RunStore
+
+HOLD = """
+import sys
+from pathlib import Path
+from medbench.store import RunStore
+
+with RunStore(Path(sys.argv[1])).lock():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holding(tmp_path):
+    """Starts processes that hold the folder until they are ended."""
+    started = []
+
+    def start():
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def test_a_folder_in_use_is_refused_with_who_uses_it_since_when(tmp_path, holding):
+    process = holding()
+    said = (
+        rf"another run is at work in {tmp_path} since \d\d:\d\d "
+        rf"\(pid {process.pid} on host {platform.node()}\). Wait for it."
+    )
+    with pytest.raises(StoreError, match=said), RunStore(tmp_path).lock():
+        pass
+    process.stdin.close()
+    process.wait()
+    assert not (tmp_path / ".holder.json").exists()
+    with RunStore(tmp_path).lock():
+        assert read_json(tmp_path / ".holder.json")["pid"] == os.getpid()
+    assert not (tmp_path / ".holder.json").exists()
+
+
+def test_a_holder_that_was_killed_is_taken_over(tmp_path, holding):
+    process = holding()
+    process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+    process.wait()
+    assert read_json(tmp_path / ".holder.json")["pid"] == process.pid
+    with RunStore(tmp_path).lock():
+        assert read_json(tmp_path / ".holder.json")["pid"] == os.getpid()
+
+
+def test_a_holder_who_is_gone_is_not_named_for_the_one_who_is_there(tmp_path, holding):
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    holding()
+    holder = {**read_json(tmp_path / ".holder.json"), "pid": int(gone.stdout)}
+    write_json(tmp_path / ".holder.json", holder)
+    unnamed = pytest.raises(StoreError, match=rf"at work in {tmp_path}\. Wait")
+    with unnamed, RunStore(tmp_path).lock():
+        pass
+
+
+def test_a_holder_of_another_machine_is_not_taken_over_but_named(tmp_path):
+    holder = tmp_path / ".holder.json"
+    write_json(holder, {"host": "elsewhere", "pid": 7, "since": "2001-02-03T14:02:00+00:00"})
+    with (
+        pytest.raises(StoreError, match=rf"pid 7 on host elsewhere.*remove {holder}"),
+        RunStore(tmp_path).lock(),
+    ):
+        pass
+    holder.unlink()
+    with RunStore(tmp_path).lock():
+        pass
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"host": "x"}', '{"host": 1, "pid": "x"}', "\x00"])
+def test_a_damaged_name_of_the_holder_stops_nobody(tmp_path, content):
+    (tmp_path / ".holder.json").write_text(content)
+    with RunStore(tmp_path).lock():
+        assert json.loads((tmp_path / ".holder.json").read_text())["pid"] == os.getpid()
+
+
+def _try(folder, together, results, over):
+    together.wait()
+    try:
+        with RunStore(folder).lock():
+            results.put(True)
+            over.wait()
+    except StoreError:
+        results.put(False)
+
+
+def test_of_several_starts_at_once_exactly_one_works(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    n = 6
+    together, results, over = context.Barrier(n), context.Queue(), context.Event()
+    arguments = (Path(tmp_path), together, results, over)
+    processes = [context.Process(target=_try, args=arguments, daemon=True) for _ in range(n)]
+    for process in processes:
+        process.start()
+    won = [results.get(timeout=100) for _ in range(n)]
+    over.set()
+    for process in processes:
+        process.join()
+    assert sorted(won) == [False] * (n - 1) + [True]
