@@ -62,8 +62,10 @@ def execute(options: argparse.Namespace) -> int:
         known.append(
             "Written before hashes were kept: damage that can still be read is not noticed."
         )
-    for words in filter(None, [*known, *(_left_over(store) for store in stores)]):
+    for words in filter(None, known):
         console.print(words, style="yellow", markup=False)
+    for words in filter(None, map(_left_over, stores)):
+        console.print(words, style="yellow", markup=False, soft_wrap=True)
     written = write_formats(assessed(run), out, options.format, options.images, folders)
     for path in written:
         console.print(str(path), soft_wrap=True, markup=False, highlight=False)

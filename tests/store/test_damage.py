@@ -269,9 +269,7 @@ def test_the_same_command_makes_a_damaged_cell_again_and_says_so(
     path = run / "cells/here/intensity/r0f0" / file
     if file == "model":
         path = sorted(path.iterdir())[0]
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    path.write_bytes(path.read_bytes()[:-9])  # what a full disk or half a copy leaves
     before = {cell.id: cell for cell in RunStore(whole_run).read().cells}
     data = ["--data", str(whole_run.parent / "here"), "--models", "hog-svm", "intensity"]
     small = [*SMALL, "--out", str(run)]
