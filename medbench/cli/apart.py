@@ -14,11 +14,13 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 _PIPE = "MEDBENCH_APART"
 """In the process of its own: a pipe whose other end its parent holds, until that ends."""
+_APART = "Its models work in a process of their own."
 _GRACE_SECONDS = 10.0
 """How long it may take to end after Ctrl-C."""
 _LARGEST_STATUS = 255
@@ -41,14 +43,15 @@ def apart(
     Raises:
         ModelError: That process was ended by its models.
     """
-    from medbench.inference.foreign import SENTENCE, is_foreign
+    from medbench.inference.foreign import SENTENCE, ForeignWarning, is_foreign
 
-    if _PIPE in os.environ:
+    if _PIPE in os.environ:  # the parent has said it
         _end_with_parent(int(os.environ.pop(_PIPE)))
+        warnings.simplefilter("ignore", ForeignWarning)
         return execute(options)
     if not is_foreign(folder):
         return execute(options)
-    print(f"{folder}: {SENTENCE}", file=sys.stderr, flush=True)
+    print(f"{folder}: {SENTENCE} {_APART}", file=sys.stderr, flush=True)
     return _ended_well(folder, _in_process_of_its_own(options.command))
 
 

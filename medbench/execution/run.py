@@ -53,6 +53,9 @@ def run_cells(
             plugins=setup.plugins,
         )
     )
+    for name in dict.fromkeys(cell.dataset.data.name for cell in cells):
+        if store.drop_damaged_dataset(name):
+            watcher.say(f"{name}: what this run says of it was damaged, and is made again")
     stock = take_stock(cells, store, retry_failed=retry_failed)
     for dataset in {id(cell.dataset): cell.dataset for cell in cells}.values():
         tables = dataset_tables(dataset, store)

@@ -11,9 +11,13 @@ from medbench.store import RunLayout, signature
 
 SENTENCE = (
     "made by another user or on another machine. Its hashes show damage, but not who made it: use "
-    "it only if you trust where you have it from. Its models work in a process of their own."
+    "it only if you trust where you have it from."
 )
 """What is said of a folder that is foreign, after its name."""
+
+
+class ForeignWarning(UserWarning):
+    """Models are loaded that somebody else may have made; see ``medbench.load_model``."""
 
 
 def is_foreign(folder: Path) -> bool:

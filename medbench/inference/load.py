@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from medbench import registry
 from medbench.inference import exported, from_run
+from medbench.inference.foreign import SENTENCE, ForeignWarning, is_foreign
 from medbench.inference.model import Model
 
 
@@ -18,6 +20,12 @@ def load_model(
     plugins: Sequence[str | Path] = (),
 ) -> Model:
     """The model to use on new images, from a run folder or an exported one.
+
+    Models that this user did not make himself (see ``medbench.inference.foreign``) bring no code
+    of their own: families are those that are registered here. But the libraries that read them
+    were not made for files that mean harm, which may end the process or worse. So a
+    ``ForeignWarning`` says of such a folder that it is one; the command line lets its models work
+    in a process of their own, whose end it survives.
 
     Args:
         path: A run folder, or a folder that ``export`` wrote.
@@ -34,6 +42,8 @@ def load_model(
     for plugin in plugins:
         registry.load_plugin(Path(plugin))
     folder = Path(path).expanduser()
+    if is_foreign(folder):
+        warnings.warn(f"{folder}: {SENTENCE}", ForeignWarning, stacklevel=2)
     if exported.is_exported(folder):
         return exported.load(folder, dataset=dataset, model=model)
     return from_run.load(folder, dataset=dataset, model=model)

@@ -249,6 +249,23 @@ class RunStore:
             raise StoreError(f"{path}: damaged. {_MAKE_DATASET_AGAIN.format(path.parent)}")
         return read_parquet(path)
 
+    def drop_damaged_dataset(self, name: str) -> bool:
+        """Remove the description of a data set if it is damaged; whether it was.
+
+        A run makes it anew. What cells were made from stands in their keys, so that those of other
+        images or splits are not taken for its own.
+        """
+        files = self.layout.dataset(name)
+        try:
+            if self.dataset_record(name) is None:
+                return False
+            self.dataset_images(name)
+        except StoreError:
+            self._remove(files.record)
+            self._remove(files.images)
+            return True
+        return False
+
     def _is_recorded(self, name: str, path: Path) -> bool:
         """Whether a file of a data set is the one of its description, if there is any."""
         record = self.dataset_record(name)

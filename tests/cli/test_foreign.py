@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from medbench import load_model
 from medbench.cli import main
 from medbench.files import read_json
-from medbench.inference.foreign import SENTENCE, is_foreign
+from medbench.inference.foreign import SENTENCE, ForeignWarning, is_foreign
 from medbench.store import RunStore, seals, signature
 
 FAMILY = '''
@@ -130,7 +131,15 @@ def test_a_foreign_run_says_so_and_gives_the_same(run, images, plugin, capfd):
     assert main([*command, "--format", "json"]) == 0
     shown = capfd.readouterr()
     assert json.loads(shown.out) == own
-    assert f"{run}: {SENTENCE}" in shown.err
+    assert shown.err.count(f"{run}: {SENTENCE} Its models work in a process of their own.") == 1
+    assert shown.err.count(SENTENCE) == 1
+
+
+def test_in_python_a_foreign_run_is_a_warning_and_ones_own_is_none(run, plugin, recwarn):
+    load_model(run, plugins=[plugin])
+    assert not [one for one in recwarn if one.category is ForeignWarning]
+    with pytest.warns(ForeignWarning, match="trust where you have it from"):
+        load_model(disown(run), plugins=[plugin])
 
 
 def test_what_is_wrong_with_a_foreign_run_is_said_as_ever(run, images, plugin, capfd):

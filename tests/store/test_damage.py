@@ -284,20 +284,26 @@ def test_the_same_command_makes_a_damaged_cell_again_and_says_so(
         pd.testing.assert_frame_equal(cell.predictions, before[cell.id].predictions)
 
 
-def test_a_damaged_description_of_a_data_set_is_made_again_as_its_error_says(
-    whole_run, run, capsys, monkeypatch
+@pytest.mark.parametrize("file", ["dataset.json", "images.parquet"])
+def test_a_damaged_description_of_a_data_set_is_made_again_and_its_cells_are_kept(
+    whole_run, run, file, capsys, monkeypatch
 ):
     monkeypatch.setenv("MEDBENCH_CACHE", str(whole_run.parent / "cache"))
-    path = run / "datasets/here/dataset.json"
-    write_json(path, {**read_json(path), "n_images": 17})
+    path = run / "datasets/here" / file
+    if file == "dataset.json":
+        write_json(path, {**read_json(path), "n_images": 17})
+    else:
+        write_parquet(path, read_parquet(path).assign(label=0))
+    cells = {one: one.stat().st_mtime_ns for one in run.glob("cells/*/*/*/cell.json")}
     data = ["--data", str(whole_run.parent / "here"), "--models", "hog-svm", "intensity"]
     command = ["run", *data, *SMALL, "--out", str(run)]
-    assert main(command) == 2
-    said = capsys.readouterr().err
-    assert "its hash does not match" in said and f"Remove {path.parent} and give" in said
-    shutil.rmtree(path.parent)
+    assert main([*command, "--dry-run"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{path}: damaged" in said and f"Remove {path.parent} and give" in said
     assert main(command) == 0
+    assert "here: what this run says of it was damaged" in capsys.readouterr().out
     assert RunStore(run).read().gaps == ()
+    assert cells == {one: one.stat().st_mtime_ns for one in run.glob("cells/*/*/*/cell.json")}
 
 
 def test_a_damaged_run_json_shows_the_cells_and_no_images_and_is_not_gone_on_with(run):

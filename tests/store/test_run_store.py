@@ -53,6 +53,17 @@ def finish(store, cell=CELL, **fields):
     stored.finish({**RECORD, **fields})
 
 
+DAMAGES = {
+    "cells/d/m/r0f0/cell.json": "so cell d x m x r0f0 is left out",
+    "cells/d/m/r0f0/predictions.parquet": "so cell d x m x r0f0 is left out",
+    "cells/d/m/r0f0/key.json": "so it is not known from what inputs cell d x m x r0f0 was made",
+    "cells/d/m/r0f0/trials.jsonl": "so the search of cell d x m x r0f0 is not shown",
+    "datasets/d/dataset.json": "so data set d is left out with its 2 cells",
+    "datasets/d/audit.json": "so what the audit of d found is not shown",
+    "environment.json": "so versions and machine are not stated",
+}
+
+
 def rewrite_predictions(store, cell, predictions):
     """Other predictions in a finished cell, with the hash that they have."""
     files = store.layout.cell(cell)
@@ -150,6 +161,23 @@ def test_a_run_of_format_3_is_read_and_its_splits_are_understood(store):
     found = {cell.id.split: (cell.repeat, cell.fold, cell.by_image) for cell in run.cells}
     assert run.gaps == () and run.images is None
     assert found == {**wanted, "r0f0": (0, 0, False), "r0f1": (0, 1, False)}
+
+
+def test_a_run_of_format_4_is_read_without_hashes_and_not_gone_on_with(store):
+    without_hashes(store)
+    run = store.read()
+    assert run.gaps == () and len(run.cells) == 2 and not run.hashed
+    assert run.cells[0].trials[0]["number"] == 0 and run.cells[0].key_parts == {"seed": 0}
+    with pytest.raises(StoreError, match=r"format 4.*can be read and compared.*--out"):
+        store.begin(SETTINGS)
+
+
+@pytest.mark.parametrize("file", ["run.json", *(f for f in DAMAGES if f.endswith(".json"))])
+def test_a_record_that_lost_its_hash_is_damaged(store, file):
+    path = store.folder / file
+    write_json(path, seals.unsealed(read_json(path)))
+    (gap,) = store.read().gaps
+    assert gap.startswith(f"{file}: damaged, so ")
 
 
 def test_a_run_of_format_3_is_not_gone_on_with(store):
@@ -347,17 +375,6 @@ def test_a_whole_run_has_no_gaps_and_is_finished(store):
     run = store.read()
     assert run.gaps == () and run.unfinished == "" and not run.partial
     assert len(run.cells) == 2 and run.environment == {"cores": 2}
-
-
-DAMAGES = {
-    "cells/d/m/r0f0/cell.json": "so cell d x m x r0f0 is left out",
-    "cells/d/m/r0f0/predictions.parquet": "so cell d x m x r0f0 is left out",
-    "cells/d/m/r0f0/key.json": "so it is not known from what inputs cell d x m x r0f0 was made",
-    "cells/d/m/r0f0/trials.jsonl": "so the search of cell d x m x r0f0 is not shown",
-    "datasets/d/dataset.json": "so data set d is left out with its 2 cells",
-    "datasets/d/audit.json": "so what the audit of d found is not shown",
-    "environment.json": "so versions and machine are not stated",
-}
 
 
 @pytest.mark.parametrize("file", DAMAGES)
