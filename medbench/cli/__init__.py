@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from medbench.errors import MedBenchError
 
     try:
-        with _plugin_warnings_in_a_line():
+        with _warnings_in_a_line():
             status: int = parsed.execute(parsed)
         sys.stdout.flush()
         return status
@@ -61,12 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _plugin_warnings_in_a_line() -> Iterator[None]:
-    """What is wrong with an installed plugin goes to standard error, without Python's details."""
+def _warnings_in_a_line() -> Iterator[None]:
+    """What is wrong with a plugin or the cache goes to standard error, without Python's details."""
+    from medbench.errors import CacheWarning
     from medbench.registry import PluginWarning
 
     def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, PluginWarning):
+        if issubclass(category, PluginWarning | CacheWarning):
             print(f"medbench: warning: {message}", file=sys.stderr)
         else:
             before(message, category, *place, **more)

@@ -115,7 +115,7 @@ class _Handed:
                 closed_places(
                     self._store.folder,
                     self._setup.cache,
-                    data.source.reads(),
+                    [*data.source.reads(), *([data.entry.path] if data.entry else [])],
                     data.table["origin"],
                 )
             )
