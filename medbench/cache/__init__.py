@@ -19,7 +19,7 @@ from medbench.cache.entries import (
     read_note,
     sums_of,
 )
-from medbench.cache.places import VARIABLE, cache_folder, say_once
+from medbench.cache.places import VARIABLE, cache_folder, say_once, say_unwritable
 from medbench.cache.working import remove_abandoned, work_in, working_folder
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "read_note",
     "remove_abandoned",
     "say_once",
+    "say_unwritable",
     "sums_of",
     "work_in",
     "working_folder",

@@ -59,7 +59,7 @@ _given: Path | None = None
 """A folder of another process in which this one is to work."""
 
 
-def working_folder(needed: int = 0) -> Path:
+def working_folder(needed: int = 0, *, beside: Path | None = None) -> Path:
     """This process's own folder for what is not finished: in the cache where that is possible.
 
     Where the cache cannot be written or has too little space it is in the system's temporary
@@ -67,19 +67,16 @@ def working_folder(needed: int = 0) -> Path:
 
     Args:
         needed: Bytes that will be written there.
+        beside: Where what is made shall be put, so that it is made on that disk.
 
     Raises:
         MachineError: It cannot be made anywhere, or has nowhere so much space.
     """
-    return next(working_folders(needed))
+    return next(working_folders(needed, beside=beside))
 
 
 def working_folders(needed: int = 0, *, beside: Path | None = None) -> Iterator[Path]:
-    """Each place in turn that has so much space: see ``working_folder``.
-
-    Args:
-        needed: Bytes that will be written there.
-        beside: Where what is made shall be put, so that it is made on that disk.
+    """Each place in turn that has so much space; arguments as of ``working_folder``.
 
     Raises:
         MachineError: There is no (other) place.
@@ -141,7 +138,8 @@ def work_in(folder: Path | None) -> None:
 
 
 def working_folders_there() -> Iterator[Path]:
-    """Those of all processes, also of such that are gone."""
+    """Those of all other processes, also of such that are gone."""
+    own = {one.folder for one in _own.values() if one.process == os.getpid()}
     cache = cache_folder()
     places = [cache / WORK]
     with contextlib.suppress(OSError, MachineError):
@@ -150,7 +148,9 @@ def working_folders_there() -> Iterator[Path]:
         places += [*cache.glob(f"*/{_BESIDE}"), *cache.glob(f"*/*/{_BESIDE}")]
     for place in places:
         with contextlib.suppress(OSError):
-            yield from (f for f in sorted(place.iterdir()) if f.is_dir() and not f.is_symlink())
+            for folder in sorted(place.iterdir()):
+                if folder.is_dir() and not folder.is_symlink() and folder not in own:
+                    yield folder
 
 
 def is_abandoned(folder: Path, *, remove: bool = False) -> bool:

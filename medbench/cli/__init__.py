@@ -26,6 +26,7 @@ _VERBS = {
     "audit": "look for copies, leaks, wrong labels and shortcuts in data sets",
     "models": "list the model families, or show one",
     "datasets": "list the data sets, show one, fetch one, or add your own",
+    "cache": "list, check or clear what is kept to be used again",
     "doctor": "what of this machine and installation helps or hinders a run",
 }
 """What each verb does, said here so that ``--help`` need not import them."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from medbench import registry
+from medbench.cache.upkeep import keep_within_bound
 from medbench.datasets.prepared import PreparedDataset
 from medbench.errors import ProtocolError
 from medbench.execution.committer import Committer, Left, Watcher
@@ -68,9 +69,12 @@ def run_cells(
         for cell in stock.waiting
         if cell.model.skip is None
     ]
-    with contextlib.closing(executor.run(work)) as events:
-        for event in events:
-            committer.take(event)
+    try:
+        with contextlib.closing(executor.run(work)) as events:
+            for event in events:
+                committer.take(event)
+    finally:
+        keep_within_bound()
 
 
 class _Handed:
