@@ -34,6 +34,10 @@ def take_space(file: IO[bytes], n_bytes: int) -> None:
 
     A disk that copies on writing (btrfs, ZFS) promises less than that.
 
+    Args:
+        file: At its end.
+        n_bytes: How many, with those that it has.
+
     Raises:
         OSError: It has no room; says how much is needed and how much is free.
     """
@@ -56,8 +60,7 @@ def take_space(file: IO[bytes], n_bytes: int) -> None:
 
 def _write_zeros(file: IO[bytes], n_bytes: int) -> None:
     begin = file.tell()
-    file.seek(0)
-    for at in range(0, n_bytes, _BLOCK_BYTES):
+    for at in range(begin, n_bytes, _BLOCK_BYTES):
         file.write(bytes(min(_BLOCK_BYTES, n_bytes - at)))
     file.flush()
     file.seek(begin)
