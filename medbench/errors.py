@@ -149,8 +149,16 @@ class StoreError(MedBenchError):
     """A run folder cannot be written, or was written by something else."""
 
 
+class MachineError(MedBenchError):
+    """No disk, no memory, a place that cannot be read or written: trouble of the machine."""
+
+
 class ModelError(MedBenchError):
     """A model family broke its contract."""
+
+
+class CacheWarning(UserWarning):
+    """The cache cannot be written, so things go on without it."""
 
 
 def unknown_name(noun: str, name: str, known: Iterable[str]) -> UnknownNameError:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from medbench.disk import take_space
 from medbench.errors import StoreError
 from medbench.hashes import sha256_of_text
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 80
 """Characters of a name from outside that are kept in a file's."""
+_NPY_HEADER_BYTES = 128
+"""Of nearly all arrays; what is not needed is given back."""
 
 
 def folder_name(name: str) -> str:
@@ -96,13 +99,35 @@ def replacing_folder(
     temporary.mkdir()
     try:
         yield temporary
-        for below in sorted(temporary.rglob("*"), reverse=True):
-            _sync(below)
-        _sync(temporary)
+        _sync_all(temporary)
         _move_folder(temporary, path, there)
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def place_file(file: Path, path: Path) -> None:
+    """Give a whole file its final name, in place of what is there; both are on one disk.
+
+    Raises:
+        OSError: It cannot be; the file is where it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sync(file)
+    file.replace(path)
+    _sync(path.parent)
+
+
+def place_folder(folder: Path, path: Path) -> None:
+    """Give a whole folder its final name, which nothing else bears; both are on one disk.
+
+    Raises:
+        OSError: It cannot be; the folder is where it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sync_all(folder)
+    folder.rename(path)
+    _sync(path.parent)
 
 
 def _move_folder(temporary: Path, path: Path, there: str) -> None:
@@ -131,6 +156,12 @@ def _move_folder(temporary: Path, path: Path, there: str) -> None:
 
 def _temporary(path: Path, through: Path | None) -> Path:
     return (through or path.parent) / f".{path.name}.{secrets.token_hex(8)}.tmp"
+
+
+def _sync_all(folder: Path) -> None:
+    for below in sorted(folder.rglob("*"), reverse=True):
+        _sync(below)
+    _sync(folder)
 
 
 def _sync(path: Path) -> None:
@@ -171,12 +202,25 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def write_npy(path: Path, array: NDArray[Any]) -> None:
-    """Write an array; errors as ``write_text``."""
+def save_npy(path: Path, array: NDArray[Any]) -> None:
+    """Write an array into a new file, whose space is taken before.
+
+    Raises:
+        OSError: It cannot be written; of a full disk says how much is needed.
+    """
     import numpy as np
 
-    with writing(path), replacing_file(path) as temporary, temporary.open("wb") as file:
+    array = np.asanyarray(array)
+    with path.open("wb") as file:
+        take_space(file, _NPY_HEADER_BYTES + array.nbytes)
         np.save(file, array, allow_pickle=False)
+        file.truncate()
+
+
+def write_npy(path: Path, array: NDArray[Any]) -> None:
+    """Write an array; errors as ``write_text``."""
+    with writing(path), replacing_file(path) as temporary:
+        save_npy(temporary, array)
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:

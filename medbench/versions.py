@@ -24,13 +24,13 @@ _HERE = "medbench"
 _DECIDE_NOTHING = frozenset(
     f"{_HERE}{name}"
     for name in (
-        "", ".cache", ".cores", ".errors", ".files", ".hashes", ".registry", ".store",
+        "", ".cache", ".cores", ".disk", ".errors", ".files", ".hashes", ".registry", ".store",
         ".versions", ".features.cache", ".models.weights",
     )
 )  # fmt: skip
 """Modules that store, name and find things, but decide no number."""
-_STORE = f"{_HERE}.store."
-"""Likewise all modules of this package."""
+_DECIDING_NOTHING = (f"{_HERE}.cache.", f"{_HERE}.store.")
+"""Likewise all modules of these packages."""
 _LIBRARIES_THAT_DECIDE_NOTHING = frozenset(
     {"filelock", "joblib", "packaging", "pandas", "platformdirs", "pooch", "pyarrow", "pydantic",
      "requests", "rich", "tensorboard", "threadpoolctl", "typing_extensions", "yaml"}
@@ -83,7 +83,7 @@ def code_of(*begin: str | type) -> Code:
         pending = [name]
         while pending:
             module = pending.pop()
-            if module in seen or module in _DECIDE_NOTHING or module.startswith(_STORE):
+            if module in seen or module in _DECIDE_NOTHING or module.startswith(_DECIDING_NOTHING):
                 continue
             if _package(module) not in own_packages and _is_library(module):
                 imported.add(module)

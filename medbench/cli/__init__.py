@@ -26,6 +26,7 @@ _VERBS = {
     "audit": "look for copies, leaks, wrong labels and shortcuts in data sets",
     "models": "list the model families, or show one",
     "datasets": "list the data sets, show one, fetch one, or add your own",
+    "cache": "list, check or clear what is kept to be used again",
     "doctor": "what of this machine and installation helps or hinders a run",
 }
 """What each verb does, said here so that ``--help`` need not import them."""
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from medbench.errors import MedBenchError
 
     try:
-        with _plugin_warnings_in_a_line():
+        with _warnings_in_a_line():
             status: int = parsed.execute(parsed)
         sys.stdout.flush()
         return status
@@ -62,12 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _plugin_warnings_in_a_line() -> Iterator[None]:
-    """What is wrong with an installed plugin goes to standard error, without Python's details."""
+def _warnings_in_a_line() -> Iterator[None]:
+    """What is wrong with a plugin or the cache goes to standard error, without Python's details."""
+    from medbench.errors import CacheWarning
     from medbench.registry import PluginWarning
 
     def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, PluginWarning):
+        if issubclass(category, PluginWarning | CacheWarning):
             print(f"medbench: warning: {message}", file=sys.stderr)
         else:
             before(message, category, *place, **more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,9 +18,10 @@ from medbench.datasets.decode import (
     read_slice,
 )
 from medbench.datasets.listing import Listing
-from medbench.datasets.readers import open_image
+from medbench.datasets.readers import Content, open_image
 from medbench.datasets.stored_images import ImageFile
 from medbench.errors import DatasetError, SliceError
+from medbench.hashes import sha256_of_arrays, sha256_of_json, sha256_of_pieces
 
 _CHANNEL_SAMPLE = 48
 """Images looked at to decide whether a set is in colour."""
@@ -48,6 +50,8 @@ class ListedImages:
         self._slices: list[int] = listing.table["slice"].tolist()
         self._size = size
         self._pool = pool
+        self._contents: dict[str, str] = {}
+        """Hash of the content of each file that was read, by its origin; see ``content``."""
         self._seen: dict[int, dict[Channels, Decoded] | Unreadable] = {}
         """Images that were decoded to see whether the set is in colour, both ways."""
 
@@ -101,13 +105,44 @@ class ListedImages:
 
         return [result for found in self._pool.map(of_file, self._files()) for result in found]
 
-    def any_readable(self, rows: Sequence[int]) -> bool:
-        """Whether one of the images in these rows can be read."""
+    def content(self) -> str:
+        """Hash of the content of all files; those are read that were not read yet.
 
-        def readable(row: int) -> bool:
-            return any(isinstance(one, Picture) for one in self._pictures([row]))
+        What cannot be read counts as such, so that it is another content when it can be.
+        """
+        firsts = [rows[0] for rows in self._files() if self._origins[rows[0]] not in self._contents]
 
-        return any(self._pool.map(readable, rows))
+        def read(row: int) -> None:
+            with contextlib.suppress(OSError, DatasetError):
+                self._note_content(row, self._read(row))
+
+        for _ in self._pool.map(read, firsts):
+            pass
+        names = [self._origins[rows[0]] for rows in self._files()]
+        return sha256_of_json([self._contents.get(name) for name in names])
+
+    def any_file_to_be_had(self, rows: Sequence[int]) -> bool:
+        """Whether the content of the file of one of these rows can be read, whatever it is."""
+
+        def to_be_had(row: int) -> bool:
+            try:
+                self._read(row)
+            except (OSError, DatasetError):
+                return False
+            return True
+
+        return any(self._pool.map(to_be_had, rows))
+
+    def had(self, row: int) -> bool:
+        """Whether the content of the file of a row was read, whatever became of it."""
+        return self._origins[row] in self._contents
+
+    def _note_content(self, row: int, content: Content) -> None:
+        self._contents[self._origins[row]] = (
+            sha256_of_arrays(content)
+            if isinstance(content, np.ndarray)
+            else sha256_of_pieces([content])
+        )
 
     def _files(self) -> list[range]:
         """Rows that follow each other and are of one file, which is opened once for them."""
@@ -121,7 +156,9 @@ class ListedImages:
             return
         origin = self._origins[rows[0]]
         try:
-            opened = open_image(self._read(rows[0]), origin=origin)
+            content = self._read(rows[0])
+            self._note_content(rows[0], content)
+            opened = open_image(content, origin=origin)
         except (OSError, DatasetError) as error:
             why = getattr(error, "strerror", None) or error
             said = (

@@ -8,6 +8,7 @@ from typing import Any
 
 from medbench.datasets.place import Place
 from medbench.errors import DatasetError
+from medbench.files import place_file
 from medbench.hashes import hash_of_file
 
 _TIMEOUT_SECONDS = (10.0, 60.0)
@@ -55,7 +56,7 @@ class RemoteFile(Place):
                     downloader(self.url, str(part), None)
                     found = hash_of_file(part, "md5")
                     if found == self.md5:
-                        part.replace(target)
+                        place_file(part, target)
                         return "its MD5 is the official one"
                     aside = target.with_name(f"{target.name}.wrong-md5")
                     part.replace(aside)
@@ -72,7 +73,8 @@ class RemoteFile(Place):
             ) from error
         except OSError as error:
             raise DatasetError(
-                f"{target}: cannot be written ({error.strerror or error}). Free space or "
+                f"{target}: cannot be written ({error.strerror or error}); it may need "
+                f"{self.megabytes:,} MB. Free space or "
                 "permissions there, or name another folder with --data-dir or MEDBENCH_CACHE."
             ) from error
         raise DatasetError(

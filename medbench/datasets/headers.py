@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.cache import adding_entry, cache_folder, is_sound
+from medbench.cache import cache_folder, discard, keep_entry, read_entry
 from medbench.datasets.readers import HEAD_BYTES, Header, all_readers, reader_of
 from medbench.errors import DatasetError
+from medbench.files import save_npy
 from medbench.hashes import sha256_of_text
 from medbench.versions import code_version
 
@@ -21,6 +21,7 @@ Numbers = NDArray[np.int64]
 _UNKNOWN = -1
 _COLUMNS = 4
 """Of the array that is kept: row of the file, slices, patient, series."""
+_KEPT = "headers.npy"
 _NOT_SEEN = 0
 """Slices of a file whose header could not be read."""
 
@@ -49,19 +50,16 @@ def headers_of(paths: Sequence[str | Path], signature: str) -> Headers:
     """
     code = code_version(__name__, *all_readers())
     entry = cache_folder() / "headers" / sha256_of_text(code, signature)[:32]
-    kept = entry / "headers.npy"
     said: Numbers | None = None
-    if is_sound(entry):
-        said = np.load(kept, allow_pickle=False)
+    if content := read_entry(entry):
+        said = np.load(io.BytesIO(content[_KEPT]), allow_pickle=False)
         unseen = said[said[:, 1] == _NOT_SEEN, 0]
         if any(_looked_at(paths[row]) for row in unseen.tolist()):
             said = None  # what could not be read can be now; numbers are of one call only
+            discard(entry)
     if said is None:
         said = _said([_looked_at(path) for path in paths])
-        with contextlib.suppress(OSError):  # then it is looked at again the next time
-            shutil.rmtree(entry, ignore_errors=True)
-            with adding_entry(entry) as folder:
-                np.save(folder / kept.name, said, allow_pickle=False)
+        keep_entry(entry, lambda folder: save_npy(folder / _KEPT, said))
     n_slices, patient, series = (np.full(len(paths), n) for n in (1, _UNKNOWN, _UNKNOWN))
     rows = said[:, 0]
     n_slices[rows] = np.maximum(said[:, 1], 1)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
-import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medbench.cache import adding_entry, is_sound, sums_of, working_folder
+from medbench.cache import Entry, sums_of
 from medbench.datasets.decode import Channels, Decoded
 from medbench.datasets.decode_listing import ListedImages
 from medbench.datasets.duplicates import joined_groups, near_pairs, patient_numbers
 from medbench.datasets.listing import Listing
 from medbench.datasets.readers import all_readers, decoders
+from medbench.datasets.same_images import EntryPlace
 from medbench.datasets.sources.base import Source
 from medbench.datasets.stored_images import ImageFile, StoredImages, write_images
 from medbench.datasets.task import Task, label_columns, labels_in, membership
@@ -32,6 +32,8 @@ _FINGERPRINT = 2
 _CHANNELS: Mapping[str, Channels | None] = {"grey": 1, "colour": 3, "auto": None}
 """What an entry says of its channels; None where a sample of the images decides."""
 _UNREADABLE = "unreadable.json"
+_BYTES_OF_A_ROW = 512
+"""Of the tables beside the images, generously."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,8 @@ class PreparedDataset:
     """See ``Listing``."""
     positive_decided: str = ""
     """See ``Listing``."""
+    entry: Entry | None = None
+    """Where it lies in the cache; held, so that nobody removes it meanwhile."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -103,6 +107,7 @@ def prepare(
         DatasetError: Files are missing.
         UnreadableError: Files cannot be read, and are not to be left out; or there is no image,
             none of a class or none of a part of the official split without them.
+        MachineError: There is nowhere space for the images.
     """
     listing = source.listing(positive_for=positive_for)
     size, channels = (
@@ -110,23 +115,31 @@ def prepare(
         if image_shape is None
         else (image_shape[0], _CHANNELS["grey" if image_shape[2] == 1 else "colour"])
     )
-    recipe = {
-        "code": code_version(__name__, type(source), *all_readers()),
-        "decoders": distribution_versions(decoders()),
-        "signature": listing.signature,
-        "rows": sha256_of_text(listing.table.to_csv(index=False)),
-        "classes": listing.classes,
-        "size": size,
-        "channels": channels,
-    }
-    folder = cache / f"{name}-{sha256_of_json(recipe)[:24]}"
+    recipe = sha256_of_json(
+        {
+            "code": code_version(__name__, type(source), *all_readers()),
+            "decoders": distribution_versions(decoders()),
+            "rows": sha256_of_text(listing.table.to_csv(index=False)),
+            "classes": listing.classes,
+            "size": size,
+            "channels": channels,
+        }
+    )
     with ThreadPoolExecutor(threads) as pool:
         images = ListedImages(listing, size, pool)
-        if not is_sound(folder) or images.any_readable(list(_unreadable(folder))):
-            shutil.rmtree(folder, ignore_errors=True)
-            _write(name, listing, images, folder, size, channels, threads)
-    unreadable = _unreadable(folder)
-    lost = _lost(listing, list(unreadable))
+        place = EntryPlace(cache, recipe, listing.signature)
+        entry = place.find(images)
+        if entry is None or images.any_file_to_be_had(_not_had(entry.path)):
+            how = (listing, images, size, channels, threads)
+            entry = place.make(
+                name,
+                images,
+                lambda folder: _write(folder, *how),
+                needed=_needed(listing, size, channels),
+            )
+    folder = entry.path
+    unreadable = {row: why for row, (why, _) in _unreadable(folder).items()}
+    lost = "image" if len(unreadable) == len(listing.table) else _lost(listing, list(unreadable))
     if unreadable and (lost or not skip_unreadable):
         raise UnreadableError(name, list(unreadable.values()), len(listing.table), lost=lost)
     if lost:
@@ -145,53 +158,59 @@ def prepare(
         unreadable=tuple(unreadable.values()),
         notes=listing.notes,
         positive_decided=listing.positive_decided,
+        entry=entry,
     )
 
 
-def _unreadable(folder: Path) -> dict[int, str]:
-    """Why images could not be read when a folder was prepared, by their rows in the listing."""
-    known: dict[str, str] = json.loads((folder / _UNREADABLE).read_text())
-    return {int(row): why for row, why in known.items()}
+def _unreadable(folder: Path) -> dict[int, tuple[str, bool]]:
+    """Why images could not be read when a folder was prepared, by their rows in the listing.
+
+    With each whether the content of its file was read: nothing else will come of it as long as
+    it is the same.
+    """
+    known: dict[str, list[Any]] = json.loads((folder / _UNREADABLE).read_text())
+    return {int(row): (str(why), bool(had)) for row, (why, had) in known.items()}
+
+
+def _not_had(folder: Path) -> list[int]:
+    """Rows whose file could not even be read when a folder was prepared."""
+    return [row for row, (_, had) in _unreadable(folder).items() if not had]
+
+
+def _needed(listing: Listing, size: int, channels: Channels | None) -> int:
+    """About how many bytes a prepared data set has."""
+    return len(listing.table) * (size * size * (channels or 1) + _BYTES_OF_A_ROW)
 
 
 def _write(
-    name: str,
+    folder: Path,
     listing: Listing,
     images: ListedImages,
-    folder: Path,
     size: int,
     channels: Channels | None,
     threads: int,
 ) -> None:
-    """Decode everything into ``folder``, under a temporary name until it is whole."""
+    """Decode everything into a folder; where no image can be read only that is written."""
     channels = channels or images.channels()
-    shape = (len(listing.table), size, size, channels)
-    free, needed = shutil.disk_usage(working_folder()).free, math.prod(shape)
-    if needed > free:
-        raise DatasetError(
-            f"{folder.parent}: the prepared images need {needed / 1e6:,.0f} MB and "
-            f"{free / 1e6:,.0f} MB are free. Free space there, or name another folder with the "
-            "environment variable MEDBENCH_CACHE."
-        )
-    with adding_entry(folder) as entry:
-        path = entry / "images.npy"
-        with ImageFile(path, shape) as file:
-            results = images.write(file, channels)
-        unreadable = {i: result for i, result in enumerate(results) if isinstance(result, str)}
-        read = [i for i in range(len(results)) if i not in unreadable]
-        if not read:
-            raise UnreadableError(name, list(unreadable.values()), len(results), lost="image")
-        decoded = [result for result in results if not isinstance(result, str)]
-        if unreadable:
-            all_of_them = path.rename(entry / "all.npy")
-            write_images(path, StoredImages(all_of_them).take(np.array(read, dtype=np.int64)))
-            all_of_them.unlink()
-        pixel_hashes = [d.pixel_hash for d in decoded]
-        pairs = near_pairs(_stacked(decoded), pixel_hashes, StoredImages(path), threads)
-        table = _table(listing, read, decoded, pairs)
-        pairs.to_parquet(entry / "near_pairs.parquet", index=False)
-        table.to_parquet(entry / "table.parquet", index=False)
-        (entry / _UNREADABLE).write_text(json.dumps(unreadable))
+    path = folder / "images.npy"
+    with ImageFile(path, (len(listing.table), size, size, channels)) as file:
+        results = images.write(file, channels)
+    unreadable = {i: result for i, result in enumerate(results) if isinstance(result, str)}
+    told = {row: (why, images.had(row)) for row, why in unreadable.items()}
+    (folder / _UNREADABLE).write_text(json.dumps(told))
+    read = [i for i in range(len(results)) if i not in unreadable]
+    if not read:
+        path.unlink()
+        return
+    decoded = [result for result in results if not isinstance(result, str)]
+    if unreadable:
+        all_of_them = path.rename(folder / "all.npy")
+        write_images(path, StoredImages(all_of_them).take(np.array(read, dtype=np.int64)))
+        all_of_them.unlink()
+    pixel_hashes = [d.pixel_hash for d in decoded]
+    pairs = near_pairs(_stacked(decoded), pixel_hashes, StoredImages(path), threads)
+    pairs.to_parquet(folder / "near_pairs.parquet", index=False)
+    _table(listing, read, decoded, pairs).to_parquet(folder / "table.parquet", index=False)
 
 
 def _stacked(decoded: Sequence[Decoded]) -> NDArray[np.uint8]:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import threading
+from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.disk import take_space
+
 _BLOCK_BYTES = 8 << 20
-"""Mapped into memory at a time: what was read before is given back to the system."""
+"""Copied at a time from one file to another."""
 
 
 class StoredImages:
     """uint8 images in an ``.npy`` file, shape (n_images, height, width, channels).
 
-    Indexing reads a copy of the images named and of no others. Nothing stays mapped, so that the
-    memory of a process follows what it holds, not the size of the data set.
+    Indexing reads a copy of the images named and of no others, so that the memory of a process
+    follows what it holds, not the size of the data set. Nothing is mapped into memory: a file that
+    became shorter, or a disk that fails, is an error and not the end of the process.
     """
 
     def __init__(self, path: Path, rows: NDArray[np.int64] | None = None) -> None:
@@ -32,13 +38,19 @@ class StoredImages:
             OSError: It cannot be read.
             ValueError: It is no array, or one of Python objects.
         """
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        self._path, self._offset = path, int(array.offset)
-        self._in_file, self.dtype = array.shape, array.dtype
+        with path.open("rb") as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError(f"{path}: is of another version of the format.")
+            in_file, fortran, self.dtype = np.lib.format.read_array_header_1_0(file)
+            self._path, self._offset = path, file.tell()
+        if fortran or self.dtype != np.uint8 or len(in_file) != 4:
+            raise ValueError(f"{path}: holds no uint8 images.")
         self._rows = rows
-        n = len(array) if rows is None else len(rows)
-        height, width, channels = array.shape[1:]
-        self.shape: tuple[int, int, int, int] = (n, height, width, channels)
+        n, height, width, channels = in_file
+        self._in_file = n
+        self.shape: tuple[int, int, int, int] = (
+            n if rows is None else len(rows), height, width, channels
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -55,20 +67,35 @@ class StoredImages:
 
     def take(self, indices: NDArray[np.int64]) -> StoredImages:
         """Those at ``indices``; nothing is read."""
-        rows = np.asarray(indices) if self._rows is None else self._rows[indices]
+        rows = np.arange(len(self))[indices] if self._rows is None else self._rows[indices]
         return StoredImages(self._path, rows)
 
     def __getitem__(self, which: Any) -> NDArray[np.uint8]:
-        """The images at one index (an image), a slice or an array of indices, as NumPy has it."""
+        """The images at one index (an image), a slice or an array of indices, as NumPy has it.
+
+        Raises:
+            OSError: They cannot be read, or the file is shorter than it was.
+        """
         rows = np.arange(len(self))[which] if self._rows is None else self._rows[which]
         wanted = np.atleast_1d(rows)
+        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < self._in_file:
+            raise IndexError(f"{self._path}: has {self._in_file} images.")
         found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
-        size = max(1, math.prod(self.shape[1:]))
-        step = max(1, _BLOCK_BYTES // size)
-        for begin in range(0, len(wanted), step):
-            mapped = np.memmap(self._path, self.dtype, "r", self._offset, self._in_file)
-            found[begin : begin + step] = mapped[wanted[begin : begin + step]]
+        ends = [0, *(np.flatnonzero(np.diff(wanted) != 1) + 1).tolist(), len(wanted)]
+        size = math.prod(self.shape[1:])
+        with self._path.open("rb", buffering=0) as file:
+            for begin, end in pairwise(ends):  # images that follow each other are read together
+                if begin < end:
+                    file.seek(self._offset + int(wanted[begin]) * size)
+                    self._read_into(file, found[begin:end].reshape(-1).data)
         return found if np.ndim(rows) else found[0]
+
+    def _read_into(self, file: FileIO, space: memoryview) -> None:
+        while space.nbytes:
+            n_bytes = file.readinto(space)
+            if not n_bytes:
+                raise OSError(errno.EIO, "ends before its last image", str(self._path))
+            space = space[n_bytes:]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         found = self[:]
@@ -86,23 +113,27 @@ class ImageFile:
             shape: (n_images, height, width, channels) of the uint8 images.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: It cannot be written, or the disk has no space for all of them.
         """
         header = np.lib.format.header_data_from_array_1_0(np.empty(0, np.uint8))
         header["shape"] = tuple(int(side) for side in shape)
         self._guard = threading.Lock()
         self._image_bytes = math.prod(shape[1:])
         self._file = path.open("xb")
-        np.lib.format.write_array_header_1_0(self._file, header)
-        self._offset = self._file.tell()
-        self._bytes = self._offset + math.prod(shape)
+        try:
+            np.lib.format.write_array_header_1_0(self._file, header)
+            self._offset = self._file.tell()
+            self._file.flush()
+            take_space(self._file, self._offset + math.prod(shape))
+        except OSError:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with self._file:
-            self._file.truncate(self._bytes)  # images that were never put are black
+        self._file.close()  # images that were never put are black, as is what was set aside
 
     def put(self, first: int, images: NDArray[np.uint8]) -> None:
         """Write one image, or several that follow each other.
@@ -112,7 +143,7 @@ class ImageFile:
             images: uint8, shape (height, width, channels) or (n, height, width, channels).
 
         Raises:
-            OSError: The disk is full.
+            OSError: The disk fails.
         """
         with self._guard:
             self._file.seek(self._offset + first * self._image_bytes)

@@ -31,6 +31,7 @@ from medbench.execution.parts import read_development, read_held_out, write_prob
 from medbench.execution.site import Site
 from medbench.execution.task import CellTask
 from medbench.features.cache import FeatureCache
+from medbench.files import save_npy
 from medbench.hashes import sha256_of_folder
 from medbench.models.contract import Classifier, Progress
 from medbench.models.space import SearchSpace
@@ -249,7 +250,7 @@ class Attempt:
         if np.isfinite(oof).any():
             path = self._site.oof / f"{trial.number}.npy"
             path.parent.mkdir(exist_ok=True)
-            np.save(path, oof)
+            save_npy(path, oof)
         checkpoint = self._workshop.checkpoint_of(trial.number)
         return TrialEnded(
             cell=self._cell_task.cell,

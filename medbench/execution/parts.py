@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from medbench.datasets.batch import PROPERTIES, Batch, LabelledBatch
 from medbench.datasets.splits import Indices
 from medbench.datasets.stored_images import StoredImages, write_images
+from medbench.files import save_npy
 from medbench.hashes import sha256_of_arrays
 
 _IMAGES, _LABELS, _GROUPS, _KEYS = "images.npy", "labels.npy", "groups.npy", "keys.npy"
@@ -77,10 +78,10 @@ class DevelopmentPart:
             OSError: It cannot be written.
         """
         _write_images(self.images, self.table, self.rows, folder)
-        np.save(folder / _LABELS, self.labels)
-        np.save(folder / _GROUPS, self.groups)
+        save_npy(folder / _LABELS, self.labels)
+        save_npy(folder / _GROUPS, self.groups)
         if self.validation is not None:
-            np.save(folder / _VALIDATION, self.validation)
+            save_npy(folder / _VALIDATION, self.validation)
 
 
 def read_development(folder: Path) -> tuple[LabelledBatch, NDArray[np.bool_] | None]:
@@ -110,7 +111,7 @@ def read_held_out(folder: Path) -> Batch:
 
 def write_probabilities(folder: Path, probabilities: NDArray[np.float64]) -> None:
     """Answer a held-out part with its probabilities, float64, shape (n_held_out, n_classes)."""
-    np.save(folder / _PROBABILITIES, probabilities)
+    save_npy(folder / _PROBABILITIES, probabilities)
 
 
 def read_probabilities(folder: Path) -> NDArray[np.float64]:
@@ -126,5 +127,5 @@ def _write_images(
     chosen = images.take(rows) if isinstance(images, StoredImages) else images[rows]
     write_images(folder / _IMAGES, chosen)
     some = table.iloc[rows]
-    np.save(folder / _KEYS, some["key"].to_numpy(dtype="S32"))
+    save_npy(folder / _KEYS, some["key"].to_numpy(dtype="S32"))
     some[list(PROPERTIES)].to_parquet(folder / _PROPERTIES, index=False)

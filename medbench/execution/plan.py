@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medbench import registry
+from medbench.cache.upkeep import keep_within_bound
 from medbench.datasets.batch import PROPERTIES
 from medbench.datasets.catalog import Catalog
 from medbench.datasets.prepared import PreparedDataset, prepare
@@ -252,7 +253,9 @@ def plan_datasets(
         UndecidedError: A person must say what something means.
         DatasetError: A data set is missing or cannot be used.
         ProtocolError: It cannot be split as the protocol asks; the data set is named.
+        ConfigurationError: ``MEDBENCH_CACHE_SIZE`` is no size.
     """
+    keep_within_bound()
     planned = []
     for name in names:
         source = catalog.get(name)

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, Any
 
+from medbench.cache import say_once
 from medbench.execution.fork_server import ForkServer
 
 _GRACE_SECONDS = 5.0
@@ -130,7 +131,7 @@ class AttemptProcess:
             self._to.flush()
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """What the process tells, until it ends.
+        """What the process tells, until it ends; what it warns of is said here.
 
         Raises:
             AttemptFailedError: It says that it failed, or has ended.
@@ -143,6 +144,9 @@ class AttemptProcess:
                 raise self._failure("something else wrote into its messages") from None
             if message["event"] == "failed":
                 raise self._failure(message["reason"])
+            if message["event"] == "warned":
+                say_once(message["text"])
+                continue
             yield message
         raise self._failure(self._how_it_ended())
 

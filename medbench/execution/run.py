@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from medbench import registry
+from medbench.cache.upkeep import keep_within_bound
 from medbench.datasets.prepared import PreparedDataset
 from medbench.errors import ProtocolError
 from medbench.execution.committer import Committer, Left, Watcher
@@ -72,9 +73,12 @@ def run_cells(
         for cell in stock.waiting
         if cell.model.skip is None
     ]
-    with contextlib.closing(executor.run(work)) as events:
-        for event in events:
-            committer.take(event)
+    try:
+        with contextlib.closing(executor.run(work)) as events:
+            for event in events:
+                committer.take(event)
+    finally:
+        keep_within_bound()
 
 
 class _Handed:
@@ -119,7 +123,7 @@ class _Handed:
                 closed_places(
                     self._store.folder,
                     self._setup.cache,
-                    data.source.reads(),
+                    [*data.source.reads(), *([data.entry.path] if data.entry else [])],
                     data.table["origin"],
                 )
             )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.files import save_npy
 from medbench.models.weights import Weights
 
 _EARLIER, _EARLIER_OOF = "earlier.json", "earlier.npy"
@@ -96,7 +97,7 @@ class Site:
         """
         (Path(self.folder) / _EARLIER).write_text(json.dumps({"trials": list(trials)}))
         if best_oof is not None:
-            np.save(Path(self.folder) / _EARLIER_OOF, best_oof)
+            save_npy(Path(self.folder) / _EARLIER_OOF, best_oof)
 
     def earlier(self) -> tuple[list[dict[str, Any]], NDArray[np.float64] | None]:
         """What ``write_earlier`` put down; no trials where nothing was."""

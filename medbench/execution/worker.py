@@ -15,7 +15,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,6 +44,7 @@ def main() -> int:
         unfinished = Path(site.folder) / "unfinished"
         unfinished.mkdir()
         cache.work_in(unfinished)
+        _pass_on_warnings(tell)
         attempt = Attempt(CellTask.from_message(told["task"]), site)
         for event in attempt.fit():
             tell(as_message(event))
@@ -53,6 +55,22 @@ def main() -> int:
         tell({"event": "failed", "reason": reason_of(error)})
         return 1
     return 0
+
+
+def _pass_on_warnings(tell: Callable[[Mapping[str, Any]], None]) -> None:
+    """Have the parent say that the cache cannot be written, which a log would hide."""
+    from medbench.errors import CacheWarning
+
+    before = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, CacheWarning):
+            tell({"event": "warned", "text": str(message)})
+        else:
+            before(message, category, *place, **more)
+
+    warnings.showwarning = show
+    warnings.simplefilter("always", CacheWarning)
 
 
 def warm_up() -> None:

@@ -31,11 +31,13 @@ class Workplace:
             work: All that will ask for a development part, each once.
 
         Raises:
-            OSError: The working folder cannot be made.
+            MachineError: There is nowhere space for the images of the cells at work.
         """
         remove_abandoned()  # images that a killed run was at work on
         self._resources = resources
-        self._folder = working_folder() / secrets.token_hex(8)
+        work = list(work)
+        largest = max((one.development.images.nbytes for one in work), default=0)
+        self._folder = working_folder(largest * resources.jobs) / secrets.token_hex(8)
         self._parts: dict[str, _Part] = {}
         for one in work:
             self._parts.setdefault(one.development.key, _Part(self._new())).needed_by += 1
@@ -43,7 +45,7 @@ class Workplace:
     @property
     def hidden(self) -> str:
         """The folder above all working folders, in which no attempt may look."""
-        return str(working_folder().parent)
+        return str(self._folder.parent.parent)
 
     @contextlib.contextmanager
     def development(self, work: Work) -> Iterator[Path]:

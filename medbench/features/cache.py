@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.cache import adding_entry, is_sound
+from medbench.cache import entries_like, keep_entry, read_entry
 from medbench.datasets.batch import Batch
 from medbench.features.extractor import Extractor
-from medbench.files import folder_name
+from medbench.files import folder_name, save_npy
 from medbench.versions import code_version
 
 _CHUNK = 32
@@ -133,14 +135,15 @@ class FeatureCache:
         for entry in self._entries(name):
             if not left:
                 return
-            if not is_sound(entry):
+            content = read_entry(entry)
+            if content is None:
                 continue
-            keys = [bytes(key) for key in np.load(entry / "keys.npy", allow_pickle=False)]
+            keys = [bytes(key) for key in _array_in(content["keys.npy"])]
             positions = [i for i, key in enumerate(keys) if key in left]
             if not positions:
                 continue
-            values = np.load(entry / "rows.npy", allow_pickle=False)
-            seconds = json.loads((entry / "cost.json").read_text())["seconds"] / len(keys)
+            values = _array_in(content["rows.npy"])
+            seconds = json.loads(content["cost.json"])["seconds"] / len(keys)
             found = [keys[i] for i in positions]
             whole = len(positions) == len(keys)
             rows.add(found, values if whole else values[positions], np.full(len(found), seconds))
@@ -148,17 +151,26 @@ class FeatureCache:
 
     def _entries(self, name: str) -> Iterator[Path]:
         if self._folder is not None:
-            yield from sorted((self._folder / folder_name(name)).glob("[!.]*"))
+            yield from entries_like(self._folder / folder_name(name), "*")
 
     def _write(
         self, name: str, keys: list[bytes], rows: NDArray[np.float32], seconds: float
     ) -> None:
         if self._folder is None:
             return
-        with adding_entry(self._folder / folder_name(name) / secrets.token_hex(16)) as entry:
-            np.save(entry / "keys.npy", np.array(keys, dtype="S32"))
-            np.save(entry / "rows.npy", rows)
+
+        def write(entry: Path) -> None:
+            save_npy(entry / "keys.npy", np.array(keys, dtype="S32"))
+            save_npy(entry / "rows.npy", rows)
             (entry / "cost.json").write_text(json.dumps({"seconds": seconds}))
+
+        keep_entry(self._folder / folder_name(name) / secrets.token_hex(16), write)
+
+
+def _array_in(content: bytes) -> NDArray[Any]:
+    """The array of a ``.npy`` file."""
+    array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+    return array
 
 
 class _Rows:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench import registry
-from medbench.cache import adding_entry, cache_folder, is_sound
+from medbench.cache import cache_folder, keep_entry, read_entry
 from medbench.cores import available_threads
 from medbench.datasets.batch import Batch
 from medbench.errors import ConfigurationError, ModelError, StoreError, UnknownNameError
@@ -162,12 +162,14 @@ class NetworkMembers:
         version = code_version("medbench.models.onnx_export", _family(self._facts.family).__class__)
         key = sha256_of_text(version, *(fold.sha256 for fold in self._facts.folds))
         entry = cache_folder() / "networks" / key[:32]
-        if is_sound(entry):
-            return (entry / _ONNX_FILE).read_bytes()
+        if kept := read_entry(entry):
+            return kept[_ONNX_FILE]
         content = self._written()
-        # where it cannot be kept it is written again the next time
-        with contextlib.suppress(OSError), adding_entry(entry) as temporary:
-            (temporary / _ONNX_FILE).write_bytes(content)
+
+        def write(folder: Path) -> None:
+            (folder / _ONNX_FILE).write_bytes(content)
+
+        keep_entry(entry, write)
         return content
 
     def _written(self) -> bytes:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medbench.backbones import BACKBONES, PublishedWeights
-from medbench.cache import cache_folder
-from medbench.errors import ConfigurationError, ModelError, unknown_name
+from medbench.cache import cache_folder, say_unwritable, working_folder
+from medbench.errors import ConfigurationError, MachineError, ModelError, unknown_name
+from medbench.files import place_file
 from medbench.hashes import hash_of_file
 
 _KINDS = {".h5": ("HDF5", b"\x89HDF\r\n\x1a\n"), ".npz": ("NPZ", b"PK\x03\x04")}
@@ -54,6 +55,7 @@ def find_weights(
         UnknownNameError: ``name`` is not in the table.
         ConfigurationError: ``weights_dir`` is not a folder.
         ModelError: A file in ``weights_dir`` cannot be read or is not HDF5.
+        MachineError: There is nowhere space for the download.
     """
     if name not in BACKBONES:
         raise unknown_name("backbone with pretrained weights", name, BACKBONES)
@@ -76,7 +78,7 @@ def find_weights(
             note = f"pretrained weights not here ({known.megabytes} MB to fetch)"
             return Weights(path=None, sha256=None, note=note)
         else:
-            reason = _download(known, path, say)
+            path, reason = _download(known, path, say)
         if reason is not None:
             say(
                 f"Pretrained weights of {name} could not be had: {reason} Going on with random "
@@ -90,13 +92,13 @@ def find_weights(
 
 def _is_published(known: PublishedWeights, path: Path) -> bool:
     """Whether a file is what was published: by its sum, else by being whole."""
-    if not path.is_file():
-        return False
-    if known.md5:
-        return hash_of_file(path, "md5") in known.md5
     import h5py
 
     try:
+        if not path.is_file():
+            return False
+        if known.md5:
+            return hash_of_file(path, "md5") in known.md5
         h5py.File(path, "r").close()  # knows its own length
     except OSError:
         return False
@@ -139,30 +141,59 @@ def _from_folder(known: PublishedWeights, folder: Path) -> Weights | None:
     return Weights(path=path, sha256=hash_of_file(path, "sha256"), note=note)
 
 
-def _download(known: PublishedWeights, path: Path, say: Callable[[str], None]) -> str | None:
-    """Fetch Keras' file to ``path``; the reason why not, or None where it is there now."""
+def is_whole(path: Path) -> bool:
+    """Whether a file of the cache is the weights that its name says."""
+    known = {backbone.weights.file_name: backbone.weights for backbone in BACKBONES.values()}
+    return path.name in known and _is_published(known[path.name], path)
+
+
+def _download(
+    known: PublishedWeights, path: Path, say: Callable[[str], None]
+) -> tuple[Path, str | None]:
+    """Fetch Keras' file to ``path``, or beside the cache where that cannot be written.
+
+    Returns:
+        Where it is, and None; or the reason why it is nowhere.
+
+    Raises:
+        MachineError: There is nowhere space for it.
+    """
     import pooch
+    import requests
 
     say(f"Downloading {known.file_name} ({known.megabytes} MB) into {path.parent}, once.")
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel(logging.WARNING)  # what it would tell was just said
+    folder = working_folder(known.megabytes * 1_000_000, beside=path)
+    fetched = folder / path.name
     try:
-        path.unlink(missing_ok=True)  # a damaged one, which pooch would keep if it has no sum
+        fetched.unlink(missing_ok=True)  # which pooch would keep if it has no sum
         pooch.retrieve(
             known.place,
             known_hash=f"md5:{known.md5[0]}" if known.md5 else None,
             fname=path.name,
-            path=path.parent,
+            path=folder,
             downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_SECONDS),
         )
-    except OSError as error:  # every error of requests is one, a full disk as well
-        return f"the download failed ({type(error).__name__})."
+    except requests.RequestException as error:
+        return path, f"the download failed ({type(error).__name__})."
+    except OSError as error:
+        raise MachineError(
+            f"{folder}: the {known.megabytes} MB of {known.file_name} cannot be written "
+            f"({error.strerror or error}). Free space there, or name another folder with the "
+            "environment variable MEDBENCH_CACHE."
+        ) from error
     except ValueError:
-        return "the server sent a file with another MD5 sum than Keras names for it."
+        return path, "the server sent a file with another MD5 sum than Keras names for it."
     finally:
         logger.setLevel(level)
-    if not _is_published(known, path):
-        path.unlink(missing_ok=True)
-        return "the server sent something that is no whole HDF5 file."
-    return None
+    if not _is_published(known, fetched):
+        fetched.unlink(missing_ok=True)
+        return path, "the server sent something that is no whole HDF5 file."
+    try:
+        place_file(fetched, path)
+    except OSError as error:
+        say_unwritable(error, path)
+        return fetched, None
+    return path, None

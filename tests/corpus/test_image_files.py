@@ -343,7 +343,7 @@ def test_a_run_within_the_data_folder_is_never_input(root, monkeypatch, capsys):
         (RunLayout(Path()).assessment.name, RunLayout(Path()).page.name),
         ("audit.json", "audit.md"),
         (exported.MANIFEST, exported.DEVELOPMENT),
-        (cache._CHECKSUMS,),
+        (cache.CHECKSUMS,),
     ],
 )
 def test_what_medbench_writes_is_told_by_what_lies_together(root, names):

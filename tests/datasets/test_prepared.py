@@ -1,16 +1,21 @@
 import dataclasses
+import errno
+import gc
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from medbench.cache import cache_folder
+from medbench.cache import cache_folder, places
 from medbench.datasets import decode_listing
 from medbench.datasets import prepared as prepared_module
 from medbench.datasets.prepared import describe, prepare
 from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.splits import outer_splits
-from medbench.errors import DatasetError
+from medbench.errors import CacheWarning, DatasetError, MachineError, UnreadableError
 from medbench.testing.image_files import dicom_file, nifti_file
 
 
@@ -66,7 +71,7 @@ def test_all_unreadable_images_are_listed_and_can_be_left_out(class_folders, tmp
     assert "2 unreadable images left out" in describe(data)["notes"]
 
 
-def test_one_unreadable_image_is_tried_again_alone(class_folders, tmp_path, monkeypatch):
+def test_what_is_no_image_is_remembered_and_not_decoded_again(class_folders, tmp_path, monkeypatch):
     root = class_folders()
     (root / "b" / "notes.png").write_text("not an image")
     prepared(root, tmp_path / "cache", skip_unreadable=True)
@@ -79,7 +84,12 @@ def test_one_unreadable_image_is_tried_again_alone(class_folders, tmp_path, monk
 
     monkeypatch.setattr(decode_listing, "open_image", counted)
     data = prepared(root, tmp_path / "cache", skip_unreadable=True)
-    assert opened == ["b/notes.png"] and len(data.table) == 16
+    assert opened == [] and len(data.table) == 16
+    with pytest.raises(UnreadableError, match="1 of 17 images cannot be read"):
+        prepared(root, tmp_path / "cache")
+    assert opened == []
+    Image.new("L", (24, 24), 7).save(root / "b" / "notes.png")  # it is mended
+    assert len(prepared(root, tmp_path / "cache").table) == 17
 
 
 def test_a_file_that_can_be_read_now_is_taken_in(class_folders, tmp_path):
@@ -133,6 +143,143 @@ def test_a_damaged_set_is_found_and_made_again(class_folders, tmp_path, name, da
     np.testing.assert_array_equal(np.asarray(again.images), expected)
     assert again.fingerprint == sound.fingerprint
     assert again.pixels_sha256 == sound.pixels_sha256
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Origins of the images that are opened."""
+    opened = []
+    real = decode_listing.open_image
+
+    def counted(content, *, origin):
+        opened.append(origin)
+        return real(content, origin=origin)
+
+    monkeypatch.setattr(decode_listing, "open_image", counted)
+    return opened
+
+
+def moved(root):
+    return root.rename(root.with_name("elsewhere"))
+
+
+def copied(root):
+    return Path(shutil.copytree(root, root.with_name("copy"), copy_function=shutil.copyfile))
+
+
+def touched(root):
+    for file in root.rglob("*.png"):
+        os.utime(file, (1, 1))
+    return root
+
+
+@pytest.mark.parametrize("change", [moved, copied, touched], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_same_images_elsewhere_or_with_other_times_are_not_decoded_again(
+    class_folders, tmp_path, decoded, change, broken
+):
+    root = class_folders()
+    if broken:
+        (root / "a" / "00.png").write_text("no image")
+    how = {"cache": tmp_path / "cache", "threads": 2, "skip_unreadable": True}
+    before = prepare("mine", FolderSource(path=str(root), image_size=32), **how)
+    decoded.clear()
+    source = FolderSource(path=str(change(root)), image_size=32)
+    for _ in range(2):
+        after = prepare("another name", source, **how)
+        assert decoded == [] and after.entry.path == before.entry.path
+        assert after.fingerprint == before.fingerprint and after.unreadable == before.unreadable
+
+
+def test_files_that_stay_as_they_are_are_not_read(class_folders, tmp_path, monkeypatch):
+    root = class_folders()
+    prepared(root, tmp_path / "cache")
+
+    def of_the_cache(path):
+        assert not path.is_relative_to(root), path
+        return path.open("rb").read()
+
+    monkeypatch.setattr(Path, "read_bytes", of_the_cache)
+    assert len(prepared(root, tmp_path / "cache").table) == 16
+
+
+def test_other_content_of_the_same_size_and_time_is_noticed(class_folders, tmp_path):
+    root = class_folders()
+    before = prepared(root, tmp_path / "cache")
+    one, other = root / "a" / "00.png", root / "a" / "01.png"
+    times = [(file.stat().st_atime_ns, file.stat().st_mtime_ns) for file in (one, other)]
+    size = max(one.stat().st_size, other.stat().st_size)
+    for file in (one, other):  # what follows the end of a PNG is passed over
+        file.write_bytes(file.read_bytes().ljust(size, b"\0"))
+        os.utime(file, ns=times[0])
+    before = prepared(root, tmp_path / "cache")
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes()), other.write_bytes(content)
+    for file in (one, other):
+        os.utime(file, ns=times[0])
+    after = prepared(root, tmp_path / "cache")
+    hashes = [data.table.set_index("origin")["pixel_hash"] for data in (before, after)]
+    assert hashes[0]["a/00.png"] == hashes[1]["a/01.png"] != hashes[1]["a/00.png"]
+
+
+def test_a_set_of_which_nothing_can_be_read_is_remembered_too(class_folders, tmp_path, decoded):
+    root = class_folders(per_class=2)
+    for file in root.rglob("*.png"):
+        file.write_text("<html>404</html>")
+    for opened in (4, 0):
+        decoded.clear()
+        with pytest.raises(UnreadableError, match="none of the 4 images can be read"):
+            prepared(root, tmp_path / "cache")
+        assert len(set(decoded)) == opened
+
+
+@pytest.mark.parametrize("damage", ["a file", "files of another set"])
+def test_what_lies_in_the_place_of_a_set_is_not_taken_for_it(class_folders, tmp_path, damage):
+    root, other = class_folders(), class_folders(name="other", per_class=3)
+    sound = prepared(root, tmp_path / "cache")
+    folder, expected = sound.entry.path, sound.fingerprint
+    away = prepared(other, tmp_path / "cache").entry.path
+    del sound
+    gc.collect()
+    shutil.rmtree(folder)
+    if damage == "a file":
+        folder.write_text("what is this")
+    else:
+        away.rename(folder)
+    assert prepared(root, tmp_path / "cache").fingerprint == expected
+
+
+def test_where_the_cache_cannot_be_written_the_images_lie_in_the_temporary_folder(
+    class_folders, tmp_path, monkeypatch, decoded
+):
+    root = class_folders()
+    expected = prepared(root, tmp_path / "cache").fingerprint
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    places._said.clear()
+    with pytest.warns(CacheWarning, match="Not a directory") as said:
+        data = prepared(root, cache_folder() / "prepared")
+    assert data.fingerprint == expected and data.entry.path.is_relative_to(tmp_path / "tmp")
+    decoded.clear()
+    assert prepared(root, cache_folder() / "prepared").fingerprint == expected
+    assert decoded == [] and len(said) == 1
+
+
+def test_where_there_is_no_space_at_all_it_is_said_how_much_is_needed_where(
+    class_folders, tmp_path, monkeypatch
+):
+    def full(descriptor, begin, n_bytes):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    with (
+        pytest.warns(CacheWarning),
+        pytest.raises(MachineError, match=r"tmp.*MB are needed and .* MB free.*MEDBENCH_CACHE"),
+    ):
+        prepared(class_folders(), tmp_path / "cache")
+    assert not list((tmp_path / "tmp").rglob("*.npy")) + list(tmp_path.rglob("cache/*/*.npy"))
 
 
 @pytest.mark.parametrize("skip", [False, True])

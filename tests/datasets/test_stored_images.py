@@ -32,9 +32,46 @@ def test_a_truth_an_image_selects_those_where_it_holds(stored):
     np.testing.assert_array_equal(stored[held], IMAGES[held])
 
 
-def test_reading_in_blocks_gives_the_same(stored, monkeypatch):
+def test_copying_in_blocks_gives_the_same(stored, tmp_path, monkeypatch):
     monkeypatch.setattr("medbench.datasets.stored_images._BLOCK_BYTES", 200)
-    np.testing.assert_array_equal(np.asarray(stored), IMAGES)
+    write_images(tmp_path / "copy.npy", stored)
+    np.testing.assert_array_equal(np.load(tmp_path / "copy.npy"), IMAGES)
+
+
+def test_a_file_that_became_shorter_is_an_error(stored, tmp_path):
+    path = tmp_path / "images.npy"
+    path.write_bytes(path.read_bytes()[:-100])
+    np.testing.assert_array_equal(stored[:48], IMAGES[:48])
+    with pytest.raises(OSError, match=r"ends before its last image.*images\.npy"):
+        stored[:]
+    path.write_bytes(b"")
+    with pytest.raises(OSError, match="ends before its last image"):
+        stored[3]
+
+
+def test_an_image_that_is_not_there_is_refused(stored):
+    with pytest.raises(IndexError):
+        stored[50]
+    with pytest.raises(IndexError):
+        StoredImages(stored._path, np.array([0, 50]))[:]
+
+
+@pytest.mark.parametrize(
+    "content", [np.zeros(5, np.uint8), np.zeros((2, 2, 2, 1)), np.asfortranarray(IMAGES)]
+)
+def test_a_file_of_something_else_is_refused(tmp_path, content):
+    np.save(tmp_path / "other.npy", content)
+    with pytest.raises(ValueError, match="holds no uint8 images"):
+        StoredImages(tmp_path / "other.npy")
+
+
+def test_images_that_were_never_put_are_black(tmp_path, monkeypatch):
+    monkeypatch.delattr("os.posix_fallocate", raising=False)
+    with ImageFile(tmp_path / "images.npy", IMAGES.shape) as file:
+        file.put(3, IMAGES[3])
+    stored = np.load(tmp_path / "images.npy")
+    np.testing.assert_array_equal(stored[3], IMAGES[3])
+    assert not stored[:3].any() and not stored[4:].any() and stored.shape == IMAGES.shape
 
 
 def test_images_can_be_written_in_any_order(tmp_path):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import medbench.features.cache as cache_module
+from medbench.cache import cache_folder, places
+from medbench.cli import main
 from medbench.datasets.batch import Batch
+from medbench.errors import CacheWarning
 from medbench.features.cache import Extractor, FeatureCache
 from medbench.features.hog import Hog
 from medbench.features.texture import Gabor, Glcm, Lbp
@@ -172,3 +178,122 @@ def test_several_threads_give_the_rows_of_one(extractor):
     assert extractor.parallel
     rows = FeatureCache(None, threads=2).get(extractor, batch)
     np.testing.assert_array_equal(rows, extractor(images))
+
+
+# --- damage and trouble ------------------------------------------------------------------------
+
+
+def flipped(file):
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def truncated(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def filled_with_zeros(file):
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def without_checksums(file):
+    truncated(file)
+    (file.parent / "sha256.json").unlink(missing_ok=True)
+
+
+def gone(file):
+    file.unlink()
+
+
+def the_folder_is_a_file(file):
+    folder = file.parent
+    shutil.rmtree(folder)
+    folder.write_text("what is this")
+
+
+DAMAGES = (flipped, truncated, filled_with_zeros, without_checksums, gone, the_folder_is_a_file)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("name", ["rows.npy", "keys.npy", "cost.json", "sha256.json"])
+def test_no_damage_changes_a_number(tmp_path, clock, damage, name):
+    extractor = FirstPixel(clock=clock)
+    first = FeatureCache(tmp_path).get(extractor, batch_of([3, 1, 2]))
+    (file,) = tmp_path.rglob(name)
+    damage(file)
+    for calls in (6, 6):  # and what was computed again is kept
+        cache = FeatureCache(tmp_path)
+        np.testing.assert_array_equal(cache.get(extractor, batch_of([3, 1, 2])), first)
+        assert extractor.calls == calls
+        assert cache.cold_seconds == pytest.approx(3 * SECONDS_PER_IMAGE)
+
+
+def test_rows_in_the_place_of_others_are_not_taken_for_them(tmp_path, clock):
+    one, other = FirstPixel(clock=clock), FirstPixel(clock=clock, key="other")
+    expected = FeatureCache(tmp_path).get(one, batch_of([1, 2]))
+    FeatureCache(tmp_path).get(other, batch_of([1, 2]))
+    first, second = sorted(tmp_path.glob("*/*"))
+    aside = tmp_path / "aside"
+    first.rename(aside), second.rename(first), aside.rename(second)
+    np.testing.assert_array_equal(FeatureCache(tmp_path).get(one, batch_of([1, 2])), expected)
+    assert one.calls == 4
+
+
+def test_files_of_one_entry_in_another_are_not_taken_for_its_own(tmp_path, clock):
+    extractor = FirstPixel(clock=clock)
+    expected = FeatureCache(tmp_path).get(extractor, batch_of([1, 2, 3, 4]))[:2]
+    shutil.rmtree(next(tmp_path.glob("*/*")))
+    FeatureCache(tmp_path).get(extractor, batch_of([1, 2]))
+    FeatureCache(tmp_path).get(extractor, batch_of([3, 4]))
+    first, second = (folder / "rows.npy" for folder in tmp_path.glob("*/*"))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes()), second.write_bytes(content)
+    rows = FeatureCache(tmp_path).get(extractor, batch_of([1, 2]))
+    np.testing.assert_array_equal(rows, expected)
+    assert extractor.calls == 10
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES])
+def test_where_nothing_can_be_written_rows_are_computed(tmp_path, clock, monkeypatch, number):
+    def refuse(path, array):
+        path.write_bytes(b"half")
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(cache_module, "save_npy", refuse)
+    places._said.clear()
+    extractor, cache = FirstPixel(clock=clock), FeatureCache(tmp_path)
+    with pytest.warns(CacheWarning, match=os.strerror(number)) as said:
+        for values in ([1, 2], [3, 1]):
+            np.testing.assert_array_equal(cache.get(extractor, batch_of(values))[:, 0], values)
+    assert len(said) == 1 and extractor.calls == 3
+    monkeypatch.undo()
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+@pytest.mark.processes
+def test_what_workers_cannot_write_is_said_once_and_changes_no_number(
+    class_folders, tmp_path, monkeypatch, capsys
+):
+    root = class_folders()
+    options = ["--models", "hog-svm", "--no-sanity", "--trials", "1", "--folds", "2"]
+    run = ["run", "--data", str(root), *options, "--out"]
+    assert main([*run, str(tmp_path / "with")]) == 0
+    assert "warning" not in capsys.readouterr().err
+    shutil.rmtree(cache_folder() / "features")
+    (cache_folder() / "features").write_text("a file where a folder should be")
+    places._said.clear()
+    assert main([*run, str(tmp_path / "without")]) == 0
+    shown = capsys.readouterr().err
+    assert shown.count("the cache cannot be written (Not a directory)") == 1
+    assert "features" in shown and "MEDBENCH_CACHE" in shown
+    one, other = (
+        np.concatenate(
+            [
+                pd.read_parquet(file).select_dtypes("number").to_numpy()
+                for file in sorted((tmp_path / name).rglob("predictions.parquet"))
+            ]
+        )
+        for name in ("with", "without")
+    )
+    np.testing.assert_array_equal(one, other)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pydantic import Field
 from medbench.datasets.headers import Headers, headers_of
 from medbench.datasets.listing import Listing
 from medbench.datasets.readers import Content
+from medbench.datasets.remembered import state_of
 from medbench.datasets.slices import middle_slices
 from medbench.datasets.sources.base import Source
 from medbench.datasets.task import label_frame
@@ -144,10 +144,5 @@ class FileReader:
 
 
 def file_signature(paths: Sequence[str | Path]) -> str:
-    """A hash over names, sizes and times of files: changes whenever their content may have."""
-
-    def state_of(path: str) -> bytes:
-        status = os.stat(path)  # noqa: PTH116  half the time, of many files
-        return f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode()
-
-    return sha256_of_pieces(state_of(path) for path in map(str, paths))
+    """A hash over names and states of files: changes whenever their content may have."""
+    return sha256_of_pieces(f"{path}\0{state_of(path)}\n".encode() for path in map(str, paths))

@@ -1,0 +1,341 @@
+"""Entries of the cache: folders of files that are made once and never changed.
+
+An entry carries the SHA-256 of each of its files and its own name, so that what is damaged or lies
+in another's place is noticed when it is read: it is removed and made again. Nothing here fails
+because of the cache: what cannot be read is not there, what cannot be written is not kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from medbench.cache.places import REMEDY, say_unwritable
+from medbench.cache.working import working_folder_beside, working_folders
+from medbench.errors import MachineError
+from medbench.files import place_folder, replacing_file, replacing_folder
+from medbench.hashes import sha256_of_files, sha256_of_json
+
+CHECKSUMS = "sha256.json"
+_ENTRY, _FILES = "entry", "files"
+_HEX_DIGITS = 64
+_DAMAGE = (
+    FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError,
+)  # fmt: skip
+"""What is met where files are not what they were, not where they cannot be read."""
+_ATTEMPTS, _WAIT_SECONDS = 20, 0.02
+"""How often, and how far apart, it is tried to use an entry at which somebody looks."""
+_temporary: dict[Path, Path] = {}
+"""Entries that could not be kept, and where they lie until this process ends."""
+
+
+# --- reading ------------------------------------------------------------------------------
+
+
+def is_sound(path: Path, *, belongs: Path | None = None) -> bool:
+    """Whether there is an entry whose files are as they were written; a damaged one is removed.
+
+    Args:
+        path: Where it lies.
+        belongs: Where it belongs, if it is elsewhere.
+    """
+    try:
+        found = sha256_of_files(path)
+        if not found and not os.path.lexists(path):
+            return False
+        found.pop(CHECKSUMS, None)
+        if found == _sums_of(path, entry_of(belongs or path)):
+            mark_used(path)
+            return True
+    except _DAMAGE:
+        pass
+    except OSError:
+        return False  # who knows what it is; it may be read another time
+    discard(path)
+    return False
+
+
+def read_entry(path: Path) -> dict[str, bytes] | None:
+    """Content of each file of a sound entry, by its name; None where there is none.
+
+    What is given is what was checked, whatever happens to the files afterwards.
+    """
+    try:
+        sums = _sums_of(path, entry_of(path))
+        content = {name: (path / name).read_bytes() for name in sums}
+    except _DAMAGE:
+        content, sums = {}, {}
+    except OSError:
+        return None
+    if sums and all(hashlib.sha256(content[name]).hexdigest() == sums[name] for name in sums):
+        mark_used(path)
+        return content
+    discard(path)
+    return None
+
+
+class Entry:
+    """An entry that somebody uses: nobody else removes it as long as this object lives."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        """Keep what ``_lock`` opened."""
+        self.path = path
+        """The folder with its files."""
+        self._closed = weakref.finalize(self, os.close, lock)
+
+
+def found_entry(path: Path) -> Entry | None:
+    """A sound entry, from where it belongs or where ``made_entry`` left it; None if nowhere."""
+    for place in (path, _temporary.get(path)):
+        if place is not None and is_sound(place, belongs=path):
+            lock = _lock(place)
+            if lock is not None:
+                return Entry(place, lock)
+    return None
+
+
+def entries_like(above: Path, pattern: str) -> list[Path]:
+    """Where the entries belong that are called like a pattern; not all need be sound."""
+    found = {path for path in _temporary if path.parent == above and path.match(pattern)}
+    with contextlib.suppress(OSError):  # what cannot be listed is not there
+        found |= {*above.glob(pattern)}
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def sums_of(path: Path) -> dict[str, str]:
+    """SHA-256 of each file of a sound entry, by its name, as it was written.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is damaged.
+    """
+    return _sums_of(path, None)
+
+
+def entry_of(path: Path) -> str:
+    """The name that an entry carries: that of its folder, and of the folder it lies in."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def _sums_of(path: Path, entry: str | None) -> dict[str, str]:
+    said = json.loads((path / CHECKSUMS).read_bytes())
+    if not isinstance(said, dict) or not isinstance(said.get(_FILES), dict):
+        raise ValueError(f"{path / CHECKSUMS}: no checksums.")
+    if entry is not None and said.get(_ENTRY) != entry:
+        raise ValueError(f"{path / CHECKSUMS}: of another entry.")
+    return {str(name): str(value) for name, value in said[_FILES].items()}
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a folder is an entry, sound or not: nothing else has a file of checksums like it.
+
+    Those of earlier versions, which had no names, are entries that are not sound.
+    """
+    try:
+        said = json.loads((path / CHECKSUMS).read_bytes())
+        sums = said.get(_FILES, said)
+        return bool(sums) and all(len(value) == _HEX_DIGITS for value in sums.values())
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False
+
+
+# --- writing ------------------------------------------------------------------------------
+
+
+def keep_entry(path: Path, write: Callable[[Path], None]) -> bool:
+    """Keep an entry if that is possible; whether it was.
+
+    Of several processes that make the same entry the first to finish keeps it.
+
+    Args:
+        path: A folder below ``cache_folder()``.
+        write: Fills a folder with its files.
+    """
+    try:
+        beside = working_folder_beside(path)
+        with replacing_folder(path, through=beside, there="keep") as temporary:
+            write(temporary)
+            _seal(temporary, path)
+    except OSError as error:
+        say_unwritable(error, path)
+        return False
+    return True
+
+
+def made_entry(above: Path, write: Callable[[Path], str], needed: int) -> Entry:
+    """Make an entry that is needed, and keep it if that is possible.
+
+    Args:
+        above: The folder below ``cache_folder()`` in which it belongs.
+        write: Fills a folder with its files and tells its name.
+        needed: About how many bytes it has.
+
+    Returns:
+        The entry where it belongs; else in the working folder, with which it goes.
+
+    Raises:
+        MachineError: There is no space for it anywhere.
+    """
+    for place in working_folders(needed, beside=above / CHECKSUMS):
+        folder = place / secrets.token_hex(8)
+        try:
+            folder.mkdir()
+            path = above / write(folder)
+            _seal(folder, path)
+            return _kept(folder, path)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            say_unwritable(error, place)
+            trouble = MachineError(
+                f"{place}: cannot be written ({error.strerror or error}). {REMEDY}"
+            )
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    raise trouble
+
+
+def _kept(folder: Path, path: Path) -> Entry:
+    """An entry, after it was put where it belongs if that is possible.
+
+    Raises:
+        OSError: It is gone.
+    """
+    if found := found_entry(path):  # another process was first
+        shutil.rmtree(folder, ignore_errors=True)
+        return found
+    lock = os.open(folder / CHECKSUMS, os.O_RDONLY)
+    _locked(lock, shared=True)
+    try:
+        place_folder(folder, path)
+        return Entry(path, lock)
+    except OSError as error:
+        say_unwritable(error, path)
+    _temporary[path] = folder
+    return Entry(folder, lock)
+
+
+def _seal(folder: Path, path: Path) -> None:
+    """Write down the checksums of an entry that belongs to a path."""
+    sums = {_ENTRY: entry_of(path), _FILES: sha256_of_files(folder)}
+    (folder / CHECKSUMS).write_text(json.dumps(sums))
+
+
+# --- use ----------------------------------------------------------------------------------
+
+
+def mark_used(path: Path) -> None:
+    """Note that an entry was used now, as the time of its checksum file; where it can be."""
+    with contextlib.suppress(OSError):
+        os.utime(path / CHECKSUMS)
+
+
+def _lock(path: Path) -> int | None:
+    """The checksum file of an entry, open and locked against its removal; None if it is gone.
+
+    On Windows nobody can remove what somebody has open.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            lock = os.open(path / CHECKSUMS, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            if _locked(lock, shared=True) and os.path.samestat(
+                os.fstat(lock), (path / CHECKSUMS).stat()
+            ):
+                return lock
+        except OSError:
+            pass
+        os.close(lock)
+        time.sleep(_WAIT_SECONDS)  # somebody looks whether it is used, or removes it
+    return None
+
+
+def discard(path: Path) -> bool:
+    """Remove an entry that nobody uses; whether it is gone.
+
+    Away by one rename, so that nobody sees half of it, and who makes it anew is not disturbed.
+    """
+    lock: int | None = None
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            lock = os.open(path / CHECKSUMS, os.O_RDONLY)
+            if not _locked(lock, shared=False):
+                return False
+        if not os.path.lexists(path):
+            return True
+        away = working_folder_beside(path) / f".{path.name}.{secrets.token_hex(8)}.tmp"
+        path.rename(away)
+    except OSError:
+        return not os.path.lexists(path)
+    finally:
+        if lock is not None:
+            os.close(lock)
+    if away.is_dir() and not away.is_symlink():
+        shutil.rmtree(away, ignore_errors=True)
+    else:
+        away.unlink(missing_ok=True)
+    return True
+
+
+def in_use(path: Path) -> bool:
+    """Whether a process uses an entry, also this one."""
+    try:
+        lock = os.open(path / CHECKSUMS, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return not _locked(lock, shared=False)
+    finally:
+        os.close(lock)
+
+
+def _locked(lock: int, *, shared: bool) -> bool:
+    """Whether the lock could be had; it goes with the descriptor."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return shared  # a disk without locks: nothing there is removed
+    return True
+
+
+# --- notes --------------------------------------------------------------------------------
+
+
+def read_note(path: Path) -> Any:
+    """The JSON value of a small file of the cache; None where it is not there or damaged."""
+    try:
+        said = json.loads(path.read_bytes())
+        sound = said["sha256"] == sha256_of_json([path.name, said["value"]])
+        return said["value"] if sound else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def keep_note(path: Path, value: Any) -> bool:
+    """Keep a JSON value, in place of what is there, if that is possible; whether it was."""
+    content = {"value": value, "sha256": sha256_of_json([path.name, value])}
+    try:
+        beside = working_folder_beside(path)
+        with replacing_file(path, through=beside) as temporary:
+            temporary.write_text(json.dumps(content))
+    except OSError as error:
+        say_unwritable(error, path)
+        return False
+    return True

@@ -1,0 +1,75 @@
+"""Cells work in the cache where there is space, else in the temporary folder, else nowhere."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medbench.cache import cache_folder, places
+from medbench.datasets.batch import image_key
+from medbench.errors import CacheWarning, MachineError
+from medbench.execution.executor import Resources
+from medbench.execution.parts import DevelopmentPart, HeldOutPart, read_development
+from medbench.execution.workplace import Workplace
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (100, 20, 20, 1), dtype=np.uint8)
+
+
+@pytest.fixture
+def work():
+    table = pd.DataFrame({"width": 20, "height": 20, "mode": "L", "bytes": 400}, range(100))
+    table = table.assign(key=[image_key(image) for image in IMAGES])
+    rows = np.arange(80)
+    development = DevelopmentPart(
+        images=IMAGES, table=table, rows=rows, labels=rows % 2, groups=rows, validation=None
+    )
+    held_out = HeldOutPart(images=IMAGES, table=table, rows=np.arange(80, 100))
+    return SimpleNamespace(development=development, held_out=held_out)
+
+
+@pytest.fixture
+def free(monkeypatch, tmp_path):
+    """Sets the free space of the cache's disk, and of that of the temporary folder."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    places._said.clear()
+
+    def set_to(cache, temporary):
+        def usage(place):
+            of_cache = Path(place).is_relative_to(cache_folder())
+            return SimpleNamespace(free=cache if of_cache else temporary)
+
+        monkeypatch.setattr(shutil, "disk_usage", usage)
+
+    return set_to
+
+
+def test_parts_lie_in_the_cache_and_go_with_the_work(work):
+    workplace = Workplace(Resources(threads=1), [work])
+    with workplace.development(work) as folder, workplace.held_out(work) as held_out:
+        assert folder.is_relative_to(cache_folder()) and held_out.is_relative_to(cache_folder())
+        np.testing.assert_array_equal(read_development(folder)[0].images, IMAGES[:80])
+    assert not folder.exists() and not held_out.exists()
+    workplace.close()
+
+
+def test_where_the_cache_has_no_space_parts_lie_in_the_temporary_folder(work, free, tmp_path):
+    free(cache=79_999, temporary=80_000)
+    with pytest.warns(CacheWarning, match=r"0\.1 MB are needed and 0\.1 MB free"):
+        workplace = Workplace(Resources(threads=1, jobs=2), [work])
+    with workplace.development(work) as folder:
+        assert folder.is_relative_to(tmp_path / "tmp")
+        assert folder.is_relative_to(workplace.hidden)  # from what others work on
+    workplace.close()
+    assert not list((tmp_path / "tmp").rglob("*.npy"))
+
+
+def test_where_there_is_no_space_anywhere_nothing_begins(work, free, tmp_path):
+    free(cache=1_000_000, temporary=2_000_000)
+    with (
+        pytest.warns(CacheWarning),
+        pytest.raises(MachineError, match=r"4\.0 MB are needed and 2\.0 MB free.*MEDBENCH_CACHE"),
+    ):
+        Workplace(Resources(threads=1, jobs=100), [work])
