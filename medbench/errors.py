@@ -149,6 +149,10 @@ class StoreError(MedBenchError):
     """A run folder cannot be written, or was written by something else."""
 
 
+class MachineError(MedBenchError):
+    """Trouble of the machine: no disk, no memory, or a place that cannot be read or written."""
+
+
 class ModelError(MedBenchError):
     """A model family broke its contract."""
 

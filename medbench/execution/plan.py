@@ -15,22 +15,27 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medbench import registry
+from medbench.backbones import BACKBONES
 from medbench.datasets.batch import PROPERTIES
 from medbench.datasets.catalog import Catalog
 from medbench.datasets.prepared import PreparedDataset, prepare
 from medbench.datasets.sources.base import Source
 from medbench.datasets.splits import OuterSplit, SplitPlan, image_splits, outer_splits
+from medbench.datasets.task import Task
 from medbench.errors import (
     ConfigurationError,
     DatasetError,
     MedBenchError,
+    ModelError,
     ProtocolError,
     StoreError,
+    unknown_name,
 )
 from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
 from medbench.execution.environment import keras_backend
 from medbench.execution.requirements import missing_requirement
 from medbench.execution.task import CellTask
+from medbench.faults import is_fault, reason_of
 from medbench.features import engines
 from medbench.hashes import sha256_of_arrays, sha256_of_json, sha256_of_text
 from medbench.models.contract import ModelFamily
@@ -137,10 +142,22 @@ class PlannedModel:
     """A family on one data set: the tuner and weights it will use, or why it is left out."""
 
     name: str
-    family: ModelFamily
+    family: type[ModelFamily]
     tuner: str
-    weights: Weights | None
-    skip: str | None
+    weights: Weights | None = None
+    skip: str | None = None
+    """Why the family does not apply; its cells get no more than a row."""
+    space: SearchSpace = field(default_factory=SearchSpace)
+    """What the tuner will search."""
+    error: str | None = None
+    """What the family's own code raised when it was asked for these; no fit is tried then."""
+    fault: bool = False
+    """Whether that was trouble of the machine."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether its cells are worked on."""
+        return self.skip is None and self.error is None
 
 
 @dataclass(frozen=True)
@@ -157,17 +174,10 @@ class PlannedCell:
         """Its name."""
         return CellId(dataset=self.dataset.data.name, model=self.model.name, split=self.split.name)
 
-    @cached_property
-    def space(self) -> SearchSpace:
-        """What its tuner will search."""
-        space = SearchSpace()
-        self.model.family.search_space(space, self.dataset.data.task)
-        return space
-
     @property
     def tuned(self) -> bool:
         """Whether there is anything to search; the majority class has nothing."""
-        return self.model.skip is None and len(self.space) > 0
+        return self.model.fits and len(self.model.space) > 0
 
     @cached_property
     def key_parts(self) -> dict[str, Any]:
@@ -176,7 +186,7 @@ class PlannedCell:
         split = self.split
         parts = sha256_of_arrays(split.development, split.validation, split.held_out)
         tuner = registry.tuners.get(model.tuner)
-        code = code_of(type(model.family), tuner, ATTEMPT)
+        code = code_of(model.family, tuner, ATTEMPT)
         return {
             "data": data.fingerprint,
             "pixels": data.pixels_sha256,
@@ -185,7 +195,7 @@ class PlannedCell:
             "repeat": split.repeat,
             "model": model.name,
             "source": code.syntax,
-            "space": sha256_of_text(list(self.space))[:16],
+            "space": sha256_of_text(list(model.space))[:16],
             "tuner": model.tuner,
             "budget": str(settings.budget),
             "inner_folds": settings.inner_folds,
@@ -317,36 +327,20 @@ def plan_cells(
     """
     found: dict[str, Weights] = {}
 
-    def weights_of(family: ModelFamily) -> Weights | None:
-        if family.weights is None:
-            return None
-        if family.weights not in found:
-            found[family.weights] = find_weights(
-                family.weights, setup.weights_dir, say, download=download
-            )
-        return found[family.weights]
+    def with_weights(model: PlannedModel) -> PlannedModel:
+        name = model.family.weights
+        if name is None or not model.fits:
+            return model
+        if name not in found:
+            found[name] = find_weights(name, setup.weights_dir, say, download=download)
+        return replace(model, weights=found[name])
 
     cells = []
     for dataset in datasets:
-        planned = []
-        for name in models:
-            family: ModelFamily = registry.models.get(name)()
-            skip = missing_requirement(family) or family.skip(dataset.data.task)
-            tuner = settings.tuner or family.default_tuner
-            if registry.tuners.get(tuner).prunes_itself and family.max_steps is None:
-                say(
-                    f"{name}: has no steps for {tuner} to halve, so {family.default_tuner} tunes it"
-                )
-                tuner = family.default_tuner
-            planned.append(
-                PlannedModel(
-                    name=name,
-                    family=family,
-                    tuner=tuner,
-                    weights=None if skip else weights_of(family),
-                    skip=skip,
-                )
-            )
+        planned = [
+            with_weights(_plan_model(name, dataset.data.task, settings.tuner, say))
+            for name in models
+        ]
         cells += [
             PlannedCell(dataset, model, split, settings)
             for split in (*dataset.plan.splits, *dataset.by_image)
@@ -354,6 +348,45 @@ def plan_cells(
             if model.name in inflated or not split.by_image
         ]
     return cells
+
+
+def _plan_model(
+    name: str, task: Task, wanted_tuner: str | None, say: Callable[[str], None]
+) -> PlannedModel:
+    """What a family says of itself; an error of its own code ends its cells and nothing else."""
+    cls: type[ModelFamily] = registry.models.get(name)
+    tuner = wanted_tuner or ModelFamily.default_tuner
+    asked = "its constructor"
+    try:
+        family = cls()
+        asked = "skip"
+        skip = missing_requirement(family) or family.skip(task)
+        if skip is not None and not (isinstance(skip, str) and skip):
+            raise ModelError(f"it returned {skip!r}, which is neither a reason nor None.")
+        asked = "default_tuner"
+        tuner = wanted_tuner or family.default_tuner
+        if registry.tuners.get(tuner).prunes_itself and family.max_steps is None:
+            say(f"{name}: has no steps for {tuner} to halve, so {family.default_tuner} tunes it")
+            tuner = family.default_tuner
+            registry.tuners.get(tuner)
+        asked = "weights"
+        if family.weights is not None and family.weights not in BACKBONES:
+            raise unknown_name("backbone with pretrained weights", family.weights, BACKBONES)
+        asked = "search_space"
+        space = SearchSpace()
+        if skip is None:
+            family.search_space(space, task)
+    except (Exception, SystemExit) as error:
+        if tuner not in registry.tuners.names():
+            tuner = ModelFamily.default_tuner
+        return PlannedModel(
+            name=name,
+            family=cls,
+            tuner=tuner,
+            error=f"{asked} of the family: {reason_of(error)}",
+            fault=is_fault(error),
+        )
+    return PlannedModel(name=name, family=cls, tuner=tuner, skip=skip, space=space)
 
 
 def share_time(cells: Sequence[PlannedCell], seconds: float, jobs: int) -> list[PlannedCell]:
@@ -389,7 +422,7 @@ def share_time(cells: Sequence[PlannedCell], seconds: float, jobs: int) -> list[
     return [replace(cell, settings=settings) for cell in cells]
 
 
-def _backend(family: ModelFamily) -> str | None:
+def _backend(family: type[ModelFamily]) -> str | None:
     """What a deep family computes with, and what embeds images for one with a backbone."""
     if "keras" not in family.requires:
         return None

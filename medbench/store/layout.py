@@ -17,6 +17,7 @@
         model/                       the fitted classifier
         predictions.parquet          held-out probabilities, labels, groups
         cell.json                    written last: a cell that has one is finished
+        unfinished.json              why the machine ended it; gone when it is started again
         cell.log                     what the process printed
 
 and what is made from these again at any time:
@@ -39,6 +40,7 @@ from medbench.store.results import CellId
 
 _PREDICTIONS = "predictions.parquet"
 _RECORD_OF_A_CELL = "cell.json"
+_UNFINISHED = "unfinished.json"
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,12 @@ class RunLayout:
         """Every cell that is finished, by data set, model and split."""
         for path in sorted(self.cells.glob(f"*/*/*/{_RECORD_OF_A_CELL}")):
             yield CellLayout(path.parent)
+
+    def unfinished_cells(self) -> Iterator[CellLayout]:
+        """Every cell that the machine ended, by data set, model and split."""
+        for path in sorted(self.cells.glob(f"*/*/*/{_UNFINISHED}")):
+            if not path.with_name(_RECORD_OF_A_CELL).exists():
+                yield CellLayout(path.parent)
 
     def external(self, dataset: str, model: str, other: str) -> ExternalLayout:
         """The files of a model's validation on another data set."""
@@ -209,6 +217,11 @@ class CellLayout:
     def record(self) -> Path:
         """What became of it; written last."""
         return self.folder / _RECORD_OF_A_CELL
+
+    @property
+    def unfinished(self) -> Path:
+        """Why the machine ended it."""
+        return self.folder / _UNFINISHED
 
     @property
     def key(self) -> Path:

@@ -59,7 +59,7 @@ def cell(model: str, fold: int = 0, budget: Budget | None = None, dataset: str =
     return SimpleNamespace(
         id=CellId(dataset=dataset, model=model, split=f"r0f{fold}"),
         settings=SimpleNamespace(budget=budget or Budget(trials=20, seconds=120)),
-        model=SimpleNamespace(skip=None),
+        model=SimpleNamespace(fits=True),
         tuned=True,
     )
 
