@@ -244,7 +244,7 @@ class Committer:
                 "repeat": cell.split.repeat,
                 "fold": cell.split.fold,
                 "by_image": cell.split.by_image,
-                "sanity": cell.model.family.sanity,
+                "sanity": bool(cell.model.family.sanity),
             }
         )
         if outcome.log:
@@ -261,7 +261,7 @@ class Committer:
             "key": cell.key,
             "note": "; ".join(self._notes(cell, result)),
             "weights_sha256": model.weights.sha256 if model.weights else None,
-            "sanity": model.family.sanity,
+            "sanity": bool(model.family.sanity),
             "tuner": model.tuner,
             "backend": keras_backend() if "keras" in model.family.requires else None,
             "threads": self._executor.resources.threads,

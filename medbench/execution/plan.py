@@ -15,31 +15,25 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medbench import registry
-from medbench.backbones import BACKBONES
 from medbench.datasets.batch import PROPERTIES
 from medbench.datasets.catalog import Catalog
 from medbench.datasets.prepared import PreparedDataset, prepare
 from medbench.datasets.sources.base import Source
 from medbench.datasets.splits import OuterSplit, SplitPlan, image_splits, outer_splits
-from medbench.datasets.task import Task
 from medbench.errors import (
     ConfigurationError,
     DatasetError,
     MedBenchError,
-    ModelError,
     ProtocolError,
     StoreError,
-    unknown_name,
 )
 from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
 from medbench.execution.environment import keras_backend
-from medbench.execution.requirements import missing_requirement
+from medbench.execution.planned_model import PlannedModel, plan_model
 from medbench.execution.task import CellTask
-from medbench.faults import is_fault, reason_of
 from medbench.features import engines
 from medbench.hashes import sha256_of_arrays, sha256_of_json, sha256_of_text
 from medbench.models.contract import ModelFamily
-from medbench.models.space import SearchSpace
 from medbench.models.weights import Weights, find_weights
 from medbench.seeds import derive_seed
 from medbench.store import CellId
@@ -135,29 +129,6 @@ class PlannedDataset:
         if split.by_image:
             return np.arange(len(self.data.table))
         return self.data.table["group"].to_numpy(np.int64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedModel:
-    """A family on one data set: the tuner and weights it will use, or why it is left out."""
-
-    name: str
-    family: type[ModelFamily]
-    tuner: str
-    weights: Weights | None = None
-    skip: str | None = None
-    """Why the family does not apply; its cells get no more than a row."""
-    space: SearchSpace = field(default_factory=SearchSpace)
-    """What the tuner will search."""
-    error: str | None = None
-    """What the family's own code raised when it was asked for these; no fit is tried then."""
-    fault: bool = False
-    """Whether that was trouble of the machine."""
-
-    @property
-    def fits(self) -> bool:
-        """Whether its cells are worked on."""
-        return self.skip is None and self.error is None
 
 
 @dataclass(frozen=True)
@@ -338,7 +309,7 @@ def plan_cells(
     cells = []
     for dataset in datasets:
         planned = [
-            with_weights(_plan_model(name, dataset.data.task, settings.tuner, say))
+            with_weights(plan_model(name, dataset.data.task, settings.tuner, say))
             for name in models
         ]
         cells += [
@@ -348,45 +319,6 @@ def plan_cells(
             if model.name in inflated or not split.by_image
         ]
     return cells
-
-
-def _plan_model(
-    name: str, task: Task, wanted_tuner: str | None, say: Callable[[str], None]
-) -> PlannedModel:
-    """What a family says of itself; an error of its own code ends its cells and nothing else."""
-    cls: type[ModelFamily] = registry.models.get(name)
-    tuner = wanted_tuner or ModelFamily.default_tuner
-    asked = "its constructor"
-    try:
-        family = cls()
-        asked = "skip"
-        skip = missing_requirement(family) or family.skip(task)
-        if skip is not None and not (isinstance(skip, str) and skip):
-            raise ModelError(f"it returned {skip!r}, which is neither a reason nor None.")
-        asked = "default_tuner"
-        tuner = wanted_tuner or family.default_tuner
-        if registry.tuners.get(tuner).prunes_itself and family.max_steps is None:
-            say(f"{name}: has no steps for {tuner} to halve, so {family.default_tuner} tunes it")
-            tuner = family.default_tuner
-            registry.tuners.get(tuner)
-        asked = "weights"
-        if family.weights is not None and family.weights not in BACKBONES:
-            raise unknown_name("backbone with pretrained weights", family.weights, BACKBONES)
-        asked = "search_space"
-        space = SearchSpace()
-        if skip is None:
-            family.search_space(space, task)
-    except (Exception, SystemExit) as error:
-        if tuner not in registry.tuners.names():
-            tuner = ModelFamily.default_tuner
-        return PlannedModel(
-            name=name,
-            family=cls,
-            tuner=tuner,
-            error=f"{asked} of the family: {reason_of(error)}",
-            fault=is_fault(error),
-        )
-    return PlannedModel(name=name, family=cls, tuner=tuner, skip=skip, space=space)
 
 
 def share_time(cells: Sequence[PlannedCell], seconds: float, jobs: int) -> list[PlannedCell]:

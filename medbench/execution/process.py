@@ -147,7 +147,7 @@ class AttemptProcess:
             except ValueError:
                 raise self._failure("something else wrote into its messages") from None
             if message["event"] == "failed":
-                raise self._failure(message["reason"], fault=message["fault"])
+                raise self._failure(message["reason"], fault=message.get("fault") is True)
             yield message
         raise self._failure(self._how_it_ended())
 

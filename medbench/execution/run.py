@@ -11,6 +11,7 @@ from medbench import registry
 from medbench.datasets.prepared import PreparedDataset
 from medbench.errors import ProtocolError
 from medbench.execution.committer import Committer, Left, Watcher
+from medbench.execution.events import Outcome
 from medbench.execution.executor import Executor, Resources, Work
 from medbench.execution.firewall import closed_places
 from medbench.execution.parts import DevelopmentPart, HeldOutPart
@@ -74,15 +75,15 @@ def run_cells(
             committer.refuse(cell, cell.model.error)
     handed = _Handed(store, setup)
     work = [handed.work(cell, committer.left_of(cell)) for cell in stock.waiting if cell.model.fits]
-    most = _ROUNDS_OF_FAULTS * setup.jobs
-    committer.ended_in_a_row = 0
+    committer.ended_in_a_row, left = 0, len(work)
     with contextlib.closing(executor.run(work)) as events:
         for event in events:
             committer.take(event)
-            if committer.ended_in_a_row == most:
+            left -= isinstance(event, Outcome)
+            if left and committer.ended_in_a_row >= _ROUNDS_OF_FAULTS * setup.jobs:
                 watcher.say(
-                    f"Stopped: trouble of the machine ended {most} cells in a row; what was not "
-                    "begun is left for the next start."
+                    f"Stopped: trouble of the machine ended {committer.ended_in_a_row} cells in a "
+                    f"row, so it would end the other {left} too. They are left for the next start."
                 )
                 break
     return committer.ended

@@ -32,14 +32,15 @@ def main() -> int:
     def tell(message: Mapping[str, Any]) -> None:
         channel.write(json.dumps(message, allow_nan=False) + "\n")
 
-    from medbench import cache
-    from medbench.execution.attempt import Attempt
-    from medbench.execution.events import as_message
-    from medbench.execution.site import Site
-    from medbench.execution.task import CellTask
     from medbench.faults import is_fault, reason_of
 
     try:
+        from medbench import cache
+        from medbench.execution.attempt import Attempt
+        from medbench.execution.events import as_message
+        from medbench.execution.site import Site
+        from medbench.execution.task import CellTask
+
         told = inbox.get()
         site = Site.from_message(told["site"])
         unfinished = Path(site.folder) / "unfinished"

@@ -116,6 +116,17 @@ def test_finished_cells_stand_above_and_the_estimate_learns_from_them():
     assert whole.strip("━╸╺ ") in ("1 of 3 cells, about 0s left", "1 of 3 cells, about 1s left")
 
 
+def test_a_cell_that_the_machine_ended_is_no_longer_shown_and_not_done():
+    console, waiting = terminal(80), [cell("cnn", fold) for fold in range(2)]
+    with LiveWatcher(console) as watcher:
+        watcher.planned(stock(*waiting), 1)
+        watcher.started(waiting[0].id)
+        watcher.unfinished(waiting[0].id, "no space \x1b[2J left")
+        above, whole = seen(console)
+    assert above == "brain-mri x cnn x r0f0: unfinished: no space [2J left"
+    assert whole.strip("━╸╺ ").startswith("0 of 2 cells")
+
+
 def test_a_long_name_gives_way_and_a_long_reason_is_folded():
     console, long = terminal(60), cell("inceptionv3", dataset="covid-chestxray-dataset-frontal")
     with LiveWatcher(console) as watcher:

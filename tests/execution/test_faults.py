@@ -38,6 +38,19 @@ def run(class_folders, tmp_path, monkeypatch):
     return start
 
 
+@pytest.fixture(scope="module")
+def _kept(tmp_path_factory):
+    return tmp_path_factory.mktemp("kept") / "whole"
+
+
+@pytest.fixture
+def whole(run, _kept):
+    """The folder of a run that met nothing; the images of every test here are the same."""
+    if not _kept.exists():
+        assert run(str(_kept), "--executor", "inline") == 0
+    return str(_kept)
+
+
 def trials(out: str) -> dict[str, bytes]:
     return {str(f.relative_to(out)): f.read_bytes() for f in Path(out).rglob("trials.jsonl")}
 
@@ -162,8 +175,7 @@ EVERYWHERE = [
 
 
 @pytest.mark.parametrize(("moment", "kind"), EVERYWHERE)
-def test_a_cell_that_meets_it_goes_on_as_if_nothing_had_been(run, capsys, moment, kind):
-    assert run("whole") == 0
+def test_a_cell_that_meets_it_goes_on_as_if_nothing_had_been(run, whole, capsys, moment, kind):
     assert run("out", trouble=f"{moment}: {kind}") == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "left unfinished by trouble of the machine" in said
@@ -178,19 +190,18 @@ def test_a_cell_that_meets_it_goes_on_as_if_nothing_had_been(run, capsys, moment
     assert "left unfinished by trouble of the machine" in capsys.readouterr().out
     for name, lines in before.items():
         assert trials("out")[name].startswith(lines)  # nothing that was finished is repeated
-    assert_same_results("out", "whole")
+    assert_same_results("out", whole)
     assert not list(Path("out").rglob("unfinished.json"))
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("moment", "kind"), [("trial 1", "full"), ("predict", "wrapped")])
-def test_so_does_one_with_a_process_of_its_own(run, moment, kind):
-    assert run("whole") == 0
+def test_so_does_one_with_a_process_of_its_own(run, whole, moment, kind):
     assert run("out", trouble=f"{moment}: {kind}") == 1
     run_of = RunStore(Path("out")).read()
     assert [cell.status for cell in run_of.cells] == ["unfinished"] * 2
     assert run("out") == 0
-    assert_same_results("out", "whole")
+    assert_same_results("out", whole)
 
 
 def test_it_is_counted_how_often_a_cell_was_ended(run):
@@ -257,27 +268,27 @@ def test_a_dry_run_says_what_would_be_gone_on_with(run, capsys):
 
 @pytest.mark.parametrize("part", ["DevelopmentPart", "HeldOutPart"])
 @pytest.mark.parametrize("executor", ["inline", pytest.param("local", marks=pytest.mark.processes)])
-def test_a_cell_for_whose_images_there_is_no_room_waits_as_well(run, monkeypatch, part, executor):
+def test_a_cell_for_whose_images_there_is_no_room_waits_as_well(
+    run, whole, monkeypatch, part, executor
+):
     def full(self, folder):
         folder.mkdir(parents=True)
         (folder / "images.npy").write_bytes(b"half")
         raise FULL
 
-    assert run("whole") == 0
     with monkeypatch.context() as patch:
         patch.setattr(f"medbench.execution.parts.{part}.write", full)
         assert run("out", "--executor", executor) == 1
     reasons = {cell.status: cell.reason for cell in RunStore(Path("out")).read().cells}
     assert reasons == {"unfinished": "OSError: [Errno 28] No space left on device"}
-    assert not list(Path(os.environ["MEDBENCH_CACHE"]).rglob("images.npy.half"))
+    assert not list(Path(os.environ["MEDBENCH_CACHE"]).glob("work/**/images.npy"))
     assert run("out", "--executor", executor) == 0
-    assert_same_results("out", "whole")
+    assert_same_results("out", whole)
 
 
 def test_a_run_folder_that_cannot_be_written_ends_the_run_with_what_is_the_matter(
-    run, capsys, monkeypatch
+    run, whole, capsys, monkeypatch
 ):
-    assert run("whole") == 0
 
     def full(*given):
         raise StoreError("out/cells/...: cannot be written (No space left on device).")
@@ -291,27 +302,23 @@ def test_a_run_folder_that_cannot_be_written_ends_the_run_with_what_is_the_matte
     assert before
     assert run("out") == 0
     assert all(trials("out")[name].startswith(lines) for name, lines in before.items())
-    assert_same_results("out", "whole")
+    assert_same_results("out", whole)
 
 
-def test_where_not_even_the_end_of_a_cell_can_be_noted_both_are_said(run, capsys, monkeypatch):
-    write_json = "medbench.store.cell_store.write_json"
-    real = __import__("medbench.files", fromlist=["write_json"]).write_json
+def test_where_not_even_the_end_of_a_cell_can_be_noted_both_are_said(
+    run, whole, capsys, monkeypatch
+):
+    def full(self, record):
+        raise StoreError(f"{self.folder}/unfinished.json: cannot be written (No space left).")
 
-    def full(path, value):
-        if path.name == "unfinished.json":
-            raise StoreError(f"{path}: cannot be written (No space left on device).")
-        real(path, value)
-
-    assert run("whole") == 0
     with monkeypatch.context() as patch:
-        patch.setattr(write_json, full)
+        patch.setattr("medbench.store.CellStore.leave_unfinished", full)
         assert run("out", trouble="refit: memory") == 2
     told = capsys.readouterr()
     assert "r0f0: unfinished: MemoryError: Unable to allocate 9 TiB" in told.out
     assert "unfinished.json: cannot be written" in told.err and "Trace" not in told.err
     assert run("out") == 0
-    assert_same_results("out", "whole")
+    assert_same_results("out", whole)
 
 
 # --- damage to what is gone on from -------------------------------------------------------------
@@ -338,8 +345,7 @@ def _gone(cell):
 
 
 @pytest.mark.parametrize("damage", [_half_a_line, _a_broken_line, _cut, _gone])
-def test_what_is_damaged_is_made_again_and_changes_nothing(run, capsys, damage):
-    assert run("whole") == 0
+def test_what_is_damaged_is_made_again_and_changes_nothing(run, whole, capsys, damage):
     assert run("out", trouble="refit: full") == 1
     for path in Path("out").rglob("trials.jsonl"):
         damage(path.parent)
@@ -347,7 +353,7 @@ def test_what_is_damaged_is_made_again_and_changes_nothing(run, capsys, damage):
     assert run("out") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert ("run again, because its record is damaged" in said) == (damage is not _half_a_line)
-    assert_same_results("out", "whole")
+    assert_same_results("out", whole)
 
 
 # --- a family whose own code fails before any fit -----------------------------------------------
