@@ -44,6 +44,7 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.cli.progress import make_console
     from medbench.reports.join import join_runs
     from medbench.reports.stored import assessed
+    from medbench.reports.text import plain
     from medbench.store import RunStore
 
     console = make_console()
@@ -56,7 +57,7 @@ def execute(options: argparse.Namespace) -> int:
         out = options.out or Path("results") / "-and-".join(f.resolve().name for f in folders)
         run = join_runs(runs, out)
     for words in filter(None, [run.unfinished, *(f"Not shown: {gap}" for gap in run.gaps)]):
-        console.print(words, style="yellow", markup=False)
+        console.print(plain(words), style="yellow", markup=False)
     written = write_formats(assessed(run), out, options.format, options.images, folders)
     for path in written:
         console.print(str(path), soft_wrap=True, markup=False, highlight=False)

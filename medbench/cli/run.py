@@ -159,10 +159,22 @@ class _Wanted:
 def execute(options: argparse.Namespace) -> int:
     """Plan, run what is missing, and report; 1 if a cell failed or is unfinished."""
     from medbench.cli.ask import asking
+    from medbench.errors import MachineError, MedBenchError
+    from medbench.faults import is_fault, reason_of
 
     wanted = _wanted(options)
-    # What is unclear of a data set is asked when nothing is shown any more, and all begins again.
-    return asking(wanted.catalog, lambda: _run(options, wanted))
+    try:
+        # What is unclear of a data set is asked when nothing is shown any more, and all begins
+        # again.
+        return asking(wanted.catalog, lambda: _run(options, wanted))
+    except Exception as error:
+        if isinstance(error, MedBenchError | OSError) or not is_fault(error):
+            raise  # told as it is, or a fault of ours
+        raise MachineError(
+            f"{reason_of(error)}. What is finished is kept: give the same command again when there "
+            "is room for it.",
+            options={"--jobs": "lets fewer cells run at a time"},
+        ) from error
 
 
 def _run(options: argparse.Namespace, wanted: _Wanted) -> int:

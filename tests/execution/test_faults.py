@@ -305,6 +305,19 @@ def test_a_run_folder_that_cannot_be_written_ends_the_run_with_what_is_the_matte
     assert_same_results("out", whole)
 
 
+def test_no_memory_left_to_the_run_itself_is_a_line_and_no_traceback(run, capsys, monkeypatch):
+    def none_left(*given):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("medbench.reports.stored.assess", none_left)
+        assert run("out") == 2
+    assert "MemoryError: Unable to allocate 9 TiB. What is finished is kept" in (
+        capsys.readouterr().err
+    )
+    assert run("out") == 0
+
+
 def test_where_not_even_the_end_of_a_cell_can_be_noted_both_are_said(
     run, whole, capsys, monkeypatch
 ):
