@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from medbench.cli.progress import failed_are_kept
+from medbench.cli.progress import failed_are_kept, unfinished_go_on
 from medbench.reports.text import format_seconds, plain
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def print_plan(cells: Sequence[PlannedCell], stock: Stock, jobs: int, console: C
         console.print()
     if stock.failed:
         console.print(Text(failed_are_kept(len(stock.failed))))
+    if stock.unfinished:
+        console.print(Text(unfinished_go_on(stock.unfinished)))
     console.print(Text(_estimate(stock, jobs)))
     console.print(Text("Nothing was trained, and nothing was written into a run folder."))
 
@@ -57,7 +59,7 @@ def _table(of_models: Mapping[str, Sequence[PlannedCell]], finished: Container[C
     for name, planned in of_models.items():
         first = planned[0]
         done = sum(cell.id in finished for cell in planned)
-        to_run = 0 if first.model.skip is not None else len(planned) - done
+        to_run = len(planned) - done if first.model.fits else 0
         how = (first.model.tuner, str(first.settings.budget)) if first.tuned else ("-", "-")
         row = (name, str(len(planned)), str(done), str(to_run), *how)
         table.add_row(*(Text(entry) for entry in row))
@@ -68,6 +70,8 @@ def _note(cell: PlannedCell) -> str:
     """Why a model is left out, or which weights it begins with."""
     if cell.model.skip is not None:
         return plain(f"skipped: {cell.model.skip}")
+    if cell.model.error is not None:
+        return plain(f"{'unfinished' if cell.model.fault else 'failed'}: {cell.model.error}")
     return plain(cell.model.weights.note) if cell.model.weights else ""
 
 
@@ -75,7 +79,7 @@ def _estimate(stock: Stock, jobs: int) -> str:
     """How long the cells to run may take, and what that is known from."""
     from medbench.execution.stock import expected_seconds, makespan
 
-    cells = [cell for cell in stock.waiting if cell.model.skip is None]
+    cells = [cell for cell in stock.waiting if cell.model.fits]
     if not cells:
         return "Nothing is left to run."
     to_run = f"{len(cells)} cell{'s' * (len(cells) > 1)} to run, {jobs} at a time"

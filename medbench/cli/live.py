@@ -157,6 +157,12 @@ class LiveWatcher(RunWatcher):
                 self._pace.learn(cell, time.monotonic() - row.began)
             super().finished(cell, record)
 
+    def unfinished(self, cell: CellId, reason: str) -> None:
+        """See ``Watcher.unfinished``."""
+        with self._guard:
+            self._running.pop(cell, None)
+            super().unfinished(cell, reason)
+
     def _named(self, cell: CellId, taken: int) -> str:
         room = self._console.width - taken
         return _cut(cell, room) if room >= _LEAST_NAME else str(cell)

@@ -28,13 +28,17 @@ def list_models(options: argparse.Namespace) -> int:
     from medbench import registry
     from medbench.cli.progress import make_console
     from medbench.execution.requirements import missing_requirement
+    from medbench.faults import reason_of
 
     for plugin in options.plugin:
         registry.load_plugin(plugin)
     table = Table("model", "what it is", "from", "", box=box.SIMPLE)
     for name in registry.models.usable():
         family = registry.models.get(name)
-        missing = missing_requirement(family()) or ""
+        try:
+            missing = missing_requirement(family()) or ""
+        except Exception as error:  # its own code
+            missing = f"cannot be used: {reason_of(error)}"
         origin = escape(registry.models.origin(name))
         table.add_row(name, escape(summary(family)), origin, escape(missing))
     make_console().print(table)
@@ -42,7 +46,11 @@ def list_models(options: argparse.Namespace) -> int:
 
 
 def show_model(options: argparse.Namespace) -> int:
-    """A family's description, reference, tuner and search space."""
+    """A family's description, reference, tuner and search space.
+
+    Raises:
+        PluginError: The family's own code fails.
+    """
     import inspect
 
     from rich import box
@@ -51,7 +59,9 @@ def show_model(options: argparse.Namespace) -> int:
     from medbench import registry
     from medbench.cli.progress import make_console
     from medbench.datasets.task import Task
+    from medbench.errors import PluginError
     from medbench.execution.requirements import missing_requirement
+    from medbench.faults import reason_of
     from medbench.models.space import SearchSpace
 
     for plugin in options.plugin:
@@ -63,11 +73,15 @@ def show_model(options: argparse.Namespace) -> int:
         console.print(f"Reference: {family.reference}", markup=False)
     console.print(f"From: {registry.models.origin(options.name)}", markup=False)
     console.print(f"Tuner: {family.default_tuner}", markup=False)
-    if missing := missing_requirement(family()):
-        console.print(missing, markup=False)
     space = SearchSpace()
     shape = (128, 128, 1)
-    family().search_space(space, Task(classes=("negative", "positive"), image_shape=shape))
+    try:
+        if missing := missing_requirement(family()):
+            console.print(missing, markup=False)
+        family().search_space(space, Task(classes=("negative", "positive"), image_shape=shape))
+    except (Exception, SystemExit) as error:  # its own code
+        said = f"model family {options.name!r}: its own code fails: {reason_of(error)}"
+        raise PluginError(said) from error
     table = Table("parameter", "values", "default", "only when", box=box.SIMPLE)
     for parameter in space:
         when = " and ".join(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from medbench.reports.text import format_score, format_seconds, plain
+from medbench.store.results import ended_words
 
 if TYPE_CHECKING:
     from medbench.execution.stock import Stock
@@ -46,6 +47,8 @@ class RunWatcher:
             self.say(f"{finished} of {self._total} cells are finished already and are kept")
         if failed:
             self.say(failed_are_kept(failed))
+        if stock.unfinished:
+            self.say(unfinished_go_on(stock.unfinished))
 
     def started(self, cell: CellId) -> None:
         """See ``Watcher.started``."""
@@ -72,6 +75,13 @@ class RunWatcher:
             number = f"[{self._done}/{self._total}] "
             self.say(number + self._named(cell, len(number + text)) + text)
 
+    def unfinished(self, cell: CellId, reason: str) -> None:
+        """See ``Watcher.unfinished``; the cell does not count as done."""
+        with self._guard:
+            self._began.pop(cell, None)
+            text = f": unfinished: {plain(reason)}"
+            self.say(self._named(cell, len(text)) + text)
+
     def _named(self, cell: CellId, taken: int) -> str:
         """A cell's name for a line of which so many columns are taken by other words."""
         return str(cell)
@@ -82,3 +92,16 @@ def failed_are_kept(count: int) -> str:
     if count == 1:
         return "1 failed cell is kept; run --retry failed runs it again"
     return f"{count} failed cells are kept; run --retry failed runs them again"
+
+
+def unfinished_go_on(reasons: Sequence[str]) -> str:
+    """What happens to cells that the machine ended before; ``reasons``: why, one a cell."""
+    return f"{plain(ended_words(reasons))}; they go on from their finished trials"
+
+
+def unfinished_in_words(reasons: Sequence[str]) -> str:
+    """What the machine ended in this run, why, and what to do; ``reasons``: one a cell."""
+    return (
+        f"{plain(ended_words(reasons))}. Nothing of it is lost: mend that, and give the same "
+        "command again to go on."
+    )

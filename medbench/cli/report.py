@@ -45,6 +45,7 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.cli.progress import make_console
     from medbench.reports.join import join_runs
     from medbench.reports.stored import assessed
+    from medbench.reports.text import plain
     from medbench.store import RunStore
 
     console = make_console()
@@ -63,7 +64,7 @@ def execute(options: argparse.Namespace) -> int:
             "Written before hashes were kept: damage that can still be read is not noticed."
         )
     for words in filter(None, known):
-        console.print(words, style="yellow", markup=False)
+        console.print(plain(words), style="yellow", markup=False)
     for words in filter(None, map(_left_over, stores)):
         console.print(words, style="yellow", markup=False, soft_wrap=True)
     written = write_formats(assessed(run), out, options.format, options.images, folders)

@@ -227,11 +227,13 @@ def _say_whether_same(before: CellResult, store: RunStore, watcher: Watcher) -> 
     """Whether a repeated cell gave the same predictions; if not, say what it may be due to."""
     from medbench.reports.text import without_paths
 
-    after = store.cell(before.id).result()
+    after, left = store.cell(before.id).result(), store.cell(before.id).unfinished()
     if after is None or after.predictions is None or before.predictions is None:
-        reason = (
-            "did not finish" if after is None else f"{after.status}: {without_paths(after.reason)}"
-        )
+        reason = "did not finish"
+        if after is not None:
+            reason = f"{after.status}: {without_paths(after.reason)}"
+        elif left is not None:
+            reason += f": {without_paths(left['reason'])}"
         watcher.say(f"{before.id}: {reason}")
         return False
     columns = [name for name in before.predictions if str(name).startswith("p")]

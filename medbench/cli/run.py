@@ -157,12 +157,24 @@ class _Wanted:
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Plan, run what is missing, and report; 1 if a cell failed."""
+    """Plan, run what is missing, and report; 1 if a cell failed or is unfinished."""
     from medbench.cli.ask import asking
+    from medbench.errors import MachineError, MedBenchError
+    from medbench.faults import is_fault, reason_of
 
     wanted = _wanted(options)
-    # What is unclear of a data set is asked when nothing is shown any more, and all begins again.
-    return asking(wanted.catalog, lambda: _run(options, wanted))
+    try:
+        # What is unclear of a data set is asked when nothing is shown any more, and all begins
+        # again.
+        return asking(wanted.catalog, lambda: _run(options, wanted))
+    except Exception as error:
+        if isinstance(error, MedBenchError | OSError) or not is_fault(error):
+            raise  # told as it is, or a fault of ours
+        raise MachineError(
+            f"{reason_of(error)}. What is finished is kept: give the same command again when there "
+            "is room for it.",
+            options={"--jobs": "lets fewer cells run at a time"},
+        ) from error
 
 
 def _run(options: argparse.Namespace, wanted: _Wanted) -> int:
@@ -171,11 +183,13 @@ def _run(options: argparse.Namespace, wanted: _Wanted) -> int:
     Raises:
         UndecidedError: What a data set holds is unclear; nothing was trained or written yet.
     """
+    from rich.text import Text
+
     from medbench.cli.before_training import audited, write_audits
     from medbench.cli.datasets import download_missing
     from medbench.cli.leaderboard import write_everything
     from medbench.cli.live import make_watcher
-    from medbench.cli.progress import make_console
+    from medbench.cli.progress import make_console, unfinished_in_words
     from medbench.execution.environment import describe_environment
     from medbench.execution.run import run_cells
     from medbench.reports.stored import assessed
@@ -200,13 +214,15 @@ def _run(options: argparse.Namespace, wanted: _Wanted) -> int:
             write_audits(cells, audits, store, images)
             store.write_environment(describe_environment(setup.threads, setup.jobs))
             watcher.say(_in_words(wanted, cells))
-            run_cells(cells, store, setup, watcher, retry_failed=retry_failed)
+            ended = run_cells(cells, store, setup, watcher, retry_failed=retry_failed)
         assessment = assessed(store.read())
         print_leaderboard(assessment, console)  # first: what cannot be written can still be read
+        if ended:
+            console.print(Text(unfinished_in_words(list(ended.values())), style="bold yellow"))
         _keep_pictures(cells, assessment)
         write_everything(assessment, console)
     failed = {cell.id for cell in assessment.run.cells if cell.status == "failed"}
-    return 1 if failed & {cell.id for cell in cells} else 0
+    return 1 if ended or failed & {cell.id for cell in cells} else 0
 
 
 def _dry_run(wanted: _Wanted, store: RunStore, console: Console, *, retry_failed: bool) -> int:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from scipy.special import stdtr
 
 from medbench.errors import ProtocolError
 from medbench.evaluation.intervals import LEVEL, t_quantile
 from medbench.evaluation.resampling import FoldPredictions, Resampled, resample, standard_error
+
+Standing = Literal["ahead", "behind", "neither"]
+"""``neither``: they cannot be told apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,13 @@ class Difference:
     """The same after Holm's correction over all rivals of the comparison."""
     separated: bool
     """Whether the corrected interval excludes 0, which is whether ``p_holm`` is below 0.05."""
+
+    @property
+    def standing(self) -> Standing:
+        """Where the model stands to the rival, as far as the corrected interval shows."""
+        if not self.separated:
+            return "neither"
+        return "ahead" if self.difference > 0 else "behind"
 
 
 @dataclass(frozen=True, kw_only=True)

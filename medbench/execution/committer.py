@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,8 @@ from medbench.execution.stock import Stock
 from medbench.files import read_npy
 from medbench.store import CellId, RunStore
 
+_LONGEST_REASON = 200
+"""Characters of the reason of a failed trial that the row of its cell gives."""
 _NOT_ISOLATED = "ran {executor}: without a process of its own and without a firewall"
 
 
@@ -50,6 +52,9 @@ class Watcher(Protocol):
 
     def finished(self, cell: CellId, record: Mapping[str, Any]) -> None:
         """A cell is finished, well or not."""
+
+    def unfinished(self, cell: CellId, reason: str) -> None:
+        """The machine ended the work on a cell, which will be gone on with."""
 
     def say(self, text: str) -> None:
         """A line for the user."""
@@ -94,6 +99,11 @@ class Committer:
         self._began: dict[CellId, float] = {}
         self._opened: dict[CellId, str] = {}
         self._best: dict[CellId, float] = {}
+        self._times: dict[CellId, int] = {}
+        self.ended: dict[CellId, str] = {}
+        """Why the machine ended cells, in the order in which it did."""
+        self.ended_in_a_row = 0
+        """How many of them there were since a cell was last finished."""
 
     def take(self, event: Event) -> None:
         """Write one event down.
@@ -119,6 +129,12 @@ class Committer:
         self._watcher.started(cell.id)
         self._begin(cell)
         self._commit(cell, {"status": "skipped", "reason": cell.model.skip or ""})
+
+    def refuse(self, cell: PlannedCell, reason: str) -> None:
+        """Give a cell whose family's own code keeps it from being worked on its end."""
+        self.left_of(cell)
+        self.take(Started(cell=cell.id))
+        self.take(Outcome(cell=cell.id, reason=reason, fault=cell.model.fault))
 
     def left_of(self, cell: PlannedCell) -> Left:
         """What an earlier start has left of a cell, from which this one goes on.
@@ -164,10 +180,12 @@ class Committer:
     def _begin(self, cell: PlannedCell) -> None:
         """Make the folder of a cell ready: nothing is in it but what is gone on from."""
         stored = self._store.cell(cell.id)
+        before = stored.unfinished()
+        self._times[cell.id] = 0 if before is None else before["times"]
         if why := self._why_anew[cell.id]:
             self._watcher.say(f"{cell.id}: run again, {why}")
         if self._left[cell.id].trials:
-            stored.drop_predictions()  # of a start that was killed at its very end
+            stored.drop_outcome()
         else:
             stored.remove()
         stored.begin(cell.key, cell.key_parts)
@@ -189,6 +207,9 @@ class Committer:
 
     def _finish(self, cell: PlannedCell, outcome: Outcome) -> None:
         stored = self._store.cell(cell.id)
+        if outcome.fault:
+            self._leave(cell, outcome)
+            return
         if outcome.log:
             stored.append_log(outcome.log)
         if outcome.record is None or outcome.model is None or outcome.probabilities is None:
@@ -212,6 +233,26 @@ class Committer:
             },
         )
 
+    def _leave(self, cell: PlannedCell, outcome: Outcome) -> None:
+        """Note why a cell stays unfinished; it is said first, for the run folder may be full."""
+        self.ended[cell.id] = outcome.reason
+        self.ended_in_a_row += 1
+        self._watcher.unfinished(cell.id, outcome.reason)
+        stored = self._store.cell(cell.id)
+        stored.leave_unfinished(
+            {
+                "reason": outcome.reason,
+                "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+                "times": self._times[cell.id] + 1,
+                "repeat": cell.split.repeat,
+                "fold": cell.split.fold,
+                "by_image": cell.split.by_image,
+                "sanity": bool(cell.model.family.sanity),
+            }
+        )
+        if outcome.log:
+            stored.append_log(outcome.log)
+
     def _commit(self, cell: PlannedCell, result: Mapping[str, Any]) -> None:
         """Write the record of a cell, by which it is finished."""
         model, split = cell.model, cell.split
@@ -223,14 +264,16 @@ class Committer:
             "key": cell.key,
             "note": "; ".join(self._notes(cell, result)),
             "weights_sha256": model.weights.sha256 if model.weights else None,
-            "sanity": model.family.sanity,
+            "sanity": bool(model.family.sanity),
             "tuner": model.tuner,
             "backend": keras_backend() if "keras" in model.family.requires else None,
             "threads": self._executor.resources.threads,
             "executor": self._executor.name,
+            "failed_trials": _failed_trials(self._store.cell(cell.id).trials()),
             **result,
         }
         self._store.cell(cell.id).finish(record)
+        self.ended_in_a_row = 0
         self._watcher.finished(cell.id, record)
 
     def _notes(self, cell: PlannedCell, result: Mapping[str, Any]) -> list[str]:
@@ -242,6 +285,14 @@ class Committer:
         if not self._executor.isolates and result["status"] != "skipped":
             notes.append(_NOT_ISOLATED.format(executor=self._executor.name))
         return [note for note in notes if note]
+
+
+def _failed_trials(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """How many trials a family's own errors ended, and the first reason; None for none."""
+    reasons = [str(trial.get("reason") or "") for trial in trials if trial["state"] == "failed"]
+    if not reasons:
+        return None
+    return {"n": len(reasons), "of": len(trials), "reason": reasons[0][:_LONGEST_REASON]}
 
 
 def _checked(oof: NDArray[np.float64], cell: PlannedCell, folder: Path) -> NDArray[np.float64]:

@@ -60,6 +60,9 @@ class Outcome(Event):
 
     reason: str = ""
     """Why the attempt failed; empty where it did not."""
+    fault: bool = False
+    """Whether the machine ended the attempt, not the family: the cell stays unfinished and gets no
+    row."""
     record: Mapping[str, Any] | None = None
     """JSON-ready: that of ``Fitted``, with what the prediction cost; None where it failed."""
     model: Path | None = None

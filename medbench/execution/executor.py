@@ -86,6 +86,7 @@ class Executor(ABC):
         Yields:
             Of each cell ``Started``, then what its attempt tells, and last an ``Outcome``; of
             several cells at a time the events are mixed. An attempt that fails is an outcome with
-            its reason. Where the iterator is closed or left by an exception, everything that was
+            its reason; where that is trouble of the machine (see ``medbench.faults``), the outcome
+            says so. Where the iterator is closed or left by an exception, everything that was
             started has ended and every image that was written is gone.
         """

@@ -25,8 +25,8 @@ from medbench.execution.events import (
 from medbench.execution.executor import Executor, Work, whole_record
 from medbench.execution.parts import read_probabilities
 from medbench.execution.site import Site
-from medbench.execution.worker import reason_of
 from medbench.execution.workplace import Workplace
+from medbench.faults import is_fault, reason_of
 
 
 class InlineExecutor(Executor):
@@ -39,13 +39,25 @@ class InlineExecutor(Executor):
         with contextlib.closing(Workplace(self.resources, work)) as workplace:
             for one in work:
                 yield Started(cell=one.task.cell)
-                with workplace.development(one) as development:
-                    site = workplace.site(one, development, closed=None)
-                    yield from _attempted(one, workplace, site)
-                workplace.leave(site)
+                yield from _attempted(one, workplace)
 
 
-def _attempted(work: Work, workplace: Workplace, site: Site) -> Iterator[Event]:
+def _attempted(work: Work, workplace: Workplace) -> Iterator[Event]:
+    cell = work.task.cell
+    with contextlib.ExitStack() as stack:
+        try:
+            development = stack.enter_context(workplace.development(work))
+            site = workplace.site(work, development, closed=None)
+            stack.callback(workplace.leave, site)
+        except Exception as error:
+            if not is_fault(error):
+                raise
+            yield Outcome(cell=cell, reason=reason_of(error), fault=True)
+            return
+        yield from _told(work, workplace, site)
+
+
+def _told(work: Work, workplace: Workplace, site: Site) -> Iterator[Event]:
     cell = work.task.cell
     fitted: Mapping[str, Any] = {}
     try:
@@ -58,9 +70,9 @@ def _attempted(work: Work, workplace: Workplace, site: Site) -> Iterator[Event]:
         with workplace.held_out(work) as held_out:
             predicted = _as_sent(attempt.predict(held_out))
             probabilities = read_probabilities(held_out)
-    except Exception as error:  # the cell's boundary: it becomes a row with its reason
+    except Exception as error:  # the cell's boundary: a row with its reason, or none yet
         log = traceback.format_exc().encode()
-        yield Outcome(cell=cell, reason=reason_of(error), log=log)
+        yield Outcome(cell=cell, reason=reason_of(error), fault=is_fault(error), log=log)
         return
     yield Outcome(
         cell=cell,

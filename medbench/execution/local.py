@@ -18,6 +18,7 @@ from medbench.execution.parts import read_probabilities
 from medbench.execution.process import AttemptFailedError, AttemptProcess, Processes, StoppedError
 from medbench.execution.site import Site
 from medbench.execution.workplace import Workplace
+from medbench.faults import is_fault, reason_of
 
 StartMethod = Literal["fork", "spawn"]
 _POLL_SECONDS = 1.0
@@ -106,19 +107,28 @@ class _Attendant:
         """Have a process work on a cell, to its outcome."""
         try:
             self._told.put(Started(cell=work.task.cell))
-            with self._workplace.development(work) as development:
-                closed = (*work.closed, self._workplace.hidden)
-                site = self._workplace.site(work, development, closed=closed)
-                self._sites[work.task.cell] = site
-                self._told.put(self._attempted(work, site))
+            self._told.put(self._outcome(work))
         except StoppedError:
             return
         except BaseException as error:  # told to the thread that runs the executor
-            self._told.put(error)
+            if is_fault(error):  # such as no room for the images of a cell
+                reason = reason_of(error)
+                self._told.put(Outcome(cell=work.task.cell, reason=reason, fault=True))
+            else:
+                self._told.put(error)
 
     def outcome_is_taken(self, outcome: Outcome) -> None:
-        """Remove what the attempt wrote."""
-        self._workplace.leave(self._sites.pop(outcome.cell))
+        """Remove what the attempt wrote, as far as it came to that."""
+        if (site := self._sites.pop(outcome.cell, None)) is not None:
+            self._workplace.leave(site)
+
+    def _outcome(self, work: Work) -> Outcome:
+        """What comes of a cell."""
+        with self._workplace.development(work) as development:
+            closed = (*work.closed, self._workplace.hidden)
+            site = self._workplace.site(work, development, closed=closed)
+            self._sites[work.task.cell] = site
+            return self._attempted(work, site)
 
     def _attempted(self, work: Work, site: Site) -> Outcome:
         cell, log = work.task.cell, Path(site.folder) / "log"
@@ -133,7 +143,8 @@ class _Attendant:
                     message = next(process.messages())
                     probabilities = read_probabilities(held_out)
         except AttemptFailedError as failure:
-            return Outcome(cell=cell, reason=str(failure), log=log.read_bytes())
+            reason, fault = str(failure), failure.fault
+            return Outcome(cell=cell, reason=reason, fault=fault, log=log.read_bytes())
         return Outcome(
             cell=cell,
             record=whole_record(fitted, message["record"]),

@@ -6,6 +6,8 @@ held-out part holds no labels; these are joined to the predictions where the run
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from medbench.datasets.batch import PROPERTIES, Batch, LabelledBatch
 from medbench.datasets.splits import Indices
 from medbench.datasets.stored_images import StoredImages, write_images
+from medbench.errors import MachineError
 from medbench.files import save_npy
 from medbench.hashes import sha256_of_arrays
 
@@ -88,25 +91,34 @@ def read_development(folder: Path) -> tuple[LabelledBatch, NDArray[np.bool_] | N
     """What ``DevelopmentPart.write`` wrote, and its official validation part if there is one.
 
     The images stay on disk until they are used.
+
+    Raises:
+        MachineError: It is not as it was written.
     """
-    batch = LabelledBatch(
-        images=StoredImages(folder / _IMAGES),
-        properties=pd.read_parquet(folder / _PROPERTIES),
-        keys=np.load(folder / _KEYS, allow_pickle=False),
-        labels=np.load(folder / _LABELS, allow_pickle=False),
-        groups=np.load(folder / _GROUPS, allow_pickle=False),
-    )
-    marks = folder / _VALIDATION
-    return batch, np.load(marks, allow_pickle=False) if marks.exists() else None
+    with _as_it_was_written(folder):
+        batch = LabelledBatch(
+            images=StoredImages(folder / _IMAGES),
+            properties=pd.read_parquet(folder / _PROPERTIES),
+            keys=np.load(folder / _KEYS, allow_pickle=False),
+            labels=np.load(folder / _LABELS, allow_pickle=False),
+            groups=np.load(folder / _GROUPS, allow_pickle=False),
+        )
+        marks = folder / _VALIDATION
+        return batch, np.load(marks, allow_pickle=False) if marks.exists() else None
 
 
 def read_held_out(folder: Path) -> Batch:
-    """What ``HeldOutPart.write`` wrote; the images stay on disk until they are used."""
-    return Batch(
-        images=StoredImages(folder / _IMAGES),
-        properties=pd.read_parquet(folder / _PROPERTIES),
-        keys=np.load(folder / _KEYS, allow_pickle=False),
-    )
+    """What ``HeldOutPart.write`` wrote; the images stay on disk until they are used.
+
+    Raises:
+        MachineError: It is not as it was written.
+    """
+    with _as_it_was_written(folder):
+        return Batch(
+            images=StoredImages(folder / _IMAGES),
+            properties=pd.read_parquet(folder / _PROPERTIES),
+            keys=np.load(folder / _KEYS, allow_pickle=False),
+        )
 
 
 def write_probabilities(folder: Path, probabilities: NDArray[np.float64]) -> None:
@@ -118,6 +130,18 @@ def read_probabilities(folder: Path) -> NDArray[np.float64]:
     """What ``write_probabilities`` wrote."""
     probabilities: NDArray[np.float64] = np.load(folder / _PROBABILITIES, allow_pickle=False)
     return probabilities
+
+
+@contextlib.contextmanager
+def _as_it_was_written(folder: Path) -> Iterator[None]:
+    """Nobody but this module writes a part, so what cannot be read is damage, and no model's."""
+    try:
+        yield
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise MachineError(
+            f"the images of a cell, which lie in the cache meanwhile, are damaged ({error}). "
+            "MEDBENCH_CACHE names another place."
+        ) from error
 
 
 def _write_images(

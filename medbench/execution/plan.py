@@ -30,12 +30,11 @@ from medbench.errors import (
 )
 from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
 from medbench.execution.environment import keras_backend
-from medbench.execution.requirements import missing_requirement
+from medbench.execution.planned_model import PlannedModel, plan_model
 from medbench.execution.task import CellTask
 from medbench.features import engines
 from medbench.hashes import sha256_of_arrays, sha256_of_json, sha256_of_text
 from medbench.models.contract import ModelFamily
-from medbench.models.space import SearchSpace
 from medbench.models.weights import Weights, find_weights
 from medbench.seeds import derive_seed
 from medbench.store import CellId
@@ -133,17 +132,6 @@ class PlannedDataset:
         return self.data.table["group"].to_numpy(np.int64)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlannedModel:
-    """A family on one data set: the tuner and weights it will use, or why it is left out."""
-
-    name: str
-    family: ModelFamily
-    tuner: str
-    weights: Weights | None
-    skip: str | None
-
-
 @dataclass(frozen=True)
 class PlannedCell:
     """One cell of the plan."""
@@ -158,17 +146,10 @@ class PlannedCell:
         """Its name."""
         return CellId(dataset=self.dataset.data.name, model=self.model.name, split=self.split.name)
 
-    @cached_property
-    def space(self) -> SearchSpace:
-        """What its tuner will search."""
-        space = SearchSpace()
-        self.model.family.search_space(space, self.dataset.data.task)
-        return space
-
     @property
     def tuned(self) -> bool:
         """Whether there is anything to search; the majority class has nothing."""
-        return self.model.skip is None and len(self.space) > 0
+        return self.model.fits and len(self.model.space) > 0
 
     @cached_property
     def key_parts(self) -> dict[str, Any]:
@@ -177,7 +158,7 @@ class PlannedCell:
         split = self.split
         parts = sha256_of_arrays(split.development, split.validation, split.held_out)
         tuner = registry.tuners.get(model.tuner)
-        code = code_of(type(model.family), tuner, ATTEMPT)
+        code = code_of(model.family, tuner, ATTEMPT)
         return {
             "data": data.fingerprint,
             "pixels": data.pixels_sha256,
@@ -186,7 +167,7 @@ class PlannedCell:
             "repeat": split.repeat,
             "model": model.name,
             "source": code.syntax,
-            "space": sha256_of_text(list(self.space))[:16],
+            "space": sha256_of_text(list(model.space))[:16],
             "tuner": model.tuner,
             "budget": str(settings.budget),
             "inner_folds": settings.inner_folds,
@@ -320,36 +301,20 @@ def plan_cells(
     """
     found: dict[str, Weights] = {}
 
-    def weights_of(family: ModelFamily) -> Weights | None:
-        if family.weights is None:
-            return None
-        if family.weights not in found:
-            found[family.weights] = find_weights(
-                family.weights, setup.weights_dir, say, download=download
-            )
-        return found[family.weights]
+    def with_weights(model: PlannedModel) -> PlannedModel:
+        name = model.family.weights
+        if name is None or not model.fits:
+            return model
+        if name not in found:
+            found[name] = find_weights(name, setup.weights_dir, say, download=download)
+        return replace(model, weights=found[name])
 
     cells = []
     for dataset in datasets:
-        planned = []
-        for name in models:
-            family: ModelFamily = registry.models.get(name)()
-            skip = missing_requirement(family) or family.skip(dataset.data.task)
-            tuner = settings.tuner or family.default_tuner
-            if registry.tuners.get(tuner).prunes_itself and family.max_steps is None:
-                say(
-                    f"{name}: has no steps for {tuner} to halve, so {family.default_tuner} tunes it"
-                )
-                tuner = family.default_tuner
-            planned.append(
-                PlannedModel(
-                    name=name,
-                    family=family,
-                    tuner=tuner,
-                    weights=None if skip else weights_of(family),
-                    skip=skip,
-                )
-            )
+        planned = [
+            with_weights(plan_model(name, dataset.data.task, settings.tuner, say))
+            for name in models
+        ]
         cells += [
             PlannedCell(dataset, model, split, settings)
             for split in (*dataset.plan.splits, *dataset.by_image)
@@ -392,7 +357,7 @@ def share_time(cells: Sequence[PlannedCell], seconds: float, jobs: int) -> list[
     return [replace(cell, settings=settings) for cell in cells]
 
 
-def _backend(family: ModelFamily) -> str | None:
+def _backend(family: type[ModelFamily]) -> str | None:
     """What a deep family computes with, and what embeds images for one with a backbone."""
     if "keras" not in family.requires:
         return None

@@ -26,6 +26,11 @@ _QUOTED = 200
 class AttemptFailedError(Exception):
     """An attempt's process said or showed that it failed."""
 
+    def __init__(self, reason: str, *, fault: bool = False) -> None:
+        """``fault``: whether the machine ended it; see ``Outcome``."""
+        super().__init__(reason)
+        self.fault = fault
+
 
 class StoppedError(Exception):
     """An attempt was given up because the run ends; it leaves no row."""
@@ -143,7 +148,7 @@ class AttemptProcess:
             except ValueError:
                 raise self._failure("something else wrote into its messages") from None
             if message["event"] == "failed":
-                raise self._failure(message["reason"])
+                raise self._failure(message["reason"], fault=message.get("fault") is True)
             if message["event"] == "warned":
                 say_once(message["text"])
                 continue
@@ -174,8 +179,8 @@ class AttemptProcess:
             return self._status.result(seconds)
         return None
 
-    def _failure(self, reason: str) -> AttemptFailedError | StoppedError:
-        return StoppedError() if self._owner.ended else AttemptFailedError(reason)
+    def _failure(self, reason: str, *, fault: bool = False) -> AttemptFailedError | StoppedError:
+        return StoppedError() if self._owner.ended else AttemptFailedError(reason, fault=fault)
 
     def _how_it_ended(self) -> str:
         code = self._wait(_GRACE_SECONDS)

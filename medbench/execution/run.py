@@ -12,15 +12,18 @@ from medbench.cache.upkeep import keep_within_bound
 from medbench.datasets.prepared import PreparedDataset
 from medbench.errors import ProtocolError
 from medbench.execution.committer import Committer, Left, Watcher
+from medbench.execution.events import Outcome
 from medbench.execution.executor import Executor, Resources, Work
 from medbench.execution.firewall import closed_places
 from medbench.execution.parts import DevelopmentPart, HeldOutPart
 from medbench.execution.plan import ATTEMPT, PlannedCell, PlannedDataset, Setup
 from medbench.execution.stock import dataset_tables, take_stock
 from medbench.features.out_of_distribution import fit_out_of_distribution
-from medbench.store import RunStore
+from medbench.store import CellId, RunStore
 from medbench.versions import code_of
 
+_ROUNDS_OF_FAULTS = 3
+"""A run stops when the machine has ended this many cells in a row, times those at a time."""
 _IMPORT_KERAS = ("keras", "keras_tuner")
 """Packages that load Keras, and with it its backend."""
 
@@ -32,8 +35,11 @@ def run_cells(
     watcher: Watcher,
     *,
     retry_failed: bool = False,
-) -> None:
+) -> dict[CellId, str]:
     """Finish every cell that is not finished under the same key.
+
+    A cell that trouble of the machine ends is left as it is, for the next start, and the others go
+    on; where nothing but such ends come any more, the run stops.
 
     Args:
         cells: The plan.
@@ -41,6 +47,9 @@ def run_cells(
         setup: Folders, threads, the executor and the number of cells that run at a time.
         watcher: Who is told.
         retry_failed: Whether cells that failed under the same key are run again.
+
+    Returns:
+        Why cells were ended by trouble of the machine.
 
     Raises:
         StoreError: The run folder cannot be written, or holds the same data set with other data.
@@ -67,18 +76,26 @@ def run_cells(
     for cell in stock.waiting:
         if cell.model.skip is not None:
             committer.skip(cell)
+        elif cell.model.error is not None:
+            committer.refuse(cell, cell.model.error)
     handed = _Handed(store, setup)
-    work = [
-        handed.work(cell, committer.left_of(cell))
-        for cell in stock.waiting
-        if cell.model.skip is None
-    ]
+    work = [handed.work(cell, committer.left_of(cell)) for cell in stock.waiting if cell.model.fits]
+    committer.ended_in_a_row, left = 0, len(work)
     try:
         with contextlib.closing(executor.run(work)) as events:
             for event in events:
                 committer.take(event)
+                left -= isinstance(event, Outcome)
+                if left and committer.ended_in_a_row >= _ROUNDS_OF_FAULTS * setup.jobs:
+                    watcher.say(
+                        f"Stopped: trouble of the machine ended {committer.ended_in_a_row} cells "
+                        f"in a row, so it would end the other {left} too. They are left for the "
+                        "next start."
+                    )
+                    break
     finally:
         keep_within_bound()
+    return committer.ended
 
 
 class _Handed:
@@ -95,7 +112,7 @@ class _Handed:
         rows, validation = split.development, None
         if split.validation is not None:
             validation = np.isin(rows, split.validation)
-        family, tuner = type(cell.model.family), registry.tuners.get(cell.model.tuner)
+        family, tuner = cell.model.family, registry.tuners.get(cell.model.tuner)
         modules = code_of(family, tuner, ATTEMPT).imports
         return Work(
             task=cell.task,

@@ -46,6 +46,8 @@ class Stock:
     """All others; of skipped ones no more than a row is made."""
     pace: Pace
     """What the finished cells of this run folder took."""
+    unfinished: tuple[str, ...] = ()
+    """Of those that wait because the machine ended them, why, one a cell."""
 
 
 def take_stock(cells: Sequence[PlannedCell], store: RunStore, *, retry_failed: bool) -> Stock:
@@ -62,6 +64,7 @@ def take_stock(cells: Sequence[PlannedCell], store: RunStore, *, retry_failed: b
     for dataset in {id(cell.dataset): cell.dataset for cell in cells}.values():
         dataset_tables(dataset, store)
     finished, failed, waiting, pace = [], [], [], Pace()
+    unfinished: list[str] = []
     for cell in cells:
         result = _result(cell, store)
         if result is not None and result.status == "ok":
@@ -72,7 +75,15 @@ def take_stock(cells: Sequence[PlannedCell], store: RunStore, *, retry_failed: b
             failed.append(cell)
         else:
             waiting.append(cell)
-    return Stock(finished=tuple(finished), failed=tuple(failed), waiting=tuple(waiting), pace=pace)
+            if result is None and (left := store.cell(cell.id).unfinished()) is not None:
+                unfinished.append(left["reason"])
+    return Stock(
+        finished=tuple(finished),
+        failed=tuple(failed),
+        waiting=tuple(waiting),
+        unfinished=tuple(unfinished),
+        pace=pace,
+    )
 
 
 def _result(cell: PlannedCell, store: RunStore) -> CellResult | None:
@@ -131,7 +142,7 @@ def expected_seconds(cell: PlannedCell, pace: Pace) -> float | None:
 
     Imports, refit and prediction are part of what was measured, and come on top of a budget.
     """
-    if cell.model.skip is not None:
+    if not cell.model.fits:
         return 0.0
     measured = pace.of(cell.id)
     if measured is not None:

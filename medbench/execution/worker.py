@@ -7,6 +7,7 @@ input closes, the parent is gone and the process ends at once.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -32,13 +33,15 @@ def main() -> int:
     def tell(message: Mapping[str, Any]) -> None:
         channel.write(json.dumps(message, allow_nan=False) + "\n")
 
-    from medbench import cache
-    from medbench.execution.attempt import Attempt
-    from medbench.execution.events import as_message
-    from medbench.execution.site import Site
-    from medbench.execution.task import CellTask
+    from medbench.faults import is_fault, reason_of
 
     try:
+        from medbench import cache
+        from medbench.execution.attempt import Attempt
+        from medbench.execution.events import as_message
+        from medbench.execution.site import Site
+        from medbench.execution.task import CellTask
+
         told = inbox.get()
         site = Site.from_message(told["site"])
         unfinished = Path(site.folder) / "unfinished"
@@ -50,9 +53,11 @@ def main() -> int:
             tell(as_message(event))
         record = attempt.predict(Path(inbox.get()["held_out"]))
         tell({"event": "predicted", "record": record})
-    except Exception as error:  # the attempt's boundary: it becomes a row with its reason
-        traceback.print_exc()
-        tell({"event": "failed", "reason": reason_of(error)})
+    except Exception as error:  # the attempt's boundary: a row with its reason, or none yet
+        # told first: the log may lie on the very disk that is full
+        tell({"event": "failed", "reason": reason_of(error), "fault": is_fault(error)})
+        with contextlib.suppress(OSError, MemoryError):
+            traceback.print_exc()
         return 1
     return 0
 
@@ -83,17 +88,11 @@ def warm_up() -> None:
     installed_modules()
 
 
-def reason_of(error: Exception) -> str:
-    """Why an attempt failed, as the row of its cell says it."""
-    from medbench.errors import MedBenchError
-
-    return str(error) if isinstance(error, MedBenchError) else f"{type(error).__name__}: {error}"
-
-
 def leave(status: int) -> NoReturn:
     """End the process: threads of TensorFlow and OpenMP can hang in their own clean-up."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # of a log on a full disk
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(status)
 
 

@@ -58,7 +58,8 @@ class Workplace:
         try:
             with part.guard:
                 if not part.written:
-                    work.development.write(part.folder)
+                    with _whole(part.folder):
+                        work.development.write(part.folder)
                     part.written = True
             yield part.folder
         finally:
@@ -122,6 +123,16 @@ class Workplace:
 
     def _new(self) -> Path:
         return self._folder / secrets.token_hex(16)
+
+
+@contextlib.contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """Leave nothing of a folder that was not written to its end: another cell may try again."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 class _Part:

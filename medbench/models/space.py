@@ -166,6 +166,13 @@ class SearchSpace:
     ) -> None:
         """One of ``options``; the first one is the default unless another is named."""
         options = tuple(options)
+        if not options:
+            raise ModelError(f"parameter {name!r}: there are no options.")
+        for option in options:
+            if not isinstance(option, Value | None):
+                raise ModelError(
+                    f"parameter {name!r}: option {option!r} is no text, number or truth value."
+                )
         default = options[0] if default is None else default
         if default not in options:
             raise ModelError(f"parameter {name!r}: default {default!r} is not among {options}.")
@@ -270,6 +277,8 @@ class SearchSpace:
                 )
 
     def _add(self, parameter: Parameter) -> None:
+        if not isinstance(parameter.name, str):
+            raise ModelError(f"the name of a parameter is a text, not {parameter.name!r}.")
         if parameter.name in self._parameters:
             raise ModelError(f"parameter {parameter.name!r} is declared twice.")
         for name in parameter.when:

@@ -181,7 +181,8 @@ class XGBoostClassifier(Classifier):
         }
         (folder / _STATE_FILE).write_text(json.dumps(state))
         if self._booster is not None:
-            self._booster.save_model(folder / _BOOSTER_FILE)
+            # save_model says nothing of a disk that is full
+            (folder / _BOOSTER_FILE).write_bytes(self._booster.save_raw("ubj"))
 
     def load(self, folder: Path) -> None:
         """Read what ``save`` wrote; predictions then run on this machine's own device."""

@@ -10,13 +10,27 @@ from typing import Any
 import pandas as pd
 
 from medbench.errors import ProtocolError, StoreError
-from medbench.evaluation.comparisons import Comparison, Difference, compare_resampled
+from medbench.evaluation.comparisons import (
+    Comparison,
+    Difference,
+    Standing,
+    compare_resampled,
+)
 from medbench.evaluation.intervals import mean_auroc
 from medbench.evaluation.ranks import RanksAcross, rank_across
 from medbench.evaluation.resampling import FoldPredictions, Resampled, resample
 from medbench.reports.predictions import fold_predictions
 from medbench.reports.published import published_rows
-from medbench.reports.rows import COLUMNS, NUMBERS, Kind, Row, make_row, positive_class, with_names
+from medbench.reports.rows import (
+    COLUMNS,
+    NUMBERS,
+    SCORELESS,
+    Kind,
+    Row,
+    make_row,
+    positive_class,
+    with_names,
+)
 from medbench.store import CellResult, RunResult
 
 MAJORITY = "majority"
@@ -26,7 +40,7 @@ SHORTCUT_BOUND = 0.6
 Of = tuple[str, Kind]
 """Whose row it is: a model may have one row of each kind."""
 _KINDS: tuple[Kind, ...] = ("model", "sanity", "split by image", "published")
-_STATUSES = ("ok", "partial", "failed", "skipped", "published")
+_STATUSES = ("ok", "partial", *SCORELESS, "published")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +49,8 @@ class Probe:
 
     row: Row
     behind: Difference | None
-    """How far it lies behind the leader, taken alone; None where there is none to compare with."""
+    """How far it lies behind the leader, taken alone: below 0 where it is ahead; None where there
+    is none to compare with."""
 
     @property
     def above_bound(self) -> bool:
@@ -44,14 +59,14 @@ class Probe:
         return low > SHORTCUT_BOUND
 
     @property
-    def like_leader(self) -> bool:
-        """Whether the leader cannot be told from it."""
-        return self.behind is not None and self.behind.low <= 0
+    def leader_is(self) -> Standing | None:
+        """Where the leader stands to it; None where they were not compared."""
+        return None if self.behind is None else self.behind.standing
 
     @property
     def alarming(self) -> bool:
         """Whether it makes the data set a shortcut risk."""
-        return self.above_bound or self.like_leader
+        return self.above_bound or self.leader_is in ("behind", "neither")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +84,11 @@ class DatasetAssessment:
     """Of the real models; None where none is finished."""
     probes: tuple[Probe, ...]
     """The finished sanity rows but for the majority class, highest AUROC first."""
+
+    @property
+    def ahead_of_probes(self) -> bool:
+        """Whether the leader was held against every sanity row and is ahead of each."""
+        return all(probe.leader_is == "ahead" for probe in self.probes)
 
     @property
     def leader(self) -> Row | None:
@@ -100,9 +120,10 @@ class Assessment:
 
         Models come first, finished ones by falling AUROC; then those of which only some folds are
         finished (``partial``: their scores are over the finished folds and are compared with
-        nothing), failed and skipped ones; then sanity rows, rows split by image, and what others
-        have published of the official split (see ``medbench.reports.published``). Scores run from
-        0 to 1, ``seconds`` is the sum over folds, ``size_mb`` the mean size of a fitted model in
+        nothing), unfinished ones (the machine ended them, as the note says), failed and skipped
+        ones; then sanity rows, rows split by image, and what others have published of the official
+        split (see ``medbench.reports.published``). Scores run from 0 to 1, ``seconds`` is the sum
+        over folds, ``size_mb`` the mean size of a fitted model in
         10**6 bytes; what is not known is NaN. Names are as stored: escape them before showing them.
         """
         rows = [row.fields for dataset in self.datasets for row in dataset.rows]

@@ -143,10 +143,10 @@ def _shortcuts(dataset: DatasetAssessment) -> list[str]:
         return ["No sanity row is finished, so nobody has looked for shortcuts."]
     said = [one.text for one in verdicts(dataset) if one.kind == "shortcut"] or [
         f"None was found: no sanity row lies above {format_score(SHORTCUT_BOUND)} with its whole "
-        "interval, and the leader can be told from each."
-        if dataset.leader is not None
+        "interval, and the leader is ahead of each."
+        if dataset.ahead_of_probes
         else f"No sanity row lies above {format_score(SHORTCUT_BOUND)} with its whole interval; no "
-        "model is finished that could be told from them."
+        "model could be compared with them."
     ]
     return [*said, *_sanity(dataset)]
 

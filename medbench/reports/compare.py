@@ -134,9 +134,11 @@ def parts(one: CellResult, other: CellResult) -> list[str]:
 
 
 def _words(difference: Difference) -> str:
-    if not difference.separated:
-        return "no difference shown"
-    return "better in the second run" if difference.difference > 0 else "worse in the second run"
+    return {
+        "ahead": "the second is ahead",
+        "behind": "the second is behind",
+        "neither": "neither is ahead",
+    }[difference.standing]
 
 
 def print_comparison(found: RunComparison, console: Console) -> None:

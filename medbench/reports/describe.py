@@ -8,7 +8,7 @@ from typing import Any
 from medbench.datasets.positive import UNKNOWN, in_words
 from medbench.reports.assessment import Assessment
 from medbench.reports.published import HOW_TO_READ_PUBLISHED, PUBLISHED
-from medbench.reports.rows import Row, positive_class
+from medbench.reports.rows import SCORELESS, Row, positive_class
 from medbench.reports.text import format_interval, format_score
 
 _SAME_BUDGET = "Every model had the same tuning budget. "
@@ -110,7 +110,7 @@ def row_title(row: Row) -> str:
 
 def auroc_words(fields: Mapping[str, Any]) -> str:
     """The AUROC of a row with its interval, or why there is none."""
-    if fields["status"] in ("failed", "skipped"):
+    if fields["status"] in SCORELESS:
         return str(fields["status"])
     if fields["status"] == "partial":
         return f"{format_score(fields['auroc'])} ({fields['folds']} folds)"

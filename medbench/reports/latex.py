@@ -18,7 +18,7 @@ from medbench.reports.describe import (
     row_title,
 )
 from medbench.reports.drawing import cut
-from medbench.reports.rows import Row
+from medbench.reports.rows import SCORELESS, Row
 from medbench.reports.text import format_score, format_seconds, latex_text
 from medbench.store import RunLayout
 
@@ -36,7 +36,6 @@ _COLUMNS = (
 )
 _LONGEST_REASON = 60
 """Characters of the reason of a failure that fit into a line of the table."""
-_SCORELESS = ("failed", "skipped")
 
 
 def write_latex(assessment: Assessment, folder: Path) -> Path:
@@ -111,7 +110,7 @@ def _row(row: Row) -> list[str]:
     fields = row.fields
     mark = MARKS.get(fields["standing"], "")
     name = latex_text(row_title(row)) + (f"$^{{{mark}}}$" if mark else "")
-    if fields["status"] in _SCORELESS:
+    if fields["status"] in SCORELESS:
         words = f"{fields['status']}: {cut(fields['note'], _LONGEST_REASON)}"
         return [name, rf"\multicolumn{{{len(_COLUMNS) - 1}}}{{l}}{{{latex_text(words)}}}"]
     return [

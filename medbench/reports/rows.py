@@ -51,6 +51,9 @@ COLUMNS = (
 told from the leader) or ``behind``, and nothing where nothing was compared. ``positive`` is the
 positive one of two classes, and empty for other tasks."""
 NUMBERS = COLUMNS[3:16]
+SCORELESS = ("unfinished", "failed", "skipped")
+"""Statuses of rows without a finished fold. ``unfinished``: the machine ended a cell, not the
+family, and the run's command goes on with it."""
 PROBABILITY_SCORES = ("brier", "log_loss", "ece")
 """Scores that calibration is meant to improve, so they are given before and after."""
 
@@ -127,7 +130,8 @@ def make_row(
     if finished:
         status = "ok" if len(finished) == expected else "partial"
     else:
-        status = "failed" if any(cell.status == "failed" for cell in cells) else "skipped"
+        ended = {cell.status for cell in cells}
+        status = next(one for one in SCORELESS if one in ended)
     seconds = [(cell.record.get("seconds") or {}).get("total") for cell in cells]
     sizes = [cell.record.get("size_bytes") for cell in finished]
     fields: dict[str, Any] = {
@@ -221,6 +225,23 @@ def _mean(values: Sequence[float | None]) -> float:
     return fmean(known) if known else math.nan
 
 
+def _failed_trials(cells: Sequence[CellResult]) -> str:
+    """How many trials a family's own errors ended; empty for none.
+
+    Where all trials of a cell failed, that is why nothing came of it, and its reason says so.
+    """
+    told = [cell.record.get("failed_trials") for cell in cells]
+    some = [one for one in told if one and one["n"] < one["of"]]
+    if not some:
+        return ""
+    n = sum(one["n"] for one in some)
+    of = sum(
+        cell.record.get("n_trials") or (one or {}).get("of", 0)
+        for cell, one in zip(cells, told, strict=True)
+    )
+    return f"{n} of {of} trials failed: {some[0]['reason']}"
+
+
 def _notes(cells: Sequence[CellResult], status: str, expected: int) -> list[str]:
     """What a reader must know of a row: notes of its cells, missing folds, reasons of failure."""
     notes = list(dict.fromkeys(str(cell.record.get("note") or "") for cell in cells))
@@ -229,6 +250,8 @@ def _notes(cells: Sequence[CellResult], status: str, expected: int) -> list[str]
         notes.append(
             f"scores are over {finished} of {expected} folds and compare with no other row"
         )
+    if failed := _failed_trials(cells):
+        notes.append(failed)
     reasons: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
         if cell.status != "ok":

@@ -110,14 +110,14 @@ def _shortcut(dataset: DatasetAssessment) -> Iterator[str]:
             f" AUROC from {'; '.join(f'{_seen(probe)} {_auroc(probe)}' for probe in high)}; "
             f"an interval above {format_score(SHORTCUT_BOUND)} is reason for doubt."
         )
-    like = [probe for probe in alarming if probe.like_leader]
-    if like and dataset.comparison is not None:
+    for standing, verb in (("behind", "is behind"), ("neither", "cannot be told from")):
         each = "; ".join(
             f"{probe.row.name} ({difference_words(probe.behind, corrected=False)})"
-            for probe in like
-            if probe.behind is not None
+            for probe in alarming
+            if probe.behind is not None and probe.leader_is == standing
         )
-        words += f" The leader ({dataset.comparison.leader}) cannot be told from {each}."
+        if each and dataset.comparison is not None:
+            words += f" The leader ({dataset.comparison.leader}) {verb} {each}."
     yield words
 
 
@@ -156,8 +156,8 @@ def _ranking(dataset: DatasetAssessment) -> Iterator[str]:
         yield f"Models cannot be compared: {comparison.reason}."
         return
     leader = comparison.leader
-    behind = [each for each in comparison.differences if each.separated]
-    tied = [each for each in comparison.differences if not each.separated]
+    behind = [each for each in comparison.differences if each.standing == "ahead"]
+    tied = [each for each in comparison.differences if each.standing == "neither"]
     if tied and not behind:
         limit = comparison.smallest_visible
         seen = "" if limit is None else f": the smallest difference it could show is {_size(limit)}"
@@ -215,7 +215,7 @@ def _calibration(dataset: DatasetAssessment) -> Iterator[str]:
     reasons = dict.fromkeys(
         reason
         for row in dataset.rows
-        if row.fields["kind"] == "model"
+        if row.fields["kind"] == "model" and row.complete
         for reason in row.not_calibrated
     )
     if reasons:

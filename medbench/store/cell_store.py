@@ -232,10 +232,12 @@ class CellStore:
         """Write the held-out predictions; see ``CellResult.predictions``."""
         write_parquet(self._layout.predictions, predictions)
 
-    def drop_predictions(self) -> None:
-        """Remove the held-out predictions of a start that came no further."""
+    def drop_outcome(self) -> None:
+        """Remove what an earlier start came to; what is left is a cell that is not finished."""
+        files = self._layout
         with writing(self.folder):
-            self._layout.predictions.unlink(missing_ok=True)
+            for path in (files.record, files.unfinished, files.predictions):
+                path.unlink(missing_ok=True)
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """Write ``cell.json``; from now on the cell is finished.
@@ -247,6 +249,24 @@ class CellStore:
         files = {path.name: path} if path.exists() else {}
         whole = seals.as_read({"format": FORMAT, **record}, files)
         seals.write_record(self._layout.record, signature.signed(whole))
+
+    def leave_unfinished(self, record: Mapping[str, Any]) -> None:
+        """Write ``unfinished.json``: the machine ended the cell, and it will be gone on with.
+
+        Args:
+            record: ``reason``, ``ended`` (when), ``times`` (how often by now), and ``repeat``,
+                ``fold`` and ``by_image`` of its split.
+        """
+        write_json(self._layout.unfinished, record)
+
+    def unfinished(self) -> dict[str, Any] | None:
+        """What ``leave_unfinished`` wrote; None where there is nothing that can be read."""
+        try:
+            record = read_json(self._layout.unfinished)
+        except StoreError:
+            return None
+        sound = isinstance(record, dict) and not schemas.damaged(record, schemas.Unfinished)
+        return record if sound else None
 
     def result(self) -> CellResult | None:
         """The cell as it is stored; None where it is not finished.

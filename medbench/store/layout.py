@@ -17,6 +17,7 @@
         model/                       the fitted classifier
         predictions.parquet          held-out probabilities, labels, groups
         cell.json                    written last: a cell that has one is finished
+        unfinished.json              why the machine ended it; gone when it is started again
         cell.log                     what the process printed
       pieces/                        large files of the models, each piece once; see ``pieces``
       .lock .holder.json             who is at work here, as long as somebody is
@@ -43,7 +44,8 @@ from medbench.store.results import CellId
 
 _PREDICTIONS = "predictions.parquet"
 _RECORD_OF_A_CELL = "cell.json"
-_UNFINISHED = ".*.????????????????.tmp"
+_UNFINISHED = "unfinished.json"
+_NOT_FINISHED = ".*.????????????????.tmp"
 """What ``medbench.files`` calls what it has not finished."""
 _KNOWN = tuple(
     tuple(pattern.split("/"))
@@ -111,18 +113,18 @@ class RunLayout:
 
     def unfinished(self) -> Iterator[Path]:
         """Files and folders that a killed process has not finished."""
-        return self.folder.rglob(_UNFINISHED)
+        return self.folder.rglob(_NOT_FINISHED)
 
     def strangers(self) -> Iterator[Path]:
         """Files that no run of this version writes, and what a killed process left."""
         for top, below, names in os.walk(self.folder):
             folder = Path(top)
-            for name in [name for name in below if fnmatchcase(name, _UNFINISHED)]:
+            for name in [name for name in below if fnmatchcase(name, _NOT_FINISHED)]:
                 below.remove(name)
                 yield folder / name
             for name in names:
                 parts = (*folder.relative_to(self.folder).parts, name)
-                left = fnmatchcase(name, _UNFINISHED)
+                left = fnmatchcase(name, _NOT_FINISHED)
                 if left or not (name[0] == "." or any(_is_like(parts, one) for one in _KNOWN)):
                     yield folder / name
 
@@ -153,6 +155,12 @@ class RunLayout:
         """Every cell that is finished, by data set, model and split."""
         for path in sorted(self.cells.glob(f"*/*/*/{_RECORD_OF_A_CELL}")):
             yield CellLayout(path.parent)
+
+    def unfinished_cells(self) -> Iterator[CellLayout]:
+        """Every cell that the machine ended, by data set, model and split."""
+        for path in sorted(self.cells.glob(f"*/*/*/{_UNFINISHED}")):
+            if not path.with_name(_RECORD_OF_A_CELL).exists():
+                yield CellLayout(path.parent)
 
     def external(self, dataset: str, model: str, other: str) -> ExternalLayout:
         """The files of a model's validation on another data set."""
@@ -277,6 +285,11 @@ class CellLayout:
     def record(self) -> Path:
         """What became of it; written last."""
         return self.folder / _RECORD_OF_A_CELL
+
+    @property
+    def unfinished(self) -> Path:
+        """Why the machine ended it."""
+        return self.folder / _UNFINISHED
 
     @property
     def key(self) -> Path:

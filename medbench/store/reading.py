@@ -175,6 +175,23 @@ class Reading:
             key_parts={} if key is None else key["parts"],
         )
 
+    def unfinished(self, cell: CellLayout) -> CellResult | None:
+        """A cell that the machine ended, or None and a gap."""
+        unknown = f"it is not known why cell {cell.id} is not finished"
+        record = self.record(cell.unfinished, schemas.Unfinished, unknown)
+        if record is None:
+            return None
+        return CellResult(
+            id=cell.id,
+            status="unfinished",
+            reason=record["reason"],
+            record=record,
+            predictions=None,
+            repeat=record["repeat"],
+            fold=record.get("fold"),
+            by_image=record["by_image"],
+        )
+
     def externals(
         self, datasets: Mapping[str, Mapping[str, Any]], cells: Iterable[CellResult]
     ) -> Iterator[ExternalResult]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import pandas as pd
 
-Status = Literal["ok", "failed", "skipped"]
+FinalStatus = Literal["ok", "failed", "skipped"]
+"""How a cell is finished."""
+Status = Literal[FinalStatus, "unfinished"]
+"""The same, and that the machine ended it, not its family: it is gone on with."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -28,14 +32,14 @@ class CellId:
 
 @dataclass(frozen=True, kw_only=True)
 class CellResult:
-    """What is known of a finished cell."""
+    """What is known of a cell that is finished, or that the machine has ended."""
 
     id: CellId
     status: Status
     reason: str
-    """Why it failed or was skipped; empty where it is ok."""
+    """Why it failed, was skipped or is unfinished; empty where it is ok."""
     record: Mapping[str, Any]
-    """``cell.json``."""
+    """``cell.json``; ``unfinished.json`` of one that the machine ended."""
     predictions: pd.DataFrame | None
     """One row a held-out image: ``image`` (index in the data set), ``group``, ``label`` (int64;
     of a multi-label task ``label0``, ``label1``, ...) and the float64 probabilities ``p0`` ...
@@ -76,7 +80,8 @@ class RunResult:
     audits: Mapping[str, Mapping[str, Any]]
     """``audit.json`` by name; see ``medbench.datasets.audit.Audit.as_record``."""
     cells: tuple[CellResult, ...]
-    """Finished cells (also failed and skipped ones), by data set, model and split."""
+    """Finished cells (also failed and skipped ones) and those that the machine ended, by data set,
+    model and split."""
     externals: tuple[ExternalResult, ...] = ()
     """External validations, by data set, model and other data set."""
     images: bool | None = None
@@ -119,11 +124,18 @@ class RunResult:
         )
 
     @property
+    def ended_by_machine(self) -> tuple[CellResult, ...]:
+        """The cells that a fault of the machine ended; each has its reason."""
+        return tuple(cell for cell in self.cells if cell.status == "unfinished")
+
+    @property
     def unfinished(self) -> str:
         """A sentence on what is still to come; empty where every fold of every model is there.
 
         Failed and skipped cells are there. Models of which no cell has begun are unknown.
         """
+        ended = self.ended_by_machine
+        n_finished = len(self.cells) - len(ended)
         wanted = 0
         for dataset, _, by_image in {
             (cell.id.dataset, cell.id.model, cell.by_image) for cell in self.cells
@@ -133,15 +145,17 @@ class RunResult:
         begun = {cell.dataset for cell in (*self.unread, *(one.id for one in self.cells))}
         waiting = sorted(set(self.datasets) - begun)
         found = []
-        if not self.cells and self.unread:
+        if not n_finished and self.unread:
             found.append("none of its finished cells could be read")
-        elif not self.cells:
+        elif not n_finished:
             found.append("no cell of it is finished yet")
         else:
-            if len(self.cells) < wanted:
-                found.append(f"{len(self.cells)} of {wanted} cells are finished")
+            if n_finished < wanted:
+                found.append(f"{n_finished} of {wanted} cells are finished")
             if waiting:
                 found.append(f"no cell of {', '.join(waiting)} is finished yet")
+        if ended:
+            found.append(ended_words([cell.reason for cell in ended]))
         if self.at_work:
             found.append("another process is at work in its folder")
         return f"This run is not finished: {'; '.join(found)}." if found else ""
@@ -150,3 +164,16 @@ class RunResult:
     def partial(self) -> bool:
         """Whether anything is still to come; ``unfinished`` says what."""
         return bool(self.unfinished)
+
+
+def ended_words(reasons: Sequence[str]) -> str:
+    """How many cells the machine ended and why, in a part of a sentence.
+
+    Args:
+        reasons: One a cell, at least one.
+    """
+    n, counts = len(reasons), Counter(reasons)
+    why, others = counts.most_common(1)[0][0], len(counts) - 1
+    more = f", and {others} other reason{'s' * (others > 1)}" if others else ""
+    cells = "1 cell was" if n == 1 else f"{n} cells were"
+    return f"{cells} left unfinished by trouble of the machine, not of a model ({why}{more})"

@@ -368,13 +368,15 @@ class RunStore:
                 unread.append(files.id)
             else:
                 cells.append(cell)
+        ended = (reading.unfinished(files) for files in self.layout.unfinished_cells())
+        cells += [cell for cell in ended if cell is not None and cell.id.dataset in datasets]
         return RunResult(
             folder=self.folder,
             configuration=reading.configuration(run["configuration"]),
             environment=environment or {},
             datasets=datasets,
             audits=reading.audits(datasets),
-            cells=tuple(cells),
+            cells=tuple(sorted(cells, key=lambda cell: cell.id)),
             externals=tuple(reading.externals(datasets, cells)),
             images=reading.images(run),
             gaps=tuple(reading.gaps),

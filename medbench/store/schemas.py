@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from medbench.datasets.task import Kind
-from medbench.store.results import Status
+from medbench.store.results import FinalStatus
 
 _LARGEST = 10**15
 """Beyond it a number is damage: no sum or product that reports make of such numbers overflows."""
@@ -133,10 +133,18 @@ class Temperatures(Record):
     reason: str
 
 
+class FailedTrials(Record):
+    """Trials of a cell that its family's own errors ended."""
+
+    n: Count
+    of: Count
+    reason: str
+
+
 class Cell(Record):
     """``cell.json``."""
 
-    status: Status
+    status: FinalStatus
     repeat: Count
     by_image: bool
     fold: Count | None = None
@@ -146,6 +154,7 @@ class Cell(Record):
     params: dict[str, Scalar] | None = None
     inner_score: Number | None = None
     n_trials: Count | None = None
+    failed_trials: FailedTrials | None = None
     threshold: Threshold | None = None
     calibration: Temperatures | None = None
     seconds: dict[str, Amount] | None = None
@@ -154,6 +163,18 @@ class Cell(Record):
     latency_seconds: Amount | None = None
     images_per_second: Amount | None = None
     peak_memory_bytes: Amount | None = None
+
+
+class Unfinished(Record):
+    """``unfinished.json``."""
+
+    reason: str
+    ended: str
+    times: Count
+    repeat: Count
+    by_image: bool
+    fold: Count | None = None
+    sanity: bool | None = None
 
 
 class Trial(Record):

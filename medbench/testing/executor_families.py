@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -56,6 +57,11 @@ class Brightness(Classifier):
 class _Failing(Brightness):
     def fit(self, *given: Any) -> None:
         raise ValueError("failed as it was told to")
+
+
+class _Full(Brightness):
+    def fit(self, *given: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class _Napping(Brightness):
@@ -118,6 +124,13 @@ class FailingFamily(_Family):
     """Raises an error."""
 
     classifier = _Failing
+
+
+@register_model("check-full")
+class FullFamily(_Family):
+    """Finds no space on the disk."""
+
+    classifier = _Full
 
 
 @register_model("check-napping")

@@ -42,7 +42,8 @@ NAP_SECONDS = 0.1
 PULSE_SECONDS = 0.01
 """How often ``check-endless`` shows that it lives."""
 EXECUTOR_CHECKS = (
-    "order", "outcome", "failure", "held_out", "resume", "close", "process", "memory", "firewall",
+    "order", "outcome", "failure", "fault", "held_out", "resume", "close",
+    "process", "memory", "firewall",
 )  # fmt: skip
 """Names of all checks; each is a method of ``ExecutorContract``."""
 NEEDS_ISOLATION = ("process", "memory", "firewall")
@@ -98,6 +99,15 @@ class ExecutorContract:
         require("as it was told to" in failed.reason, f"the reason is {failed.reason!r}.")
         require(failed.record is None and failed.probabilities is None, "it has a result as well.")
         require(self._run.outcome("check-brightness").reason == "", "another cell failed too.")
+
+    def fault(self) -> None:
+        """Trouble of the machine is an outcome that says so; the trial that met it is none."""
+        ended = self._run.outcome("check-full")
+        require(ended.fault, f"no disk left is told as a failure of the model: {ended.reason!r}.")
+        require("No space left" in ended.reason, f"the reason is {ended.reason!r}.")
+        own = [type(e) for e in self._run.told if e.cell == ended.cell]
+        require(own == [Started, Outcome], f"a cell that met it at once told {own}.")
+        require(not self._run.outcome("check-failing").fault, "so is a family's own error.")
 
     def held_out(self) -> None:
         """Held-out images are handed over after the fit, and no image is left afterwards."""
@@ -173,7 +183,7 @@ class ExecutorContract:
     def _run(self) -> _Run:
         """A run of all families, which most checks look at."""
         napping, development, held_out = _watched(_work("check-napping", 2))
-        work = [_work("check-brightness"), _work("check-failing"), napping]
+        work = [_work("check-brightness"), _work("check-failing"), _work("check-full"), napping]
         run = _Run(development=development, held_out=held_out)
         with tempfile.TemporaryDirectory() as name:
             if self.isolates:

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.errors import MedBenchError, ModelError
+from medbench.errors import ModelError
+from medbench.faults import is_fault, reason_of
 from medbench.models.contract import Progress
 from medbench.tuning.budget import Budget, Clock
 from medbench.tuning.inner import FoldResults, Workshop
@@ -96,6 +97,10 @@ class Search:
         Yields:
             Every trial when it has ended, with its out-of-fold probabilities, float64, shape
             (n_development, n_classes), NaN where an image was not predicted.
+
+        Raises:
+            Exception: Whatever ``medbench.faults.is_fault`` calls trouble of the machine; the trial
+                that met it is none.
         """
         stages: tuple[Stage, ...] = ("search", "refinement")
         for stage in stages:
@@ -178,10 +183,10 @@ class Search:
             )
         except _TrialEndedError as end:
             state = end.state
-        except MedBenchError as error:
-            state, reason = "failed", str(error)
-        except Exception as error:  # a family's own code: recorded with the trial
-            state, reason = "failed", f"{type(error).__name__}: {error}"
+        except Exception as error:
+            if is_fault(error):
+                raise  # nothing is learnt of the configuration, so nothing is recorded
+            state, reason = "failed", reason_of(error)  # a family's own code
         score = results.score
         if score is None and watch.intermediate:  # given up within its only validation part
             score = watch.intermediate[max(watch.intermediate)]

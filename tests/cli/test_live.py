@@ -59,7 +59,7 @@ def cell(model: str, fold: int = 0, budget: Budget | None = None, dataset: str =
     return SimpleNamespace(
         id=CellId(dataset=dataset, model=model, split=f"r0f{fold}"),
         settings=SimpleNamespace(budget=budget or Budget(trials=20, seconds=120)),
-        model=SimpleNamespace(skip=None),
+        model=SimpleNamespace(fits=True),
         tuned=True,
     )
 
@@ -114,6 +114,17 @@ def test_finished_cells_stand_above_and_the_estimate_learns_from_them():
         above, whole = seen(console)
     assert above == "[1/3] brain-mri x cnn x r0f0: inner .912, 20 trials, 0.0s"
     assert whole.strip("━╸╺ ") in ("1 of 3 cells, about 0s left", "1 of 3 cells, about 1s left")
+
+
+def test_a_cell_that_the_machine_ended_is_no_longer_shown_and_not_done():
+    console, waiting = terminal(80), [cell("cnn", fold) for fold in range(2)]
+    with LiveWatcher(console) as watcher:
+        watcher.planned(stock(*waiting), 1)
+        watcher.started(waiting[0].id)
+        watcher.unfinished(waiting[0].id, "no space \x1b[2J left")
+        above, whole = seen(console)
+    assert above == "brain-mri x cnn x r0f0: unfinished: no space [2J left"
+    assert whole.strip("━╸╺ ").startswith("0 of 2 cells")
 
 
 def test_a_long_name_gives_way_and_a_long_reason_is_folded():

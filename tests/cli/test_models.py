@@ -63,3 +63,26 @@ def test_listing_names_imports_no_plugin(example_plugin):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout == "True False\n", result.stderr
+
+
+def test_a_family_whose_own_code_fails_is_a_line_and_no_traceback(capsys):
+    Path("broken.py").write_text(
+        "from medbench import ModelFamily, register_model\n"
+        "class Base(ModelFamily):\n"
+        "    def build(self, params, task, context): ...\n"
+        "@register_model('no-constructor')\n"
+        "class A(Base):\n"
+        "    def __init__(self): raise ValueError('not today')\n"
+        "    def search_space(self, space, task): ...\n"
+        "@register_model('no-space')\n"
+        "class B(Base):\n"
+        "    def search_space(self, space, task): raise SystemExit(0)\n"
+    )
+    assert main(["models", "list", "--plugin", "broken.py"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "majority" in shown and "cannot be used: ValueError: not" in shown
+    for name, reason in (("no-constructor", "ValueError: not today"), ("no-space", "SystemExit")):
+        assert main(["models", "info", name, "--plugin", "broken.py"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"medbench: error: model family {name!r}: its own code fails: ")
+        assert reason in line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -177,3 +178,13 @@ def test_images_of_a_class_that_was_never_seen_count_in_the_score(three):
     ]
     assert progress.reports[classifier.best_step - 1][1] == pytest.approx(scores[0])
     assert scores[0] < scores[1]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_an_error_where_the_booster_is_saved(data, tmp_path):
+    """XGBoost's own ``save_model`` says nothing of it."""
+    classifier = built(data)
+    classifier.fit(data.train, data.validation, Recorder(last_step=2))
+    (tmp_path / "booster.ubj").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        classifier.save(tmp_path)

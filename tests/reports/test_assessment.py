@@ -94,12 +94,29 @@ def test_a_leader_that_cannot_be_told_from_a_probe_is_a_shortcut_risk(factory):
     assert "The leader (weak) cannot be told from file-properties (difference" in sentence
 
 
+def test_a_leader_behind_a_probe_is_called_behind_it_and_not_like_it(factory):
+    factory.dataset(n_folds=1)
+    factory.model("weak", 0.2, n=300)
+    factory.model("weaker", 0.0, n=300)
+    factory.model("thumbnail", 3.0, n=300)
+    factory.model("border", 0.2, n=300)
+    (sentence,) = about(factory, "Shortcut risk")
+    assert "The leader (weak) is behind thumbnail (difference -." in sentence
+    assert "cannot be told from thumbnail" not in sentence
+    assert "The leader (weak) cannot be told from border (difference " in sentence
+    standings = {p.row.name: p.leader_is for p in assess(factory.run()).datasets[0].probes}
+    assert standings == {"thumbnail": "behind", "border": "neither"}
+    assert not assess(factory.run()).datasets[0].ahead_of_probes
+
+
 def test_probes_at_chance_beside_a_good_model_raise_no_alarm(factory):
     factory.dataset(n_folds=1)
     factory.model("strong", 2.0, n=400)
     for name in ("majority", "border", "intensity"):
         factory.model(name, 0, n=400)
     assert not about(factory, "Shortcut risk")
+    (dataset,) = assess(factory.run()).datasets
+    assert dataset.ahead_of_probes and {p.leader_is for p in dataset.probes} == {"ahead"}
 
 
 def test_too_good_a_score_carries_a_caution_unless_the_set_says_it_is_normal(factory):

@@ -43,11 +43,38 @@ def test_a_better_second_run_is_told_with_its_paired_interval(pair):
     swapped(second, 2.5)
     changes = {c.model: c for c in compare_runs(first.run(), second.run()).changes}
     change = changes["changed"]
-    assert change.words == "better in the second run"
+    assert change.words == "the second is ahead"
     assert change.difference.low > 0
     assert change.difference.difference == pytest.approx(change.after - change.before)
     text = printed(compare_runs(first.run(), second.run()))
-    assert "better in the" in text and max(map(len, text.splitlines())) <= 80
+    assert "the second is" in text and max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("skills", "words"),
+    [
+        ((0.5, 2.5), "the second is ahead"),
+        ((2.5, 0.5), "the second is behind"),
+    ],
+)
+def test_a_change_that_is_certain_is_ahead_or_behind(pair, skills, words):
+    for factory, skill in zip(pair, skills, strict=True):
+        swapped(factory, skill)
+    changes = {c.model: c for c in compare_runs(*(factory.run() for factory in pair)).changes}
+    assert changes["changed"].words == words
+
+
+def test_a_change_that_is_not_is_neither(pair):
+    first, second = pair
+    first.model("changed", 1.0, n=200)
+    second.model("of-other-noise", 1.0, n=200)
+    second.cells = [
+        replace(cell, id=replace(cell.id, model="changed")) if cell.id.model != "same" else cell
+        for cell in second.cells
+    ]
+    changes = {c.model: c for c in compare_runs(first.run(), second.run()).changes}
+    assert changes["changed"].words == "neither is ahead"
+    assert changes["changed"].difference.low < 0 < changes["changed"].difference.high
 
 
 def test_the_inputs_that_differ_are_named(pair):

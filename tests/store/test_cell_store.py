@@ -27,7 +27,7 @@ def made(folder, **texts):
 
 def test_a_cell_that_was_not_begun_has_nothing(cell):
     assert cell.key() is None and cell.result() is None and cell.trials() == []
-    cell.drop_predictions()
+    cell.drop_outcome()
     cell.drop_checkpoints()
     cell.remove()
     assert not cell.folder.exists()
@@ -102,9 +102,11 @@ def test_a_finished_cell_is_what_was_written_and_goes_as_a_whole(cell):
     found = cell.result()
     assert (found.id, found.status, found.repeat, found.fold) == (CELL, "ok", 1, None)
     pd.testing.assert_frame_equal(found.predictions, frame)
-    cell.drop_predictions()
+    (cell.folder / "predictions.parquet").unlink()
     with pytest.raises(StoreError, match=r"predictions\.parquet: missing"):
         cell.result()
+    cell.drop_outcome()
+    assert cell.result() is None and cell.key() is not None
     cell.finish({**split, "status": "failed", "reason": "boom"})
     assert cell.result().reason == "boom" and cell.result().predictions is None
     cell.remove()

@@ -607,6 +607,41 @@ def test_folds_by_image_count_for_the_models_that_have_them(store):
     assert "3 of 4 cells" in store.read().unfinished
 
 
+LEFT = {**SPLIT, "reason": "no disk", "ended": "2026-01-01T00:00:00+00:00", "times": 2}
+
+
+def test_a_cell_that_the_machine_ended_is_read_with_its_reason(store):
+    cell = replace(CELL, model="other")
+    stored = store.cell(cell)
+    stored.begin("k", {})
+    stored.leave_unfinished({**LEFT, "sanity": True})
+    found = next(one for one in store.read().cells if one.id == cell)
+    assert (found.status, found.reason, found.fold) == ("unfinished", "no disk", 0)
+    assert found.predictions is None and found.record["sanity"]
+    assert stored.unfinished()["times"] == 2 and stored.result() is None
+    assert [one.id for one in store.read().ended_by_machine] == [cell]
+    assert "1 cell was left unfinished by trouble of the machine" in store.read().unfinished
+    stored.drop_outcome()
+    assert stored.unfinished() is None and not store.read().ended_by_machine
+
+
+def test_a_finished_cell_is_finished_whatever_was_left_beside_it(store):
+    store.cell(CELL).leave_unfinished(LEFT)
+    assert not store.read().ended_by_machine
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"reason": 1}'])
+def test_where_it_is_damaged_why_a_cell_is_unfinished_that_is_said(store, content):
+    stored = store.cell(replace(CELL, model="other"))
+    stored.leave_unfinished(LEFT)
+    (stored.folder / "unfinished.json").write_text(content)
+    run = store.read()
+    assert stored.unfinished() is None and not run.ended_by_machine
+    (gap,) = run.gaps
+    assert gap.startswith("cells/d/other/r0f0/unfinished.json: damaged")
+    assert gap.endswith("it is not known why cell d x other x r0f0 is not finished.")
+
+
 def test_a_folder_at_work_is_unfinished_but_not_for_the_run_that_works_there(store):
     reader = RunStore(store.folder)
     with store.lock():

@@ -195,6 +195,26 @@ def test_a_tuner_that_leaves_the_space_is_named_with_the_value_and_its_range(tmp
         run(tmp_path, tuner="too-far")
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()])
+def test_trouble_of_the_machine_is_no_trial_and_ends_the_search(tmp_path, error):
+    class Troubled(BlendFamily):
+        built = 0
+
+        def build(self, params, task, context):
+            Troubled.built += 1
+            if Troubled.built == 4:
+                raise error
+            return super().build(params, task, context)
+
+    kept = []
+    with pytest.raises(type(error)):
+        run(tmp_path, family=Troubled(), on_trial=kept.append)
+    assert [trial.state for trial in kept] == ["complete"] * len(kept)
+    _, whole, _ = run(tmp_path / "whole")
+    _, resumed, _ = run(tmp_path / "resumed", finished=kept)
+    assert facts(resumed) == facts(whole)
+
+
 def test_a_family_without_parameters_has_one_trial(tmp_path):
     class Fixed(BlendFamily):
         fixed: ClassVar[dict] = {"quality": 0.5}

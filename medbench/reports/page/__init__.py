@@ -22,7 +22,7 @@ from medbench.reports.page.method import method
 from medbench.reports.page.pictures import Pictures, copies_sheet, may_be_shown, read_pictures
 from medbench.reports.page.results import SHOWN_AT_FIRST, Results, drawn_models, results
 from medbench.reports.page.tuning import Tuning, tuning
-from medbench.reports.rows import PROBABILITY_SCORES
+from medbench.reports.rows import PROBABILITY_SCORES, SCORELESS
 from medbench.reports.text import (
     format_interval,
     format_megabytes,
@@ -43,8 +43,7 @@ _STANDINGS = (
     "behind",
     "model",
     "partial",
-    "failed",
-    "skipped",
+    *SCORELESS,
     "sanity",
     "split by image",
     "published",
@@ -227,6 +226,7 @@ def _templates() -> jinja2.Environment:
     environment.globals |= {
         "METRICS": METRICS,
         "PROBABILITY_SCORES": PROBABILITY_SCORES,
+        "SCORELESS": SCORELESS,
         "SHOWN_AT_FIRST": SHOWN_AT_FIRST,
         "STANDINGS": _STANDINGS,
         "TRUST": TRUST,

@@ -110,7 +110,7 @@ def _protocol(assessment: Assessment) -> list[str]:
         "Comparisons: paired bootstrap of the difference to the leader on the same patients, "
         "Holm-corrected over the models. A model whose corrected interval holds 0 is tied.",
         "Sanity rows see the file's properties, the brightness, the border or an 8 x 8 thumbnail "
-        "only; where one of them has its lower bound above .6, or the leader cannot be told from "
+        "only; where one of them has its lower bound above .6, or the leader is not ahead of "
         "it, the data set is a shortcut risk.",
         f"Seeds: base seed {configuration.get('seed', '?')}, {configuration.get('seeds', '?')} "
         "repeat(s); every other seed is derived from it by data set, model, split and trial.",

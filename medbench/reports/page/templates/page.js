@@ -50,7 +50,7 @@ if (form) {
     "": () => true,
     ok: (row) => row.dataset.status === "ok" && row.dataset.kind === "model",
     tied: (row) => ["leader", "tied"].includes(row.dataset.standing),
-    unfinished: (row) => ["failed", "skipped", "partial"].includes(row.dataset.status),
+    unfinished: (row) => ["unfinished", "failed", "skipped", "partial"].includes(row.dataset.status),
     sanity: (row) => row.dataset.kind === "sanity",
     published: (row) => row.dataset.kind === "published",
   };
