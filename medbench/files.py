@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from medbench.errors import StoreError
 from medbench.hashes import sha256_of_text
+from medbench.opening import ARRAY, RECORD, read_regular
+from medbench.packed import read_npy_file
+from medbench.parquet import read_whole_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -214,7 +217,7 @@ def read_json(path: Path) -> Any:
         StoreError: It is damaged.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(read_regular(path, RECORD))
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(
             f"{path}: cannot be read ({error}). If it is damaged, remove its folder and give the "
@@ -231,7 +234,7 @@ def read_lines(path: Path) -> list[Any]:
     if not path.exists():
         return []
     try:
-        return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+        return [json.loads(line) for line in read_regular(path, RECORD).split(b"\n")[:-1]]
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path}: damaged ({error}). Remove its folder.") from error
 
@@ -242,10 +245,8 @@ def read_npy(path: Path) -> NDArray[np.generic]:
     Raises:
         StoreError: It is missing or damaged.
     """
-    import numpy as np
-
     try:
-        array: NDArray[np.generic] = np.load(path, allow_pickle=False)
+        array: NDArray[np.generic] = read_npy_file(path, ARRAY)
     except (OSError, ValueError, EOFError) as error:
         raise StoreError(f"{path}: cannot be read ({error}). Remove its folder.") from error
     return array
@@ -258,12 +259,8 @@ def read_parquet(path: Path) -> pd.DataFrame:
         StoreError: It is missing or damaged.
     """
     from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
 
     try:
-        # half the time of pandas' own reader, which looks for folders of files first
-        with ParquetFile(path) as file:
-            frame: pd.DataFrame = file.read(use_threads=False).to_pandas()
-        return frame
+        return read_whole_table(path)
     except (OSError, ValueError, ArrowException) as error:
         raise StoreError(f"{path}: cannot be read ({error}).") from error

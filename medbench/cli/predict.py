@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medbench.cli.options import add_model, add_operating_point, add_plugin, whole
+from medbench.counts import MOST_SLICES
 
 if TYPE_CHECKING:
     from medbench.inference.facts import Facts
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--slice",
-        type=whole(1),
+        type=whole(1, MOST_SLICES),
         metavar="N",
         help="of volumes, stacks and animations, the slice to classify, counted from 1",
     )

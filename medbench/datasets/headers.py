@@ -15,6 +15,7 @@ from medbench.cache import adding_entry, cache_folder, is_sound
 from medbench.datasets.readers import HEAD_BYTES, Header, all_readers, reader_of
 from medbench.errors import DatasetError
 from medbench.hashes import sha256_of_text
+from medbench.opening import IMAGE, open_regular
 from medbench.versions import code_version
 
 Numbers = NDArray[np.int64]
@@ -72,7 +73,7 @@ def headers_of(paths: Sequence[str | Path], signature: str) -> Headers:
 def _looked_at(path: str | Path) -> Header | None:
     """What a header says; None where it cannot be read, which decoding will tell."""
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path, IMAGE) as file:
             reader = reader_of(file.read(HEAD_BYTES))
             file.seek(0)
             return reader.look(file, origin=Path(path).name)

@@ -12,6 +12,7 @@ from medbench.backbones import BACKBONES, PublishedWeights
 from medbench.cache import cache_folder
 from medbench.errors import ConfigurationError, ModelError, unknown_name
 from medbench.hashes import hash_of_file
+from medbench.opening import WEIGHTS, open_regular
 
 _KINDS = {".h5": ("HDF5", b"\x89HDF\r\n\x1a\n"), ".npz": ("NPZ", b"PK\x03\x04")}
 """What a weights file of each kind is called, and how it begins."""
@@ -116,7 +117,7 @@ def _from_folder(known: PublishedWeights, folder: Path) -> Weights | None:
             continue
         kind, magic = _KINDS[path.suffix.lower()]
         try:
-            with path.open("rb") as file:
+            with open_regular(path, WEIGHTS) as file:
                 readable = file.read(len(magic)) == magic
             sums[path] = hash_of_file(path, "md5")
         except OSError as error:
