@@ -22,6 +22,16 @@ DAMAGED_ZIP = (
     zlib.error,
 )
 """What ``zipfile`` and NumPy raise on an archive that is none, damaged or encrypted."""
+BROKEN_CONTENT = (
+    *DAMAGED_ZIP,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    TypeError,
+)
+"""What libraries raise that build an object by what a damaged file says."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Of which ``zipfile`` unpacks a bounded piece at a time; and all that anybody writes here."""
 _MOST_MEMBERS = 100_000
