@@ -8,6 +8,7 @@ file's size bounds the memory that it can take; what is packed is bounded in ``m
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 from dataclasses import dataclass
@@ -40,13 +41,14 @@ class FileKind:
         said = os.environ.get(FACTOR_VARIABLE, "1")
         try:
             factor = float(said)
-            return int(self.n_bytes * factor) if factor > 0 else int(said)
-        except (ValueError, OverflowError):
-            pass
-        raise ConfigurationError(
-            f"{FACTOR_VARIABLE}={said}: must be a number above 0. It multiplies the largest sizes "
-            "of files; leave it out, or set it to 2, for example."
-        )
+        except ValueError:
+            factor = math.nan
+        if not 0 < factor < math.inf:
+            raise ConfigurationError(
+                f"{FACTOR_VARIABLE}={said}: must be a number above 0. It multiplies the largest "
+                "sizes of files; leave it out, or set it to 2, for example."
+            )
+        return int(self.n_bytes * factor)
 
     def refuse_above(self, n_bytes: int, *, unpacked: bool = False) -> None:
         """Refuse what is larger.

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 from medbench.opening import FileKind, RefusedFileError, open_regular
@@ -98,8 +99,8 @@ def read_array_header(data: IO[bytes], n_bytes: int) -> tuple[tuple[int, ...], b
         raise ValueError(f"format {version}")
     try:
         shape, fortran, dtype = read(data, max_header_size=_LONGEST_ARRAY_HEADER)
-    except (SyntaxError, RecursionError, MemoryError, TypeError) as error:
-        raise ValueError("its header is no header") from error  # which is parsed as Python
+    except (SyntaxError, TokenError, RecursionError, MemoryError, TypeError) as error:
+        raise ValueError("its header is none") from error  # it is parsed as Python
     if dtype.hasobject:
         raise ValueError("Python objects")
     announced = math.prod(shape) * dtype.itemsize

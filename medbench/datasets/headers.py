@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.cache import adding_entry, cache_folder, is_sound
+from medbench.counts import check_slices
 from medbench.datasets.readers import HEAD_BYTES, Header, all_readers, reader_of
 from medbench.errors import DatasetError
 from medbench.hashes import sha256_of_text
@@ -76,7 +77,9 @@ def _looked_at(path: str | Path) -> Header | None:
         with open_regular(path, IMAGE) as file:
             reader = reader_of(file.read(HEAD_BYTES))
             file.seek(0)
-            return reader.look(file, origin=Path(path).name)
+            header = reader.look(file, origin=Path(path).name)
+            check_slices(header.n_slices, Path(path).name)
+            return header
     except (OSError, DatasetError):
         return None
 
