@@ -160,7 +160,7 @@ def write_text(path: Path, text: str) -> None:
         StoreError: It cannot be written.
     """
     with writing(path), replacing_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

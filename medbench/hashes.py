@@ -21,7 +21,7 @@ def sha256_of_text(*parts: object) -> str:
     """SHA-256 of the parts as text, in hexadecimal digits; ("a", "bc") is not ("ab", "c")."""
     digest = hashlib.sha256()
     for part in parts:
-        content = str(part).encode()
+        content = str(part).encode(errors="surrogatepass")  # names of files need not be text
         digest.update(f"{len(content)}\n".encode() + content)
     return digest.hexdigest()
 

@@ -149,6 +149,6 @@ def file_signature(paths: Sequence[str | Path]) -> str:
 
     def state_of(path: str) -> bytes:
         status = os.stat(path)  # noqa: PTH116  half the time, of many files
-        return f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode()
+        return os.fsencode(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n")
 
     return sha256_of_pieces(state_of(path) for path in map(str, paths))
