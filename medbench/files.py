@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from medbench.disk import take_space
 from medbench.errors import StoreError
 from medbench.hashes import sha256_of_text
+from medbench.opening import ARRAY, RECORD, read_regular
+from medbench.packed import read_npy_file
+from medbench.parquet import read_whole_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -188,7 +191,7 @@ def write_text(path: Path, text: str) -> None:
         StoreError: It cannot be written.
     """
     with writing(path), replacing_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -258,7 +261,7 @@ def read_json(path: Path) -> Any:
         StoreError: It is damaged.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(read_regular(path, RECORD))
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(
             f"{path}: cannot be read ({error}). If it is damaged, remove its folder and give the "
@@ -275,7 +278,7 @@ def read_lines(path: Path) -> list[Any]:
     if not path.exists():
         return []
     try:
-        return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+        return [json.loads(line) for line in read_regular(path, RECORD).split(b"\n")[:-1]]
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path}: damaged ({error}). Remove its folder.") from error
 
@@ -286,10 +289,8 @@ def read_npy(path: Path) -> NDArray[np.generic]:
     Raises:
         StoreError: It is missing or damaged.
     """
-    import numpy as np
-
     try:
-        array: NDArray[np.generic] = np.load(path, allow_pickle=False)
+        array: NDArray[np.generic] = read_npy_file(path, ARRAY)
     except (OSError, ValueError, EOFError) as error:
         raise StoreError(f"{path}: cannot be read ({error}). Remove its folder.") from error
     return array
@@ -302,12 +303,8 @@ def read_parquet(path: Path) -> pd.DataFrame:
         StoreError: It is missing or damaged.
     """
     from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
 
     try:
-        # half the time of pandas' own reader, which looks for folders of files first
-        with ParquetFile(path) as file:
-            frame: pd.DataFrame = file.read(use_threads=False).to_pandas()
-        return frame
+        return read_whole_table(path)
     except (OSError, ValueError, ArrowException) as error:
         raise StoreError(f"{path}: cannot be read ({error}).") from error

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.errors import StoreError
+from medbench.opening import open_regular
 
 _CHUNK_BYTES = 1 << 20
 
@@ -20,7 +21,7 @@ def sha256_of_text(*parts: object) -> str:
     """SHA-256 of the parts as text, in hexadecimal digits; ("a", "bc") is not ("ab", "c")."""
     digest = hashlib.sha256()
     for part in parts:
-        content = str(part).encode()
+        content = str(part).encode(errors="surrogatepass")  # names of files need not be text
         digest.update(f"{len(content)}\n".encode() + content)
     return digest.hexdigest()
 
@@ -58,9 +59,9 @@ def hash_of_file(path: Path, algorithm: str = "sha256") -> str:
         algorithm: As ``hashlib.new`` has it; "md5" is for comparing with published sums.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: It cannot be read, or is no regular file.
     """
-    with path.open("rb") as file:
+    with open_regular(path, None) as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import medbench
+from medbench.names import harmless
 
 _VERBS = {
     "run": "tune models on data sets and write a leaderboard",
@@ -41,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if all went well, 1 if a cell failed, 2 if the input is wrong, 130 after Ctrl-C.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    _allow_any_name()
     parsed = _parser(arguments).parse_args(arguments)
     parsed.command = list(arguments)
 
@@ -53,13 +56,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except MedBenchError as error:
-        print(f"medbench: error: {message(error, parsed)}", file=sys.stderr)
+        said = harmless(message(error, parsed), lines=True)
+        print(f"medbench: error: {said}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nInterrupted. Give the same command again to go on.", file=sys.stderr)
         return _INTERRUPTED
     except OSError as error:
         return _operating_system(error, parsed)
+
+
+def _allow_any_name() -> None:
+    """Names of files may hold bytes or letters that the terminal's encoding has not."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager
@@ -86,7 +97,7 @@ def _operating_system(error: OSError, options: argparse.Namespace) -> int:
         return 0
     from medbench.cli.remedies import has
 
-    place = f"{error.filename}: " if error.filename else ""
+    place = f"{harmless(str(error.filename))}: " if error.filename else ""
     other = "--out names another folder, " if has(options, "--out") else ""
     print(
         f"medbench: error: {place}{error.strerror or error}. Free space or permissions there; "

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from medbench.counts import LONGEST_SECONDS
+
 if TYPE_CHECKING:
     from medbench.datasets.catalog import Catalog
     from medbench.evaluation.operating_point import OperatingPoint
     from medbench.inference.model import Model
 
 _RULES: tuple[Literal["sensitivity", "specificity"], ...] = ("sensitivity", "specificity")
+_SHOWN = 60
+"""Characters of an argument in a message."""
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -203,26 +207,37 @@ def chosen_model(options: argparse.Namespace) -> Model:
 
 
 def duration(text: str) -> float:
-    """Seconds, above 0, of ``90``, ``90s``, ``2m`` or ``1h``."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    """Seconds, above 0 and up to a year, of ``90``, ``90s``, ``2m`` or ``1h``."""
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([a-z]*)", text.strip().lower())
     if match is None or match[2] not in _UNITS or not float(match[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90s, 2m or 1h")
-    return float(match[1]) * _UNITS[match[2]]
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is no duration; write 90s, 2m or 1h")
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > LONGEST_SECONDS:
+        most = f"{LONGEST_SECONDS // 3600}h"
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is above a year; write at most {most}")
+    return seconds
 
 
-def whole(low: int) -> type:
-    """A type for argparse: a whole number of at least ``low``."""
+def whole(low: int, high: int) -> type:
+    """A type for argparse: a whole number from ``low`` to ``high``, which is beyond what is sane.
+
+    Nothing that a run does with a number is done before it has passed here.
+    """
 
     class Whole(int):
         def __new__(cls, text: str) -> Whole:
             try:
                 value = int(text)
-            except ValueError:
+            except ValueError:  # also thousands of digits
                 value = low - 1
-            if value < low:
+            if not low <= value <= high:
                 raise argparse.ArgumentTypeError(
-                    f"{text!r} is not a whole number of at least {low}"
+                    f"{_cut(text)} is not a whole number from {low} to {high}"
                 )
             return super().__new__(cls, value)
 
     return Whole
+
+
+def _cut(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medbench.cli.options import add_model, add_operating_point, add_plugin, whole
+from medbench.counts import MOST_SLICES
+from medbench.names import harmless
 
 if TYPE_CHECKING:
     from medbench.inference.facts import Facts
@@ -40,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--slice",
-        type=whole(1),
+        type=whole(1, MOST_SLICES),
         metavar="N",
         help="of volumes, stacks and animations, the slice to classify, counted from 1",
     )
@@ -66,7 +68,8 @@ def _execute(options: argparse.Namespace) -> int:
     from medbench.cli.options import chosen_model
     from medbench.inference.files import find_files
 
-    _allow_any_name()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # names need not be text
     files = find_files(options.images, sys.stdin, _say)
     if options.explain is not None:
         _check_explain(options.explain, files)
@@ -77,16 +80,19 @@ def _execute(options: argparse.Namespace) -> int:
     else:
         predictions = _explained(model, found, options.explain, len(files))
     write = {"table": _table, "csv": _csv, "json": _json}[options.format]
-    failed = write(model, _worded(predictions, options))
-    return int(failed)
+    n_failed = write(model, _worded(predictions, options))
+    if n_failed:
+        _say(f"{n_failed} of {len(files)} images could not be classified.")
+    return int(n_failed > 0)
 
 
 def _worded(predictions: Iterator[Prediction], options: argparse.Namespace) -> Iterator[Prediction]:
-    """The predictions, their errors with what this verb can do about them."""
+    """The predictions in harmless text, their errors with what this verb can do about them."""
     from medbench.cli.remedies import message
 
     for one in predictions:
-        yield one if one.cause is None else replace(one, error=message(one.cause, options))
+        error = one.error if one.cause is None else message(one.cause, options)
+        yield replace(one, image=harmless(one.image), error=harmless(error, lines=True))
 
 
 def _say(text: str) -> None:
@@ -94,13 +100,6 @@ def _say(text: str) -> None:
     from medbench.reports.text import plain
 
     print(plain(text), file=sys.stderr)
-
-
-def _allow_any_name() -> None:
-    """Names of files may hold bytes or letters that the terminal's encoding has not."""
-    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=errors)
 
 
 def _check_explain(path: Path, files: Sequence[str]) -> None:
@@ -140,10 +139,10 @@ def _explained(
         yield prediction
 
 
-# --- what is printed ------------------------------------------------------------------------------
+# --- what is printed; each says how many images could not be classified --------------------------
 
 
-def _table(model: Model, predictions: Iterator[Prediction]) -> bool:
+def _table(model: Model, predictions: Iterator[Prediction]) -> int:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -193,7 +192,7 @@ def _table(model: Model, predictions: Iterator[Prediction]) -> bool:
             "not a confidence interval."
         )
     console.print(RESEARCH_ONLY, markup=False)
-    return any(one.error for one in done)
+    return sum(bool(one.error) for one in done)
 
 
 def _each(one: Prediction) -> list[str]:
@@ -214,7 +213,7 @@ def _with_spread(mean: float, low: float, high: float) -> str:
     return format_score(mean) if low == high else format_interval(mean, low, high)
 
 
-def _csv(model: Model, predictions: Iterator[Prediction]) -> bool:
+def _csv(model: Model, predictions: Iterator[Prediction]) -> int:
     import csv
 
     from medbench.inference.prediction import as_row, columns
@@ -223,16 +222,16 @@ def _csv(model: Model, predictions: Iterator[Prediction]) -> bool:
     _facts_to_standard_error(model.facts)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([plain(name) for name in columns(model.facts)])
-    failed = False
+    n_failed = 0
     for one in predictions:
         cells = as_row(one, model.facts)
         writer.writerow([no_formula(cell) if isinstance(cell, str) else cell for cell in cells])
         sys.stdout.flush()
-        failed |= bool(one.error)
-    return failed
+        n_failed += bool(one.error)
+    return n_failed
 
 
-def _json(model: Model, predictions: Iterator[Prediction]) -> bool:
+def _json(model: Model, predictions: Iterator[Prediction]) -> int:
     import json
 
     from medbench.inference.facts import RESEARCH_ONLY
@@ -255,7 +254,7 @@ def _json(model: Model, predictions: Iterator[Prediction]) -> bool:
     }
     images = [as_record(one, facts) for one in done]
     print(json.dumps({"about": about, "images": images}, indent=2))
-    return any(one.error for one in done)
+    return sum(bool(one.error) for one in done)
 
 
 def _facts_to_standard_error(facts: Facts) -> None:

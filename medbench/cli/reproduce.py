@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medbench.cli.options import add_catalog, add_plugin, catalog_of_run, whole
+from medbench.counts import MOST_CORES
 
 if TYPE_CHECKING:
     from medbench.datasets.catalog import Catalog
@@ -29,9 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="the folder, if the run was given one"
     )
-    parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="cells at a time")
     parser.add_argument(
-        "--threads", type=whole(1), metavar="N", help="of each cell (default: as in the run)"
+        "--jobs", type=whole(1, MOST_CORES), default=1, metavar="N", help="cells at a time"
+    )
+    parser.add_argument(
+        "--threads",
+        type=whole(1, MOST_CORES),
+        metavar="N",
+        help="of each cell (default: as in the run)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="keep the new run here (default: nowhere)"

@@ -20,6 +20,7 @@ from medbench.cli.options import (
     operating_point,
     whole,
 )
+from medbench.counts import LARGEST_SEED, MOST_CORES, MOST_FOLDS, MOST_SEEDS, MOST_TRIALS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,22 +73,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     budget.add_argument(
         "--budget", metavar="NAME", help="smoke, quick (default), standard or thorough"
     )
-    budget.add_argument("--trials", type=whole(1), metavar="N", help="most configurations to try")
+    budget.add_argument(
+        "--trials", type=whole(1, MOST_TRIALS), metavar="N", help="most configurations to try"
+    )
     budget.add_argument("--time", type=duration, metavar="T", help="most seconds, as 90s, 2m, 1h")
     budget.add_argument(
         "--total-time", type=duration, metavar="T", help="for the whole run, divided over its cells"
     )
     protocol = parser.add_argument_group("protocol")
     protocol.add_argument(
-        "--folds", type=whole(2), metavar="K", help="outer folds where there is no official split"
+        "--folds",
+        type=whole(2, MOST_FOLDS),
+        metavar="K",
+        help="outer folds where there is no official split",
     )
     protocol.add_argument(
         "--seeds",
-        type=whole(1),
+        type=whole(1, MOST_SEEDS),
         metavar="N",
         help="draw the folds N times, or run an official split with N seeds (default: 1)",
     )
-    protocol.add_argument("--seed", type=whole(0), metavar="N", help="base seed (default: 0)")
+    protocol.add_argument(
+        "--seed", type=whole(0, LARGEST_SEED), metavar="N", help="base seed (default: 0)"
+    )
     protocol.add_argument(
         "--strict-split",
         action="store_true",
@@ -103,9 +111,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_places(parser: argparse.ArgumentParser) -> None:
     """Options that change no result, but where and how it is computed."""
     how = parser.add_argument_group("how to run")
-    how.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="cells at a time")
     how.add_argument(
-        "--threads", type=whole(1), metavar="N", help="of each cell (default: all cores / jobs)"
+        "--jobs", type=whole(1, MOST_CORES), default=1, metavar="N", help="cells at a time"
+    )
+    how.add_argument(
+        "--threads",
+        type=whole(1, MOST_CORES),
+        metavar="N",
+        help="of each cell (default: all cores / jobs)",
     )
     how.add_argument(
         "--executor",

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
-from pydantic import BaseModel, ValidationError
 
 from medbench import registry
 from medbench.datasets.csv_files import TABLE_SUFFIXES
 from medbench.datasets.sources.base import Source
 from medbench.datasets.sources.folder import FolderSource
+from medbench.datasets.yaml_document import YamlDocument, quoted
 from medbench.errors import ConfigurationError, PluginError, UnknownNameError, unknown_name
 
 DATA_FOLDER_VARIABLE = "MEDBENCH_DATA"
@@ -90,11 +85,11 @@ def _data_folders(data_dir: Path | None) -> list[Path]:
 
 def _catalog_files(datasets_file: Path | None) -> list[Path]:
     """The shipped file first, then the one where the user works, then the one that was named."""
-    if datasets_file is not None and not datasets_file.is_file():
+    if datasets_file is not None and not datasets_file.exists():
         raise ConfigurationError(f"--datasets-file {datasets_file}: there is no such file.")
     files = [shipped("datasets.yaml")]
     for file in (Path("datasets.yaml"), datasets_file):
-        if file is not None and file.is_file() and not any(file.samefile(f) for f in files):
+        if file is not None and file.exists() and not any(file.samefile(f) for f in files):
             files.append(file)
     return files
 
@@ -142,8 +137,8 @@ def check_name(name: str) -> None:
     """
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"{name!r} cannot be the name of a data set: use up to 64 letters, digits, '-', '_' "
-            "and '.', beginning with a letter or digit."
+            f"{quoted(name)} cannot be the name of a data set: use up to 64 letters, digits, '-', "
+            "'_' and '.', beginning with a letter or digit."
         )
 
 
@@ -166,7 +161,8 @@ def read_datasets(file: Path) -> dict[str, Source]:
     for name, entry in document.mapping.items():
         where = document.place(name)
         if not isinstance(name, str):
-            raise ConfigurationError(f'{where}: {name!r} is no name. Write it in quotes: "{name}".')
+            said = quoted(name)
+            raise ConfigurationError(f'{where}: {said} is no name. Write it in quotes: "{said}".')
         try:
             check_name(name)
         except ConfigurationError as error:
@@ -177,7 +173,7 @@ def read_datasets(file: Path) -> dict[str, Source]:
                 f"Sources: {', '.join(registry.sources.names())}."
             )
         try:
-            cls = registry.sources.get(str(entry["source"]))
+            cls = registry.sources.get(quoted(entry["source"], str))
         except (UnknownNameError, PluginError) as error:
             where = document.place(name, "source")
             raise ConfigurationError(f'{where}: data set "{name}": {error}') from None
@@ -189,131 +185,3 @@ def read_datasets(file: Path) -> dict[str, Source]:
                 )
             sources[variant] = of_variant
     return sources
-
-
-class YamlDocument:
-    """A YAML mapping that remembers the line of everything in it."""
-
-    def __init__(self, file: Path) -> None:
-        """Read a file.
-
-        Raises:
-            ConfigurationError: It cannot be read, is not a mapping, or names a key twice.
-        """
-        self.file = file
-        try:
-            text = file.read_text(encoding="utf-8")
-            loader = yaml.SafeLoader(text)
-            self._node = loader.get_single_node()
-            content = None if self._node is None else loader.construct_document(self._node)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{file}: cannot be read ({error}).") from error
-        except RecursionError:
-            raise ConfigurationError(
-                f"{file}: entries are nested too deeply or contain themselves. Write them plainly."
-            ) from None
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = f", line {mark.line + 1}" if mark else ""
-            problem = getattr(error, "problem", None) or error
-            raise ConfigurationError(f"{file}{line}: not valid YAML ({problem}).") from error
-        if content is None:
-            content = {}
-        if not isinstance(content, dict):
-            raise ConfigurationError(f"{file}: must be a mapping of names to entries.")
-        self.mapping: dict[str, Any] = content
-        try:
-            self._refuse_repeated_keys(self._node)
-        except RecursionError:
-            raise ConfigurationError(
-                f"{file}: entries contain themselves. Write them plainly."
-            ) from None
-
-    def _refuse_repeated_keys(self, node: yaml.Node | None) -> None:
-        if isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, value in node.value:
-                if key.value in seen:
-                    raise ConfigurationError(
-                        f"{self.file}, line {key.start_mark.line + 1}: {key.value!r} is given "
-                        "twice. Keep one of them."
-                    )
-                seen.add(key.value)
-                self._refuse_repeated_keys(value)
-        elif isinstance(node, yaml.SequenceNode):
-            for value in node.value:
-                self._refuse_repeated_keys(value)
-
-    def place(self, *keys: str | int) -> str:
-        """File and line of a key, as ``datasets.yaml, line 14``."""
-        node, line = self._node, 1
-        for key in keys:
-            found = None
-            if isinstance(node, yaml.MappingNode):
-                found = next((kv for kv in node.value if kv[0].value == str(key)), None)
-            elif isinstance(node, yaml.SequenceNode) and isinstance(key, int):
-                found = (node.value[key], node.value[key]) if key < len(node.value) else None
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        return f"{self.file}, line {line}"
-
-    def validate(
-        self, cls: type[BaseModel], entry: Any, keys: Sequence[str], what: str, kind: str
-    ) -> Any:
-        """Turn a part of the document into a ``cls``.
-
-        Args:
-            cls: The pydantic model.
-            entry: The part.
-            keys: Where the part stands in the document.
-            what: What it is, for the message: ``data set "brain-mri"``.
-            kind: What kind of thing has the fields: ``folder``.
-
-        Raises:
-            ConfigurationError: A field is unknown, missing or wrong; the message has the line.
-        """
-        try:
-            return cls.model_validate(entry)
-        except ValidationError as error:
-            # A misspelt key is also a missing one; the misspelling is what helps. Of the kinds
-            # that a field may have, the one that was followed deepest is the one that was meant.
-            problem = min(
-                error.errors(), key=lambda p: (p["type"] != "extra_forbidden", -len(p["loc"]))
-            )
-            # pydantic also names the kind, as "tuple[str, ...]", which stands nowhere in the file
-            location = [part for part in problem["loc"] if "[" not in str(part)]
-            place = self.place(*keys, *location)
-            words = _explain(problem, location, cls, kind)
-            raise ConfigurationError(f"{place}: {what}: {words}") from None
-
-
-def _explain(problem: Any, location: Sequence[str | int], cls: type[BaseModel], kind: str) -> str:
-    """One pydantic problem in words."""
-    field = ".".join(str(part) for part in location)
-    if problem["type"] == "extra_forbidden":
-        fields = _fields_at(cls, location[:-1])
-        close = difflib.get_close_matches(str(location[-1]), fields, n=1, cutoff=0.5)
-        hint = f' Did you mean "{close[0]}"?' if close else ""
-        return f'"{field}" is not a field of a {kind}.{hint} Fields: {", ".join(fields)}.'
-    if problem["type"] == "missing":
-        return f'"{field}" is missing. Every {kind} needs it.'
-    if problem["type"] == "value_error":
-        where = f'"{field}": ' if field else ""
-        return f"{where}{problem['ctx']['error']}."
-    return f'"{field}": {problem["msg"]}, not {problem["input"]!r}.'
-
-
-def _fields_at(cls: type[BaseModel], location: Iterable[str | int]) -> list[str]:
-    """Names of the fields of the model, or of the nested model at ``location``."""
-    for part in location:
-        annotation = cls.model_fields[str(part)].annotation
-        nested = [a for a in (annotation, *getattr(annotation, "__args__", ())) if _is_model(a)]
-        if not nested:
-            break
-        cls = nested[0]
-    return list(cls.model_fields)
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

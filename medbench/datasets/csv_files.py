@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from medbench.counts import MOST_CELLS, MOST_COLUMNS
 from medbench.datasets.readers import image_suffixes
 from medbench.datasets.spellings import is_missing
 from medbench.errors import DatasetError
+from medbench.opening import TABLE, read_regular
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 """How files of tables are called, in lower case."""
@@ -31,6 +34,8 @@ _UNKNOWN = frozenset({"none", "unknown"})
 _DELIMITERS = (",", ";", "\t", "|")
 _FLAGS = frozenset({"0", "1", "0.0", "1.0", ""})
 """Values of a column that says whether an image is of a class."""
+_LONGEST_LINE = 10_000_000
+"""Characters of a line; a longer one is no row of a table that people keep."""
 _SNIFFED = 50
 """Lines that are looked at for what stands between the columns."""
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|[\t ])"?[^\S\n]*', re.IGNORECASE)
@@ -90,7 +95,7 @@ def _lines(path: Path) -> list[str]:
         DatasetError: It cannot be read, or is no text in a known encoding.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, TABLE)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror or error}).") from error
     for start, what in _NO_TEXT.items():
@@ -107,7 +112,14 @@ def _lines(path: Path) -> list[str]:
             f"{path}, line {line}: is not {encoding.upper()} (byte {error.object[error.start]:#x})."
             " Save it as UTF-8."
         ) from None
-    return [f"{line}\n" for line in re.sub("\r\n?", "\n", text).split("\n")]
+    lines = [f"{line}\n" for line in re.sub("\r\n?", "\n", text).split("\n")]
+    for number, text in enumerate(lines, start=1):
+        if len(text) > _LONGEST_LINE:
+            raise DatasetError(
+                f"{path}, line {number}: has {len(text):,} characters, above the limit of "
+                f"{_LONGEST_LINE:,}. Give every image a line of its own."
+            )
+    return lines
 
 
 def _table(path: Path, lines: list[str]) -> tuple[list[str], list[list[str]]]:
@@ -124,7 +136,12 @@ def _table(path: Path, lines: list[str]) -> tuple[list[str], list[list[str]]]:
     if len(header) == 1:
         _refuse_blanks(path, header[0], lines[first:])
     width = len(header)
-    rows = []
+    if width > MOST_COLUMNS:
+        raise DatasetError(
+            f"{path}: its header names {width:,} columns, above the limit of {MOST_COLUMNS:,}. "
+            "Leave out those that are not needed."
+        )
+    rows: list[list[str]] = []
     for row in reader:
         if any(map(str.strip, row[width:])):
             raise DatasetError(
@@ -135,6 +152,11 @@ def _table(path: Path, lines: list[str]) -> tuple[list[str], list[list[str]]]:
             )
         is_comment = len(row) == 1 < width and row[0].startswith("#")
         if any(row) and row != header and not is_comment:
+            if (len(rows) + 1) * width > MOST_CELLS:
+                raise DatasetError(
+                    f"{path}: has over {MOST_CELLS:,} cells, which is the limit. Leave out columns "
+                    "that are not needed."
+                )
             rows.append(row[:width] + [""] * (width - len(row)))
     return header, rows
 
@@ -217,7 +239,7 @@ def _check_header(path: Path, names: Sequence[str], columns: Sequence[Sequence[s
                 "the name of a column. Write one above it, for example file,label"
                 f"{',...' if len(names) > 2 else ''}."
             )
-    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+    if twice := [name for name, n in Counter(names).items() if n > 1]:
         raise DatasetError(
             f"{path}: two columns are called {twice[0]!r}. Give one of them another name."
         )

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.cache import cache_folder, discard, keep_entry, read_entry
+from medbench.counts import check_slices
 from medbench.datasets.readers import HEAD_BYTES, Header, all_readers, reader_of
 from medbench.errors import DatasetError
 from medbench.files import save_npy
 from medbench.hashes import sha256_of_text
+from medbench.opening import IMAGE, open_regular
 from medbench.versions import code_version
 
 Numbers = NDArray[np.int64]
@@ -70,10 +72,12 @@ def headers_of(paths: Sequence[str | Path], signature: str) -> Headers:
 def _looked_at(path: str | Path) -> Header | None:
     """What a header says; None where it cannot be read, which decoding will tell."""
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path, IMAGE) as file:
             reader = reader_of(file.read(HEAD_BYTES))
             file.seek(0)
-            return reader.look(file, origin=Path(path).name)
+            header = reader.look(file, origin=Path(path).name)
+            check_slices(header.n_slices, Path(path).name)
+            return header
     except (OSError, DatasetError):
         return None
 

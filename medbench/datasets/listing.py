@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from medbench.counts import check_n_classes
 from medbench.datasets.readers import Content
 from medbench.datasets.task import Kind, label_columns
 from medbench.errors import DatasetError
@@ -38,6 +39,7 @@ class Listing:
     ``Source.listing`` (see ``medbench.datasets.positive``)."""
 
     def __post_init__(self) -> None:
+        check_n_classes(len(self.classes), "this data set")
         columns = list(self.table.columns)
         labels = label_columns(columns)
         n_labels = len(self.classes) if self.kind == "multi-label" else 1

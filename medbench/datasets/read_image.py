@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from medbench.datasets.decode import read_slice
 from medbench.datasets.readers import open_image
 from medbench.errors import DatasetError
+from medbench.opening import IMAGE, read_regular
 
 
 def read_image(path: str | Path, slice_number: int | None = None) -> NDArray[np.uint8]:
@@ -40,7 +41,7 @@ def file_content(path: str | Path) -> bytes:
         DatasetError: It cannot be read; the message names it.
     """
     try:
-        return Path(path).read_bytes()
+        return read_regular(path, IMAGE)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except ValueError as error:  # a null character in a name

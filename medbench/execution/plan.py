@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from medbench import registry
 from medbench.cache.upkeep import keep_within_bound
+from medbench.counts import LARGEST_SEED, MOST_FOLDS, MOST_SEEDS, MOST_SPLITS
 from medbench.datasets.batch import PROPERTIES
 from medbench.datasets.catalog import Catalog
 from medbench.datasets.prepared import PreparedDataset, prepare
@@ -69,6 +70,24 @@ class Settings:
 
     operating_point: OperatingPoint = YOUDEN
     """How thresholds are chosen on development predictions."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("folds", 2, MOST_FOLDS),
+            ("seeds", 1, MOST_SEEDS),
+            ("inner_folds", 2, MOST_FOLDS),
+            ("seed", 0, LARGEST_SEED),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not low <= value <= high:
+                raise ConfigurationError(
+                    f"{name} must be a whole number from {low} to {high}, not {repr(value)[:60]}."
+                )
+        if self.folds * self.seeds > MOST_SPLITS:
+            raise ConfigurationError(
+                f"{self.folds} folds drawn with {self.seeds} seeds are {self.folds * self.seeds:,} "
+                f"splits, above the limit of {MOST_SPLITS:,}. Give fewer folds or seeds."
+            )
 
     def as_record(self) -> dict[str, Any]:
         """For ``run.json``."""

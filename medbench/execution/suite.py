@@ -7,7 +7,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medbench.datasets.catalog import YamlDocument, shipped
+from medbench.counts import LARGEST_SEED, MOST_FOLDS, MOST_SEEDS
+from medbench.datasets.catalog import shipped
+from medbench.datasets.yaml_document import YamlDocument
 from medbench.errors import ConfigurationError, unknown_name
 from medbench.tuning.budget import BUDGETS, Budget
 
@@ -20,10 +22,10 @@ class Suite(BaseModel):
     datasets: tuple[str, ...] = Field(min_length=1)
     models: tuple[str, ...] = Field(min_length=1)
     budget: str = "quick"
-    folds: int = Field(default=5, ge=2)
-    seeds: int = Field(default=1, ge=1)
-    inner_folds: int = Field(default=3, ge=2)
-    seed: int = 0
+    folds: int = Field(default=5, ge=2, le=MOST_FOLDS)
+    seeds: int = Field(default=1, ge=1, le=MOST_SEEDS)
+    inner_folds: int = Field(default=3, ge=2, le=MOST_FOLDS)
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
 
 
 def load_suite(

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from medbench.backbones import BACKBONES, Backbone
 from medbench.errors import ModelError
+from medbench.opening import WEIGHTS, open_regular
+from medbench.packed import BROKEN_CONTENT, open_npz
 
 _RANDOM_SEED = 0
 """Seed of the weights where there are no pretrained ones: reproducible, and shared by all."""
@@ -110,7 +112,7 @@ def _load(whole: Any, body: Any, path: Path, backbone: Backbone) -> None:
                 _assign(body, _from_hdf5(path))
             else:
                 whole.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
+    except BROKEN_CONTENT as error:
         raise ModelError(
             f"{path}: these weights do not fit {backbone.title} without its top "
             f"({str(error).splitlines()[0]}). {remedy}"
@@ -149,7 +151,7 @@ def _assign(body: Any, arrays: Mapping[str, Mapping[str, NDArray[Any]]]) -> None
 def _from_npz(path: Path) -> dict[str, dict[str, NDArray[Any]]]:
     """Arrays called ``<layer>/<weight>``, by layer and weight."""
     arrays: dict[str, dict[str, NDArray[Any]]] = {}
-    with np.load(path, allow_pickle=False) as file:
+    with open_npz(path, WEIGHTS) as file:
         for name in file.files:
             layer, _, weight = name.rpartition("/")
             # Keras 3 calls the kernel of every convolution just that.
@@ -162,10 +164,12 @@ def _from_hdf5(path: Path) -> dict[str, dict[str, NDArray[Any]]]:
     import h5py
 
     arrays: dict[str, dict[str, NDArray[Any]]] = {}
-    with h5py.File(path, "r") as file:
+    with open_regular(path, WEIGHTS) as stream, h5py.File(stream, "r") as file:
         for layer in file.attrs["layer_names"]:
             group = file[layer]
-            values = [np.asarray(group[name]) for name in group.attrs["weight_names"]]
+            found = [group[name] for name in group.attrs["weight_names"]]
+            WEIGHTS.refuse_above(sum(weight.nbytes for weight in found), unpacked=True)
+            values = [np.asarray(weight) for weight in found]
             name = os.fsdecode(layer).replace("/", "_")  # bytes or text
             arrays[name] = dict(zip(("kernel", "bias"), values, strict=False))
     return arrays

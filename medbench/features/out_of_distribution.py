@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +16,8 @@ from medbench.features.grey import reduced_grey, resize, to_grey
 from medbench.features.hog import Hog
 from medbench.features.intensity import Intensity
 from medbench.files import replacing_file, writing
+from medbench.opening import MODEL
+from medbench.packed import BROKEN_CONTENT, open_npz
 
 Floats = NDArray[np.float64]
 
@@ -177,13 +177,10 @@ class OutOfDistribution:
         """
         names = ("version", "image_shape", "groups", "limits", *_ARRAYS)
         try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            with open_npz(path, MODEL) as file:
                 arrays = {name: file[name] for name in names}
             return cls._checked(arrays)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError) as error:
-            raise _damaged(path, error) from error
-        # zipfile takes an unknown method of packing, or a flag that says encrypted, for these
-        except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        except (*BROKEN_CONTENT, MemoryError) as error:
             raise _damaged(path, error) from error
 
     @classmethod

@@ -31,6 +31,7 @@ from medbench.inference.members import (
     normalised,
 )
 from medbench.inference.model import Development, Model
+from medbench.opening import MODEL, read_regular
 
 FORMAT = 1
 """Raised whenever another version could misread what is written."""
@@ -120,7 +121,7 @@ class OnnxMembers:
         try:
             from medbench.features.engines import onnxruntime_session
 
-            self._session = onnxruntime_session(path.read_bytes(), available_threads())
+            self._session = onnxruntime_session(read_regular(path, MODEL), available_threads())
         except ModuleNotFoundError as error:
             raise ConfigurationError(
                 f"{path.name}: needs onnxruntime, which is not installed. pip install onnxruntime"

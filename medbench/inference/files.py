@@ -69,4 +69,6 @@ def _in_folder(name: str, say: Callable[[str], None]) -> Iterator[str]:
         raise ConfigurationError(f"{name}: no image was found in this folder.{but}")
     if str(folder.left_out):
         say(f"{name}: left out: {folder.left_out}")
-    yield from (str(Path(name) / below) for below, _ in folder.files())
+    base = str(Path(name).resolve())
+    for _, place in folder.files():
+        yield str(Path(name) / Path(place).relative_to(base))

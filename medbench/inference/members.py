@@ -26,6 +26,7 @@ from medbench.hashes import sha256_of_text
 from medbench.inference.facts import Facts
 from medbench.models.contract import Classifier, Context
 from medbench.models.per_label import build_classifier
+from medbench.packed import BROKEN_CONTENT
 from medbench.versions import code_version
 
 _ONNX_FILE = "model.onnx"
@@ -84,7 +85,7 @@ class FittedMembers:
             try:
                 classifier = build_classifier(family, fold.params, facts.task, context)
                 classifier.load(folder)
-            except (KeyError, TypeError, ValueError, OSError) as error:
+            except BROKEN_CONTENT as error:
                 raise ModelError(
                     f"{folder}: cannot be loaded as {facts.family} with its configuration "
                     f"({type(error).__name__}: {error}). Run or export again."

@@ -17,6 +17,7 @@ from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
 from medbench.errors import ModelError, ProtocolError
 from medbench.features.hog import Hog
+from medbench.files import read_json
 from medbench.models.contract import (
     Classifier,
     Context,
@@ -151,7 +152,7 @@ class _HogSvmClassifier(Classifier):
 
     def load(self, folder: Path) -> None:
         """Read what ``save`` wrote."""
-        self._present = json.loads((folder / _STATE_FILE).read_text())["present"]
+        self._present = read_json(folder / _STATE_FILE)["present"]
         constant = len(self._present) == 1
         self._model = None if constant else load_sklearn(folder / _MODEL_FILE)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,12 @@ from numpy.typing import NDArray
 from medbench.datasets.task import Task, membership
 from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
+from medbench.files import read_json
 from medbench.models.contract import Progress
 from medbench.models.inference_graph import inference_graph
 from medbench.models.keras_backend import has_gpu
+from medbench.opening import MODEL
+from medbench.packed import BROKEN_CONTENT, open_zip
 
 MODEL_FILE = "model.keras"
 _STATE_FILE = "state.json"
@@ -275,7 +277,7 @@ def load_model(
             f"{path}: the saved model takes images of shape {shapes[0]} and tells {shapes[1]} "
             f"classes; this task has {tuple(image_shape)} and {n_classes}."
         )
-    best_step = json.loads((folder / _STATE_FILE).read_text())["best_step"]
+    best_step = read_json(folder / _STATE_FILE)["best_step"]
     return model if trainable else inference_graph(model), best_step
 
 
@@ -292,8 +294,9 @@ def read_keras(path: Path, *, trainable: bool = False) -> Any:
     import keras
 
     try:
-        return keras.saving.load_model(path, compile=trainable, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        with open_zip(path, MODEL):
+            return keras.saving.load_model(path, compile=trainable, safe_mode=True)
+    except BROKEN_CONTENT as error:
         text = str(error).strip().partition("\n")[0]
         why = f"it is damaged, or no model of this Keras ({text})"
         if "lambda" in str(error).lower():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task, membership
 from medbench.errors import ModelError
+from medbench.files import read_json
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.space import SearchSpace
 
@@ -63,4 +64,4 @@ class _Frequencies(Classifier):
 
     def load(self, folder: Path) -> None:
         """Read what ``save`` wrote."""
-        self._frequencies = np.array(json.loads((folder / _FILE).read_text()), dtype=np.float64)
+        self._frequencies = np.array(read_json(folder / _FILE), dtype=np.float64)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 from medbench.errors import ModelError
+from medbench.opening import MODEL, open_regular
+from medbench.packed import BROKEN_CONTENT, open_zip
 
 TRUSTED_TYPES = (
     "sklearn.calibration._CalibratedClassifier",
@@ -36,20 +37,22 @@ def load_sklearn(path: Path) -> Any:
     """The estimator in a file that ``save_sklearn`` wrote.
 
     Raises:
-        ModelError: The file is damaged, or holds a type that is not on the list; nothing of it
-            is constructed then.
+        ModelError: The file is damaged, too large (packed or unpacked), or holds a type that is
+            not on the list; nothing of it is constructed then.
     """
     import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        return skops.io.load(path, trusted=list(TRUSTED_TYPES))
+        with open_zip(path, MODEL), open_regular(path, MODEL) as file:
+            return skops.io.load(file, trusted=list(TRUSTED_TYPES))
     except UntrustedTypesFoundException as error:
         raise ModelError(
             f"{path.name}: not loaded, because it holds types that MedBench does not write: "
             f"{str(error).splitlines()[0]} Do not use this file unless you know where it is from."
         ) from error
-    except (zipfile.BadZipFile, KeyError) as error:
+    except BROKEN_CONTENT as error:
+        why = str(error).partition("\n")[0] or type(error).__name__
         raise ModelError(
-            f"{path.name}: not a model that MedBench wrote, or damaged ({error})."
+            f"{path.name}: not a model that MedBench wrote, or damaged ({why})."
         ) from error

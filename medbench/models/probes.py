@@ -18,6 +18,7 @@ from medbench.features.border import Border
 from medbench.features.extractor import Extractor
 from medbench.features.intensity import Intensity
 from medbench.features.pixels import Pixels
+from medbench.files import read_json
 from medbench.models.contract import (
     Classifier,
     Context,
@@ -152,5 +153,5 @@ class _Forest(Classifier):
 
     def load(self, folder: Path) -> None:
         """Read what ``save`` wrote."""
-        self._present = json.loads((folder / _STATE_FILE).read_text())["present"]
+        self._present = read_json(folder / _STATE_FILE)["present"]
         self._forest = load_sklearn(folder / _MODEL_FILE)

@@ -13,6 +13,7 @@ from medbench.cache import cache_folder, say_unwritable, working_folder
 from medbench.errors import ConfigurationError, MachineError, ModelError, unknown_name
 from medbench.files import place_file
 from medbench.hashes import hash_of_file
+from medbench.opening import WEIGHTS, open_regular
 
 _KINDS = {".h5": ("HDF5", b"\x89HDF\r\n\x1a\n"), ".npz": ("NPZ", b"PK\x03\x04")}
 """What a weights file of each kind is called, and how it begins."""
@@ -118,7 +119,7 @@ def _from_folder(known: PublishedWeights, folder: Path) -> Weights | None:
             continue
         kind, magic = _KINDS[path.suffix.lower()]
         try:
-            with path.open("rb") as file:
+            with open_regular(path, WEIGHTS) as file:
                 readable = file.read(len(magic)) == magic
             sums[path] = hash_of_file(path, "md5")
         except OSError as error:

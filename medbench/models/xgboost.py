@@ -21,6 +21,7 @@ from medbench.features.hog import Hog
 from medbench.features.intensity import Intensity
 from medbench.features.pixels import Pixels
 from medbench.features.texture import Gabor, Glcm, Lbp
+from medbench.files import read_json
 from medbench.models.contract import (
     Classifier,
     Context,
@@ -29,6 +30,7 @@ from medbench.models.contract import (
     complete_probabilities,
 )
 from medbench.models.space import SearchSpace
+from medbench.opening import MODEL, read_regular
 
 _MAX_ROUNDS = 500
 _PATIENCE = 40
@@ -188,7 +190,7 @@ class XGBoostClassifier(Classifier):
         """Read what ``save`` wrote; predictions then run on this machine's own device."""
         import xgboost
 
-        state = json.loads((folder / _STATE_FILE).read_text())
+        state = read_json(folder / _STATE_FILE)
         self._present = state["present"]
         self.best_step = state["best_step"]
         self._best_loss = state["best_loss"]
@@ -198,7 +200,7 @@ class XGBoostClassifier(Classifier):
             device = "cuda" if has_cuda() else "cpu"
             self._booster = xgboost.Booster(
                 {"nthread": _PREDICTION_THREADS, "device": device},
-                model_file=folder / _BOOSTER_FILE,
+                model_file=bytearray(read_regular(folder / _BOOSTER_FILE, MODEL)),
             )
 
     def _predict(self, booster: Any, matrix: Any, rounds: int) -> NDArray[np.float64]:

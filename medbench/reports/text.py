@@ -6,6 +6,8 @@ import math
 import re
 import unicodedata
 
+from medbench.names import harmless
+
 _NAME = r"""[^\s\\/:*?"'<>|,;()\[\]{}]+"""
 _ROOT = r"(?P<root>[A-Za-z]:[\\/]+|\\\\+|/+)"
 _PATH = re.compile(
@@ -37,7 +39,12 @@ _LAST_ACCENTED = "\u017f"
 
 def plain(text: str) -> str:
     """One line without control characters (a name could carry terminal commands)."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return " ".join("".join(c if c.isprintable() else _unseen(c) for c in text).split())
+
+
+def _unseen(character: str) -> str:
+    """A byte of a name that is no UTF-8 as an escape, anything else that is not seen as a blank."""
+    return harmless(character) if "\udc80" <= character <= "\udcff" else " "
 
 
 def one_line(text: str) -> str:

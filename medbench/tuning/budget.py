@@ -6,6 +6,7 @@ import re
 import time
 from dataclasses import dataclass
 
+from medbench.counts import LONGEST_SECONDS, MOST_TRIALS
 from medbench.errors import ConfigurationError
 from medbench.features.cache import FeatureCache
 
@@ -32,6 +33,10 @@ class Budget:
             raise ConfigurationError(f"a budget has at least 1 trial, not {self.trials}.")
         if self.seconds is not None and not self.seconds > 0:
             raise ConfigurationError(f"a budget has more than 0 seconds, not {self.seconds}.")
+        if (self.trials or 0) > MOST_TRIALS or (self.seconds or 0) > LONGEST_SECONDS:
+            raise ConfigurationError(
+                f"a budget of {self} is above the limits of {MOST_TRIALS:,} trials and a year."
+            )
 
     def __str__(self) -> str:
         trials = f"{self.trials} trials" if self.trials is not None else ""

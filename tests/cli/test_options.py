@@ -20,9 +20,43 @@ def test_other_durations_are_refused(text):
         duration(text)
 
 
-def test_a_number_below_the_least_is_refused_with_the_value_received():
-    with pytest.raises(argparse.ArgumentTypeError, match="'1' is not a whole number of at least 2"):
-        whole(2)("1")
+@pytest.mark.parametrize("text", ["1", "11", "1e9", "9" * 5000, "ten"])
+def test_a_number_out_of_range_is_refused_with_the_value_received(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a whole number from 2 to 10") as e:
+        whole(2, 10)(text)
+    assert str(e.value).startswith(f"'{text[:60]}") and len(str(e.value)) < 120
+    assert whole(2, 10)("10") == 10
+
+
+@pytest.mark.parametrize("text", ["1e300h", "9999999h", "1" * 400, "8785h"])
+def test_no_budget_is_longer_than_a_year(text):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"is no duration|above a year"):
+        duration(text)
+    assert duration("8784h") == 366 * 24 * 3600
+
+
+@pytest.mark.parametrize(
+    "option", ["--seeds", "--folds", "--jobs", "--threads", "--trials", "--seed", "--time"]
+)
+def test_an_absurd_number_is_refused_before_anything_is_done(option, capsys, tmp_path):
+    assert f"argument {option}: '999999999" in usage_of(capsys, "run", option, "999999999999")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folds_and_seeds_that_are_too_many_together_are_refused(capsys, tmp_path):
+    text = errors_of(capsys, "run", "--folds", "900", "--seeds", "900", "--models", "majority")
+    assert "900 folds drawn with 900 seeds are 810,000 splits, above the limit of 10,000" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("seeds", 10**12), ("folds", 10**9), ("inner_folds", 10**9), ("seed", -1)]
+)
+def test_an_absurd_number_in_a_suite_is_refused_with_its_line(field, value, capsys, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"datasets: [phantoms-mr]\nmodels: [majority]\n{field}: {value}\n")
+    text = errors_of(capsys, "run", "--suite", str(file))
+    assert f'mine.yaml, line 3: suite "mine": "{field}"' in text and str(value) in text
 
 
 def errors_of(capsys, *arguments) -> str:
@@ -86,8 +120,8 @@ def usage_of(capsys, *arguments) -> str:
 
 def test_only_failed_cells_can_be_retried(capsys):
     assert "invalid choice: 'all'" in usage_of(capsys, "run", "--retry", "all")
-    assert "'0' is not a whole number of at least 1" in usage_of(capsys, "run", "--jobs", "0")
-    assert "'0' is not a whole number of at least 1" in usage_of(capsys, "run", "--seeds", "0")
+    assert "'0' is not a whole number from 1" in usage_of(capsys, "run", "--jobs", "0")
+    assert "'0' is not a whole number from 1" in usage_of(capsys, "run", "--seeds", "0")
 
 
 def wanted_of(*arguments):

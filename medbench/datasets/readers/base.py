@@ -9,6 +9,7 @@ from typing import IO, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.counts import check_slices
 from medbench.errors import DatasetError
 from medbench.hashes import sha256_of_text
 
@@ -51,7 +52,11 @@ class OpenedImage(ABC):
                 photometric interpretation, or the name of the type of the values.
             n_bytes: Size of the file, or of an array in memory.
             what: What it holds in words, for messages: "a DICOM file of 3 frames".
+
+        Raises:
+            DatasetError: Its header announces more slices than any file has.
         """
+        check_slices(header.n_slices, origin)
         self.origin = origin
         self.header = header
         self.mode = mode

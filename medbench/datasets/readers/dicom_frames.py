@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.datasets.readers.dicom_coded import coded_size
 from medbench.datasets.readers.dicom_elements import number, one_line
 from medbench.errors import DatasetError
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 DECODERS = "`pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg`"
 CONVERT = "or convert it, for example with `dcmdjpeg` or `gdcmconv --raw`"
+_LARGER, _BLOCK = 2, 1 << 16
+"""How many times as large, and how many pixels more, a compressed frame may be than it should."""
 _YBR = ("YBR_FULL", "YBR_FULL_422")
 _FLOATS = {"float32": "Float", "float64": "DoubleFloat"}
 
@@ -39,6 +42,7 @@ def stored_frame(file: FileDataset, frame: int, origin: str) -> NDArray[Any]:
     syntax = file.file_meta.TransferSyntaxUID
     if file.BitsAllocated == 1 and not syntax.is_encapsulated:
         return _bits(file, frame)
+    _check_coded_size(file, frame, origin)
     decoder, shift = get_decoder(syntax), _shift(file)
     options = {} if shift is None else {"correct_unused_bits": False}
     try:
@@ -57,6 +61,31 @@ def stored_frame(file: FileDataset, frame: int, origin: str) -> NDArray[Any]:
         return _rgb(stored, int(file.BitsStored))
     values: NDArray[Any] = stored
     return values
+
+
+def _check_coded_size(file: FileDataset, frame: int, origin: str) -> None:
+    """Refuse a compressed frame that is far larger than the file says, before it is decoded.
+
+    Raises:
+        DatasetError: It is.
+    """
+    from pydicom.encaps import get_frame
+
+    if not file.file_meta.TransferSyntaxUID.is_encapsulated or "PixelData" not in file:
+        return
+    n_frames = max(int(file.get("NumberOfFrames") or 1), 1)
+    table = None
+    if "ExtendedOffsetTable" in file:
+        table = file.ExtendedOffsetTable, file.ExtendedOffsetTableLengths
+    size = coded_size(
+        get_frame(file.PixelData, frame, number_of_frames=n_frames, extended_offsets=table)
+    )
+    width, height = int(file.Columns), int(file.Rows)
+    if size is not None and size[0] * size[1] > _LARGER * width * height + _BLOCK:
+        raise DatasetError(
+            f"{origin}: the compressed frame has {size[0]} x {size[1]} pixels, and the file says "
+            f"{width} x {height}. Copy the file again from its source, or remove it."
+        )
 
 
 def _bits(file: FileDataset, frame: int) -> NDArray[np.uint8]:

@@ -33,6 +33,8 @@ _ERROR_LEVEL = 40
 _SILENT = logging.Logger("medbench.nifti", logging.CRITICAL + 1)
 """nibabel's own logger writes its repairs of headers to the terminal."""
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+_MOST_A_BYTE = 1100
+"""Bytes that one of a gzipped file can unpack to, at most (1032 of deflation), with some room."""
 _PLANE = 2
 _VOLUME = 3
 _NO_AXES = "it does not say where its axes point, so it may be turned or mirrored"
@@ -126,11 +128,13 @@ class _OpenedNifti(OpenedImage):
         from nibabel import orientations
 
         apply: Any = orientations.apply_orientation  # has no types
-        if len(self._voxels) < self._n_bytes:
+        most = len(self._content) * _MOST_A_BYTE - self._offset
+        n_voxel_bytes = most if most < self._n_bytes else len(self._voxels)
+        if n_voxel_bytes < self._n_bytes:
             raise DatasetError(
-                f"{self.origin}: the NIfTI file is truncated: it has {len(self._voxels):,} of the "
-                f"{self._n_bytes:,} bytes that its header announces. Copy it again from its source "
-                "or remove it."
+                f"{self.origin}: the NIfTI file is truncated: it has {max(n_voxel_bytes, 0):,} of "
+                f"the {self._n_bytes:,} bytes that its header announces. Copy it again from its "
+                "source or remove it."
             )
         count = self._n_bytes // self._kind.itemsize
         stored = np.frombuffer(self._voxels, self._kind, count).reshape(self._shape, order="F")

@@ -66,10 +66,10 @@ class TiffReader(Reader):
             pages, n_other = pages_of(io.BytesIO(content), origin)
             page = pages[0]
             check_size(page.width, page.height, origin, pixel_limit)
-            check_size(*(page.tile or (1, 1)), origin, pixel_limit)
-            if page.width * page.height * page.samples * page.bits > (
-                pixel_limit * _BYTES_A_PIXEL * 8
-            ):
+            tile_width, tile_height = page.tile or (1, 1)
+            check_size(tile_width, tile_height, origin, pixel_limit)
+            n_pixels = max(page.width * page.height, tile_width * tile_height)
+            if n_pixels * page.samples * page.bits > pixel_limit * _BYTES_A_PIXEL * 8:
                 raise refusal(origin, f"of {page.samples} samples of {page.bits} bits at that size")
             return _OpenedTiff(content, pages, n_other, origin)
 

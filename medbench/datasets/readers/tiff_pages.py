@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from medbench.datasets.readers.quiet import Quiet
+from medbench.datasets.readers.tiff_directories import check_directories
 from medbench.errors import DatasetError
 
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
@@ -135,6 +136,7 @@ def pages_of(file: IO[bytes], origin: str) -> tuple[list[Page], int]:
     """
     import tifffile
 
+    check_directories(file)
     try:
         with _QUIET, tifffile.TiffFile(file, is_ndpi=False, is_lsm=False, is_scanimage=False) as t:
             chosen, n_left_out = _chosen(t.pages, t.filehandle.size, origin)

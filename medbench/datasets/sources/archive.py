@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,9 @@ from numpy.typing import NDArray
 
 from medbench.datasets.remembered import remembered
 from medbench.errors import DatasetError
+from medbench.opening import ARCHIVE, ARRAY, RefusedFileError
+from medbench.packed import DAMAGED_ZIP, open_zip, read_array_header
 
-_DAMAGED = (
-    OSError,
-    EOFError,
-    ValueError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 _KEPT = 256
 """Images kept of those just read: threads ask for neighbours in nearly, not quite, their order."""
 
@@ -50,7 +42,7 @@ class NpzArchive:
             DatasetError: It is no archive, is damaged, or holds Python objects.
         """
         self.path = path
-        with self.reading(), zipfile.ZipFile(path) as file:
+        with self.reading(), open_zip(path, ARCHIVE) as file:
             self.headers = {
                 name.removesuffix(".npy"): _header(file, name)
                 for name in file.namelist()
@@ -65,7 +57,7 @@ class NpzArchive:
         """
 
         def first_damaged(path: Path) -> str:
-            with zipfile.ZipFile(path) as file:
+            with open_zip(path, ARCHIVE) as file:
                 return file.testzip() or ""
 
         with self.reading():
@@ -76,17 +68,20 @@ class NpzArchive:
         """A whole array.
 
         Raises:
-            DatasetError: It is damaged.
+            DatasetError: It is damaged, or larger than an array may be that is read at once.
         """
-        with self.reading(), zipfile.ZipFile(self.path) as file, file.open(f"{name}.npy") as data:
-            array: NDArray[np.generic] = np.lib.format.read_array(data, allow_pickle=False)
+        with self.reading(), open_zip(self.path, ARCHIVE) as file:
+            ARRAY.refuse_above(file.getinfo(f"{name}.npy").file_size, unpacked=True)
+            with file.open(f"{name}.npy") as data:
+                array: NDArray[np.generic] = np.lib.format.read_array(data, allow_pickle=False)
             return array
 
     @contextlib.contextmanager
     def open_at_data(self, name: str) -> Iterator[IO[bytes]]:
         """The bytes of an array behind its header, to be read forward."""
-        with self.reading(), zipfile.ZipFile(self.path) as file, file.open(f"{name}.npy") as data:
-            _read_header(data)
+        member = f"{name}.npy"
+        with self.reading(), open_zip(self.path, ARCHIVE) as file, file.open(member) as data:
+            _read_header(data, file.getinfo(member).file_size)
             yield data
 
     @contextlib.contextmanager
@@ -94,7 +89,9 @@ class NpzArchive:
         """Turn what a damaged archive raises into an error that names it."""
         try:
             yield
-        except _DAMAGED as error:
+        except RefusedFileError as error:
+            raise DatasetError(f"{self.path}: cannot be read ({error}).") from error
+        except DAMAGED_ZIP as error:
             # NumPy's own words advise to unpickle what it does not know; they are not passed on.
             raise DatasetError(
                 f"{self.path}: cannot be read as an npz archive of plain arrays "
@@ -169,23 +166,10 @@ class ImageReader:
 
 def _header(file: zipfile.ZipFile, name: str) -> Header:
     with file.open(name) as data:
-        return _read_header(data)
+        return _read_header(data, file.getinfo(name).file_size)
 
 
-def _read_header(data: IO[bytes]) -> Header:
-    """Read past the header of an array.
-
-    Raises:
-        ValueError: It is none, or the array holds Python objects.
-    """
-    version = np.lib.format.read_magic(data)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read is None:
-        raise ValueError(f"format {version}")
-    shape, fortran, dtype = read(data)
-    if dtype.hasobject:
-        raise ValueError("Python objects")
+def _read_header(data: IO[bytes], n_bytes: int) -> Header:
+    """Read past the header of an array; see ``medbench.packed.read_array_header``."""
+    shape, fortran, dtype = read_array_header(data, n_bytes)
     return Header(shape=shape, dtype=dtype, fortran=fortran)

@@ -18,12 +18,13 @@ from medbench.datasets.slices import middle_slices
 from medbench.datasets.sources.base import Source
 from medbench.datasets.task import label_frame
 from medbench.hashes import sha256_of_pieces
+from medbench.opening import IMAGE, read_regular
 
 
 class FileSource(Source):
     """Image files of any format, each with a label."""
 
-    slices: int = Field(default=1, ge=1)
+    slices: int = Field(default=1, ge=1, le=10_000)
     """How many slices are taken of a file that has several: so many in the middle."""
 
     def list_files(
@@ -140,9 +141,9 @@ class FileReader:
 
     def __call__(self, index: int) -> Content:
         """Bytes of file ``index``."""
-        return Path(self._paths[index]).read_bytes()
+        return read_regular(self._paths[index], IMAGE)
 
 
 def file_signature(paths: Sequence[str | Path]) -> str:
     """A hash over names and states of files: changes whenever their content may have."""
-    return sha256_of_pieces(f"{path}\0{state_of(path)}\n".encode() for path in map(str, paths))
+    return sha256_of_pieces(os.fsencode(f"{path}\0{state_of(path)}\n") for path in map(str, paths))

@@ -28,6 +28,7 @@ from medbench.datasets.sources.labelled_folders import Labelled
 from medbench.datasets.sources.table_columns import column_called
 from medbench.datasets.sources.words import Text
 from medbench.errors import DatasetError, UndecidedError
+from medbench.names import as_text
 
 
 class GroupTable(BaseModel):
@@ -152,7 +153,7 @@ class FolderSource(FileSource):
         """The folders that are looked at: where they are named as the classes, no others."""
         if wanted is None or self.folders:
             return None
-        here = {composed(entry.name) for entry in os.scandir(root) if entry.is_dir()}
+        here = {composed(as_text(entry.name)) for entry in os.scandir(root) if entry.is_dir()}
         return wanted if set(wanted) <= here else None
 
 

@@ -24,6 +24,7 @@ from medbench.datasets.image_names import (
 from medbench.datasets.readers import image_suffixes
 from medbench.datasets.sources.base import inside, unreadable_folder
 from medbench.errors import DatasetError
+from medbench.names import as_text
 
 _LOCK = ".lock"
 _OWN = (
@@ -41,7 +42,8 @@ class Folder:
     """A folder with the images that lie right in it and the folders that hold more.
 
     Attributes:
-        name: Its name relative to the data set, with '/'; "" of the data set's own folder.
+        name: Its name relative to the data set, with '/', as ``medbench.names.as_text`` gives it;
+            "" of the data set's own folder.
         place: Where it is.
         of_masks: Whether it is called as folders of masks are, or lies in one that is.
         images: Where each image is that lies right in it, by the name of its file.
@@ -127,8 +129,6 @@ def image_folder(
     for folder in found:  # grows as it goes, so that a folder comes before those in it
         found += scan.read(folder)
     scan.leave_out_derived(found)
-    if not follow:
-        _refuse_no_text(found)
     for folder in reversed(found):
         folder.n_images = len(folder.images) + sum(f.n_images for f in folder.folders.values())
         for inner in folder.folders.values():
@@ -170,7 +170,7 @@ class _Scan:
         only = None if folder.name else self._only
         plain = not (self._include or self._exclude or folder.of_masks)
         for entry in here:
-            name = entry.name
+            name = as_text(entry.name)
             if plain and self._is_picture(name) and entry.is_file(follow_symlinks=False):
                 folder.images[name] = entry.path  # nearly all; the rest is for the others
                 continue
@@ -189,23 +189,25 @@ class _Scan:
     def _add_folder(self, folder: Folder, entry: os.DirEntry[str], *, by_name: bool) -> None:
         why = why_left_out(entry.name, folder=True) if by_name else ""
         if why:
-            folder.left_out.add(why, entry.name)
+            folder.left_out.add(why, as_text(entry.name))
         else:
-            folder.folders[entry.name] = Folder(folder.name_of(entry.name), entry.path)
+            name = as_text(entry.name)
+            folder.folders[name] = Folder(folder.name_of(name), entry.path)
 
     def _add_file(self, folder: Folder, entry: os.DirEntry[str]) -> None:
         why = self._why_left_out(folder, entry)
-        if not why and (place := self._place(folder.name_of(entry.name), entry)):
-            folder.images[entry.name] = place
+        name = as_text(entry.name)
+        if not why and (place := self._place(entry)):
+            folder.images[name] = place
         else:
-            folder.left_out.add(why or LINKS, entry.name)
+            folder.left_out.add(why or LINKS, name)
 
     def _why_left_out(self, folder: Folder, entry: os.DirEntry[str]) -> str:
         """The kind of what is no image; "" of what may be one."""
         if not entry.is_file(follow_symlinks=False) and not entry.is_symlink():
             return SYSTEM  # a pipe or a socket, which nobody may open
         if self._include or self._exclude:
-            name = folder.name_of(entry.name)
+            name = folder.name_of(as_text(entry.name))
             if self._included(name):
                 return ""
             if any(fnmatch.fnmatch(name, pattern) for pattern in self._exclude):
@@ -220,7 +222,7 @@ class _Scan:
     def _included(self, name: str) -> bool:
         return any(fnmatch.fnmatch(name, pattern) for pattern in self._include)
 
-    def _place(self, name: str, entry: os.DirEntry[str]) -> str:
+    def _place(self, entry: os.DirEntry[str]) -> str:
         """Where a file is; "" where a link leads to none and that is no error."""
         if not entry.is_symlink():
             return entry.path
@@ -228,11 +230,12 @@ class _Scan:
             return (
                 entry.path
                 if self._follow
-                else str(inside(self._root, name, named_in=str(self._root)))
+                else str(inside(self._root, entry.path, named_in=str(self._root)))
             )
         if self._follow:
             return ""
-        where = "to a folder" if entry.is_dir() else "nowhere"
+        there = "to something that is no file" if os.path.exists(entry.path) else "nowhere"  # noqa: PTH110
+        where = "to a folder" if entry.is_dir() else there
         raise DatasetError(
             f"{entry.path}: this link leads {where}. Put what it stands for in its place, "
             "or remove it."
@@ -249,32 +252,6 @@ class _Scan:
                 if not self._included(folder.name_of(name)):
                     del folder.images[name]
                     folder.left_out.add(kind, name)
-
-
-def _refuse_no_text(folders: Iterable[Folder]) -> None:
-    """Refuse names in another encoding than the system's, which nothing could be written of.
-
-    Raises:
-        DatasetError: There is one.
-    """
-    for folder in folders:
-        names = [folder.last, *folder.images]
-        if _is_text("".join(names)):
-            continue
-        name = next(name for name in names if not _is_text(name))
-        shown = name.encode(errors="backslashreplace").decode()
-        raise DatasetError(
-            f"{shown}: the name of this file or folder is not in UTF-8, as of an archive that "
-            "another system made. Rename it (convmv does it for many), or unpack the archive again."
-        )
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_own(here: Sequence[os.DirEntry[str]]) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medbench.counts import check_images
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.archive import Header, ImageReader, NpzArchive
 from medbench.datasets.sources.base import Source
@@ -53,6 +54,8 @@ class NpzSource(Source):
         parts = parts_of(archive)
         for part in parts:
             _check_part(archive, part)
+        sizes = [archive.headers[part.images].shape[0] for part in parts]
+        check_images(sum(sizes), str(path))
         labels, classes, notes = read_labels(
             path,
             {part.labels: archive.array(part.labels) for part in parts},
@@ -60,7 +63,6 @@ class NpzSource(Source):
             task=self.task,
             classes=self.classes,
         )
-        sizes = [archive.headers[part.images].shape[0] for part in parts]
         numbered = [(part, i) for part, n in zip(parts, sizes, strict=True) for i in range(n)]
         names = pd.DataFrame({"origin": [f"{p.called}/{i}" for p, i in numbered], "slice": 1})
         table = pd.concat([names, label_frame(labels)], axis=1)
@@ -134,6 +136,8 @@ def _check_shape(path: Path, name: str, pixels: Header) -> None:
         DatasetError: They are none.
     """
     shape = pixels.shape
+    if 0 in shape[1:]:
+        raise DatasetError(f"{path}: {name} is {pixels.dtype} {shape}, images without pixels.")
     if len(shape) == 3 or (len(shape) == 4 and (shape[-1] in (1, 3) or channels_first(pixels))):
         return
     what = f"{path}: {name} is {pixels.dtype} {shape}; it must be uint8, (n, height, width) or (n, "

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.counts import check_n_classes
 from medbench.datasets.sources.base import check_classes
 from medbench.datasets.spellings import refuse_spellings
 from medbench.errors import DatasetError
 
-_LARGEST_LABEL = 1_000_000
 _SHAPES = "one label an image, (n,) or (n, 1), or 0 or 1 for each class, (n, classes)"
 
 
@@ -55,6 +55,7 @@ def read_labels(
             f"({', '.join(map(str, sorted(widths)))}). Give each part {_SHAPES}."
         )
     first = next(iter(arrays))
+    check_n_classes(max(widths), f"{path}: {first}")
     if widths == {1}:
         if task == "multi-label":
             raise DatasetError(
@@ -127,10 +128,12 @@ def _class_indices(
     whole = labels.dtype.kind in "iub" or (
         labels.dtype.kind == "f" and bool((labels == np.rint(labels)).all())
     )
-    if not whole or (len(labels) and not 0 <= labels.min() <= labels.max() <= _LARGEST_LABEL):
+    if not whole or (len(labels) and not labels.min() >= 0):
         raise DatasetError(
             f"{path}: {name} must be whole numbers from 0 on, or names of classes as text."
         )
+    if classes is None and len(labels):
+        check_n_classes(int(labels.max()) + 1, f"{path}: {name}")
     if classes is not None and len(wrong := np.flatnonzero(labels >= len(classes))):
         raise DatasetError(
             f"{path}: label {int(labels[wrong[0]])} of image {part}/{wrong[0]} is outside the "
@@ -148,7 +151,7 @@ def _check_present(path: Path, indices: NDArray[np.int64], n_classes: int) -> No
     """
     present = np.unique(indices)
     if not n_classes and len(present) != indices.max() + 1:
-        lacking = next(i for i in range(indices.max()) if i not in set(present.tolist()))
+        lacking = next(i for i, there in enumerate(present.tolist()) if i != there)
         raise DatasetError(
             f"{path}: labels go up to {indices.max()}, but no image has label {lacking}. "
             "Number the classes from 0 on without gaps."

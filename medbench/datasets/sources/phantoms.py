@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from medbench.counts import LARGEST_SEED, MOST_IMAGES
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import Source
 from medbench.hashes import sha256_of_text
@@ -60,14 +61,24 @@ class PhantomSource(Source):
     """Side in pixels at which images are drawn."""
     modality: Modality = "mr"
     """What the images imitate."""
-    patients: int = Field(default=100, ge=2)
+    patients: int = Field(default=100, ge=2, le=1_000_000)
     """Number of synthetic patients; half of them have the finding, to within one."""
-    images_per_patient: int = Field(default=3, ge=1)
+    images_per_patient: int = Field(default=3, ge=1, le=10_000)
     """Images of each patient."""
     difficulty: float = Field(default=0.5, ge=0, le=1)
     """From 0 (the finding is plain) to 1 (a third as strong, hard to see)."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     """Another seed draws other patients."""
+
+    @model_validator(mode="after")
+    def _check_images(self) -> PhantomSource:
+        n_images = self.patients * self.images_per_patient
+        if n_images > MOST_IMAGES:
+            raise ValueError(
+                f"{n_images:,} images (patients times images_per_patient) are above the limit of "
+                f"{MOST_IMAGES:,}"
+            )
+        return self
 
     @property
     def orders_classes(self) -> bool:

@@ -29,6 +29,7 @@ from medbench.datasets.sources.table_repeats import one_row_each
 from medbench.datasets.sources.words import Text
 from medbench.datasets.spellings import alike
 from medbench.errors import DatasetError
+from medbench.names import as_text, real_name
 
 _FIELDS = "the fields file, label, group, split or where (options of datasets add)"
 
@@ -92,7 +93,7 @@ class TableSource(FileSource):
         of_rows = pd.DataFrame(
             {
                 "name": places.names,
-                "path": places.paths,
+                "path": [as_text(path) for path in places.paths],
                 "shown": [own for own in labels.shown if own is not None],
                 "group": groups,
                 "split": source._splits(rows, path),
@@ -111,7 +112,7 @@ class TableSource(FileSource):
         return self.list_files(
             classes=labels.classes,
             names=images["name"].tolist(),
-            paths=[Path(path) for path in images["path"].tolist()],
+            paths=[Path(real_name(path)) for path in images["path"].tolist()],
             labels=source._as_numbers(images["shown"].tolist(), labels.classes, path),
             groups=images["group"].tolist() if source.group else None,
             splits=images["split"].tolist(),

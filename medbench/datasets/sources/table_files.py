@@ -13,6 +13,7 @@ from pathlib import Path
 from medbench.datasets.image_names import HIDDEN, SYSTEM, composed, why_left_out
 from medbench.datasets.readers import image_suffixes
 from medbench.datasets.sources.base import inside, unreadable_folder
+from medbench.names import as_text, real_name
 
 _LISTED = 5
 """Names in an error; more are counted."""
@@ -95,7 +96,7 @@ class NamedFiles:
     def is_folder(self, name: str) -> bool:
         """Whether there is a folder of that name."""
         try:
-            return bool(name) and (self.root / name).is_dir()
+            return bool(name) and (self.root / real_name(name)).is_dir()
         except (OSError, ValueError):
             return False
 
@@ -109,7 +110,9 @@ class NamedFiles:
         folder, _, base = plain.rpartition("/")
         place, here = self._listed.get(folder) or self._look_into(folder)
         kind = here.get(base)
-        return f"{place}/{base}" if kind == _FILE else self._linked(plain) if kind == _LINK else ""
+        if kind == _LINK:
+            return self._linked(plain)
+        return f"{place}/{real_name(base)}" if kind == _FILE else ""
 
     def _look_into(self, folder: str) -> tuple[str, dict[str, str]]:
         """Where a folder lies, and what is in it, each with its kind; nothing if there is none."""
@@ -124,13 +127,13 @@ class NamedFiles:
                 if kind not in (_FOLDER, _LINK):
                     self._listed[folder] = place, {}
                     break
-                place = f"{place}/{part}" if kind == _FOLDER else self._inside(below)
+                place = f"{place}/{real_name(part)}" if kind == _FOLDER else self._inside(below)
                 self._listed[below] = place, _kinds_in(place)
             above = below
         return self._listed[folder]
 
     def _inside(self, name: str) -> str:
-        return str(inside(self.root, name, named_in=self._named_in))
+        return str(inside(self.root, real_name(name), named_in=self._named_in))
 
     def _linked(self, name: str) -> str:
         path = self._inside(name)
@@ -166,7 +169,7 @@ class NamedFiles:
         return self._below
 
     def _located(self, name: str) -> str:
-        return self._linked(name) if self._all()[name] else f"{self.root}/{name}"
+        return self._linked(name) if self._all()[name] else f"{self.root}/{real_name(name)}"
 
     def _stem(self, base: str) -> str:
         """A name without the extension of an image."""
@@ -309,7 +312,7 @@ def _files_below(root: Path) -> Iterable[tuple[str, bool]]:
             if entry.is_dir(follow_symlinks=False):
                 pending.append(f"{folder}{entry.name}/")
             elif entry.is_file():
-                yield f"{folder}{entry.name}", entry.is_symlink()
+                yield as_text(f"{folder}{entry.name}"), entry.is_symlink()
 
 
 def _kinds_in(folder: str) -> dict[str, str]:
@@ -320,7 +323,7 @@ def _kinds_in(folder: str) -> dict[str, str]:
     """
     try:
         with os.scandir(folder) as entries:
-            return {entry.name: _kind(entry) for entry in entries}
+            return {as_text(entry.name): _kind(entry) for entry in entries}
     except NotADirectoryError:
         return {}
     except OSError as error:

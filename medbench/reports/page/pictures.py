@@ -19,6 +19,7 @@ from PIL import Image
 
 from medbench.errors import StoreError
 from medbench.files import read_json, write_bytes, writing
+from medbench.opening import PICTURE, open_regular, read_regular
 from medbench.reports.assessment import DatasetAssessment
 from medbench.reports.predictions import fold_predictions
 from medbench.reports.winner import winner
@@ -134,7 +135,7 @@ def _record(path: Path) -> dict[str, Any] | None:
 def copies_sheet(path: Path) -> str:
     """The picture of copies (see ``medbench.reports.contact_sheet``) as a ``data:`` address."""
     try:
-        with Image.open(path) as sheet:
+        with open_regular(path, PICTURE) as file, Image.open(file) as sheet:
             sheet.load()
             picture = sheet.convert("RGB")
     except OSError:
@@ -230,7 +231,7 @@ def _webp(image: Image.Image, quality: int) -> bytes:
 
 
 def _picture(path: Path, caption: str) -> Picture:
-    return Picture(uri=_uri(path.read_bytes()), caption=caption)
+    return Picture(uri=_uri(read_regular(path, PICTURE)), caption=caption)
 
 
 def _uri(content: bytes) -> str:

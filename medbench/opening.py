@@ -1,0 +1,190 @@
+"""Opening what somebody else may have made: regular files only, none above the size of its kind.
+
+A pipe would keep its reader waiting for ever and a device would never end, so both are refused, on
+the descriptor that is read from afterwards: nothing can be put in a file's place in between. A
+file's size bounds the memory that it can take; what is packed is bounded in ``medbench.packed``.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import stat
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+
+from medbench.errors import ConfigurationError
+
+FACTOR_VARIABLE = "MEDBENCH_SIZE_FACTOR"
+"""How to go beyond the sizes below: 2 in this variable doubles all of them."""
+_KB, _MB, _GB = 10**3, 10**6, 10**9
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileKind:
+    """What is about to be opened, and the most bytes that it may have, packed and unpacked."""
+
+    name: str
+    """In messages, with its article."""
+    n_bytes: int
+    """Before ``FACTOR_VARIABLE`` counts; see ``limit``."""
+
+    @property
+    def limit(self) -> int:
+        """The most bytes, with what ``FACTOR_VARIABLE`` says.
+
+        Raises:
+            ConfigurationError: It is no number above 0.
+        """
+        said = os.environ.get(FACTOR_VARIABLE, "1")
+        try:
+            factor = float(said)
+        except ValueError:
+            factor = math.nan
+        if not 0 < factor < math.inf:
+            raise ConfigurationError(
+                f"{FACTOR_VARIABLE}={said}: must be a number above 0. It multiplies the largest "
+                "sizes of files; leave it out, or set it to 2, for example."
+            )
+        return int(self.n_bytes * factor)
+
+    def refuse_above(self, n_bytes: int, *, unpacked: bool = False) -> None:
+        """Refuse what is larger.
+
+        Args:
+            n_bytes: What the file has, or says that it has.
+            unpacked: Whether that is what it unpacks to.
+
+        Raises:
+            RefusedFileError: It is above the limit.
+        """
+        if n_bytes > self.limit:
+            has = "it would unpack to" if unpacked else "it has"
+            raise RefusedFileError(
+                f"{has} {_in_words(n_bytes)}, and {self.name} may have {_in_words(self.limit)}; "
+                f"the environment variable {FACTOR_VARIABLE} multiplies that, where a larger one "
+                "is meant"
+            )
+
+
+IMAGE = FileKind(name="an image file", n_bytes=1 * _GB)
+"""A volume or a stack of pages; it is held in memory once for each thread that reads."""
+TABLE = FileKind(name="a table", n_bytes=200 * _MB)
+"""A CSV of a million rows; its cells take several times as much memory."""
+SETTINGS = FileKind(name="a YAML file", n_bytes=1 * _MB)
+"""``datasets.yaml`` or a suite: the one that is shipped has 17 kB."""
+ARCHIVE = FileKind(name="an archive of images", n_bytes=100 * _GB)
+"""An ``.npz`` of images, which are read one by one; the largest of MedMNIST has 13 GB."""
+ARRAY = FileKind(name="an array", n_bytes=4 * _GB)
+"""One that is read as a whole: the labels of an archive, or the predictions of a trial."""
+RECORD = FileKind(name="a record in JSON", n_bytes=100 * _MB)
+"""What a run, a cell or a model says of itself; the largest that the demo writes has 2 MB."""
+PARQUET = FileKind(name="a table of a run", n_bytes=2 * _GB)
+"""Predictions, images, curves: some hundred bytes an image."""
+MODEL = FileKind(name="a fitted model", n_bytes=4 * _GB)
+"""One file of a model; the largest backbone here has 250 MB with the state of its optimiser."""
+WEIGHTS = FileKind(name="a file of weights", n_bytes=4 * _GB)
+"""Pretrained weights of a backbone; the largest here have 90 MB."""
+PICTURE = FileKind(name="a picture of a report", n_bytes=100 * _MB)
+"""A contact sheet or a heat map, in a run folder."""
+
+
+class RefusedFileError(OSError):
+    """A file that is not opened, because of what it is; ``strerror`` says why, without its name."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(errno.EINVAL, why)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def open_regular(path: str | Path, kind: FileKind | None) -> BufferedReader:
+    """Open a regular file for reading, without waiting for anybody.
+
+    Args:
+        path: The file; links are followed.
+        kind: What it should be; None where its size does not matter, since it is read in pieces.
+
+    Raises:
+        RefusedFileError: It is something else, or too large.
+        OSError: It cannot be opened.
+        ValueError: No file can be called so.
+    """
+    file: BufferedReader = open(path, "rb", opener=_open)  # noqa: SIM115  the caller closes it
+    try:
+        if kind is not None:
+            kind.refuse_above(os.fstat(file.fileno()).st_size)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read_regular(path: str | Path, kind: FileKind) -> bytes:
+    """All bytes of a regular file, also if it grows meanwhile, up to the limit.
+
+    Raises:
+        RefusedFileError, OSError, ValueError: As ``open_regular``.
+    """
+    with open_regular(path, kind) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(size + 1)
+        if len(content) > size:  # it has grown, or a file of the system tells no size
+            content += file.read(min(max(kind.limit - size, 0), _MB) + 1)
+            while len(content) <= kind.limit and (more := file.read(_MB)):
+                content += more
+            kind.refuse_above(len(content))
+        return content
+
+
+def what_it_is(mode: int) -> str:
+    """What a path leads to that is no regular file, in words; "" of a regular file."""
+    if stat.S_ISREG(mode):
+        return ""
+    for is_one, words in (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    ):
+        if is_one(mode):
+            return words
+    return "no file"
+
+
+def _open(path: str, flags: int) -> int:
+    """A descriptor of a regular file; see ``open_regular``."""
+    # a pipe is opened at once and a terminal does not become ours; regular files know no waiting
+    flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError:
+        try:
+            what = what_it_is(os.stat(path).st_mode)  # noqa: PTH116  half the time
+        except OSError:
+            what = ""
+        if what:  # sockets, and folders where nothing opens them
+            raise _not_regular(what) from None
+        raise
+    try:
+        if what := what_it_is(os.fstat(descriptor).st_mode):
+            raise _not_regular(what)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _not_regular(what: str) -> RefusedFileError:
+    return RefusedFileError(f"it is {what}, and only regular files are read")
+
+
+def _in_words(n_bytes: int) -> str:
+    for unit, size in (("GB", _GB), ("MB", _MB), ("kB", _KB)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.4g} {unit}"
+    return f"{n_bytes} bytes"
