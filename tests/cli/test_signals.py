@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 
 from medbench import signals
@@ -274,11 +275,6 @@ def test_who_does_not_end_in_order_in_time_ends_at_once():
             "except KeyboardInterrupt as error:\n    sys.excepthook(*sys.exc_info())\n    raise",
             id="where it is printed",
         ),
-        pytest.param(
-            "import filelock\nheld = filelock.FileLock('lock').acquire()\n"
-            "print('there', flush=True)\nfilelock.FileLock('lock').acquire()",
-            id="where a lock is waited for",
-        ),
     ],
 )
 def test_the_first_signal_is_a_line_wherever_it_comes(what):
@@ -286,6 +282,16 @@ def test_the_first_signal_is_a_line_wherever_it_comes(what):
     heard(process, "there")
     process.send_signal(signal.SIGINT)
     assert "Interrupted" in one_line(process, signal.SIGINT)
+
+
+def test_who_waits_for_a_lock_is_told_in_a_line_too():
+    with filelock.FileLock("lock"):
+        process = script(
+            "import filelock\nprint('there', flush=True)\nfilelock.FileLock('lock').acquire()"
+        )
+        heard(process, "there")
+        process.send_signal(signal.SIGINT)
+        assert "Interrupted" in one_line(process, signal.SIGINT)
 
 
 def test_what_a_process_is_told_to_ignore_stays_ignored():
