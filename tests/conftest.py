@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import sys
@@ -165,3 +166,25 @@ def class_folders(tmp_path):
         return root
 
     return make
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What faults cost, by kind, where tests have taken it down (see ``reliability``)."""
+    costs: dict[str, dict[str, int]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name != "toll" or report.when != "call":
+                    continue
+                toll = json.loads(value)
+                row = costs.setdefault(toll.pop("kind"), {"moments": 0, **dict.fromkeys(toll, 0)})
+                row["moments"] += toll.pop("moments", 1)
+                for cost, count in toll.items():
+                    row[cost] += count
+    if costs:
+        terminalreporter.section("faults and what they cost")
+        names = ["fault", *next(iter(costs.values()))]
+        terminalreporter.write_line("| " + " | ".join(names) + " |")
+        terminalreporter.write_line("|---" * len(names) + "|")
+        for kind, row in sorted(costs.items()):
+            terminalreporter.write_line("| " + " | ".join([kind, *map(str, row.values())]) + " |")

@@ -6,13 +6,13 @@ import argparse
 import contextlib
 import importlib
 import io
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import medbench
+from medbench import signals
 from medbench.names import harmless
 
 _VERBS = {
@@ -32,15 +32,22 @@ _VERBS = {
     "doctor": "what of this machine and installation helps or hinders a run",
 }
 """What each verb does, said here so that ``--help`` need not import them."""
-_INTERRUPTED = 130
-"""Exit status after Ctrl-C, by the shell's convention."""
+_KEPT = {
+    "run": "Finished trials and cells are kept. Give the same command again to go on.",
+    "serve": "Give the same command again to start it.",
+}
+"""What is left of a verb that was told to end, and how to go on."""
+_READER_GONE = 128 + 13
+"""As of other commands of a pipeline whose reader has gone: what was asked for is not all done."""
+_NOTHING_HALF = "No file is half-written. Give the same command again."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line.
 
     Returns:
-        0 if all went well, 1 if a cell failed, 2 if the input is wrong, 130 after Ctrl-C.
+        0 if all went well, 1 if a cell failed, 2 if the input is wrong; after a signal that ends
+        commands 128 and its number, as 130 after Ctrl-C.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     _allow_any_name()
@@ -55,15 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status: int = parsed.execute(parsed)
         sys.stdout.flush()
         return status
-    except MedBenchError as error:
-        said = harmless(message(error, parsed), lines=True)
-        print(f"medbench: error: {said}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nInterrupted. Give the same command again to go on.", file=sys.stderr)
-        return _INTERRUPTED
-    except OSError as error:
-        return _operating_system(error, parsed)
+    except BaseException as error:
+        if signals.told_by(error) is not None:
+            return signals.say_interrupted(error, _KEPT.get(parsed.verb, _NOTHING_HALF))
+        if isinstance(error, MedBenchError):
+            said = harmless(message(error, parsed), lines=True)
+            print(f"medbench: error: {said}", file=sys.stderr)
+            return 2
+        if isinstance(error, OSError):
+            return _operating_system(error, parsed)
+        raise
 
 
 def _allow_any_name() -> None:
@@ -93,8 +101,8 @@ def _warnings_in_a_line() -> Iterator[None]:
 def _operating_system(error: OSError, options: argparse.Namespace) -> int:
     """What the operating system refused, in one line; silence where the reader has gone."""
     if isinstance(error, BrokenPipeError):  # head or less have seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        signals.leave_output()
+        return _READER_GONE
     from medbench.cli.remedies import has
 
     place = f"{harmless(str(error.filename))}: " if error.filename else ""

@@ -110,8 +110,10 @@ class LiveWatcher(RunWatcher):
         traceback: TracebackType | None,
     ) -> None:
         self._over.set()
-        self._artist.join()
-        self._live.stop()
+        try:
+            self._artist.join()
+        finally:  # whatever comes meanwhile, the cursor comes back
+            self._live.stop()
 
     def say(self, text: str) -> None:
         """Print a line above the view; a long one is folded between words."""

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 def make_console() -> Console:
     """The console of the command line; rich honours NO_COLOR and knows a terminal."""
-    return Console(highlight=False)
+    return _Console(highlight=False)
+
+
+class _Console(Console):
+    """A console whose reader may go, as ``head`` does: an error that the command line hears of."""
+
+    def on_broken_pipe(self) -> None:
+        """Not the end of the process at whatever place that is."""
+        self.quiet = True
+        raise  # the error that is being handled
 
 
 class RunWatcher:

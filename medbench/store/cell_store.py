@@ -13,6 +13,7 @@ from medbench.files import (
     read_lines,
     read_npy,
     replacing_folder,
+    write_json,
     write_npy,
     write_parquet,
     writing,

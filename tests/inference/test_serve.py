@@ -471,14 +471,16 @@ made = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(made)
 import medbench.inference.load
 medbench.inference.load.load_model = lambda *_, **__: made.make_model()
-from medbench import cli
-sys.exit(cli.main(["serve", "run", "--port", "0"]))
+from medbench.__main__ import main
+sys.argv[1:] = ["serve", "run", "--port", "0"]
+sys.exit(main())
 """
 
 
 @ON_THIS_MACHINE
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C reaches the whole console there")
-def test_it_serves_until_ctrl_c_and_writes_down_no_file_name():
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_it_serves_until_it_is_told_to_end_and_writes_down_no_file_name(how):
     command = [sys.executable, "-c", _SCRIPT, __file__]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
@@ -495,7 +497,7 @@ def test_it_serves_until_ctrl_c_and_writes_down_no_file_name():
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=30) as answer:
             assert json.load(answer)["image"] == "patient-7.png"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, how))
         out, err = process.communicate(timeout=30)
     assert process.returncode == 0
     assert out.endswith("Stopped.\n")

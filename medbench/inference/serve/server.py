@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from medbench import signals
 from medbench.errors import ConfigurationError
 from medbench.versions import install_command
 
@@ -71,7 +74,7 @@ def serve(model: Model, listening: socket.socket, *, limits: Limits | None = Non
 
     Raises:
         ConfigurationError: What it needs is not installed.
-        KeyboardInterrupt: After Ctrl-C, when all is closed.
+        KeyboardInterrupt: After Ctrl-C, TERM or HUP, when all is closed.
     """
     check_installed()
     make_server(model, limits=limits).run(sockets=[listening])
@@ -82,6 +85,21 @@ def make_server(model: Model, *, limits: Limits | None = None) -> uvicorn.Server
     import uvicorn
 
     from medbench.inference.serve.app import make_app
+
+    class Server(uvicorn.Server):  # type: ignore[misc]
+        """Ends by every signal that ends a command, also by that of a terminal that was closed."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            with signals.calling(self._stop) as listens:
+                if listens:
+                    yield
+                    return
+            with super().capture_signals():
+                yield
+
+        def _stop(self) -> None:
+            self.should_exit = True
 
     config = uvicorn.Config(
         make_app(model, limits=limits),
@@ -95,4 +113,4 @@ def make_server(model: Model, *, limits: Limits | None = None) -> uvicorn.Server
         server_header=False,
         timeout_graceful_shutdown=_SECONDS_TO_STOP,
     )
-    return uvicorn.Server(config)
+    return Server(config)

@@ -1,0 +1,38 @@
+"""The suite, run once undisturbed by each process of tests."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def suite(tmp_path_factory):
+    """The small suite, undisturbed; skipped where processes cannot be looked at."""
+    if not Path("/proc").is_dir():
+        pytest.skip("looks for processes in /proc")
+    pytest.importorskip("xgboost")
+    return importlib.import_module("harness").Suite(tmp_path_factory.mktemp("suite"))
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Where a fault is endured."""
+    return importlib.import_module("harness").Place(tmp_path / "place")
+
+
+@pytest.fixture
+def paid(record_property):
+    """Takes the toll of a fault down, for the table at the end, and wants it to be nothing."""
+
+    def take(toll, moments: int = 1) -> None:
+        record_property("toll", json.dumps({**toll.as_record(), "moments": moments}))
+        assert toll.sentences() == []
+
+    return take
