@@ -33,7 +33,7 @@ def main() -> int:
 
     from medbench import cache
     from medbench.execution.attempt import Attempt
-    from medbench.execution.events import as_message
+    from medbench.execution.events import PREDICTED, as_message
     from medbench.execution.site import Site
     from medbench.execution.task import CellTask
 
@@ -47,7 +47,7 @@ def main() -> int:
         for event in attempt.fit():
             tell(as_message(event))
         record = attempt.predict(Path(inbox.get()["held_out"]))
-        tell({"event": "predicted", "record": record})
+        tell({"event": PREDICTED, "record": record})
     except Exception as error:  # the attempt's boundary: it becomes a row with its reason
         traceback.print_exc()
         tell({"event": "failed", "reason": reason_of(error)})
