@@ -7,7 +7,6 @@ is loaded and predicts them. Held-out labels never come here.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench import registry
+from medbench.awake import awake_seconds
 from medbench.datasets.batch import Batch
 from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
@@ -106,11 +106,10 @@ class Attempt:
         tuning_seconds, tuning_cpu = clock.seconds, time.process_time() - self._cpu_began
         calibration, threshold = self._frozen()
         yield RefitBegan(cell=task.cell)
-        began, cpu_began = time.perf_counter(), time.process_time()
+        began, cpu_began = awake_seconds(), time.process_time()
         self._chosen = Suggestion(params=best.params)
         step = self._refit(best)
-        refit_seconds, refit_cpu = time.perf_counter() - began, time.process_time() - cpu_began
-        shutil.rmtree(workshop.checkpoints, ignore_errors=True)
+        refit_seconds, refit_cpu = awake_seconds() - began, time.process_time() - cpu_began
         saved = [path for path in self._site.model.rglob("*") if path.is_file()]
         record = {
             "params": dict(best.params),
@@ -149,10 +148,10 @@ class Attempt:
             self._firewall.open_up(held_out)
         batch = read_held_out(held_out)
         requests = self._features.requests
-        began = time.perf_counter()
+        began = awake_seconds()
         classifier = self._load(self._features)
         probabilities = predict(classifier, batch, self._task)
-        seconds = time.perf_counter() - began
+        seconds = awake_seconds() - began
         write_probabilities(held_out, probabilities)
         timed = classifier
         if self._features.requests > requests:  # its features are cached now, and would be free
@@ -268,12 +267,12 @@ def _speed(classifier: Classifier, batch: Batch) -> dict[str, float | None]:
     classifier.predict_proba(batch.take(np.arange(1)))
     each = []
     for i in single:
-        began = time.perf_counter()
+        began = awake_seconds()
         classifier.predict_proba(batch.take(np.array([i])))
-        each.append(time.perf_counter() - began)
-    began = time.perf_counter()
+        each.append(awake_seconds() - began)
+    began = awake_seconds()
     classifier.predict_proba(batch.take(len(batch) + many))
-    together = time.perf_counter() - began
+    together = awake_seconds() - began
     return {"latency_seconds": float(np.median(each)), "images_per_second": len(many) / together}
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.store import CellId
+from medbench.execution.limits import Overrun
+from medbench.store import CellId, schemas
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,8 @@ class Outcome(Event):
     fault: bool = False
     """Whether the machine ended the attempt, not the family: the cell stays unfinished and gets no
     row."""
+    overrun: Overrun | None = None
+    """The limit for which the attempt was ended; None for any other end."""
     record: Mapping[str, Any] | None = None
     """JSON-ready: that of ``Fitted``, with what the prediction cost; None where it failed."""
     model: Path | None = None
@@ -73,8 +76,14 @@ class Outcome(Event):
     """What libraries printed meanwhile."""
 
 
+PREDICTED = "predicted"
+"""Name of an attempt's last message."""
 _BY_NAME = {each.__name__: each for each in (TrialEnded, RefitBegan, Fitted)}
 """What an attempt tells while it works."""
+
+
+class NoMessageError(Exception):
+    """What was told is no message of an attempt: something else has told it."""
 
 
 def as_message(event: Event) -> dict[str, Any]:
@@ -89,12 +98,34 @@ def from_message(cell: CellId, message: Mapping[str, Any]) -> Event:
     """The inverse of ``as_message``.
 
     Raises:
-        KeyError: It is no such message.
+        NoMessageError: It is no such message.
     """
     values = dict(message)
-    kind = _BY_NAME[values.pop("event")]
+    kind = _BY_NAME.get(values.pop("event", None))
+    if kind is None or values.keys() != {field.name for field in fields(kind)} - {"cell"}:
+        raise NoMessageError("no message of an attempt")
+    if "record" in values:
+        _check(values["record"], schemas.Trial if kind is TrialEnded else schemas.Fitted)
     for name in ("oof", "checkpoint"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
     event: Event = kind(cell=cell, **values)
     return event
+
+
+def predicted(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the prediction cost, from the last message of an attempt.
+
+    Raises:
+        NoMessageError: It is no such message.
+    """
+    if message.keys() != {"event", "record"} or message["event"] != PREDICTED:
+        raise NoMessageError("no message of a prediction")
+    record: Mapping[str, Any] = message["record"]
+    _check(record, schemas.Predicted)
+    return record
+
+
+def _check(record: object, schema: type[schemas.Record]) -> None:
+    if not isinstance(record, dict) or schemas.damaged(record, schema):
+        raise NoMessageError(f"no record as {schema.__name__} has it")

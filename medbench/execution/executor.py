@@ -53,6 +53,11 @@ class Resources:
     """Folder of the feature cache; None keeps features in memory only."""
     plugins: tuple[Path, ...] = ()
     """Python files that every attempt imports."""
+    cell_seconds: float | None = None
+    """Most wall seconds of an attempt in all, after which it is ended; None for no limit. Those for
+    which the run is suspended do not count."""
+    cell_memory: int | None = None
+    """Most bytes of an attempt, with all processes that it starts; None for no limit."""
 
 
 def whole_record(fitted: Mapping[str, Any], predicted: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,9 @@ whether it is alone is its first answer, and where it is not, nothing is forked 
     python -m medbench.execution.fork_server FD
 
 FD is one end of a pair of Unix sockets. The first message brings the modules to import; each
-further one asks for a fork, with three descriptors that become its standard input, output and
-error. The server tells the number of each child and, when it ends, its status.
+further one asks for a fork and brings its limits, with three descriptors that become its standard
+input, output and error. The server tells the number of each child; how its worker ends is told by
+the child, which is the guardian of it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import gc
 import importlib
 import json
 import os
-import selectors
 import signal
 import socket
 import subprocess
@@ -27,9 +27,12 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import asdict
 from typing import Any
 
-from medbench.execution import worker
+from medbench.execution import guardian, worker
+from medbench.execution.limits import Limits
+from medbench.execution.process_tree import ended_children
 
 _MESSAGE_BYTES = 1 << 16
 _NOT_BEFORE_A_FORK = frozenset({"jax", "jaxlib", "onnxruntime", "openvino", "torch"})
@@ -61,7 +64,6 @@ class ForkServer:
         self._socket = ours
         self._guard = threading.Lock()
         self._born: Future[int] | None = None
-        self._ends: dict[int, Future[int]] = {}
         self._alone: Future[bool] = Future()
         self._gone = False
         self._send(json.dumps(list(modules)).encode(), [])
@@ -79,15 +81,15 @@ class ForkServer:
         except OSError:
             return False
 
-    def fork(self, descriptors: Sequence[int]) -> tuple[int, Future[int]]:
-        """A fresh process for one attempt.
+    def fork(self, descriptors: Sequence[int], limits: Limits) -> int:
+        """A fresh process for one attempt, below a guardian; see ``guardian.guard``.
 
         Args:
             descriptors: What becomes its standard input, output and error; they stay open here.
+            limits: What it may use.
 
         Returns:
-            Its number, and its exit status to come (of a signal: minus its number). Where the
-            server dies first, the status is an ``OSError``.
+            The number of its guardian.
 
         Raises:
             OSError: The server is gone.
@@ -97,9 +99,8 @@ class ForkServer:
             self._born = born
             if self._gone:
                 raise OSError("the fork server has ended")
-            self._send(b"fork", descriptors)
-            pid = born.result()
-            return pid, self._ends[pid]
+            self._send(json.dumps(asdict(limits)).encode(), descriptors)
+            return born.result()
 
     def stop(self) -> None:
         """End the server; forks that still run are not ended."""
@@ -118,20 +119,16 @@ class ForkServer:
                 self._hear(json.loads(content))
         self._gone = True
         error = OSError("the fork server has ended")
-        waiting = [self._alone, self._born, *self._ends.values()]
-        for future in waiting:
+        for future in (self._alone, self._born):
             if future is not None and not future.done():
                 future.set_exception(error)
 
     def _hear(self, message: Mapping[str, Any]) -> None:
         if "alone" in message:
             self._alone.set_result(message["alone"])
-        elif "born" in message:
-            self._ends[message["born"]] = Future()
+        else:
             assert self._born is not None
             self._born.set_result(message["born"])
-        else:
-            self._ends[message["ended"]].set_result(message["status"])
 
 
 _QUIET = {
@@ -146,7 +143,7 @@ _QUIET = {
 
 
 def serve(connection: socket.socket) -> None:
-    """Import, then fork on request until the other end is closed. A fork returns from here."""
+    """Import, then fork on request until the other end is closed. A worker returns from here."""
     threads = os.environ.get("OMP_NUM_THREADS", "1")
     _import(json.loads(connection.recv(_MESSAGE_BYTES)))
     worker.warm_up()
@@ -155,42 +152,30 @@ def serve(connection: socket.socket) -> None:
     threads_now = len(os.listdir("/proc/self/task"))  # noqa: PTH208
     alone = threads_now == 1 and _NOT_BEFORE_A_FORK.isdisjoint(sys.modules)
     _tell(connection, {"alone": alone})
-    reading, writing = os.pipe()
-    for end in (reading, writing):
-        os.set_blocking(end, False)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    selector = selectors.DefaultSelector()
-    selector.register(connection, selectors.EVENT_READ)
-    selector.register(reading, selectors.EVENT_READ)
+    # how they end is told by others, but the system adds up what they cost only when waited for
+    signal.signal(signal.SIGCHLD, _wait)
+    run = os.getppid()
     while True:
-        ready = {key.fileobj for key, _ in selector.select()}
-        if reading in ready:
-            os.read(reading, _MESSAGE_BYTES)
-            _tell_of_ended(connection)
-        if connection not in ready:
-            continue
         content, descriptors, _, _ = socket.recv_fds(connection, _MESSAGE_BYTES, 3)
         if not content:
             os._exit(0)
         pid = os.fork()
         if pid == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.setpgid(0, 0)
+            os.setsid()
             for own, given in enumerate(descriptors):
                 os.dup2(given, own)
-            selector.close()
+                os.close(given)
             connection.close()
-            for descriptor in (*descriptors, reading, writing):
-                os.close(descriptor)
+            guardian.guard(Limits(**json.loads(content)), run)
             _use_threads(int(threads))
             return
-        with contextlib.suppress(OSError):  # whichever of the two is first
-            os.setpgid(pid, pid)
         for descriptor in descriptors:
             os.close(descriptor)
         _tell(connection, {"born": pid})
+
+
+def _wait(number: int, frame: object) -> None:
+    ended_children()
 
 
 def _import(modules: Sequence[str]) -> None:
@@ -208,15 +193,6 @@ def _use_threads(threads: int) -> None:
 
         threadpool_limits(threads, user_api="blas")
         os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
-
-
-def _tell_of_ended(connection: socket.socket) -> None:
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            _tell(connection, {"ended": pid, "status": os.waitstatus_to_exitcode(status)})
 
 
 def _tell(connection: socket.socket, message: Mapping[str, Any]) -> None:

@@ -7,20 +7,46 @@ import queue
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
+from medbench.execution.bounded_log import read_log
 from medbench.execution.environment import child_environment, keras_backend
-from medbench.execution.events import Event, Fitted, Outcome, Started, from_message
+from medbench.execution.events import (
+    Event,
+    Fitted,
+    NoMessageError,
+    Outcome,
+    Started,
+    TrialEnded,
+    from_message,
+    predicted,
+)
 from medbench.execution.executor import Executor, Resources, Work, whole_record
 from medbench.execution.fork_server import ForkServer
+from medbench.execution.limits import Limits
 from medbench.execution.parts import read_probabilities
-from medbench.execution.process import AttemptFailedError, AttemptProcess, Processes, StoppedError
+from medbench.execution.process import (
+    FOREIGN,
+    AttemptFailedError,
+    AttemptProcess,
+    KilledError,
+    Processes,
+    StoppedError,
+)
 from medbench.execution.site import Site
 from medbench.execution.workplace import Workplace
 from medbench.faults import is_fault, reason_of
+from medbench.store import CellId
 
 StartMethod = Literal["fork", "spawn"]
+_STARTS = 3
+"""How often an attempt is started, each from the trials that are finished, if it is always killed
+from outside."""
+_LOG = "log"
 _POLL_SECONDS = 1.0
 """How often the waiting main thread wakes; on Windows, Ctrl-C is noticed only then."""
 _FORKED_BACKENDS = ("tensorflow",)
@@ -97,11 +123,12 @@ class _Attendant:
         told: queue.Queue[Event | BaseException],
     ) -> None:
         self._environment = child_environment(resources.threads)
+        self._limits = Limits(seconds=resources.cell_seconds, memory=resources.cell_memory)
         self._workplace = workplace
         self._processes = processes
         self._servers = servers
         self._told = told
-        self._sites: dict[Any, Site] = {}
+        self._sites: dict[CellId, list[Site]] = {}
 
     def attend(self, work: Work) -> None:
         """Have a process work on a cell, to its outcome."""
@@ -118,47 +145,102 @@ class _Attendant:
                 self._told.put(error)
 
     def outcome_is_taken(self, outcome: Outcome) -> None:
-        """Remove what the attempt wrote, as far as it came to that."""
-        if (site := self._sites.pop(outcome.cell, None)) is not None:
+        """Remove what the attempts wrote: nothing that they told of is read any more."""
+        for site in self._sites.pop(outcome.cell, ()):
             self._workplace.leave(site)
 
     def _outcome(self, work: Work) -> Outcome:
-        """What comes of a cell."""
+        """What comes of a cell, started again where something outside has ended its process."""
+        log = b""
         with self._workplace.development(work) as development:
-            closed = (*work.closed, self._workplace.hidden)
-            site = self._workplace.site(work, development, closed=closed)
-            self._sites[work.task.cell] = site
-            return self._attempted(work, site)
+            for start in range(1, _STARTS + 1):
+                closed = (*work.closed, self._workplace.hidden)
+                site = self._workplace.site(work, development, closed=closed)
+                self._sites.setdefault(work.task.cell, []).append(site)
+                finished: list[TrialEnded] = []
+                try:
+                    outcome = self._attempted(work, site, finished)
+                    return replace(outcome, log=log + _log_of(site))
+                except KilledError as killed:
+                    reason = str(killed)
+                said = f"[{reason}: start {start} of {_STARTS}]\n"
+                log += _log_of(site) + said.encode()
+                work = _from_there(work, site, finished)
+        reason += f"; it was started {_STARTS} times"
+        return Outcome(cell=work.task.cell, reason=reason, fault=True, log=log)
 
-    def _attempted(self, work: Work, site: Site) -> Outcome:
-        cell, log = work.task.cell, Path(site.folder) / "log"
+    def _attempted(self, work: Work, site: Site, finished: list[TrialEnded]) -> Outcome:
+        """What comes of one start, whose finished trials are added to ``finished``.
+
+        Raises:
+            KilledError: Something outside has ended it.
+        """
+        cell = work.task.cell
         server = self._servers.get(work.keras)
         if server is not None and not server.is_alone():
             server = None
+        log = Path(site.folder) / _LOG
+        start = self._processes.start(log, self._environment, server, self._limits)
         try:
-            with self._processes.start(log, self._environment, server) as process:
-                fitted = self._fitted(work, site, process)
+            with start as process:
+                fitted = self._fitted(work, site, process, finished)
                 with self._workplace.held_out(work) as held_out:
                     process.send({"held_out": str(held_out)})
                     message = next(process.messages())
+                    record = whole_record(fitted, predicted(message))
                     probabilities = read_probabilities(held_out)
         except AttemptFailedError as failure:
-            reason, fault = str(failure), failure.fault
-            return Outcome(cell=cell, reason=reason, fault=fault, log=log.read_bytes())
-        return Outcome(
-            cell=cell,
-            record=whole_record(fitted, message["record"]),
-            model=site.model,
-            probabilities=probabilities,
-            log=log.read_bytes(),
-        )
+            return Outcome(
+                cell=cell, reason=str(failure), fault=failure.fault, overrun=failure.overrun
+            )
+        except NoMessageError:
+            return Outcome(cell=cell, reason=FOREIGN)
+        return Outcome(cell=cell, record=record, model=site.model, probabilities=probabilities)
 
-    def _fitted(self, work: Work, site: Site, process: AttemptProcess) -> Mapping[str, Any]:
-        """Have the process fit; the record of what it froze."""
+    def _fitted(
+        self, work: Work, site: Site, process: AttemptProcess, finished: list[TrialEnded]
+    ) -> Mapping[str, Any]:
+        """Have the process fit; the record of what it froze.
+
+        Raises:
+            NoMessageError: It told what is no event.
+        """
         process.send({"task": work.task.as_message(), "site": site.as_message()})
         for message in process.messages():
             event = from_message(work.task.cell, message)
+            if isinstance(event, TrialEnded):
+                _check(event, site, len(work.earlier) + len(finished))
+                finished.append(event)
             self._told.put(event)
             if isinstance(event, Fitted):
                 return event.record
         raise AssertionError("messages end by an exception")
+
+
+def _log_of(site: Site) -> bytes:
+    return read_log(Path(site.folder) / _LOG)
+
+
+def _check(event: TrialEnded, site: Site, number: int) -> None:
+    """Raise ``NoMessageError`` unless it is the trial of that number, with files of the site."""
+    files = [path for path in (event.oof, event.checkpoint) if path is not None]
+    if event.record["number"] != number or not all(
+        path.resolve().is_relative_to(Path(site.folder).resolve()) for path in files
+    ):
+        raise NoMessageError("no trial of this attempt")
+
+
+def _from_there(work: Work, site: Site, finished: Sequence[TrialEnded]) -> Work:
+    """The work that is left of a killed attempt at ``site``, which has finished some trials."""
+    if not finished:
+        return work
+    trials = (*work.earlier, *(trial.record for trial in finished))
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    oof = work.earlier_oof
+    if complete:
+        best = max(complete, key=lambda trial: (trial["score"], -trial["number"]))
+        for trial in finished:
+            if trial.record is best and trial.oof is not None:
+                oof = np.load(trial.oof, allow_pickle=False)
+    checkpoints = site.checkpoints if site.checkpoints.is_dir() else work.earlier_checkpoints
+    return replace(work, earlier=trials, earlier_oof=oof, earlier_checkpoints=checkpoints)

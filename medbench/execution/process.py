@@ -10,26 +10,49 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from medbench.cache import say_once
+from medbench.execution.bounded_log import read_log
 from medbench.execution.fork_server import ForkServer
+from medbench.execution.guardian import MESSAGE_BYTES
+from medbench.execution.limits import CELL_TIME, Limits, Overrun
 
 _GRACE_SECONDS = 5.0
-"""How long a process that has said its last word may take to end by itself."""
+"""How long a process that has said its last word, or was told to end, may take to end."""
+_LONGEST_REASON = 2100
+"""Characters of what a process gives as its reason."""
 _QUOTED = 200
 """Characters of the last line of a log that are shown."""
+_FROM_OUTSIDE = tuple(
+    getattr(signal, name)
+    for name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
+    if hasattr(signal, name)
+)
+"""Signals by which a process is ended by others: by a person, by a cluster's scheduler, by the
+system where memory is short."""
+FOREIGN = (
+    "something else wrote into its messages: a file descriptor that a family did not open is not "
+    "for it to write to"
+)
+"""Why an attempt failed that told what is no message."""
 
 
 class AttemptFailedError(Exception):
     """An attempt's process said or showed that it failed."""
 
-    def __init__(self, reason: str, *, fault: bool = False) -> None:
-        """``fault``: whether the machine ended it; see ``Outcome``."""
+    def __init__(self, reason: str, *, fault: bool = False, overrun: Overrun | None = None) -> None:
         super().__init__(reason)
         self.fault = fault
+        """Whether the machine ended it, and not the family."""
+        self.overrun = overrun
+        """The limit for which it was ended; None for another reason."""
+
+
+class KilledError(Exception):
+    """An attempt's process was ended by something outside of it."""
 
 
 class StoppedError(Exception):
@@ -50,7 +73,7 @@ class Processes:
 
     @contextlib.contextmanager
     def start(
-        self, log: Path, environment: Mapping[str, str], server: ForkServer | None
+        self, log: Path, environment: Mapping[str, str], server: ForkServer | None, limits: Limits
     ) -> Iterator[AttemptProcess]:
         """A fresh process, which ends with the block.
 
@@ -58,6 +81,7 @@ class Processes:
             log: Where whatever libraries print goes.
             environment: All its environment variables, where it is not forked.
             server: What it is forked off; None starts an interpreter of its own.
+            limits: What it may use; memory is not looked at but on Linux.
 
         Raises:
             StoppedError: The run is over.
@@ -66,7 +90,7 @@ class Processes:
         with log.open("ab") as errors, self._guard:  # so that end_all sees every process there is
             if self.ended:
                 raise StoppedError
-            process = AttemptProcess(log, self)
+            process = (_Guarded if sys.platform == "linux" else _Unguarded)(log, self, limits)
             process.begin(errors, environment, server)
             self._running.add(process)
         try:
@@ -87,13 +111,16 @@ class Processes:
 class AttemptProcess:
     """One attempt's process, as the thread sees it that waits for it."""
 
-    def __init__(self, log: Path, owner: Processes) -> None:
+    def __init__(self, log: Path, owner: Processes, limits: Limits) -> None:
         self._log = log
         self._owner = owner
+        self._limits = limits
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._over = False
         self.pid = 0
-        self._status: Future[int] = Future()
+        """Number of the worker, or of its guardian."""
         self._to: IO[str]
-        self._from: IO[str]
+        self._from: IO[bytes]
 
     def begin(
         self, errors: IO[bytes], environment: Mapping[str, str], server: ForkServer | None
@@ -101,21 +128,22 @@ class AttemptProcess:
         """Start it, by a fork or as an interpreter of its own."""
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
-        self._to, self._from = os.fdopen(ours_out, "w"), os.fdopen(ours_in)
+        self._to, self._from = os.fdopen(ours_out, "w"), os.fdopen(ours_in, "rb")
         given = (theirs_in, theirs_out, errors.fileno())
         try:
             if server is not None:
                 with contextlib.suppress(OSError):  # where it has died, a start costs the imports
-                    self.pid, self._status = server.fork(given)
+                    self.pid = server.fork(given, self._limits)
                     return
-            process = subprocess.Popen(
-                [sys.executable, "-m", "medbench.execution.worker"],
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", *self._module()],
                 stdin=theirs_in,
                 stdout=theirs_out,
                 stderr=errors,
                 env=dict(environment),
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends it
             )
+            self.pid = self._popen.pid
         except OSError:
             self._to.close()
             self._from.close()
@@ -123,11 +151,6 @@ class AttemptProcess:
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
-        self.pid = process.pid
-        waiter = threading.Thread(
-            target=lambda: self._status.set_result(process.wait()), daemon=True
-        )
-        waiter.start()
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Tell the process something, JSON-ready."""
@@ -139,59 +162,172 @@ class AttemptProcess:
         """What the process tells, until it ends; what it warns of is said here.
 
         Raises:
-            AttemptFailedError: It says that it failed, or has ended.
+            AttemptFailedError: It says that it failed, has ended by itself or passed a limit, or
+                tells what is no message.
+            KilledError: Something else has ended it.
             StoppedError: It was ended by ``Processes.end_all``.
         """
-        for line in self._from:
-            try:
-                message: dict[str, Any] = json.loads(line)
-            except ValueError:
-                raise self._failure("something else wrote into its messages") from None
+        while line := self._from.readline(MESSAGE_BYTES + 1):
+            message = _parsed(line)
+            if message is None:
+                raise self._stopped_or(AttemptFailedError(FOREIGN))
+            if message["event"] == "ended":
+                raise self._stopped_or(self._how_it_ended(message))
             if message["event"] == "failed":
-                raise self._failure(message["reason"], fault=message.get("fault") is True)
+                reason, fault = message.get("reason"), message.get("fault") is True
+                reason = str(reason)[:_LONGEST_REASON]
+                raise self._stopped_or(AttemptFailedError(reason, fault=fault))
             if message["event"] == "warned":
-                say_once(message["text"])
+                say_once(str(message.get("text"))[:_LONGEST_REASON])
                 continue
             yield message
-        raise self._failure(self._how_it_ended())
+        raise self._stopped_or(self._how_it_ended(self._last_word()))
 
     def kill(self) -> None:
         """End the process and whatever it started, at once."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Let the process end, and see to it that it does."""
+        raise NotImplementedError
+
+    def _module(self) -> list[str]:
+        """What an interpreter of its own runs."""
+        raise NotImplementedError
+
+    def _last_word(self) -> dict[str, Any]:
+        """How it ended, where it has told nothing."""
+        raise NotImplementedError
+
+    def _stopped_or(self, failure: Exception) -> Exception:
+        return StoppedError() if self._owner.ended else failure
+
+    def _how_it_ended(self, end: Mapping[str, Any]) -> Exception:
+        status = end.get("status")
+        if limit := end.get("limit"):
+            return self._passed(limit, end)
+        logged = read_log(self._log).decode(errors="replace")
+        lines = [line for line in logged.splitlines() if line.strip()]
+        last = f"; last line of its log: {lines[-1][:_QUOTED]}" if lines else ""
+        if status is None:
+            return KilledError(f"its process ended, nobody knows how{last}")
+        if status >= 0:
+            return AttemptFailedError(f"its process ended with status {status}{last}")
+        name = signal.strsignal(-status) or f"signal {-status}"
+        name = next((s.name for s in signal.Signals if s == -status), name)
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        reason = f"its process was ended by {name}{hint}{last}"
+        return (KilledError if -status in _FROM_OUTSIDE else AttemptFailedError)(reason)
+
+    def _passed(self, limit: str, end: Mapping[str, Any]) -> AttemptFailedError:
+        used = float(end["used"])
+        if limit == CELL_TIME:
+            assert self._limits.seconds is not None
+            overrun = Overrun(limit=limit, allowed=self._limits.seconds, used=used)
+        else:
+            assert self._limits.memory is not None
+            overrun = Overrun(limit=limit, allowed=self._limits.memory, used=used)
+        stopped = "; its process had been stopped, by a signal" if end.get("stopped") else ""
+        return AttemptFailedError(f"{overrun}{stopped}", overrun=overrun)
+
+
+class _Guarded(AttemptProcess):
+    """A worker below a guardian, which is the only one that we deal with (Linux).
+
+    Nobody else holds what we read from, so that its end is the guardian's.
+    """
+
+    def _module(self) -> list[str]:
+        return ["medbench.execution.guardian", json.dumps(asdict(self._limits))]
+
+    def _last_word(self) -> dict[str, Any]:
+        return {"status": -signal.SIGKILL}  # only who is killed has none
+
+    def kill(self) -> None:
+        if not self._over:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
+    def end(self) -> None:
+        with contextlib.suppress(OSError):
+            self._to.close()
+        late = threading.Timer(_GRACE_SECONDS, self._kill_guardian)
+        late.start()
+        while self._from.read(MESSAGE_BYTES):
+            pass  # until it has ended
+        late.cancel()
+        self._over = True
+        self._from.close()
+        if self._popen is not None:
+            self._popen.wait()
+
+    def _kill_guardian(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)  # with which its worker dies
+
+
+class _Unguarded(AttemptProcess):
+    """A worker alone, where no guardian can stand beside it."""
+
+    _late: threading.Timer | None = None
+    _is_late = False
+
+    def begin(
+        self, errors: IO[bytes], environment: Mapping[str, str], server: ForkServer | None
+    ) -> None:
+        super().begin(errors, environment, None)
+        if self._limits.seconds is not None:
+            self._late = threading.Timer(self._limits.seconds, self._end_late)
+            self._late.daemon = True
+            self._late.start()
+
+    def _end_late(self) -> None:
+        self._is_late = True
+        self.kill()
+
+    def _module(self) -> list[str]:
+        return ["medbench.execution.worker"]
+
+    def _last_word(self) -> dict[str, Any]:
+        if self._is_late:
+            return {"limit": CELL_TIME, "used": self._limits.seconds}
+        return {"status": self._wait()}
+
+    def kill(self) -> None:
+        if self._over or self._popen is None:
+            return
         if hasattr(os, "killpg"):
             # gone, or (on macOS) dead and not waited for yet
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
-        elif not self._status.done():
-            os.kill(self.pid, signal.SIGTERM)
+        else:
+            self._popen.terminate()
 
     def end(self) -> None:
-        """Let the process end, and see to it that it does."""
+        if self._late is not None:
+            self._late.cancel()
         with contextlib.suppress(OSError):
             self._to.close()  # the worker ends when it sees this
-        self._wait(_GRACE_SECONDS)
+        self._wait()
         self.kill()
-        self._wait(_GRACE_SECONDS)
+        self._wait()
+        self._over = True
         self._from.close()
 
-    def _wait(self, seconds: float) -> int | None:
-        """Its exit status, or None where it is not known (in time)."""
-        with contextlib.suppress(TimeoutError, OSError):
-            return self._status.result(seconds)
+    def _wait(self) -> int | None:
+        """Its exit status, or None where it does not end."""
+        assert self._popen is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._popen.wait(_GRACE_SECONDS)
         return None
 
-    def _failure(self, reason: str, *, fault: bool = False) -> AttemptFailedError | StoppedError:
-        return StoppedError() if self._owner.ended else AttemptFailedError(reason, fault=fault)
 
-    def _how_it_ended(self) -> str:
-        code = self._wait(_GRACE_SECONDS)
-        logged = self._log.read_bytes().decode(errors="replace")
-        lines = [line for line in logged.splitlines() if line.strip()]
-        last = f"; last line of its log: {lines[-1][:_QUOTED]}" if lines else ""
-        if code is None:
-            return f"its process ended, nobody knows how{last}"
-        if code >= 0:
-            return f"its process ended with status {code}{last}"
-        name = signal.strsignal(-code) or f"signal {-code}"
-        name = next((s.name for s in signal.Signals if s == -code), name)
-        hint = " (out of memory?)" if name == "SIGKILL" else ""
-        return f"its process was ended by {name}{hint}{last}"
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """A message, or None for anything else."""
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(message, dict) and isinstance(message.get("event"), str):
+        return message
+    return None

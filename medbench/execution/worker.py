@@ -38,7 +38,7 @@ def main() -> int:
     try:
         from medbench import cache
         from medbench.execution.attempt import Attempt
-        from medbench.execution.events import as_message
+        from medbench.execution.events import PREDICTED, as_message
         from medbench.execution.site import Site
         from medbench.execution.task import CellTask
 
@@ -52,7 +52,7 @@ def main() -> int:
         for event in attempt.fit():
             tell(as_message(event))
         record = attempt.predict(Path(inbox.get()["held_out"]))
-        tell({"event": "predicted", "record": record})
+        tell({"event": PREDICTED, "record": record})
     except Exception as error:  # the attempt's boundary: a row with its reason, or none yet
         # told first: the log may lie on the very disk that is full
         tell({"event": "failed", "reason": reason_of(error), "fault": is_fault(error)})

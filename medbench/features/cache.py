@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import secrets
-import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.awake import awake_seconds
 from medbench.cache import entries_like, keep_entry, read_entry
 from medbench.datasets.batch import Batch
 from medbench.features.extractor import Extractor
@@ -71,9 +71,9 @@ class FeatureCache:
             self._read(name, missing, rows)
         if missing := rows.missing(keys):
             first = {key: position for position, key in reversed(list(enumerate(keys)))}
-            began = time.perf_counter()
+            began = awake_seconds()
             values = self._compute(extractor, batch, [first[key] for key in missing])
-            spent = time.perf_counter() - began
+            spent = awake_seconds() - began
             self.spent_seconds += spent
             rows.add(missing, values, np.full(len(missing), spent / len(missing)))
             self._write(name, missing, values, spent)

@@ -193,6 +193,23 @@ def _each_once(trials: list[Trial]) -> list[Trial]:
     return trials
 
 
+class Fitted(Record):
+    """What an attempt tells of what it has fitted, before it predicts; part of ``cell.json``."""
+
+    params: dict[str, Scalar]
+    inner_score: Number
+    n_trials: Count
+    threshold: Threshold | None
+    calibration: Temperatures
+    seconds: dict[str, Number]
+
+
+class Predicted(Record):
+    """What an attempt tells of its predictions; part of ``cell.json``."""
+
+    seconds: Amount
+
+
 class External(Record):
     """``external.json``."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +20,12 @@ from medbench.datasets.task import Task
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.space import SearchSpace
 from medbench.registry import register_model
-from medbench.testing.executors import NAP_SECONDS, PULSE_SECONDS
+from medbench.testing.executors import (
+    GROWN_MEGABYTES,
+    LONG_SECONDS,
+    NAP_SECONDS,
+    PULSE_SECONDS,
+)
 
 _seen: set[bytes] = set()
 """Keys of images that fits in this process were given."""
@@ -84,6 +91,81 @@ class _Endless(Brightness):
 class _Exiting(Brightness):
     def fit(self, *given: Any) -> None:
         os._exit(3)
+
+
+class _Sleeping(Brightness):
+    def fit(self, *given: Any) -> None:
+        time.sleep(LONG_SECONDS)
+
+
+class _Holding(Brightness):
+    """Lets no other thread of its process run, as compiled code may that computes for long."""
+
+    def fit(self, *given: Any) -> None:
+        sum(range(10**11))
+
+
+class _SleepingLater(Brightness):
+    """Cannot predict once it was saved and loaded."""
+
+    def load(self, folder: Path) -> None:
+        super().load(folder)
+        self.middle = float("nan")
+
+    def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
+        if np.isnan(self.middle):
+            time.sleep(LONG_SECONDS)
+        return super().predict_proba(batch)
+
+
+class _Stopping(Brightness):
+    def fit(self, *given: Any) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+class _Forking(Brightness):
+    """Waits for a process that it has started."""
+
+    def fit(self, *given: Any) -> None:
+        if child := os.fork():
+            os.waitpid(child, 0)
+        time.sleep(LONG_SECONDS)
+        os._exit(0)
+
+
+class _Leaving(Brightness):
+    """Leaves a process behind that has cut itself loose, and makes a file grow."""
+
+    def fit(self, *given: Any) -> None:
+        super().fit(*given)
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                _Endless.fit(self)  # type: ignore[arg-type]
+            os._exit(0)
+        assert self.context.weights is not None and self.context.weights.path is not None
+        while not self.context.weights.path.with_name("pulse").exists():
+            time.sleep(PULSE_SECONDS)
+
+
+class _Growing(Brightness):
+    """Takes memory, as long as there is any chance that it is stopped."""
+
+    def fit(self, *given: Any) -> None:
+        blocks: list[NDArray[np.uint8]] = []
+        while len(blocks) < GROWN_MEGABYTES // 10:
+            blocks.append(np.ones(10_000_000, dtype=np.uint8))
+            time.sleep(PULSE_SECONDS)
+        raise MemoryError("it was not stopped")
+
+
+class _Writing(Brightness):
+    """Writes into every file that was open before it came."""
+
+    def fit(self, *given: Any) -> None:
+        for descriptor in range(3, 32):
+            with contextlib.suppress(OSError):
+                os.write(descriptor, b"12\n")
 
 
 class _Remembering(Brightness):
@@ -166,3 +248,59 @@ class LookingFamily(_Family):
     """Reads what lies in the folder ``secret`` beside the weights it is given."""
 
     classifier = _Looking
+
+
+@register_model("check-sleeping")
+class SleepingFamily(_Family):
+    """Sleeps in its fit."""
+
+    classifier = _Sleeping
+
+
+@register_model("check-holding")
+class HoldingFamily(_Family):
+    """Holds the interpreter in its fit."""
+
+    classifier = _Holding
+
+
+@register_model("check-sleeping-later")
+class SleepingLaterFamily(_Family):
+    """Sleeps in its last prediction."""
+
+    classifier = _SleepingLater
+
+
+@register_model("check-stopping")
+class StoppingFamily(_Family):
+    """Stops its own process by a signal."""
+
+    classifier = _Stopping
+
+
+@register_model("check-forking")
+class ForkingFamily(_Family):
+    """Starts a process and waits for it."""
+
+    classifier = _Forking
+
+
+@register_model("check-leaving")
+class LeavingFamily(_Family):
+    """Learns, and leaves a process behind."""
+
+    classifier = _Leaving
+
+
+@register_model("check-growing")
+class GrowingFamily(_Family):
+    """Takes more and more memory."""
+
+    classifier = _Growing
+
+
+@register_model("check-writing")
+class WritingFamily(_Family):
+    """Writes where it should not."""
+
+    classifier = _Writing

@@ -14,6 +14,7 @@ One call checks all: ``check_executor(MyExecutor)``. Or let pytest show each che
 from __future__ import annotations
 
 import contextlib
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -41,17 +42,29 @@ NAP_SECONDS = 0.1
 """How long a fit of ``check-napping`` takes at least."""
 PULSE_SECONDS = 0.01
 """How often ``check-endless`` shows that it lives."""
+LONG_SECONDS = 600.0
+"""How long the families do nothing that must be ended."""
+GROWN_MEGABYTES = 1500
+"""How much ``check-growing`` takes at most."""
 EXECUTOR_CHECKS = (
     "order", "outcome", "failure", "fault", "held_out", "resume", "close",
-    "process", "memory", "firewall",
+    "process", "memory", "firewall", "messages", "leftovers", "limits",
 )  # fmt: skip
 """Names of all checks; each is a method of ``ExecutorContract``."""
-NEEDS_ISOLATION = ("process", "memory", "firewall")
+NEEDS_ISOLATION = ("process", "memory", "firewall", "messages", "leftovers", "limits")
 """Those of what an executor promises only where ``Executor.isolates``."""
 _N_DEVELOPMENT, _N_HELD_OUT, _SIDE = 36, 12, 8
 _TRIALS = 3
 _INNER_FOLDS = 2
+_GUARDED = sys.platform == "linux"
+"""Whether this system shows and ends all that a process has started."""
+_OVERDUE = (
+    "check-sleeping", "check-holding", "check-sleeping-later",
+    *(("check-stopping", "check-forking") if _GUARDED else ()),
+)  # fmt: skip
+_LIMIT_SECONDS, _LIMIT_BYTES = 6.0, 700_000_000
 _WAIT_SECONDS = 60.0
+_PLAIN = Resources(threads=1)
 _SAME = 1e-9
 
 
@@ -158,10 +171,7 @@ class ExecutorContract:
             left = [folder for folder in development.folders if folder.exists()]
             require(not left, f"images are left in {left}.")
             if self.isolates:
-                before = pulse.stat().st_size
-                time.sleep(50 * PULSE_SECONDS)
-                still = pulse.stat().st_size > before
-                require(not still, "an attempt went on after its executor was closed.")
+                require(not _grows(pulse), "an attempt went on after its executor was closed.")
 
     def process(self) -> None:
         """A family that ends its process is a failed cell, and the other cells go on."""
@@ -179,6 +189,41 @@ class ExecutorContract:
         reason = self._run.outcome("check-looking").reason
         require("tried to read" in reason, f"a look at what is closed gave {reason!r}.")
 
+    def messages(self) -> None:
+        """What a family writes among the messages of its attempt is a failed cell, and no event."""
+        outcome = self._run.outcome("check-writing")
+        require(outcome.reason != "" and not outcome.fault, f"it ended with {outcome.reason!r}.")
+
+    def leftovers(self) -> None:
+        """What a family has started ends with its attempt, even cut loose from it, on Linux."""
+        if not _GUARDED:
+            return
+        with tempfile.TemporaryDirectory() as name:
+            work = _weighted(_work("check-leaving"), Path(name))
+            outcome = list(self._events([work]))[-1]
+            assert isinstance(outcome, Outcome)
+            require(outcome.reason == "", f"it failed: {outcome.reason} {outcome.log!r}")
+            require(not _grows(Path(name) / "pulse"), "what it had started went on after it.")
+
+    def limits(self) -> None:
+        """An attempt that passes a limit is ended, whatever it does, and is a failed cell.
+
+        Memory is looked at on Linux only.
+        """
+        slow = Resources(threads=1, jobs=len(_OVERDUE), cell_seconds=_LIMIT_SECONDS)
+        large = Resources(threads=1, cell_memory=_LIMIT_BYTES)
+        overdue = [_work(family) for family in _OVERDUE]
+        growing = [_work("check-growing")] if _GUARDED else []
+        told = [*self._events(overdue, slow), *self._events(growing, large)]
+        ended = [event for event in told if isinstance(event, Outcome)]
+        require(len(ended) == len(overdue) + len(growing), f"there were {len(ended)} outcomes.")
+        for outcome in ended:
+            grown = outcome.cell.model == "check-growing"
+            limit = "--cell-memory" if grown else "--cell-time"
+            require(limit in outcome.reason, f"{outcome.cell} ended with {outcome.reason!r}.")
+            require(not outcome.fault, f"{outcome.cell} is to be started again.")
+            require(outcome.overrun is not None, f"{outcome.cell} does not say by how much.")
+
     @cached_property
     def _run(self) -> _Run:
         """A run of all families, which most checks look at."""
@@ -187,21 +232,25 @@ class ExecutorContract:
         run = _Run(development=development, held_out=held_out)
         with tempfile.TemporaryDirectory() as name:
             if self.isolates:
-                work += [_work("check-exiting"), _closed(_work("check-looking"), Path(name))]
+                work += [_work("check-exiting"), _work("check-writing")]
+                work += [_closed(_work("check-looking"), Path(name))]
                 work += [_work("check-remembering"), _work("check-remembering", 1)]
             for event in self._events([*work, _work("check-brightness", 1)]):
                 run.take(event)
         return run
 
-    def _events(self, work: Sequence[Work]) -> Iterator[Event]:
-        with self._executor() as executor, contextlib.closing(executor.run(work)) as events:
+    def _events(self, work: Sequence[Work], resources: Resources = _PLAIN) -> Iterator[Event]:
+        with (
+            self._executor(resources) as executor,
+            contextlib.closing(executor.run(work)) as events,
+        ):
             yield from events
 
     @contextlib.contextmanager
-    def _executor(self) -> Iterator[Executor]:
+    def _executor(self, resources: Resources = _PLAIN) -> Iterator[Executor]:
         with tempfile.TemporaryDirectory() as name:
             features = Path(name) / "features"
-            yield self._make(Resources(threads=1, features=features, plugins=(FAMILIES,)))
+            yield self._make(replace(resources, features=features, plugins=(FAMILIES,)))
 
 
 def check_executor(executor: type[Executor]) -> tuple[str, ...]:
@@ -314,6 +363,13 @@ def _weighted(work: Work, folder: Path) -> Work:
     (folder / "weights.bin").write_text("")
     weights = Weights(path=folder / "weights.bin", sha256=None, note="for a check")
     return replace(work, weights=weights)
+
+
+def _grows(pulse: Path) -> bool:
+    """Whether somebody still writes into a file."""
+    before = pulse.stat().st_size
+    time.sleep(50 * PULSE_SECONDS)
+    return pulse.stat().st_size > before
 
 
 def _wait_for(pulse: Path) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 
+from medbench.awake import awake_seconds
 from medbench.counts import LONGEST_SECONDS, MOST_TRIALS
 from medbench.errors import ConfigurationError
 from medbench.features.cache import FeatureCache
@@ -24,7 +24,7 @@ class Budget:
     """Most distinct configurations; None for no bound."""
     seconds: float | None
     """Wall seconds after which no trial begins or goes on, with the cold cost of cached features
-    counted in; None for no bound."""
+    counted in, and without those for which the run was suspended; None for no bound."""
 
     def __post_init__(self) -> None:
         if self.trials is None and self.seconds is None:
@@ -75,10 +75,10 @@ class Clock:
         """``spent_before``: seconds of the search before it was interrupted."""
         self._features = features
         self._spent_before = spent_before
-        self._began = time.perf_counter()
+        self._began = awake_seconds()
 
     @property
     def seconds(self) -> float:
-        """Wall seconds, plus what cached features cost whoever computed them."""
+        """Wall seconds awake, plus what cached features cost whoever computed them."""
         saved = self._features.cold_seconds - self._features.spent_seconds
-        return self._spent_before + time.perf_counter() - self._began + saved
+        return self._spent_before + awake_seconds() - self._began + saved

@@ -1,6 +1,7 @@
 """Processes of attempts end as they should, and what they ended with is told."""
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -11,11 +12,41 @@ import pytest
 from medbench import registry
 from medbench.execution.environment import child_environment
 from medbench.execution.fork_server import ForkServer
+from medbench.execution.limits import Limits
 from medbench.execution.plan import ATTEMPT
-from medbench.execution.process import AttemptFailedError, Processes, StoppedError
+from medbench.execution.process import (
+    AttemptFailedError,
+    KilledError,
+    Processes,
+    StoppedError,
+)
+from medbench.execution.process_tree import descendants
 from medbench.versions import code_of
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
+
+
+def worker_of(process) -> int:
+    """Number of the worker, which its guardian may not have forked yet."""
+    if sys.platform != "linux":
+        return process.pid
+    wait_until(lambda: any(True for _ in descendants(process.pid)))
+    return next(descendants(process.pid))
+
+
+def wait_until(there) -> None:
+    end = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.fixture(params=["spawned", pytest.param("forked", marks=linux)])
@@ -33,15 +64,41 @@ def test_what_a_process_ended_with_is_the_reason_of_the_failure(tmp_path, server
     processes, environment = Processes(), child_environment(1)
     with (
         pytest.raises(AttemptFailedError, match="KeyError"),
-        processes.start(tmp_path / "log", environment, server) as process,
+        processes.start(tmp_path / "log", environment, server, Limits()) as process,
     ):
         process.send({"no": "task"})
         next(process.messages())
+    for number, error in ((signal.SIGABRT, AttemptFailedError), (signal.SIGKILL, KilledError)):
+        with (
+            pytest.raises(error, match=f"ended by {number.name}"),
+            processes.start(tmp_path / "log", environment, server, Limits()) as process,
+        ):
+            os.kill(worker_of(process), number)
+            next(process.messages())
+
+
+@linux
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_worker_dies_with_its_guardian_which_is_no_failure_of_the_family(
+    tmp_path, server, number
+):
     with (
-        pytest.raises(AttemptFailedError, match="ended by SIGABRT"),
-        processes.start(tmp_path / "log", environment, server) as process,
+        pytest.raises(KilledError, match=number.name),
+        Processes().start(tmp_path / "log", child_environment(1), server, Limits()) as process,
     ):
-        os.kill(process.pid, 6)
+        worker = worker_of(process)
+        os.kill(process.pid, number)
+        next(process.messages())
+    wait_until(lambda: not alive(worker))
+
+
+@linux
+def test_attempts_that_run_outlive_the_fork_server(tmp_path):
+    server = ForkServer(child_environment(1), ())
+    start = Processes().start(tmp_path / "log", child_environment(1), server, Limits())
+    with pytest.raises(AttemptFailedError, match="KeyError"), start as process:
+        server.stop()
+        process.send({"no": "task"})
         next(process.messages())
 
 
@@ -50,7 +107,8 @@ def test_the_end_of_the_run_ends_every_process_and_is_no_failure(tmp_path, serve
 
     def run(name: str) -> None:
         try:
-            with processes.start(tmp_path / name, child_environment(1), server) as process:
+            start = processes.start(tmp_path / name, child_environment(1), server, Limits())
+            with start as process:
                 pids.append(process.pid)
                 next(process.messages())
         except (StoppedError, AttemptFailedError) as error:
@@ -66,8 +124,7 @@ def test_the_end_of_the_run_ends_every_process_and_is_no_failure(tmp_path, serve
         thread.join()
     assert raised == [StoppedError, StoppedError]
     for pid in pids:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+        wait_until(lambda pid=pid: not alive(pid))
     run("c")
     assert raised[2] is StoppedError and len(pids) == 2  # none is started any more
 
@@ -116,4 +173,4 @@ def test_a_server_that_died_is_told_by_an_error(tmp_path):
     assert server.is_alone()
     server.stop()
     with Path(os.devnull).open() as nothing, pytest.raises(OSError, match="ended"):
-        server.fork([nothing.fileno()] * 3)
+        server.fork([nothing.fileno()] * 3, Limits())

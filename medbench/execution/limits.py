@@ -1,0 +1,47 @@
+"""What an attempt at a cell may use in all, beyond which it is ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CELL_TIME, CELL_MEMORY = "--cell-time", "--cell-memory"
+"""The options that set the limits, by which those are named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Of one attempt, with all processes that it starts; None for no limit."""
+
+    seconds: float | None = None
+    """Wall seconds from its start to its last prediction, without those of a suspension."""
+    memory: int | None = None
+    """Bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrun:
+    """A limit that an attempt has passed, for which it was ended."""
+
+    limit: str
+    """Name of the option."""
+    allowed: float
+    """Seconds or bytes."""
+    used: float
+    """Likewise, when it was ended."""
+
+    def __str__(self) -> str:
+        if self.limit == CELL_TIME:
+            verb, used, allowed = "took", in_seconds(self.used), in_seconds(self.allowed)
+        else:
+            verb, used, allowed = "used", in_bytes(self.used), in_bytes(self.allowed)
+        return f"{verb} {used}, more than its limit of {allowed} ({self.limit})"
+
+
+def in_seconds(seconds: float) -> str:
+    """A duration in seconds, as ``4.2 s`` or ``4,200 s``."""
+    return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:,.0f} s"
+
+
+def in_bytes(count: float) -> str:
+    """An amount of memory, as ``500 MB`` or ``5.2 GB``."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
