@@ -13,7 +13,6 @@ from medbench.files import (
     read_lines,
     read_npy,
     replacing_folder,
-    write_json,
     write_npy,
     write_parquet,
     writing,
@@ -258,7 +257,7 @@ class CellStore:
             record: ``reason``, ``ended`` (when), ``times`` (how often by now), and ``repeat``,
                 ``fold`` and ``by_image`` of its split.
         """
-        write_json(self._layout.unfinished, record)
+        seals.write_record(self._layout.unfinished, record)
 
     def unfinished(self) -> dict[str, Any] | None:
         """What ``leave_unfinished`` wrote; None where there is nothing that can be read."""
@@ -266,8 +265,9 @@ class CellStore:
             record = read_json(self._layout.unfinished)
         except StoreError:
             return None
-        sound = isinstance(record, dict) and not schemas.damaged(record, schemas.Unfinished)
-        return record if sound else None
+        if not isinstance(record, dict) or schemas.damaged(record, schemas.Unfinished):
+            return None
+        return seals.unsealed(record) if seals.holds(record) else None
 
     def result(self) -> CellResult | None:
         """The cell as it is stored; None where it is not finished.

@@ -45,7 +45,7 @@ from medbench.store.results import CellId
 _PREDICTIONS = "predictions.parquet"
 _RECORD_OF_A_CELL = "cell.json"
 _UNFINISHED = "unfinished.json"
-_NOT_FINISHED = ".*.????????????????.tmp"
+_HALF_WRITTEN = ".*.????????????????.tmp"
 """What ``medbench.files`` calls what it has not finished."""
 _KNOWN = tuple(
     tuple(pattern.split("/"))
@@ -111,20 +111,20 @@ class RunLayout:
         """The folder of the pieces that large files of models consist of."""
         return self.folder / "pieces"
 
-    def unfinished(self) -> Iterator[Path]:
+    def half_written(self) -> Iterator[Path]:
         """Files and folders that a killed process has not finished."""
-        return self.folder.rglob(_NOT_FINISHED)
+        return self.folder.rglob(_HALF_WRITTEN)
 
     def strangers(self) -> Iterator[Path]:
         """Files that no run of this version writes, and what a killed process left."""
         for top, below, names in os.walk(self.folder):
             folder = Path(top)
-            for name in [name for name in below if fnmatchcase(name, _NOT_FINISHED)]:
+            for name in [name for name in below if fnmatchcase(name, _HALF_WRITTEN)]:
                 below.remove(name)
                 yield folder / name
             for name in names:
                 parts = (*folder.relative_to(self.folder).parts, name)
-                left = fnmatchcase(name, _NOT_FINISHED)
+                left = fnmatchcase(name, _HALF_WRITTEN)
                 if left or not (name[0] == "." or any(_is_like(parts, one) for one in _KNOWN)):
                     yield folder / name
 

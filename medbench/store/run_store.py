@@ -116,7 +116,7 @@ class RunStore:
 
     def _remove_leftovers(self) -> None:
         """Remove what killed processes have not finished, and pieces of models that are gone."""
-        for path in list(self.layout.unfinished()):
+        for path in list(self.layout.half_written()):
             self._remove(path)
         Pieces(self.layout.pieces).remove_unused(self.layout.models())
 

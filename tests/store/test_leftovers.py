@@ -119,7 +119,7 @@ def test_what_is_not_finished_is_called_as_a_start_looks_for_it(tmp_path):
         shutil.copytree(temporary, kept := tmp_path / "run" / temporary.name, dirs_exist_ok=True)
         raise Killed
     kept.mkdir(exist_ok=True)
-    assert list(RunStore(tmp_path / "run").layout.unfinished()) == [kept]
+    assert list(RunStore(tmp_path / "run").layout.half_written()) == [kept]
 
 
 def test_a_run_without_hashes_says_so_in_a_line(tmp_path, capsys):
