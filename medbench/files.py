@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from medbench.errors import StoreError
+from medbench.faults import words_of
 from medbench.hashes import sha256_of_text
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(
-            f"{path}: cannot be written ({error.strerror or error}). "
+            f"{path}: cannot be written ({error.strerror or words_of(error)}). "
             "Free space or permissions there.",
             options={"--out": "names another folder"},
         ) from error

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -162,6 +163,8 @@ def test_a_reason_is_cut_and_needs_no_words():
     assert len(reason_of(ValueError("x" * 10_000))) < 2100
     assert reason_of(MemoryError()) == "MemoryError"
     assert reason_of(ModelError("as it is")) == "as it is"
+    of_a_folder = shutil.Error([("from/a", "to/a", str(FULL)), ("from/b", "to/b", str(FULL))])
+    assert reason_of(of_a_folder) == "Error: [Errno 28] No space left on device"
     assert "_UnspeakableError" in reason_of(_UnspeakableError())
 
 
