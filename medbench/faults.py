@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 
 from medbench.errors import MachineError, MedBenchError, StoreError
@@ -47,17 +48,27 @@ def is_fault(error: BaseException) -> bool:
     return any(
         isinstance(one, _OF_THE_MACHINE)
         or type(one).__name__ in _OF_LIBRARIES
-        or _WORDS.search(_text(one)) is not None
+        or _WORDS.search(words_of(one)) is not None
         for one in _chain(error)
     )
 
 
 def reason_of(error: BaseException) -> str:
     """What an error says, as the row of a cell gives it."""
-    text = _text(error)
+    text = words_of(error)
     if not isinstance(error, MedBenchError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."
+
+
+def words_of(error: BaseException) -> str:
+    """What an error says, without its class; of those of a whole folder the first one."""
+    try:
+        if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+            return str(error.args[0][0][-1])  # source, target, why
+        return str(error)
+    except Exception:  # somebody's own class of errors
+        return "an error that cannot be put into words"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -73,10 +84,3 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         if isinstance(one, BaseExceptionGroup):
             pending += one.exceptions
         pending += [one.__cause__, None if one.__suppress_context__ else one.__context__]
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # somebody's own class of errors
-        return "an error that cannot be put into words"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from medbench.disk import take_space
 from medbench.errors import StoreError
+from medbench.faults import words_of
 from medbench.hashes import sha256_of_text
 from medbench.opening import ARRAY, RECORD, read_regular
 from medbench.packed import read_npy_file
@@ -50,7 +51,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(
-            f"{path}: cannot be written ({error.strerror or error}). "
+            f"{path}: cannot be written ({error.strerror or words_of(error)}). "
             "Free space or permissions there.",
             options={"--out": "names another folder"},
         ) from error

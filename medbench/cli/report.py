@@ -107,7 +107,9 @@ def _left_over(store: RunStore) -> str:
 
     A run that is being written is not looked at: its own unfinished files are among them.
     """
-    found = sorted(store.layout.strangers()) if not store.is_held_by_another() else []
+    from medbench.store.leftovers import strangers
+
+    found = sorted(strangers(store.layout)) if not store.is_held_by_another() else []
     if not found:
         return ""
     n = len(found)

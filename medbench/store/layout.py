@@ -33,10 +33,8 @@ and what is made from these again at any time:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from medbench.files import folder_name
@@ -45,39 +43,6 @@ from medbench.store.results import CellId
 _PREDICTIONS = "predictions.parquet"
 _RECORD_OF_A_CELL = "cell.json"
 _UNFINISHED = "unfinished.json"
-_HALF_WRITTEN = ".*.????????????????.tmp"
-"""What ``medbench.files`` calls what it has not finished."""
-_KNOWN = tuple(
-    tuple(pattern.split("/"))
-    for pattern in (
-        "run.json",
-        "environment.json",
-        "datasets/*/dataset.json",
-        "datasets/*/images.parquet",
-        "datasets/*/audit.json",
-        "datasets/*/out-of-distribution.npz",
-        "datasets/*/pictures/*.webp",
-        "datasets/*/pictures/pictures.json",
-        "external/*/*/*/external.json",
-        "external/*/*/*/predictions.parquet",
-        "cells/*/*/*/*.json",
-        "cells/*/*/*/trials.jsonl",
-        "cells/*/*/*/oof/*.npy",
-        "cells/*/*/*/checkpoints/**",
-        "cells/*/*/*/model/**",
-        "cells/*/*/*/predictions.parquet",
-        "cells/*/*/*/cell.log",
-        "pieces/*/*",
-        "assessment.json",
-        "leaderboard.*",
-        "*.csv",
-        "report.html",
-        "cards/*.md",
-        "figures/*.png",
-        "figures/*/*.png",
-    )
-)
-"""All files that a run may hold, but for those whose names begin with a dot."""
 
 
 @dataclass(frozen=True)
@@ -110,23 +75,6 @@ class RunLayout:
     def pieces(self) -> Path:
         """The folder of the pieces that large files of models consist of."""
         return self.folder / "pieces"
-
-    def half_written(self) -> Iterator[Path]:
-        """Files and folders that a killed process has not finished."""
-        return self.folder.rglob(_HALF_WRITTEN)
-
-    def strangers(self) -> Iterator[Path]:
-        """Files that no run of this version writes, and what a killed process left."""
-        for top, below, names in os.walk(self.folder):
-            folder = Path(top)
-            for name in [name for name in below if fnmatchcase(name, _HALF_WRITTEN)]:
-                below.remove(name)
-                yield folder / name
-            for name in names:
-                parts = (*folder.relative_to(self.folder).parts, name)
-                left = fnmatchcase(name, _HALF_WRITTEN)
-                if left or not (name[0] == "." or any(_is_like(parts, one) for one in _KNOWN)):
-                    yield folder / name
 
     @property
     def datasets(self) -> Path:
@@ -351,11 +299,3 @@ class ExternalLayout:
     def predictions(self) -> Path:
         """Of the other data set's images."""
         return self.folder / _PREDICTIONS
-
-
-def _is_like(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Whether the parts of a path are those of a pattern, whose last may be "**" for any more."""
-    if pattern[-1] == "**":
-        pattern = pattern[:-1]
-        parts = parts[: len(pattern)] if len(parts) > len(pattern) else ()
-    return len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern))

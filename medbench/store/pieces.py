@@ -26,6 +26,8 @@ _LARGE = 1_000_000
 """Bytes from which on a file is cut."""
 _SHORTEST, _LONGEST = 1 << 16, 1 << 20
 """Bytes of a piece."""
+LARGEST_MODEL = 16 << 30
+"""Bytes of the large files of one model; a list of pieces that names more is not followed."""
 _BITS = 17
 """Bits that are zero where a piece may end: once in 128 KiB, on average."""
 _FACTOR, _SUMMAND = 0x9E3779B97F4A7C15, 0x1F83D9ABFB41BD6B
@@ -77,11 +79,16 @@ class Pieces:
         if not (model / _LIST).exists():
             return model
         target = working_folder() / f"model-{secrets.token_hex(8)}"
-        shutil.copytree(model, target, ignore=shutil.ignore_patterns(_LIST))
         try:
-            for name, hashes in _listed(model).items():
-                (target / name).parent.mkdir(parents=True, exist_ok=True)
-                with (target / name).open("wb") as file:
+            listed = _listed(model)
+            sizes = [self._size(one) for hashes in listed.values() for one in hashes]
+            if sum(sizes) > LARGEST_MODEL:
+                raise StoreError(f"{model / _LIST}: names {sum(sizes)} bytes, too many")
+            for path in sorted(path for path in model.rglob("*") if path.is_file()):
+                if path.name != _LIST:
+                    shutil.copyfile(path, _place(target, path.relative_to(model).as_posix()))
+            for name, hashes in listed.items():
+                with _place(target, name).open("wb") as file:
                     for one in hashes:
                         file.write(self._place(one).read_bytes())
         except (StoreError, FileNotFoundError) as error:
@@ -125,6 +132,24 @@ class Pieces:
 
     def _place(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256
+
+    def _size(self, sha256: str) -> int:
+        """Bytes of a piece.
+
+        Raises:
+            StoreError: It is gone, or what is there can be none.
+        """
+        path = self._place(sha256)
+        if not path.is_file() or path.stat().st_size > _LONGEST:
+            raise StoreError(f"{path}: {'too large' if path.is_file() else 'not there'}")
+        return path.stat().st_size
+
+
+def _place(folder: Path, name: str) -> Path:
+    """Where a file of a model goes, with the folders above it."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _is_large(path: Path) -> bool:

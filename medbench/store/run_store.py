@@ -12,22 +12,16 @@ from medbench.errors import StoreError
 from medbench.files import read_json, read_parquet, write_parquet, writing
 from medbench.store import schemas, seals
 from medbench.store.cell_store import CellStore
-from medbench.store.holder import Holder
+from medbench.store.holder import held, is_held
 from medbench.store.layout import RunLayout
-from medbench.store.pieces import Pieces
-from medbench.store.reading import FORMAT, READABLE, Reading, is_hashed
+from medbench.store.leftovers import remove_leftovers
+from medbench.store.reading import FORMAT, Reading
 from medbench.store.results import CellId, RunResult
+from medbench.store.run_record import is_whole, read_any_run, read_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_WAIT_FOR_LOCK = 1.0
-"""Seconds. Who reads a run takes its lock for a moment to see whether somebody works there, and
-a run that starts at that moment must not be refused."""
-_RESTORE = (
-    "Only this file is damaged, the cells are untouched: restore it from a copy, or begin a new "
-    "run in another folder with --out."
-)
 _MAKE_DATASET_AGAIN = (
     "Remove {} and give the run's command again, which makes it anew; cells that fit are kept."
 )
@@ -54,7 +48,7 @@ class RunStore:
                 with other settings (all of them are named).
         """
         if self.layout.run.exists():
-            run = self._read_run()
+            run = read_run(self.layout.run)
             if run["format"] != FORMAT:
                 raise StoreError(
                     f"{self.folder} was written by an earlier MedBench (format {run['format']}). "
@@ -98,10 +92,10 @@ class RunStore:
             StoreError: See ``check``; or the folder cannot be written.
         """
         self.check(configuration)
-        self._remove_leftovers()
+        remove_leftovers(self.layout)
         before = None
         if self.layout.run.exists():
-            before = Reading(self.layout).images(self._read_run())
+            before = Reading(self.layout).images(read_run(self.layout.run))
         images = before if images is None else images
         if images is False:
             for path in self.layout.pictures():
@@ -114,108 +108,23 @@ class RunStore:
         )
         return images
 
-    def _remove_leftovers(self) -> None:
-        """Remove what killed processes have not finished, and pieces of models that are gone."""
-        for path in list(self.layout.half_written()):
-            self._remove(path)
-        Pieces(self.layout.pieces).remove_unused(self.layout.models())
-
-    def _read_run(self) -> dict[str, Any]:
-        """``run.json``, of which nothing is damaged."""
-        run = self._read_any_run()
-        if not _is_whole(run):
-            raise StoreError(f"{self.layout.run}: damaged, its hash does not match. {_RESTORE}")
-        return run
-
-    def _read_any_run(self) -> dict[str, Any]:
-        """``run.json``, of which it is known at least what it is."""
-        path = self.layout.run
-        if not path.is_file():
-            raise StoreError(f"{self.folder}: there is no run here (no run.json).")
-        try:
-            run = read_json(path)
-        except StoreError as error:
-            raise StoreError(f"{path}: cannot be read ({error.__cause__}). {_RESTORE}") from error
-        if not isinstance(run, dict):
-            raise StoreError(f"{path}: damaged, it is no JSON object. {_RESTORE}")
-        if not seals.holds(run, required=False):  # of what is damaged nothing else can be said
-            return run
-        found, wrong = run.get("format"), schemas.damaged(run, schemas.Run)
-        if "format" not in wrong and run["format"] > FORMAT:
-            raise StoreError(
-                f"{path}: written by a newer MedBench (format {found}, this one reads "
-                f"{_readable()}): update MedBench."
-            )
-        if "format" in wrong or found not in READABLE:
-            raise StoreError(
-                f"{path}: written in format {found!r}, this MedBench reads format {_readable()}. "
-                "Use the version that wrote it.",
-                options={"--out": "names another folder"},
-            )
-        if "configuration" in wrong:
-            raise StoreError(f"{path}: damaged, it names no configuration. {_RESTORE}")
-        return run
-
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder for writing; the lock ends with the process, however it ends.
 
-        On a disk that several machines share a lock may reach no further than one of them. So the
-        holder is named beside it, and where he is of another machine and has not taken his name
-        away, nobody takes his place: a person who knows that he is gone removes the file.
-
         Raises:
             StoreError: Another run works in the folder, or it cannot be written.
         """
-        from filelock import FileLock, Timeout
-
-        if self.folder.exists() and not self.folder.is_dir():
-            raise StoreError(f"{self.folder}: is a file, not a folder.")
-        with contextlib.ExitStack() as stack:
-            with writing(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                try:
-                    stack.enter_context(FileLock(self.layout.lock, timeout=_WAIT_FOR_LOCK))
-                except Timeout:
-                    raise self._in_use() from None
-            before = Holder.read(self.layout.holder)
-            if before is not None and before.is_elsewhere:
-                raise StoreError(
-                    f"a run on another machine has been at work in {self.folder} {before}, and "
-                    "nobody can tell from here whether it still is. If it has ended, remove "
-                    f"{self.layout.holder} and give the same command again.",
-                    options={"--out": "names another folder"},
-                )
-            Holder.this_process().write(self.layout.holder)
-            stack.callback(self.layout.holder.unlink, missing_ok=True)
+        with held(self.layout):
             self._held = True
             try:
                 yield
             finally:
                 self._held = False
 
-    def _in_use(self) -> StoreError:
-        """What is said where another process holds the folder."""
-        holder = Holder.read(self.layout.holder)
-        known = "" if holder is None or holder.is_gone else f" {holder}"
-        return StoreError(
-            f"another run is at work in {self.folder}{known}. Wait for it.",
-            options={"--out": "names another folder"},
-        )
-
     def is_held_by_another(self) -> bool:
         """Whether another process holds the folder right now; nothing is written to find out."""
-        from filelock import FileLock, Timeout
-
-        if self._held or not self.layout.lock.exists():
-            return False
-        try:
-            with FileLock(self.layout.lock, timeout=0):
-                return False
-        except Timeout:
-            return True
-        except (OSError, NotImplementedError):  # of a folder that cannot be written, such as a CD
-            return False
+        return not self._held and is_held(self.layout)
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Record versions, machine and commit of the latest start."""
@@ -350,8 +259,8 @@ class RunStore:
         Raises:
             StoreError: There is no run, ``run.json`` is damaged, or another version wrote it.
         """
-        run = self._read_any_run()
-        if not _is_whole(run):
+        run = read_any_run(self.layout.run)
+        if not is_whole(run):
             run = {"format": FORMAT, "configuration": {}, "images": False}
             reading = Reading(self.layout)
             reading.nothing_of_the_run()
@@ -384,13 +293,3 @@ class RunStore:
             at_work=self.is_held_by_another(),
             hashed=reading.hashed,
         )
-
-
-def _readable() -> str:
-    return f"{', '.join(map(str, READABLE[:-1]))} or {READABLE[-1]}"
-
-
-def _is_whole(run: Mapping[str, Any]) -> bool:
-    """Whether ``run.json`` is as it was written."""
-    format_ = run.get("format")
-    return seals.holds(run, required=isinstance(format_, int) and is_hashed(format_))

@@ -187,9 +187,11 @@ def test_the_process_of_its_own_ends_with_its_parent(run, images, plugin, tmp_pa
     )
     parent.kill()
     parent.wait()
-    while _is_running(child):  # the test's own limit of time ends it, should that never be
-        time.sleep(0.01)
     parent.stdout.close()
+    limit = time.monotonic() + 120  # no figure: so that a fault ends the test, too
+    while _is_running(child):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
 
 
 def _status(process):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -57,7 +58,14 @@ def trials(out: str) -> dict[str, bytes]:
 
 def without_seconds(lines: bytes) -> list[dict]:
     found = [json.loads(line) for line in lines.splitlines()]
-    clock = ("seconds", "at_seconds", "cpu_at_seconds", "features_seconds", "sha256")
+    clock = (
+        "seconds",
+        "at_seconds",
+        "cpu_at_seconds",
+        "features_seconds",
+        "sha256",
+        "record_sha256",
+    )
     return [{k: v for k, v in one.items() if k not in clock} for one in found]
 
 
@@ -162,6 +170,8 @@ def test_a_reason_is_cut_and_needs_no_words():
     assert len(reason_of(ValueError("x" * 10_000))) < 2100
     assert reason_of(MemoryError()) == "MemoryError"
     assert reason_of(ModelError("as it is")) == "as it is"
+    of_a_folder = shutil.Error([("from/a", "to/a", str(FULL)), ("from/b", "to/b", str(FULL))])
+    assert reason_of(of_a_folder) == "Error: [Errno 28] No space left on device"
     assert "_UnspeakableError" in reason_of(_UnspeakableError())
 
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from medbench.cli import main
 from medbench.files import replacing_folder, write_text
-from medbench.store import CellId, RunStore
+from medbench.store import CellId, RunLayout, RunStore
+from medbench.store.leftovers import strangers
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using the fractional value max_samples")
 CELL = "cells/set/file-properties/r0f0"
@@ -49,7 +50,7 @@ def warned(folder, capsys):
 
 
 def test_a_run_holds_nothing_that_its_layout_does_not_know(run, capsys):
-    assert list(RunStore(run).layout.strangers()) == []
+    assert list(strangers(RunLayout(run))) == []
     assert warned(run, capsys) == ""
     assert main(["report", str(run), "--format", "html", "md", "latex", "csv", "json"]) == 0
     assert warned(run, capsys) == ""
@@ -71,7 +72,7 @@ def test_no_image_is_in_a_run_but_the_thumbnails_of_its_page(run):
 @pytest.mark.parametrize(
     "left",
     [
-        ".work/images.npy",
+        ".scratch/0123/images.npy",
         "tmp/part/images.npy",
         f"{CELL}/development.npz",
         f"{CELL}/held-out/0.png",
@@ -119,7 +120,7 @@ def test_what_is_not_finished_is_called_as_a_start_looks_for_it(tmp_path):
         shutil.copytree(temporary, kept := tmp_path / "run" / temporary.name, dirs_exist_ok=True)
         raise Killed
     kept.mkdir(exist_ok=True)
-    assert list(RunStore(tmp_path / "run").layout.half_written()) == [kept]
+    assert list(strangers(RunLayout(tmp_path / "run"))) == [kept]
 
 
 def test_a_run_without_hashes_says_so_in_a_line(tmp_path, capsys):

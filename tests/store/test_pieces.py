@@ -132,6 +132,22 @@ def test_a_list_of_pieces_cannot_write_outside_its_folder(store, saved, tmp_path
     assert not list(tmp_path.rglob("outside"))
 
 
+def test_a_list_cannot_make_a_model_of_any_size(store, saved, monkeypatch):
+    folder = saved("a", backbone=noise(3_000_000))
+    store.cell(CELL).keep_model(folder)
+    monkeypatch.setattr(pieces, "LARGEST_MODEL", 3_000_000)
+    assert store.cell(CELL).whole_model(sha256_of_folder(folder)).is_dir()
+    path = store.cell(CELL).model / "pieces.json"
+    ((name, hashes),) = read_json(path)["files"].items()
+    seals.write_record(path, {"files": {name: hashes * 2}})
+    with pytest.raises(ModelError, match="names 6000000 bytes, too many"):
+        store.cell(CELL).whole_model(sha256_of_folder(folder))
+    seals.write_record(path, {"files": {name: hashes}})
+    store.layout.pieces.joinpath(hashes[0][:2], hashes[0]).write_bytes(b"x" * (1 << 21))
+    with pytest.raises(ModelError, match="too large"):
+        store.cell(CELL).whole_model(sha256_of_folder(folder))
+
+
 def test_a_copy_of_a_run_folder_needs_nothing_else(store, saved, tmp_path):
     folder = saved("a", backbone=noise(3_000_000))
     store.cell(CELL).keep_model(folder)
