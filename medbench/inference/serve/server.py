@@ -82,14 +82,17 @@ def make_server(model: Model, *, limits: Limits | None = None) -> uvicorn.Server
     import uvicorn
 
     from medbench.inference.serve.app import make_app
+    from medbench.inference.serve.connections import Connection
 
+    app = make_app(model, limits=limits)
+    app.state.readers.prepare()
     config = uvicorn.Config(
-        make_app(model, limits=limits),
+        app,
         access_log=False,
         log_config=None,
         log_level="error",
         lifespan="off",
-        http="h11",
+        http=Connection,
         ws="none",
         proxy_headers=False,
         server_header=False,
