@@ -308,6 +308,15 @@ register_tuner = tuners.register
 register_executor = executors.register
 
 
+def plugin_files() -> list[str]:
+    """The plugin files that are loaded, for another process to load."""
+    return [
+        str(module.__file__)
+        for name, module in list(sys.modules.items())
+        if name.startswith(_FILE_MODULE)
+    ]
+
+
 def load_plugin(path: Path) -> None:
     """Import one Python file whose decorators register models, sources, readers or tuners.
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch
-from medbench.datasets.image_names import HIDDEN, SYSTEM, why_left_out
-from medbench.errors import DatasetError, MedBenchError, SliceError
+from medbench.errors import MedBenchError, SliceError
 from medbench.inference.explanation import Explanation
 from medbench.inference.facts import RESEARCH_ONLY
 from medbench.inference.images import NewImage, new_image
@@ -21,18 +19,6 @@ from medbench.inference.members import Members
 from medbench.inference.model import Model
 from medbench.inference.prediction import as_record
 from medbench.inference.serve.worker import GivenUp
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upload:
-    """One file, in memory."""
-
-    content: bytes
-    """The file."""
-    name: str
-    """What the user calls it."""
-    slice_number: int | None = None
-    """Which slice of a volume, counted from 1."""
 
 
 class _UntilGivenUp:
@@ -51,16 +37,15 @@ class _UntilGivenUp:
         return self._members.networks()
 
 
-def classified(model: Model, upload: Upload, given_up: threading.Event) -> dict[str, Any]:
-    """The prediction of an upload and what must be known with it, JSON-ready.
+def classified(model: Model, image: NewImage, given_up: threading.Event) -> dict[str, Any]:
+    """The prediction of an image and what must be known with it, JSON-ready.
 
     Raises:
-        DatasetError: It cannot be read.
         ModelError: A model broke its contract.
         GivenUp: Nobody wants the answer any more.
     """
     model = _until_given_up(model, given_up)
-    (prediction,) = model.classify_read([_read(model, upload)])
+    (prediction,) = model.classify_read([image])
     return {
         **as_record(prediction, model.facts),
         "operating_point": {"rule": model.facts.operating_point, "thresholds": _thresholds(model)},
@@ -71,17 +56,17 @@ def classified(model: Model, upload: Upload, given_up: threading.Event) -> dict[
     }
 
 
-def explained(model: Model, upload: Upload, given_up: threading.Event) -> dict[str, Any]:
-    """The heat map of an upload as a picture in a ``data:`` address, JSON-ready.
+def explained(model: Model, image: NewImage, given_up: threading.Event) -> dict[str, Any]:
+    """The heat map of an image as a picture in a ``data:`` address, JSON-ready.
 
     Raises:
-        DatasetError, ModelError, GivenUp: As ``classified``.
+        ModelError, GivenUp: As ``classified``.
     """
     model = _until_given_up(model, given_up)
-    explanation = model.explain_read(_read(model, upload))
+    explanation = model.explain_read(image)
     picture = base64.b64encode(explanation.picture()).decode()
     return {
-        "image": upload.name,
+        "image": image.name,
         "class": explanation.class_name,
         "method": explanation.method,
         "picture": f"data:image/png;base64,{picture}",
@@ -127,19 +112,6 @@ def warm_up(model: Model) -> None:
 
 def _until_given_up(model: Model, given_up: threading.Event) -> Model:
     return Model(model.facts, _UntilGivenUp(model.members, given_up), model.origin)
-
-
-def _read(model: Model, upload: Upload) -> NewImage:
-    """The image of an upload, unless its name says that it is none.
-
-    Raises:
-        DatasetError: It is none, or cannot be read.
-    """
-    if (why := why_left_out(upload.name)) in (HIDDEN, SYSTEM):
-        raise DatasetError(
-            f"{upload.name}: is one of the {why.replace('(s)', 's')}, not an image. Choose another."
-        )
-    return new_image(upload.content, model.task, name=upload.name, slice_number=upload.slice_number)
 
 
 def _thresholds(model: Model) -> dict[str, float]:

@@ -23,10 +23,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import medbench
+from medbench.datasets.image_names import HIDDEN, SYSTEM, why_left_out
 from medbench.errors import DatasetError, MedBenchError
 from medbench.inference.facts import RESEARCH_ONLY
+from medbench.inference.images import NewImage
 from medbench.inference.model import Model, describe
-from medbench.inference.serve.answers import Upload, classified, explained, refused
+from medbench.inference.serve.answers import classified, explained, refused
+from medbench.inference.serve.reading import Readers
 from medbench.inference.serve.worker import Busy, Gone, TooLong, Worker
 from medbench.reports.text import plain
 
@@ -64,8 +67,12 @@ class Limits:
 
     n_bytes: int = 50_000_000
     """Largest file."""
+    upload_seconds: float = 15.0
+    """Longest that a file may take to arrive, which comes from this machine."""
+    reading_seconds: float = 20.0
+    """Longest that decoding it may take."""
     seconds: float = 60.0
-    """Longest upload, and longest wait for an answer."""
+    """Longest wait for an answer when it is decoded."""
     places: int = 4
     """Files that may be uploaded, wait or be classified at the same time."""
 
@@ -80,6 +87,7 @@ def make_app(model: Model, *, limits: Limits | None = None) -> Starlette:
     """
     limits = limits or Limits()
     worker = Worker(places=limits.places, seconds=limits.seconds)
+    readers = Readers(seconds=limits.reading_seconds)
     page, css, js = _page(model, limits), _css(), _template("page.js")
 
     def static(content: str, media_type: str) -> Callable[[Request], Any]:
@@ -89,24 +97,32 @@ def make_app(model: Model, *, limits: Limits | None = None) -> Starlette:
         return endpoint
 
     def answering(
-        answer: Callable[[Model, Upload, threading.Event], dict[str, Any]],
+        answer: Callable[[Model, NewImage, threading.Event], dict[str, Any]],
     ) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             with worker.place():
-                upload = await _upload(request, limits)
+                name, slice_number = _about(request)
+                content = await _body(request, limits)
                 try:
+                    _refuse_by_name(name)
+                    image = await readers.read(
+                        content,
+                        model.task.image_shape,
+                        name=name,
+                        slice_number=slice_number,
+                        gone=lambda: _gone(request),
+                    )
                     said = await worker.run(
-                        lambda given_up: answer(model, upload, given_up),
-                        lambda: _gone(request),
+                        lambda given_up: answer(model, image, given_up), lambda: _gone(request)
                     )
                 except MedBenchError as error:
                     status = _UNREADABLE if isinstance(error, DatasetError) else 500
-                    return JSONResponse(refused(upload.name, error), status)
+                    return JSONResponse(refused(name, error), status)
                 return JSONResponse(said)
 
         return endpoint
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", static(page, "text/html")),
             Route("/page.css", static(css, "text/css")),
@@ -129,30 +145,46 @@ def make_app(model: Model, *, limits: Limits | None = None) -> Starlette:
             Exception: _unexpected,
         },
     )
+    app.state.readers = readers
+    return app
 
 
 # --- what comes in --------------------------------------------------------------------------------
 
 
-async def _upload(request: Request, limits: Limits) -> Upload:
-    """The file that is sent, if it is not too large.
+def _about(request: Request) -> tuple[str, int | None]:
+    """What the user calls the file that is sent, and the slice of a volume, counted from 1.
 
     Raises:
-        HTTPException: It is, or comes too slowly, or its slice is no number.
-        ClientDisconnect: The client is gone.
+        HTTPException: Its slice is no number.
     """
     number = request.headers.get(SLICE, "")
     if number and not (re.fullmatch("[0-9]{1,7}", number) and 0 < int(number) <= _LARGEST_SLICE):
         raise HTTPException(_UNREADABLE, "The slice must be a whole number from 1.")
     name = plain(re.split(r"[\\/]", unquote(request.headers.get(NAME, "")))[-1])
-    return Upload(
-        content=await _body(request, limits),
-        name=name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…",
-        slice_number=int(number) if number else None,
-    )
+    shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    return shown or "image", int(number) if number else None
+
+
+def _refuse_by_name(name: str) -> None:
+    """Refuse a file that is no image by its name.
+
+    Raises:
+        DatasetError: It is none.
+    """
+    if (why := why_left_out(name)) in (HIDDEN, SYSTEM):
+        raise DatasetError(
+            f"{name}: is one of the {why.replace('(s)', 's')}, not an image. Choose another."
+        )
 
 
 async def _body(request: Request, limits: Limits) -> bytes:
+    """The file that is sent.
+
+    Raises:
+        HTTPException: It is too large, or comes too slowly.
+        ClientDisconnect: The client is gone.
+    """
     too_large = HTTPException(
         _TOO_LARGE, f"It is above the limit of {limits.n_bytes / 1e6:g} MB. Shrink or crop it."
     )
@@ -161,13 +193,15 @@ async def _body(request: Request, limits: Limits) -> bytes:
         raise too_large
     content = bytearray()
     try:
-        async with asyncio.timeout(limits.seconds):
+        async with asyncio.timeout(limits.upload_seconds):
             async for chunk in request.stream():
                 if len(content) + len(chunk) > limits.n_bytes:
                     raise too_large
                 content += chunk
     except TimeoutError:
-        raise HTTPException(408, f"It took over {limits.seconds:g} seconds to arrive.") from None
+        raise HTTPException(
+            408, f"It took over {limits.upload_seconds:g} seconds to arrive."
+        ) from None
     return bytes(content)
 
 

@@ -85,6 +85,7 @@ def make_server(model: Model, *, limits: Limits | None = None) -> uvicorn.Server
     import uvicorn
 
     from medbench.inference.serve.app import make_app
+    from medbench.inference.serve.connections import Connection
 
     class Server(uvicorn.Server):  # type: ignore[misc]
         """Ends by every signal that ends a command, also by that of a terminal that was closed."""
@@ -101,13 +102,15 @@ def make_server(model: Model, *, limits: Limits | None = None) -> uvicorn.Server
         def _stop(self) -> None:
             self.should_exit = True
 
+    app = make_app(model, limits=limits)
+    app.state.readers.prepare()
     config = uvicorn.Config(
-        make_app(model, limits=limits),
+        app,
         access_log=False,
         log_config=None,
         log_level="error",
         lifespan="off",
-        http="h11",
+        http=Connection,
         ws="none",
         proxy_headers=False,
         server_header=False,

@@ -38,10 +38,12 @@ class _Call(NamedTuple, Generic[Answer]):
 class Worker:
     """Runs calls one after the other in a thread of its own.
 
-    Models are not made to be used by several threads at once, and one image after the other keeps
-    the memory that is needed small. A thread cannot be stopped from outside: a call that took too
-    long is answered in time, but runs on until it notices that it was given up, and so long the
-    others wait. The thread is a daemon, so that Ctrl-C need not wait for it.
+    What comes from outside has been decoded before (see ``reading``): calls are given pixels of
+    one size, and each takes about as long. Models are not made to be used by several threads at
+    once, and one image after the other keeps the memory that is needed small. A thread cannot be
+    stopped from outside: a call that took too long is answered in time, but runs on until it
+    notices that it was given up, and so long the others wait. The thread is a daemon, so that
+    Ctrl-C need not wait for it.
     """
 
     def __init__(self, *, places: int, seconds: float) -> None:
