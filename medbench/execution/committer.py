@@ -26,6 +26,7 @@ from medbench.execution.events import (
 )
 from medbench.execution.executor import Executor
 from medbench.execution.plan import PlannedCell
+from medbench.execution.planned_model import PlannedModel
 from medbench.execution.stock import Stock
 from medbench.files import read_npy
 from medbench.store import CellId, RunStore
@@ -263,7 +264,7 @@ class Committer:
             "weights_sha256": model.weights.sha256 if model.weights else None,
             "sanity": bool(model.family.sanity),
             "tuner": model.tuner,
-            "backend": keras_backend() if "keras" in model.family.requires else None,
+            "backend": _backend(model),
             "threads": self._executor.resources.threads,
             "executor": self._executor.name,
             "failed_trials": _failed_trials(self._store.cell(cell.id).trials()),
@@ -282,6 +283,11 @@ class Committer:
         if not self._executor.isolates and result["status"] != "skipped":
             notes.append(_NOT_ISOLATED.format(executor=self._executor.name))
         return [note for note in notes if note]
+
+
+def _backend(model: PlannedModel) -> str | None:
+    """What a deep family computes with; None where its own code could not be asked."""
+    return keras_backend() if model.error is None and "keras" in model.family.requires else None
 
 
 def _failed_trials(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
