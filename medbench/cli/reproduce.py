@@ -13,8 +13,8 @@ from medbench.cli.options import add_catalog, add_plugin, catalog_of_run, whole
 
 if TYPE_CHECKING:
     from medbench.datasets.catalog import Catalog
-    from medbench.execution.committer import Watcher
     from medbench.execution.plan import PlannedCell, Setup
+    from medbench.execution.watcher import Watcher
     from medbench.store import CellId, CellResult, RunResult, RunStore
 
 _SAME = 1e-6
