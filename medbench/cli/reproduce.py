@@ -14,8 +14,8 @@ from medbench.counts import MOST_CORES
 
 if TYPE_CHECKING:
     from medbench.datasets.catalog import Catalog
-    from medbench.execution.committer import Watcher
     from medbench.execution.plan import PlannedCell, Setup
+    from medbench.execution.watcher import Watcher
     from medbench.store import CellId, CellResult, RunResult, RunStore
 
 _SAME = 1e-6

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,38 +26,14 @@ from medbench.execution.events import (
 )
 from medbench.execution.executor import Executor
 from medbench.execution.plan import PlannedCell
-from medbench.execution.stock import Stock
+from medbench.execution.planned_model import PlannedModel
+from medbench.execution.watcher import Watcher
 from medbench.files import read_npy
 from medbench.store import CellId, RunStore
 
 _LONGEST_REASON = 200
 """Characters of the reason of a failed trial that the row of its cell gives."""
 _NOT_ISOLATED = "ran {executor}: without a process of its own and without a firewall"
-
-
-class Watcher(Protocol):
-    """Who is told what happens; see ``medbench.cli.progress``."""
-
-    def planned(self, stock: Stock, jobs: int) -> None:
-        """What is there already and what will be run, so many cells at a time."""
-
-    def started(self, cell: CellId) -> None:
-        """The work on a cell begins."""
-
-    def tried(self, cell: CellId, trials: int, best: float | None, seconds: float) -> None:
-        """So many trials have ended: the best inner score, and the seconds of the budget spent."""
-
-    def refits(self, cell: CellId) -> None:
-        """The search of a cell is over, and the refit begins."""
-
-    def finished(self, cell: CellId, record: Mapping[str, Any]) -> None:
-        """A cell is finished, well or not."""
-
-    def unfinished(self, cell: CellId, reason: str) -> None:
-        """The machine ended the work on a cell, which will be gone on with."""
-
-    def say(self, text: str) -> None:
-        """A line for the user."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -266,7 +242,7 @@ class Committer:
             "weights_sha256": model.weights.sha256 if model.weights else None,
             "sanity": bool(model.family.sanity),
             "tuner": model.tuner,
-            "backend": keras_backend() if "keras" in model.family.requires else None,
+            "backend": _backend(model),
             "threads": self._executor.resources.threads,
             "executor": self._executor.name,
             "failed_trials": _failed_trials(self._store.cell(cell.id).trials()),
@@ -285,6 +261,11 @@ class Committer:
         if not self._executor.isolates and result["status"] != "skipped":
             notes.append(_NOT_ISOLATED.format(executor=self._executor.name))
         return [note for note in notes if note]
+
+
+def _backend(model: PlannedModel) -> str | None:
+    """What a deep family computes with; None where its own code could not be asked."""
+    return keras_backend() if model.error is None and "keras" in model.family.requires else None
 
 
 def _failed_trials(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

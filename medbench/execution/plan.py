@@ -194,7 +194,7 @@ class PlannedCell:
             "by_image": split.by_image,
             "seed": settings.seed,
             "weights": model.weights.sha256 if model.weights else None,
-            "backend": _backend(model.family),
+            "backend": _backend(model.family) if model.error is None else None,
             "versions": {"python": python_version(), **code.libraries},
         }
 

@@ -11,13 +11,14 @@ from medbench import registry
 from medbench.cache.upkeep import keep_within_bound
 from medbench.datasets.prepared import PreparedDataset
 from medbench.errors import ProtocolError
-from medbench.execution.committer import Committer, Left, Watcher
+from medbench.execution.committer import Committer, Left
 from medbench.execution.events import Outcome
 from medbench.execution.executor import Executor, Resources, Work
 from medbench.execution.firewall import closed_places
 from medbench.execution.parts import DevelopmentPart, HeldOutPart
 from medbench.execution.plan import ATTEMPT, PlannedCell, PlannedDataset, Setup
 from medbench.execution.stock import dataset_tables, take_stock
+from medbench.execution.watcher import Watcher
 from medbench.features.out_of_distribution import fit_out_of_distribution
 from medbench.store import CellId, RunStore
 from medbench.versions import code_of

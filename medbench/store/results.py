@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_QUOTED_PATH = re.compile(r"""(?P<q>["'])[^"']*[\\/][^"']*(?P=q)""")
 
 FinalStatus = Literal["ok", "failed", "skipped"]
 """How a cell is finished."""
@@ -172,8 +174,11 @@ def ended_words(reasons: Sequence[str]) -> str:
     Args:
         reasons: One a cell, at least one.
     """
-    n, counts = len(reasons), Counter(reasons)
-    why, others = counts.most_common(1)[0][0], len(counts) - 1
+    alike: dict[str, list[str]] = {}
+    for reason in reasons:  # the same disk is full, whatever the file
+        alike.setdefault(_QUOTED_PATH.sub("", reason), []).append(reason)
+    why = max(alike.values(), key=len)[0]
+    n, others = len(reasons), len(alike) - 1
     more = f", and {others} other reason{'s' * (others > 1)}" if others else ""
     cells = "1 cell was" if n == 1 else f"{n} cells were"
     return f"{cells} left unfinished by trouble of the machine, not of a model ({why}{more})"

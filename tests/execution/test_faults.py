@@ -435,6 +435,11 @@ class I(Good):
 class J(Good):
     weights = "nobody"
 
+@register_model("absurd-requires")
+class L(Good):
+    requires = None
+    sanity = "of course"
+
 @register_model("full-disk")
 class K(Good):
     def search_space(self, space, task):
@@ -447,6 +452,7 @@ REASONS = {
     "absurd-option": "is no text, number or truth value",
     "raising-skip": "skip of the family: KeyError: 'task'",
     "absurd-skip": "it returned True, which is neither a reason nor None",
+    "absurd-requires": "skip of the family: TypeError: 'NoneType' object is not iterable",
     "raising-constructor": "its constructor of the family: ValueError: not today",
     "unknown-tuner": "'nobody' is not a tuner",
     "unknown-weights": "'nobody' is not a backbone",
@@ -476,5 +482,5 @@ def test_a_family_whose_own_code_fails_before_any_fit_is_a_row_and_the_others_go
     before = {path: path.read_bytes() for path in Path("out").rglob("cell.json")}
     capsys.readouterr()
     assert main(arguments) == 1  # failed ones are kept, as others that failed
-    assert "18 failed cells are kept" in capsys.readouterr().out
+    assert "20 failed cells are kept" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in Path("out").rglob("cell.json")} == before

@@ -84,6 +84,13 @@ def test_several_reasons_are_counted(factory):
     assert f"{words} reason)" in factory.run().unfinished
 
 
+def test_reasons_that_name_other_files_are_one(factory):
+    factory.dataset()
+    for fold in range(3):
+        factory.unfinished("waiting", "unfinished", f"no space: '/cache/work/{fold}'", fold=fold)
+    assert "not of a model (no space: '/cache/work/0')" in factory.run().unfinished
+
+
 def test_trials_that_failed_are_counted_over_the_folds(run):
     assert rows(run)["shaky"]["note"] == "6 of 36 trials failed: ValueError: boom"
     assert "trials failed" not in rows(run)["weak"]["note"]
