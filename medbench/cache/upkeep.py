@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medbench.backbones import BACKBONES
-from medbench.cache.entries import CHECKSUMS, discard, in_use, is_ours, is_sound, read_note
+from medbench.cache.entries import discard, is_ours, is_sound
+from medbench.cache.locks import CHECKSUMS, in_use
+from medbench.cache.notes import read_note
 from medbench.cache.places import cache_folder
 from medbench.cache.working import WORK, is_abandoned, working_folders_there
 from medbench.errors import ConfigurationError
