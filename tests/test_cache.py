@@ -22,6 +22,7 @@ from medbench.cache import (
     is_sound,
     keep_entry,
     keep_note,
+    locks,
     made_entry,
     places,
     read_entry,
@@ -325,21 +326,21 @@ def test_what_a_process_uses_is_not_removed():
         [sys.executable, "-c", USES], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == "used\n"
-    assert entries.in_use(path) and not entries.discard(path) and path.exists()
+    assert locks.in_use(path) and not entries.discard(path) and path.exists()
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert not entries.in_use(path) and entries.discard(path) and not path.exists()
+    assert not locks.in_use(path) and entries.discard(path) and not path.exists()
     process.stdin.close(), process.stdout.close()
 
 
 def test_an_entry_is_used_as_long_as_somebody_has_it():
     path = entry_of(np.arange(3))
     entry = found_entry(path)
-    assert entries.in_use(path)
+    assert locks.in_use(path)
     del entry
-    assert not entries.in_use(path)
+    assert not locks.in_use(path)
     entry = made_entry(path.parent, lambda f: files_of(np.arange(3))(f) or "two", 0)
-    assert entry.path == path.with_name("two") and entries.in_use(entry.path)
+    assert entry.path == path.with_name("two") and locks.in_use(entry.path)
 
 
 def test_a_use_is_marked():

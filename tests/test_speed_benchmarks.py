@@ -131,6 +131,17 @@ def test_an_earlier_commit_is_run_beside_this_one(measured):
 
 
 @pytest.mark.slow
+def test_an_earlier_commit_starts_a_second_time_on_the_same_images(measured):
+    if subprocess.run(
+        ["git", "-C", str(ROOT), "cat-file", "-e", "54e0e62"], check=False
+    ).returncode:
+        pytest.skip("a clone without history")
+    (record,) = measured("unreadable").values()
+    assert record["other_is"] == "the same of 54e0e62"
+    assert record["ours_is"] == "a second start on 24 films and one that cannot be read"
+
+
+@pytest.mark.slow
 def test_an_earlier_commit_reads_the_same_data_sets(measured):
     if subprocess.run(
         ["git", "-C", str(ROOT), "cat-file", "-e", "8b69470"], check=False
@@ -233,5 +244,6 @@ def test_the_page_of_the_documentation_names_every_benchmark():
         "tests",
         "names",
         "reading",
+        "unreadable",
     ):
         assert f"- **{name}**" in page

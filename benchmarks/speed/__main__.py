@@ -40,6 +40,7 @@ EARLIER = {
     "tests": "earlier",
     "names": "data_sets",
     "reading": "data_sets",
+    "unreadable": "second_start",
 }
 """Likewise, each a function of that name: MedBench against an earlier commit of itself."""
 

@@ -5,7 +5,6 @@ be written the run goes on without it, which is said once.
 """
 
 from medbench.cache.entries import (
-    CHECKSUMS,
     Entry,
     discard,
     entries_like,
@@ -13,12 +12,12 @@ from medbench.cache.entries import (
     found_entry,
     is_sound,
     keep_entry,
-    keep_note,
     made_entry,
     read_entry,
-    read_note,
     sums_of,
 )
+from medbench.cache.locks import CHECKSUMS
+from medbench.cache.notes import keep_note, read_note
 from medbench.cache.places import VARIABLE, cache_folder, say_once, say_unwritable
 from medbench.cache.working import remove_abandoned, work_in, working_folder
 

@@ -13,27 +13,23 @@ import json
 import os
 import secrets
 import shutil
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from medbench.cache.locks import CHECKSUMS, lock_of, locked
 from medbench.cache.places import REMEDY, say_unwritable
 from medbench.cache.working import working_folder_beside, working_folders
 from medbench.errors import MachineError
-from medbench.files import place_folder, replacing_file, replacing_folder
-from medbench.hashes import sha256_of_files, sha256_of_json
+from medbench.files import place_folder, replacing_folder
+from medbench.hashes import sha256_of_files
 
-CHECKSUMS = "sha256.json"
 _ENTRY, _FILES = "entry", "files"
 _HEX_DIGITS = 64
 _DAMAGE = (
     FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError,
 )  # fmt: skip
 """What is met where files are not what they were, not where they cannot be read."""
-_ATTEMPTS, _WAIT_SECONDS = 20, 0.02
-"""How often, and how far apart, it is tried to use an entry at which somebody looks."""
 _temporary: dict[Path, Path] = {}
 """Entries that could not be kept, and where they lie until this process ends."""
 
@@ -87,7 +83,7 @@ class Entry:
     """An entry that somebody uses: nobody else removes it as long as this object lives."""
 
     def __init__(self, path: Path, lock: int) -> None:
-        """Keep what ``_lock`` opened."""
+        """Keep what ``lock_of`` opened."""
         self.path = path
         """The folder with its files."""
         self._closed = weakref.finalize(self, os.close, lock)
@@ -97,7 +93,7 @@ def found_entry(path: Path) -> Entry | None:
     """A sound entry, from where it belongs or where ``made_entry`` left it; None if nowhere."""
     for place in (path, _temporary.get(path)):
         if place is not None and is_sound(place, belongs=path):
-            lock = _lock(place)
+            lock = lock_of(place)
             if lock is not None:
                 return Entry(place, lock)
     return None
@@ -214,7 +210,7 @@ def _kept(folder: Path, path: Path) -> Entry:
         shutil.rmtree(folder, ignore_errors=True)
         return found
     lock = os.open(folder / CHECKSUMS, os.O_RDONLY)
-    _locked(lock, shared=True)
+    locked(lock, shared=True)
     try:
         place_folder(folder, path)
         return Entry(path, lock)
@@ -239,28 +235,6 @@ def mark_used(path: Path) -> None:
         os.utime(path / CHECKSUMS)
 
 
-def _lock(path: Path) -> int | None:
-    """The checksum file of an entry, open and locked against its removal; None if it is gone.
-
-    On Windows nobody can remove what somebody has open.
-    """
-    for _ in range(_ATTEMPTS):
-        try:
-            lock = os.open(path / CHECKSUMS, os.O_RDONLY)
-        except OSError:
-            return None
-        try:
-            if _locked(lock, shared=True) and os.path.samestat(
-                os.fstat(lock), (path / CHECKSUMS).stat()
-            ):
-                return lock
-        except OSError:
-            pass
-        os.close(lock)
-        time.sleep(_WAIT_SECONDS)  # somebody looks whether it is used, or removes it
-    return None
-
-
 def discard(path: Path) -> bool:
     """Remove an entry that nobody uses; whether it is gone.
 
@@ -270,7 +244,7 @@ def discard(path: Path) -> bool:
     try:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             lock = os.open(path / CHECKSUMS, os.O_RDONLY)
-            if not _locked(lock, shared=False):
+            if not locked(lock, shared=False):
                 return False
         if not os.path.lexists(path):
             return True
@@ -285,57 +259,4 @@ def discard(path: Path) -> bool:
         shutil.rmtree(away, ignore_errors=True)
     else:
         away.unlink(missing_ok=True)
-    return True
-
-
-def in_use(path: Path) -> bool:
-    """Whether a process uses an entry, also this one."""
-    try:
-        lock = os.open(path / CHECKSUMS, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        return not _locked(lock, shared=False)
-    finally:
-        os.close(lock)
-
-
-def _locked(lock: int, *, shared: bool) -> bool:
-    """Whether the lock could be had; it goes with the descriptor."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return shared  # a disk without locks: nothing there is removed
-    return True
-
-
-# --- notes --------------------------------------------------------------------------------
-
-
-def read_note(path: Path) -> Any:
-    """The JSON value of a small file of the cache; None where it is not there or damaged."""
-    try:
-        said = json.loads(path.read_bytes())
-        sound = said["sha256"] == sha256_of_json([path.name, said["value"]])
-        return said["value"] if sound else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def keep_note(path: Path, value: Any) -> bool:
-    """Keep a JSON value, in place of what is there, if that is possible; whether it was."""
-    content = {"value": value, "sha256": sha256_of_json([path.name, value])}
-    try:
-        beside = working_folder_beside(path)
-        with replacing_file(path, through=beside) as temporary:
-            temporary.write_text(json.dumps(content))
-    except OSError as error:
-        say_unwritable(error, path)
-        return False
     return True

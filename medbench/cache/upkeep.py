@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from medbench.backbones import BACKBONES
-from medbench.cache.entries import CHECKSUMS, discard, in_use, is_ours, is_sound, read_note
+from medbench.cache.entries import discard, is_ours, is_sound
+from medbench.cache.locks import CHECKSUMS, in_use
+from medbench.cache.notes import read_note
 from medbench.cache.places import cache_folder
 from medbench.cache.working import WORK, is_abandoned, working_folders_there
 from medbench.errors import ConfigurationError
@@ -48,6 +52,10 @@ _OURS: Mapping[str, Callable[[str], object]] = {
     "weights": frozenset(one.weights.file_name for one in BACKBONES.values()).__contains__,
 }
 """By what name each kind is known; an entry also by its checksums."""
+_LEFT = re.compile(r"\.([0-9a-f]{32}|.+\.[0-9a-f]{16}\.tmp)")
+"""What earlier versions had not finished, beside its final place and without a lock."""
+_LEFT_SECONDS = 24 * 3600.0
+"""How old that must be, as nobody can tell whether somebody is at work on it."""
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -73,7 +81,11 @@ class Item:
         if self.kind in ENTRIES:
             return discard(self.path)
         if self.kind == WORK:
-            return is_abandoned(self.path, remove=True) and not self.path.exists()
+            if not _LEFT.fullmatch(self.path.name):
+                return is_abandoned(self.path, remove=True) and not self.path.exists()
+            if _is_left(self.path):
+                shutil.rmtree(self.path, ignore_errors=True)
+            return not self.path.exists()
         try:
             self.path.unlink(missing_ok=True)
         except OSError:
@@ -178,6 +190,9 @@ def _paths_of(kind: str, downloads: Collection[str]) -> Iterator[Path]:
     folder = cache_folder() / kind
     if kind == WORK:
         yield from working_folders_there()
+        for depth in (2, 3):
+            left = (path for path in _below(cache_folder(), depth, hidden=True))
+            yield from (path for path in left if _LEFT.fullmatch(path.name))
     elif kind == "data":
         paths = (folder / name for name in sorted(downloads))
         yield from (path for path in paths if path.is_file() and not _by_a_link(path))
@@ -188,7 +203,7 @@ def _paths_of(kind: str, downloads: Collection[str]) -> Iterator[Path]:
 
 
 def _item(kind: str, path: Path) -> Item:
-    used = in_use(path) if kind in ENTRIES else kind == WORK and not is_abandoned(path)
+    used = in_use(path) if kind in ENTRIES else kind == WORK and not _is_left(path)
     try:
         when = (path / CHECKSUMS if kind in ENTRIES else path).stat().st_mtime
     except OSError:  # damaged, gone meanwhile, or not ours to look at
@@ -196,16 +211,34 @@ def _item(kind: str, path: Path) -> Item:
     return Item(kind=kind, path=path, n_bytes=_size(path), used=when, in_use=used)
 
 
-def _below(folder: Path, depth: int) -> list[Path]:
-    """What lies so deep in a folder, without links and what is reached through them."""
+def _is_left(path: Path) -> bool:
+    """Whether the process that was at work in a folder is gone."""
+    if not _LEFT.fullmatch(path.name):
+        return is_abandoned(path)
+    try:
+        return time.time() - path.stat().st_mtime > _LEFT_SECONDS
+    except OSError:
+        return False
+
+
+def _below(folder: Path, depth: int, *, hidden: bool = False) -> list[Path]:
+    """What lies so deep in a folder, without links and what is reached through them.
+
+    Args:
+        folder: The folder.
+        depth: 1 for what lies right in it.
+        hidden: Only what is hidden, else only what is not.
+    """
     found = [folder]
-    for _ in range(depth):
-        found = [path for above in found for path in sorted(_inside(above)) if not _hidden(path)]
+    for level in range(1, depth + 1):
+        wanted = hidden and level == depth
+        found = [
+            path
+            for above in found
+            for path in sorted(_inside(above))
+            if path.name.startswith(".") == wanted and not path.is_symlink()
+        ]
     return found
-
-
-def _hidden(path: Path) -> bool:
-    return path.name.startswith(".") or path.is_symlink()
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import threading
+from collections.abc import Callable
 from io import FileIO
 from itertools import pairwise
 from pathlib import Path
@@ -150,12 +151,17 @@ class ImageFile:
             self._file.write(np.ascontiguousarray(images).data)
 
 
-def write_images(path: Path, images: StoredImages | NDArray[np.uint8]) -> None:
+def write_images(
+    path: Path,
+    images: StoredImages | NDArray[np.uint8],
+    check: Callable[[int, NDArray[np.uint8]], None] | None = None,
+) -> None:
     """Write images into an ``.npy`` file, a block at a time.
 
     Args:
         path: The file; it must not exist.
         images: uint8, shape (n_images, height, width, channels).
+        check: Is given the index of the first image of each block, and the block.
 
     Raises:
         OSError: It cannot be written.
@@ -163,4 +169,7 @@ def write_images(path: Path, images: StoredImages | NDArray[np.uint8]) -> None:
     step = max(1, _BLOCK_BYTES // max(1, math.prod(images.shape[1:])))
     with ImageFile(path, images.shape) as file:
         for begin in range(0, len(images), step):
-            file.put(begin, images[begin : begin + step])
+            block = images[begin : begin + step]
+            if check is not None:
+                check(begin, block)
+            file.put(begin, block)

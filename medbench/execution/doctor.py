@@ -25,6 +25,7 @@ import medbench
 from medbench import registry
 from medbench.backbones import BACKBONES
 from medbench.cache import VARIABLE, cache_folder
+from medbench.cache.upkeep import bound
 from medbench.cores import available_threads
 from medbench.datasets.catalog import DATA_FOLDER_VARIABLE, load_catalog
 from medbench.errors import ConfigurationError, MedBenchError, ModelError
@@ -204,10 +205,17 @@ def _gpus() -> Finding:
 def _folders(data_dir: Path | None) -> Iterator[Finding]:
     try:
         cache = cache_folder()
+        bound()
     except MedBenchError as error:
         yield Finding(state="problem", about="cache", text=str(error))
     else:
-        yield _place("cache", cache, f"Set {VARIABLE} to a folder where files can be written.")
+        yield _place(
+            "cache",
+            cache,
+            "A run goes on without it, in the system's temporary folder, and what it would have "
+            f"kept is computed again. Set {VARIABLE} to a folder where files can be written.",
+            state="note",
+        )
         if held := _sizes(cache):
             yield Finding(state="ok", about="in the cache", text=held)
     yield _place("runs", Path("results").absolute(), "run --out names another.")
@@ -228,7 +236,7 @@ def _folders(data_dir: Path | None) -> Iterator[Finding]:
         yield Finding(state="note", about="data", text=text)
 
 
-def _place(about: str, folder: Path, remedy: str) -> Finding:
+def _place(about: str, folder: Path, remedy: str, *, state: State = "problem") -> Finding:
     """Whether a folder can be written and has space; where it is not there yet, its parent."""
     try:
         there = next(place for place in (folder, *folder.parents) if place.exists())
@@ -236,7 +244,7 @@ def _place(about: str, folder: Path, remedy: str) -> Finding:
             free = shutil.disk_usage(there).free
     except OSError as error:
         text = f"{folder}: cannot be written ({error.strerror or error}). {remedy}"
-        return Finding(state="problem", about=about, text=text)
+        return Finding(state=state, about=about, text=text)
     if free < _LITTLE_DISK:
         text = f"{folder}: only {_size(free)} free on its disk. {remedy}"
         return Finding(state="note", about=about, text=text)

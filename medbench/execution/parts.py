@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medbench.datasets.batch import PROPERTIES, Batch, LabelledBatch
+from medbench.datasets.batch import PROPERTIES, Batch, LabelledBatch, image_key
 from medbench.datasets.splits import Indices
 from medbench.datasets.stored_images import StoredImages, write_images
 from medbench.errors import MachineError
@@ -45,6 +45,7 @@ class HeldOutPart:
 
         Raises:
             OSError: It cannot be written.
+            MachineError: The images are not what they were when the run began.
         """
         _write_images(self.images, self.table, self.rows, folder)
 
@@ -79,6 +80,7 @@ class DevelopmentPart:
 
         Raises:
             OSError: It cannot be written.
+            MachineError: The images are not what they were when the run began.
         """
         _write_images(self.images, self.table, self.rows, folder)
         save_npy(folder / _LABELS, self.labels)
@@ -149,7 +151,17 @@ def _write_images(
 ) -> None:
     folder.mkdir(parents=True)
     chosen = images.take(rows) if isinstance(images, StoredImages) else images[rows]
-    write_images(folder / _IMAGES, chosen)
     some = table.iloc[rows]
+    keys = some["key"].tolist()
+
+    def check(first: int, block: NDArray[np.uint8]) -> None:
+        """The prepared set was sound when the run began; hours may have passed since."""
+        if any(image_key(image) != key for image, key in zip(block, keys[first:], strict=False)):
+            raise MachineError(
+                "the prepared images in the cache were changed while the run was at work. Give the "
+                "command again: they are checked and prepared anew."
+            )
+
+    write_images(folder / _IMAGES, chosen, check)
     save_npy(folder / _KEYS, some["key"].to_numpy(dtype="S32"))
     some[list(PROPERTIES)].to_parquet(folder / _PROPERTIES, index=False)

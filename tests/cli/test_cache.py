@@ -118,6 +118,24 @@ def test_only_what_is_named_is_cleared(filled):
     assert not filled["features"].parent.exists()
 
 
+def test_what_earlier_versions_left_goes_when_it_is_old():
+    left = [
+        cache_folder() / "prepared" / f".{HASH}",
+        cache_folder() / "prepared" / f".films-abc.{HASH[:16]}.tmp",
+        cache_folder() / "features" / "hog" / f".abc.{HASH[:16]}.tmp",
+    ]
+    mine = cache_folder() / "prepared" / ".mine"
+    for folder in (*left, mine):
+        folder.mkdir(parents=True)
+        (folder / "images.npy").write_bytes(b"of a patient")
+    assert main(["cache", "clear"]) == 0  # somebody may be at work on them
+    assert all(folder.exists() for folder in left)
+    for folder in (*left, mine):
+        os.utime(folder, (1, 1))
+    assert main(["cache", "clear"]) == 0
+    assert not any(folder.exists() for folder in left) and mine.exists()
+
+
 def test_an_unknown_kind_is_refused_with_those_there_are(capsys):
     assert main(["cache", "clear", "--kind", "feature"]) == 2
     assert "Did you mean 'features'" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def test_every_line_says_how_it_is_and_fits_into_80_columns(quick, capsys):
     ("variable", "value", "about"),
     [
         ("KERAS_BACKEND", "foo", "KERAS_BACKEND=foo: unknown"),
-        ("MEDBENCH_CACHE", "a-file/cache", "cannot be written"),
+        ("MEDBENCH_CACHE_SIZE", "a lot", "is no size"),
         ("MEDBENCH_CACHE", "~nobody-of-that-name/cache", "Write the whole path"),
         ("MEDBENCH_DATA", "nowhere", "MEDBENCH_DATA nowhere: there is no such folder"),
         ("MEDBENCH_WEIGHTS", "nowhere", "there is no such folder"),
@@ -72,6 +72,16 @@ def test_a_bad_variable_is_a_problem_that_is_told_once(
     problems = told(found, "problem")
     assert about in problems
     assert len({line.split(": ", 1)[1] for line in problems.splitlines()}) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_a_note_as_runs_go_on_without_it(
+    quick, capsys, monkeypatch, tmp_path
+):
+    (tmp_path / "a-file").touch()
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "a-file" / "cache"))
+    status, found = findings(capsys)
+    assert status == 0
+    assert "cannot be written" in told(found, "note") and "MEDBENCH_CACHE" in told(found, "note")
 
 
 def test_a_catalog_that_cannot_be_read_is_a_problem_with_its_line(quick, capsys, tmp_path):

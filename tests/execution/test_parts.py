@@ -1,7 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
+import pytest
 
 from medbench.datasets.batch import image_key
+from medbench.datasets.stored_images import StoredImages, write_images
+from medbench.errors import MachineError
 from medbench.execution.parts import DevelopmentPart, read_development
 
 
@@ -23,6 +28,19 @@ def test_parts_have_one_key_where_all_that_is_written_is_equal():
     assert part().key == part().key
     others = {part(width=5).key, part(label=1).key, part(shade=1).key}
     assert len(others) == 3 and part().key not in others
+
+
+def test_images_that_were_changed_since_the_run_began_are_refused(tmp_path):
+    given = part()
+    path = tmp_path / "images.npy"
+    write_images(path, given.images)
+    given = dataclasses.replace(given, images=StoredImages(path))
+    given.write(tmp_path / "sound")
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1  # of an image that is in the part
+    path.write_bytes(content)
+    with pytest.raises(MachineError, match=r"were changed while the run was at work.*again"):
+        given.write(tmp_path / "damaged")
 
 
 def test_a_part_is_read_back_as_it_was_written(tmp_path):

@@ -10,10 +10,15 @@ import pytest
 
 from medbench.cache import cache_folder, places
 from medbench.datasets.batch import image_key
+from medbench.datasets.prepared import prepare
+from medbench.datasets.sources.folder import FolderSource
 from medbench.errors import CacheWarning, MachineError
 from medbench.execution.executor import Resources
 from medbench.execution.parts import DevelopmentPart, HeldOutPart, read_development
+from medbench.execution.plan import Setup
+from medbench.execution.run import _Handed
 from medbench.execution.workplace import Workplace
+from medbench.store import RunStore
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (100, 20, 20, 1), dtype=np.uint8)
 
@@ -73,3 +78,18 @@ def test_where_there_is_no_space_anywhere_nothing_begins(work, free, tmp_path):
         pytest.raises(MachineError, match=r"4\.0 MB are needed and 2\.0 MB free.*MEDBENCH_CACHE"),
     ):
         Workplace(Resources(threads=1, jobs=100), [work])
+
+
+def test_a_prepared_set_that_could_not_be_kept_is_closed_to_families_too(
+    class_folders, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    places._said.clear()
+    source = FolderSource(path=str(class_folders()), image_size=32)
+    with pytest.warns(CacheWarning):
+        data = prepare("mine", source, cache=cache_folder() / "prepared", threads=1)
+    setup = Setup(cache=cache_folder(), threads=1)
+    closed = _Handed(RunStore(tmp_path / "run"), setup)._closed_for(data)
+    assert str(data.entry.path) in closed and data.entry.path.is_relative_to(tmp_path / "tmp")
