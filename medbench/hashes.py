@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +71,33 @@ def sha256_of_folder(folder: Path) -> str:
     Raises:
         StoreError: The folder or a file in it cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            name = path.relative_to(folder).as_posix()
-            digest.update(f"{name}\n{path.stat().st_size}\n".encode())
-            with path.open("rb") as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    digest.update(chunk)
+        return sha256_of_named(
+            (path.relative_to(folder).as_posix(), path.stat().st_size, _chunks(path))
+            for path in sorted(path for path in folder.rglob("*") if path.is_file())
+        )
     except OSError as error:
         raise StoreError(f"{folder}: cannot be read ({error.strerror or error}).") from error
+
+
+def sha256_of_named(files: Iterable[tuple[str, int, Iterable[bytes]]]) -> str:
+    """What ``sha256_of_folder`` gives for files of these names, sizes and contents.
+
+    Args:
+        files: In the order of their paths.
+    """
+    digest = hashlib.sha256()
+    for name, size, chunks in files:
+        digest.update(f"{name}\n{size}\n".encode())
+        for chunk in chunks:
+            digest.update(chunk)
     return digest.hexdigest()
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
 
 
 def sha256_of_files(folder: Path) -> dict[str, str]:

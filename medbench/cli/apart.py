@@ -21,7 +21,7 @@ from pathlib import Path
 _PIPE = "MEDBENCH_APART"
 """In the process of its own: a pipe whose other end its parent holds, until that ends."""
 _APART = "Its models work in a process of their own."
-_GRACE_SECONDS = 10.0
+_GRACE_SECONDS = 5.0
 """How long it may take to end after Ctrl-C."""
 _LARGEST_STATUS = 255
 """A larger one is how Windows tells of a crash."""

@@ -209,7 +209,7 @@ class CellStore:
                 self._pieces.sha256_of(self.model)
                 != read_json(self._layout.record).get("model_sha256")
             )
-        except (StoreError, ModelError, AttributeError):
+        except (StoreError, AttributeError):
             return True
 
     @property

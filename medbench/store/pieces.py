@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from medbench.cache import working_folder
 from medbench.errors import ModelError, StoreError
 from medbench.files import read_json, replacing_folder, write_bytes, writing
-from medbench.hashes import hash_of_file, sha256_of_folder
+from medbench.hashes import hash_of_file, sha256_of_folder, sha256_of_named
 from medbench.store import seals
 
 _LARGE = 1_000_000
@@ -100,13 +100,30 @@ class Pieces:
         return target
 
     def sha256_of(self, model: Path) -> str:
-        """The hash of the folder of a model as its family saved it; errors as ``whole``."""
-        folder = self.whole(model)
+        """The hash of the folder of a model as its family saved it; nothing is written.
+
+        Raises:
+            StoreError: A piece of it is gone, or something cannot be read.
+        """
+        if not (model / _LIST).exists():
+            return sha256_of_folder(model)
+        listed = _listed(model)
+        names = {path.relative_to(model) for path in model.rglob("*") if path.is_file()}
         try:
-            return sha256_of_folder(folder)
-        finally:
-            if folder != model:
-                shutil.rmtree(folder, ignore_errors=True)
+            return sha256_of_named(
+                self._described(model, path.as_posix(), listed)
+                for path in sorted({*names, *map(Path, listed)} - {Path(_LIST)})
+            )
+        except OSError as error:
+            raise StoreError(f"{model}: cannot be read ({error.strerror or error}).") from error
+
+    def _described(
+        self, model: Path, name: str, listed: Mapping[str, list[str]]
+    ) -> tuple[str, int, Iterator[bytes]]:
+        """Name, size and content of a file, for its hash."""
+        paths = [self._place(one) for one in listed[name]] if name in listed else [model / name]
+        size = sum(path.stat().st_size for path in paths)
+        return name, size, (path.read_bytes() for path in paths)
 
     def remove_unused(self, models: Iterator[Path]) -> None:
         """Remove the pieces that belong to none of the models; nothing where one is unreadable."""

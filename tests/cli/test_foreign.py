@@ -1,6 +1,7 @@
 """Folders that somebody else made: said so, and their models work in a process that may crash."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -8,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from medbench import load_model
 from medbench.cli import main
@@ -46,29 +49,42 @@ class Half(Classifier):
     def load(self, folder):
         (folder / "half").read_text()
 '''
+RUN = ["run", "--models", "ends", "--no-sanity", "--folds", "2", "--trials", "1"]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 
 
-@pytest.fixture
-def plugin(tmp_path):
-    path = tmp_path / "ends.py"
-    path.write_text(FAMILY)
-    return str(path)
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Images, a plugin and a run of it; not to be changed."""
+    place = tmp_path_factory.mktemp("foreign")
+    (place / "ends.py").write_text(FAMILY)
+    rng = np.random.default_rng(0)
+    for label in "ab":
+        (place / "set" / label).mkdir(parents=True)
+        for number in range(6):
+            pixels = rng.integers(0, 255, (16, 16), dtype=np.uint8)
+            Image.fromarray(pixels).save(place / "set" / label / f"{number}.png")
+    options = [*RUN, "--data", str(place / "set"), "--plugin", str(place / "ends.py")]
+    command = [sys.executable, "-m", "medbench", *options, "--out", str(place / "run")]
+    cache = {"MEDBENCH_CACHE": str(place / "cache")}
+    subprocess.run(command, env={**os.environ, **cache}, check=True, stdout=subprocess.DEVNULL)
+    return place
 
 
 @pytest.fixture
-def images(class_folders):
-    return class_folders(per_class=6)
+def plugin(place):
+    return str(place / "ends.py")
 
 
 @pytest.fixture
-def run(tmp_path, images, plugin):
-    """A run of this user."""
-    options = ["--models", "ends", "--plugin", plugin, "--no-sanity", "--folds", "2"]
-    folder = tmp_path / "run"
-    command = ["run", "--data", str(images), *options, "--trials", "1", "--out", str(folder)]
-    assert main(command) == 0
-    return folder
+def images(place):
+    return place / "set"
+
+
+@pytest.fixture
+def run(place, tmp_path):
+    """A run of this user, which a test may change."""
+    return Path(shutil.copytree(place / "run", tmp_path / "run"))
 
 
 def disown(folder):
@@ -224,7 +240,5 @@ def test_an_exported_model_is_of_whoever_exported_it(tmp_path, images, capfd):
 
 def test_a_run_that_was_gone_on_with_stays_foreign_where_it_was(run, images, plugin):
     disown(run)
-    options = ["--models", "ends", "--plugin", plugin, "--no-sanity", "--folds", "2"]
-    command = ["run", "--data", str(images), *options, "--trials", "1", "--out", str(run)]
-    assert main(command) == 0
+    assert main([*RUN, "--data", str(images), "--plugin", plugin, "--out", str(run)]) == 0
     assert is_foreign(run) and len(RunStore(run).read().cells) == 2

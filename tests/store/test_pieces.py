@@ -54,6 +54,8 @@ def test_what_models_have_in_common_is_stored_once_wherever_in_a_file_it_lies(st
         store.cell(cell).keep_model(folder)
     assert n_bytes(store.folder) < 1.25 * len(backbone)
     for cell, folder in zip(cells, folders, strict=True):
+        stored = pieces.Pieces(store.layout.pieces)
+        assert stored.sha256_of(store.cell(cell).model) == sha256_of_folder(folder)
         whole = store.cell(cell).whole_model(sha256_of_folder(folder))
         assert sha256_of_folder(whole) == sha256_of_folder(folder)
         assert (whole / "model.keras").read_bytes() == (folder / "model.keras").read_bytes()
