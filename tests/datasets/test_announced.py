@@ -122,3 +122,11 @@ def test_a_coded_frame_that_is_far_larger_than_its_file_says_is_not_decoded(monk
     monkeypatch.setattr(Image, "open", None)
     with pytest.raises(DatasetError, match=r"x\.dcm: the compressed frame has 600 x 600 pixels"):
         opened.pixels(1)
+
+
+def test_a_run_length_coded_frame_that_is_longer_than_any_coding_makes_it_is_not_decoded():
+    content = dicom_file(
+        PIXELS[:24, :24], syntax=uid.RLELossless, PixelData=encapsulate([bytes(80_000)])
+    )
+    with pytest.raises(DatasetError, match=r"the compressed frame has 80,000 bytes, and its pix"):
+        open_image(content, origin="x.dcm").pixels(0)
