@@ -12,7 +12,7 @@ import math
 import os
 import stat
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 from medbench.errors import ConfigurationError
@@ -113,7 +113,7 @@ def open_regular(path: str | Path, kind: FileKind | None) -> BufferedReader:
         OSError: It cannot be opened.
         ValueError: No file can be called so.
     """
-    file: BufferedReader = open(path, "rb", opener=_open)  # noqa: SIM115  the caller closes it
+    file = _RegularFile(FileIO(path, "rb", opener=_open))
     try:
         if kind is not None:
             kind.refuse_above(os.fstat(file.fileno()).st_size)
@@ -121,6 +121,19 @@ def open_regular(path: str | Path, kind: FileKind | None) -> BufferedReader:
         file.close()
         raise
     return file
+
+
+class _RegularFile(BufferedReader):
+    """Takes no more memory for a piece than the file has bytes.
+
+    A reader of a format asks for as many bytes as the file announces of something, and Python
+    allocates what is asked for.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _MB:
+            size = min(size, max(os.fstat(self.fileno()).st_size - self.tell(), _MB))
+        return super().read(size)
 
 
 def read_regular(path: str | Path, kind: FileKind) -> bytes:

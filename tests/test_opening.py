@@ -197,6 +197,14 @@ def test_a_file_that_tells_no_size_is_read_up_to_the_limit():
         read_regular("/proc/self/environ", SMALL)
 
 
+def test_no_more_memory_is_taken_for_a_piece_than_the_file_has(tmp_path):
+    (tmp_path / "x").write_bytes(b"x" * 3_000_000)
+    with open_regular(tmp_path / "x", None) as file:
+        file.seek(10)
+        assert len(file.read(1 << 60)) == 2_999_990  # which no machine has
+        assert file.read(1 << 60) == b""
+
+
 def test_a_file_that_grows_while_it_is_read_is_read_to_its_end(tmp_path, monkeypatch):
     path = tmp_path / "x"
     path.write_bytes(b"ab")

@@ -55,10 +55,25 @@ def _expanded(name: str, say: Callable[[str], None]) -> Iterator[str]:
     if os.path.isdir(name):  # noqa: PTH112  a name with a null character is no error here
         yield from _in_folder(name, say)
     elif glob.has_magic(name) and not os.path.lexists(name):
-        matching = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  absolute patterns too
-        yield from [path for path in matching if Path(path).is_file()] or [name]
+        yield from [path for path in sorted(_matching(name)) if Path(path).is_file()] or [name]
     else:
         yield name
+
+
+def _matching(pattern: str) -> Iterator[str]:
+    """What a pattern fits; ``**`` goes into no link, since two that lead up have no end."""
+    if "**" not in pattern:
+        yield from glob.iglob(pattern)  # noqa: PTH207  absolute patterns too
+        return
+    whole = Path(pattern)
+    try:
+        found = Path(whole.anchor or ".").glob(str(whole.relative_to(whole.anchor)))
+        hidden = sum(part.startswith(".") for part in whole.parts)
+        yield from (
+            str(path) for path in found if sum(p.startswith(".") for p in path.parts) <= hidden
+        )
+    except (OSError, ValueError):  # such as a**b, or a folder that cannot be read
+        return
 
 
 def _in_folder(name: str, say: Callable[[str], None]) -> Iterator[str]:

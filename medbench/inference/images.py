@@ -105,6 +105,9 @@ def read_images(
             return new_image(source, task, name=name, slice_number=slice_number)
         except DatasetError as error:
             return error
+        except MemoryError:
+            called = name or source
+            return DatasetError(f"{called}: there is not enough memory for it. Shrink or crop it.")
 
     with ThreadPoolExecutor(available_threads()) as pool:
         yield from pool.map(read, enumerate(sources, start=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -108,3 +109,19 @@ def test_files_of_volumes_and_scans_are_found_by_content(tmp_path):
         (tmp_path / name).write_bytes(content)
     found = [path.rsplit("/", 1)[-1] for path in find_files([str(tmp_path)], io.StringIO())]
     assert found == ["1.2.840", "SCAN.PNG", "no-suffix", "v.nii.gz"]
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no links here")
+def test_a_pattern_goes_into_no_link_and_so_has_an_end(tmp_path, monkeypatch):
+    for name in ("a/1.png", "a/b/2.png", ".hidden/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    for name in ("up", "again", "a/up"):
+        (tmp_path / name).symlink_to(tmp_path)
+    expected = [str(tmp_path / name) for name in ("a/1.png", "a/b/2.png")]
+    assert find_files([f"{tmp_path}/**/*.png"], io.StringIO()) == expected
+    monkeypatch.chdir(tmp_path)
+    assert find_files(["a/**/*.png"], io.StringIO()) == ["a/1.png", "a/b/2.png"]
+    assert find_files(["**/x*.png"], io.StringIO()) == ["**/x*.png"]
+    assert find_files(["a**b/*.png"], io.StringIO()) == ["a**b/*.png"]
+    assert find_files([".hidden/**/*.png"], io.StringIO()) == [".hidden/3.png"]

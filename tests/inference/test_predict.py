@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -139,6 +141,43 @@ def test_one_bad_file_among_many_has_a_row_that_says_why(run, films, capsys):
     assert "not an image" in reasons["3.png"]
     assert main([*arguments]) == 1
     assert capsys.readouterr().out.count("Not classified: ") == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+def test_pipes_and_devices_are_rows_and_the_others_are_classified(run, films, capsys):
+    os.mkfifo(films / "pipe.png")
+    (films / "zero.png").symlink_to("/dev/zero")
+    names = [str(films / name) for name in ("0.png", "pipe.png", "zero.png", "1.png")]
+    assert main(["predict", *names, "/dev/null", "--run", str(run), "--format", "json"]) == 1
+    said = capsys.readouterr()
+    errors = [one.get("error", "") for one in records(said.out).values()]
+    assert [bool(error) for error in errors] == [False, True, True, False, True]
+    assert "it is a pipe, and only regular files are read" in errors[1]
+    assert "it is a device" in errors[2] and "it is a device" in errors[4]
+    assert "3 of 5 images could not be classified." in said.err
+
+
+def test_a_single_file_that_is_no_image_is_an_error_that_names_it(run, tmp_path, capsys):
+    (tmp_path / "x.png").write_bytes(b"no image")
+    assert main(["predict", str(tmp_path / "x.png"), "--run", str(run)]) == 1
+    said = capsys.readouterr()
+    assert "x.png:notanimageofaknownformat" in "".join(said.out.split())  # lines are folded
+    assert "1 of 1 images could not be classified." in said.err
+
+
+def test_a_picture_for_which_there_is_no_memory_is_a_row(run, films, capsys, monkeypatch):
+    from medbench.inference import images
+
+    def read(path):
+        if str(path).endswith("1.png"):
+            raise MemoryError
+        return Path(path).read_bytes()
+
+    monkeypatch.setattr(images, "file_content", read)
+    assert main(["predict", str(films), "--run", str(run), "--format", "json"]) == 1
+    found = records(capsys.readouterr().out)
+    assert [name for name, one in found.items() if "error" in one] == [str(films / "1.png")]
+    assert "not enough memory" in found[str(films / "1.png")]["error"]
 
 
 def test_a_slice_of_a_volume_is_classified(run, tmp_path, capsys):

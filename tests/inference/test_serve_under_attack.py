@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import socket
+import sys
 import threading
 import time
 
@@ -50,13 +51,16 @@ class Hostile(Reader):
 @pytest.fixture
 def hostile(tmp_path):
     """Has readers of this process and of those that decode, of which one is no good."""
-    before = dict(registry.readers._registered)
+    before, modules = dict(registry.readers._registered), set(sys.modules)
     path = tmp_path / "hostile_reader.py"
     path.write_text(PLUGIN)
     registry.load_plugin(path)
     yield
     registry.readers._registered.clear()
     registry.readers._registered.update(before)
+    for name in set(sys.modules) - modules:
+        if sys.modules[name].__file__ == str(path):
+            del sys.modules[name]
 
 
 @pytest.fixture

@@ -70,6 +70,7 @@ def _check_coded_size(file: FileDataset, frame: int, origin: str) -> None:
         DatasetError: It is.
     """
     from pydicom.encaps import get_frame
+    from pydicom.uid import RLELossless
 
     if not file.file_meta.TransferSyntaxUID.is_encapsulated or "PixelData" not in file:
         return
@@ -77,10 +78,15 @@ def _check_coded_size(file: FileDataset, frame: int, origin: str) -> None:
     table = None
     if "ExtendedOffsetTable" in file:
         table = file.ExtendedOffsetTable, file.ExtendedOffsetTableLengths
-    size = coded_size(
-        get_frame(file.PixelData, frame, number_of_frames=n_frames, extended_offsets=table)
-    )
+    coded = get_frame(file.PixelData, frame, number_of_frames=n_frames, extended_offsets=table)
+    size = coded_size(coded)
     width, height = int(file.Columns), int(file.Rows)
+    n_bytes = width * height * int(file.SamplesPerPixel) * (int(file.BitsAllocated) // 8)
+    if file.file_meta.TransferSyntaxUID == RLELossless and len(coded) > _LARGER * n_bytes + _BLOCK:
+        raise DatasetError(
+            f"{origin}: the compressed frame has {len(coded):,} bytes, and its pixels have "
+            f"{n_bytes:,}. Copy the file again from its source, or remove it."
+        )
     if size is not None and size[0] * size[1] > _LARGER * width * height + _BLOCK:
         raise DatasetError(
             f"{origin}: the compressed frame has {size[0]} x {size[1]} pixels, and the file says "
