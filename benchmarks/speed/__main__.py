@@ -40,6 +40,7 @@ EARLIER = {
     "tests": "earlier",
     "names": "data_sets",
     "reading": "data_sets",
+    "survive": "survive",
 }
 """Likewise, each a function of that name: MedBench against an earlier commit of itself."""
 
@@ -61,6 +62,7 @@ def main() -> int:
             cores=available_threads(),
             data_dir=options.data_dir and options.data_dir.resolve(),
             weights_dir=options.weights_dir and options.weights_dir.resolve(),
+            commit=options.commit,
         )
         for name in options.only or (*BENCHMARKS, *EARLIER):
             print(f"{name} ...", file=sys.stderr, flush=True)
@@ -114,6 +116,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--weights-dir", type=Path, metavar="FOLDER", help="pretrained weights (else random)"
+    )
+    parser.add_argument(
+        "--commit", metavar="COMMIT", help="what survive is compared with (default: 22ac0f1)"
     )
     options = parser.parse_args()
     if options.docs is not None and options.quick:
