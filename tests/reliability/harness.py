@@ -432,8 +432,7 @@ class SmallDisk:
 
     def close(self) -> None:
         """Take it away with all that is on it."""
-        self._holder.stdin.close()
-        self._holder.wait()
+        self._holder.communicate()
 
 
 def space_below(folder: Path) -> int:
