@@ -7,6 +7,8 @@ import select
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import filelock
@@ -70,10 +72,12 @@ def script(body: str, first: str = "", **options) -> subprocess.Popen:
 
 def heard(process: subprocess.Popen, word: str) -> None:
     """Wait until a process says a word."""
-    for line in process.stdout:
-        if word in line:
-            return
-    raise AssertionError(process.communicate())
+    late = threading.Timer(DEADLINE, process.kill)
+    late.start()
+    try:
+        assert any(word in line for line in process.stdout), process.communicate()
+    finally:
+        late.cancel()
 
 
 def one_line(process: subprocess.Popen, number: int) -> str:
@@ -109,8 +113,6 @@ def wait_for_cells(process: subprocess.Popen) -> None:
 
 def until(happened) -> None:
     """Wait for an event that only a look can tell."""
-    import time
-
     end = time.monotonic() + DEADLINE
     while not happened():
         assert time.monotonic() < end, "it never happened"
