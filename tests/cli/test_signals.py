@@ -252,7 +252,10 @@ def test_other_signals_come_twice_and_the_end_stays_in_order(how):
 
 
 def test_who_does_not_end_in_order_in_time_ends_at_once():
-    process = script(f"signals._GRACE_SECONDS = 0.1\nprint('there', flush=True)\n{NATIVE}")
+    process = script(
+        "signals._GRACE_SECONDS = 0.1\ntry:\n    print('there', flush=True)\n"
+        f"    time.sleep(600)\nfinally:\n    {NATIVE}"
+    )
     heard(process, "there")
     process.send_signal(signal.SIGHUP)
     assert "Ended at once" in one_line(process, signal.SIGHUP)
