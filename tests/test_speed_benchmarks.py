@@ -153,6 +153,26 @@ def test_an_earlier_commit_reads_the_same_data_sets(measured):
     assert records["reading"]["ours_is"].startswith("decoding 16 ")
 
 
+@pytest.mark.slow
+def test_what_surviving_costs_is_measured_against_the_commit_before(measured):
+    if subprocess.run(
+        ["git", "-C", str(ROOT), "cat-file", "-e", "22ac0f1"], check=False
+    ).returncode:
+        pytest.skip("a clone without history")
+    record = measured("survive")["survive"]
+    assert record["other_is"] == "the same of 22ac0f1" and record["unit"] == "CPU s"
+    assert record["details"]["ratio of each pair"] == pytest.approx([record["ratio"]])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux")
+def test_the_cpu_time_of_a_process_that_outlives_its_parent_counts(speed):
+    busy = "import time\nwhile time.process_time() < 0.3: pass"
+    orphan = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {busy!r}])"
+    survive = speed("survive")
+    with survive._orphans_adopted():
+        assert survive._of_all_processes(["-c", orphan], dict(os.environ)) >= 0.3
+
+
 def test_a_ratio_is_that_of_the_medians_in_the_sense_of_what_is_wanted(speed):
     harness = speed("harness")
     costs = {"ours": (1.0, 2.0, 9.0), "other": (8.0, 4.0, 4.0)}
@@ -245,5 +265,6 @@ def test_the_page_of_the_documentation_names_every_benchmark():
         "names",
         "reading",
         "unreadable",
+        "survive",
     ):
         assert f"- **{name}**" in page

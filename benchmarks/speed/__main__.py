@@ -41,6 +41,7 @@ EARLIER = {
     "names": "data_sets",
     "reading": "data_sets",
     "unreadable": "second_start",
+    "survive": "survive",
 }
 """Likewise, each a function of that name: MedBench against an earlier commit of itself."""
 
@@ -62,6 +63,7 @@ def main() -> int:
             cores=available_threads(),
             data_dir=options.data_dir and options.data_dir.resolve(),
             weights_dir=options.weights_dir and options.weights_dir.resolve(),
+            commit=options.commit,
         )
         for name in options.only or (*BENCHMARKS, *EARLIER):
             print(f"{name} ...", file=sys.stderr, flush=True)
@@ -115,6 +117,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--weights-dir", type=Path, metavar="FOLDER", help="pretrained weights (else random)"
+    )
+    parser.add_argument(
+        "--commit", metavar="COMMIT", help="what survive is compared with (default: 22ac0f1)"
     )
     options = parser.parse_args()
     if options.docs is not None and options.quick:

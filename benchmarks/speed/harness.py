@@ -43,6 +43,8 @@ class Settings:
     """Cores that this process may use."""
     data_dir: Path | None = None
     weights_dir: Path | None = None
+    commit: str | None = None
+    """An earlier commit of MedBench that the user names."""
 
     @property
     def repeats(self) -> int:

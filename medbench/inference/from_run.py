@@ -116,7 +116,7 @@ def _row(of: DatasetAssessment, model: str, run: RunResult) -> tuple[Row, str]:
         said = why(of, run, best)
         if unfinished:
             said += f" Not finished on every fold, and so not considered: {', '.join(unfinished)}."
-        return best, said
+        return best, said + _damage(run, of.name)
     rows = {
         row.name: row
         for row in of.rows
@@ -130,7 +130,13 @@ def _row(of: DatasetAssessment, model: str, run: RunResult) -> tuple[Row, str]:
         said += " Some of its folds are not finished."
     if row.fields["kind"] == "sanity":
         said += " A sanity row: it does not look at what an image shows."
-    return row, said
+    return row, said + _damage(run, of.name)
+
+
+def _damage(run: RunResult, dataset: str) -> str:
+    """What cannot be read of the cells of a data set, which would else predict with the others."""
+    there = f"cells/{dataset}/"
+    return "".join(f" {gap}" for gap in run.gaps if gap.startswith(there))
 
 
 def _facts(

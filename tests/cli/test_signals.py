@@ -7,6 +7,8 @@ import select
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import filelock
@@ -70,10 +72,12 @@ def script(body: str, first: str = "", **options) -> subprocess.Popen:
 
 def heard(process: subprocess.Popen, word: str) -> None:
     """Wait until a process says a word."""
-    for line in process.stdout:
-        if word in line:
-            return
-    raise AssertionError(process.communicate())
+    late = threading.Timer(DEADLINE, process.kill)
+    late.start()
+    try:
+        assert any(word in line for line in process.stdout), process.communicate()
+    finally:
+        late.cancel()
 
 
 def one_line(process: subprocess.Popen, number: int) -> str:
@@ -109,8 +113,6 @@ def wait_for_cells(process: subprocess.Popen) -> None:
 
 def until(happened) -> None:
     """Wait for an event that only a look can tell."""
-    import time
-
     end = time.monotonic() + DEADLINE
     while not happened():
         assert time.monotonic() < end, "it never happened"
@@ -250,7 +252,10 @@ def test_other_signals_come_twice_and_the_end_stays_in_order(how):
 
 
 def test_who_does_not_end_in_order_in_time_ends_at_once():
-    process = script(f"signals._GRACE_SECONDS = 0.1\nprint('there', flush=True)\n{NATIVE}")
+    process = script(
+        "signals._GRACE_SECONDS = 0.1\ntry:\n    print('there', flush=True)\n"
+        f"    time.sleep(600)\nfinally:\n    {NATIVE}"
+    )
     heard(process, "there")
     process.send_signal(signal.SIGHUP)
     assert "Ended at once" in one_line(process, signal.SIGHUP)

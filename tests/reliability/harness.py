@@ -28,6 +28,8 @@ STARTS = 4
 """How often the same command is given after the fault, at most."""
 DEADLINE = 180.0
 """Seconds after which a command hangs: many times what it takes on a busy machine."""
+_OUTLIVE_SECONDS = 60.0
+"""How long what a command started may take to see that it is gone, likewise."""
 _TAG = "MEDBENCH_RELIABILITY"
 """Environment variable by which all processes of a place are found."""
 _CRASHES = ("Traceback (most recent call last)", "Exception ignored", "Fatal Python error")
@@ -313,8 +315,8 @@ def _ended(process: subprocess.Popen, place: Place, toll: Toll) -> int:
     """Wait for the end of a command and of all that it started; its status."""
     if not until(lambda: process.poll() is not None):
         toll.hangs.append("the command did not end")
-    elif not until(lambda: not place.processes()):
-        toll.hangs += [f"process {_line(pid)} outlived it" for pid in place.processes()]
+    elif not until(lambda: not place.processes(), _OUTLIVE_SECONDS):
+        toll.hangs += [f"process {line_of(pid)} outlived it" for pid in place.processes()]
     for pid in place.processes():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -324,7 +326,8 @@ def _ended(process: subprocess.Popen, place: Place, toll: Toll) -> int:
     return status
 
 
-def _line(pid: int) -> str:
+def line_of(pid: int) -> str:
+    """How a process was started; its number where it is gone."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     return str(pid)
@@ -429,8 +432,7 @@ class SmallDisk:
 
     def close(self) -> None:
         """Take it away with all that is on it."""
-        self._holder.stdin.close()
-        self._holder.wait()
+        self._holder.communicate()
 
 
 def space_below(folder: Path) -> int:

@@ -7,10 +7,9 @@ import os
 import random
 import signal
 import time
-from pathlib import Path
 
 import pytest
-from harness import DEADLINE, Place, endured, until
+from harness import DEADLINE, Place, endured, line_of, until
 
 KINDS = [
     ("SIGKILL", "parent"),
@@ -38,23 +37,17 @@ def seeded(number: int) -> tuple[str, str, int, float]:
 
 
 def found(target: str, place: Place, parent: int) -> list[int]:
-    """The processes of a kind that run now."""
+    """The processes of a kind that run now: the run starts servers, which start guardians, if
+    there are any, and these the workers."""
     if target == "parent":
         return [parent]
-    processes = place.processes()
-    kinds: dict[str, list[int]] = {"fork server": [], "worker": [], "guardian": []}
-    for pid, above in processes.items():
-        if pid == parent:
-            continue
-        line = ""
-        with contextlib.suppress(OSError):
-            line = Path(f"/proc/{pid}/cmdline").read_text()
-        if "guardian" in line:
-            kinds["guardian"].append(pid)
-        elif above == parent and "fork_server" in line:
-            kinds["fork server"].append(pid)
-        elif "medbench" in line:
-            kinds["worker"].append(pid)
+    above = place.processes()
+    servers = {p for p, a in above.items() if a == parent and "fork_server" in line_of(p)}
+    with_children = set(above.values())
+    guardians = {p for p, a in above.items() if a in servers and p in with_children}
+    guardians |= {p for p, a in above.items() if a == parent and "guardian" in line_of(p)}
+    workers = {p for p, a in above.items() if a in guardians or a in servers} - guardians
+    kinds = {"fork server": servers, "guardian": guardians, "worker": workers}
     return sorted(kinds[target])
 
 
