@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from medbench.inference.model import Model
 
 _RULES: tuple[Literal["sensitivity", "specificity"], ...] = ("sensitivity", "specificity")
+_SIZES = {"mb": 1e6, "gb": 1e9, "tb": 1e12}
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -117,6 +118,24 @@ def add_images(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_limits(parser: argparse._ActionsContainer) -> None:
+    """``--cell-time`` and ``--cell-memory``."""
+    parser.add_argument(
+        "--cell-time",
+        type=duration,
+        metavar="T",
+        help="end a cell that takes longer in all, as 30m (default: 10 times the seconds of the "
+        "budget, an hour, and a second for each image; a week for a budget of trials only)",
+    )
+    parser.add_argument(
+        "--cell-memory",
+        type=size,
+        metavar="SIZE",
+        help="end a cell that takes more memory, as 4GB (default: 80%% of what the machine or its "
+        "container has, divided by --jobs; Linux only)",
+    )
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """``--run``, ``--dataset`` and ``--models``: which fitted model is meant."""
     parser.add_argument(
@@ -208,6 +227,14 @@ def duration(text: str) -> float:
     if match is None or match[2] not in _UNITS or not float(match[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90s, 2m or 1h")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def size(text: str) -> int:
+    """Bytes, above 0, of ``500MB`` or ``4GB``."""
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    if match is None or match[2] not in _SIZES or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 500MB or 4GB")
+    return int(float(match[1]) * _SIZES[match[2]])
 
 
 def whole(low: int) -> type:

@@ -17,6 +17,14 @@ class Limits:
     memory: int | None = None
     """Bytes."""
 
+    def __str__(self) -> str:
+        texts = []
+        if self.seconds is not None:
+            texts.append(f"takes longer than {in_seconds(self.seconds)} ({CELL_TIME})")
+        if self.memory is not None:
+            texts.append(f"uses more than {in_bytes(self.memory)} of memory ({CELL_MEMORY})")
+        return " or ".join(texts)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Overrun:

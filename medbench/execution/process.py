@@ -116,6 +116,7 @@ class AttemptProcess:
         self._limits = limits
         self._popen: subprocess.Popen[bytes] | None = None
         self._over = False
+        self._late: threading.Timer | None = None
         self.pid = 0
         """Number of the worker, or of its guardian."""
         self._to: IO[str]
@@ -243,29 +244,37 @@ class _Guarded(AttemptProcess):
         if not self._over:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
+            self._expect_end()
 
     def end(self) -> None:
         with contextlib.suppress(OSError):
             self._to.close()
-        late = threading.Timer(_GRACE_SECONDS, self._kill_guardian)
-        late.start()
+        self._expect_end()
         while self._from.read(MESSAGE_BYTES):
             pass  # until it has ended
-        late.cancel()
         self._over = True
+        if self._late is not None:
+            self._late.cancel()
         self._from.close()
         if self._popen is not None:
             self._popen.wait()
 
+    def _expect_end(self) -> None:
+        """See to it that the guardian ends soon, even one that was stopped itself."""
+        if self._late is None:
+            self._late = threading.Timer(_GRACE_SECONDS, self._kill_guardian)
+            self._late.daemon = True
+            self._late.start()
+
     def _kill_guardian(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)  # with which its worker dies
+        if not self._over:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)  # with which its worker dies
 
 
 class _Unguarded(AttemptProcess):
     """A worker alone, where no guardian can stand beside it."""
 
-    _late: threading.Timer | None = None
     _is_late = False
 
     def begin(

@@ -10,6 +10,7 @@ import numpy as np
 from medbench import registry
 from medbench.datasets.prepared import PreparedDataset
 from medbench.errors import ProtocolError
+from medbench.execution.cell_limits import limits_of
 from medbench.execution.committer import Committer, Left, Watcher
 from medbench.execution.executor import Executor, Resources, Work
 from medbench.execution.firewall import closed_places
@@ -43,14 +44,17 @@ def run_cells(
 
     Raises:
         StoreError: The run folder cannot be written, or holds the same data set with other data.
-        UnknownNameError: There is no such executor.
+        ConfigurationError: There is no such executor, or no cell could keep its limits.
     """
+    limits = limits_of(cells, setup)
     executor: Executor = registry.executors.get(setup.executor)(
         Resources(
             threads=setup.threads,
             jobs=setup.jobs,
             features=setup.cache / "features",
             plugins=setup.plugins,
+            cell_seconds=limits.seconds,
+            cell_memory=limits.memory,
         )
     )
     stock = take_stock(cells, store, retry_failed=retry_failed)
