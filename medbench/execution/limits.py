@@ -7,6 +7,9 @@ from dataclasses import dataclass
 CELL_TIME, CELL_MEMORY = "--cell-time", "--cell-memory"
 """The options that set the limits, by which those are named."""
 
+MESSAGE_BYTES = 1 << 20
+"""Longest message of an attempt; that of a trial has some kilobytes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:

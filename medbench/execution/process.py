@@ -16,8 +16,8 @@ from typing import IO, Any
 
 from medbench.execution.bounded_log import read_log
 from medbench.execution.fork_server import ForkServer
-from medbench.execution.guardian import MESSAGE_BYTES
-from medbench.execution.limits import CELL_TIME, Limits, Overrun
+from medbench.execution.limits import CELL_TIME, MESSAGE_BYTES, Limits, Overrun
+from medbench.execution.process_tree import ENDING_SIGNALS
 
 _GRACE_SECONDS = 5.0
 """How long a process that has said its last word, or was told to end, may take to end."""
@@ -25,13 +25,8 @@ _LONGEST_REASON = 2100
 """Characters of what a process gives as its reason."""
 _QUOTED = 200
 """Characters of the last line of a log that are shown."""
-_FROM_OUTSIDE = tuple(
-    getattr(signal, name)
-    for name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
-    if hasattr(signal, name)
-)
-"""Signals by which a process is ended by others: by a person, by a cluster's scheduler, by the
-system where memory is short."""
+_FROM_OUTSIDE = ("SIGKILL", *(each.name for each in ENDING_SIGNALS))
+"""Names of signals by which others end a process, and the system where memory is short."""
 FOREIGN = (
     "something else wrote into its messages: a file descriptor that a family did not open is not "
     "for it to write to"
@@ -214,7 +209,7 @@ class AttemptProcess:
         name = next((s.name for s in signal.Signals if s == -status), name)
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         reason = f"its process was ended by {name}{hint}{last}"
-        return (KilledError if -status in _FROM_OUTSIDE else AttemptFailedError)(reason)
+        return (KilledError if name in _FROM_OUTSIDE else AttemptFailedError)(reason)
 
     def _passed(self, limit: str, end: Mapping[str, Any]) -> AttemptFailedError:
         used = float(end["used"])

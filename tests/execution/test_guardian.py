@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,17 +152,6 @@ def test_memory_that_processes_share_counts_once_and_a_shared_map_counts(tmp_pat
     assert (overrun.limit, overrun.allowed) == ("--cell-memory", 700_000_000)
     assert overrun.used > overrun.allowed
     assert "more than its limit of 700 MB (--cell-memory)" in told["shares-a-map"][-1].reason
-
-
-def test_trials_before_a_kill_are_those_of_the_attempt_that_went_on(tmp_path):
-    work = _weighted(_work("killed-once"), tmp_path)
-    resources = Resources(threads=1, plugins=(UNRULY,))
-    first = [e for e in LocalExecutor(resources).run([work]) if isinstance(e, TrialEnded)]
-    (tmp_path / "fits").write_bytes(b".." * 5)
-    assert [trial.record["number"] for trial in first] == [0, 1, 2]
-    again = replace(work, earlier=(first[0].record,), earlier_oof=None)
-    told = list(LocalExecutor(resources).run([again]))
-    assert numbers(told) == [1, 2]
 
 
 def test_a_guardian_that_is_stopped_does_not_hold_up_the_end_of_a_run(tmp_path, monkeypatch):
