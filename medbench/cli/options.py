@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _RULES: tuple[Literal["sensitivity", "specificity"], ...] = ("sensitivity", "specificity")
 _SHOWN = 60
 """Characters of an argument in a message."""
+_SIZES = {"mb": 1e6, "gb": 1e9, "tb": 1e12}
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -121,6 +122,24 @@ def add_images(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_limits(parser: argparse._ActionsContainer) -> None:
+    """``--cell-time`` and ``--cell-memory``."""
+    parser.add_argument(
+        "--cell-time",
+        type=duration,
+        metavar="T",
+        help="end a cell that takes longer in all, as 30m (default: 10 times the seconds of the "
+        "budget, an hour, and a second for each image; a week for a budget of trials only)",
+    )
+    parser.add_argument(
+        "--cell-memory",
+        type=size,
+        metavar="SIZE",
+        help="end a cell that takes more memory, as 4GB (default: 80%% of what the machine or its "
+        "container has, divided by --jobs; Linux only)",
+    )
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """``--run``, ``--dataset`` and ``--models``: which fitted model is meant."""
     parser.add_argument(
@@ -216,6 +235,14 @@ def duration(text: str) -> float:
         most = f"{LONGEST_SECONDS // 3600}h"
         raise argparse.ArgumentTypeError(f"{_cut(text)} is above a year; write at most {most}")
     return seconds
+
+
+def size(text: str) -> int:
+    """Bytes, above 0, of ``500MB`` or ``4GB``."""
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([a-z]*)", text.strip().lower())
+    if match is None or match[2] not in _SIZES or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is no size; write 500MB or 4GB")
+    return int(float(match[1]) * _SIZES[match[2]])
 
 
 def whole(low: int, high: int) -> type:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from medbench.execution.stock import Stock
     from medbench.store import CellId
 
+_LONGEST_REASON = 500
+"""Characters of a reason that a line shows; the record has all of it."""
+
 
 def make_console() -> Console:
     """The console of the command line; rich honours NO_COLOR and knows a terminal."""
@@ -80,7 +83,7 @@ class RunWatcher:
                 inner = format_score(record["inner_score"])
                 text = f": inner {inner}, {trials}, {format_seconds(seconds)}"
             else:
-                text = f": {record['status']}: {plain(record['reason'])}"
+                text = f": {record['status']}: {_brief(record['reason'])}"
             number = f"[{self._done}/{self._total}] "
             self.say(number + self._named(cell, len(number + text)) + text)
 
@@ -94,6 +97,11 @@ class RunWatcher:
     def _named(self, cell: CellId, taken: int) -> str:
         """A cell's name for a line of which so many columns are taken by other words."""
         return str(cell)
+
+
+def _brief(reason: str) -> str:
+    text = plain(reason)
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."
 
 
 def failed_are_kept(count: int) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medbench.cli.options import add_catalog, add_plugin, catalog_of_run, whole
+from medbench.cli.options import add_catalog, add_limits, add_plugin, catalog_of_run, whole
 from medbench.counts import MOST_CORES
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of each cell (default: as in the run)",
     )
+    add_limits(parser)
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="keep the new run here (default: nowhere)"
     )
@@ -160,6 +161,8 @@ def _setup(options: argparse.Namespace, run: RunResult) -> Setup:
         cache=cache_folder(),
         threads=options.threads or run.environment.get("threads") or available_threads(),
         jobs=options.jobs,
+        cell_seconds=options.cell_time,
+        cell_memory=options.cell_memory,
         plugins=tuple(plugin.expanduser().resolve() for plugin in options.plugin),
         weights_dir=options.weights_dir,
         # as the run did; of runs of old it is not known

@@ -12,6 +12,7 @@ from medbench.cli.audit import add_fail_on_audit
 from medbench.cli.options import (
     add_catalog,
     add_images,
+    add_limits,
     add_operating_point,
     add_plugin,
     add_skip_unreadable,
@@ -126,6 +127,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         help="local (default: a process for each cell), or inline (in this process, without a "
         "firewall, for debugging)",
     )
+    add_limits(how)
     how.add_argument("--retry", choices=["failed"], help="run cells that failed again")
     how.add_argument(
         "--dry-run", action="store_true", help="print the plan and an estimate; train nothing"
@@ -242,6 +244,7 @@ def _dry_run(wanted: _Wanted, store: RunStore, console: Console, *, retry_failed
     """Print what a run would do; only the cache of decoded images may be written."""
     from medbench.cli.before_training import audited
     from medbench.cli.dry_run import print_plan
+    from medbench.execution.cell_limits import limits_of
     from medbench.execution.stock import take_stock
 
     def say(text: str) -> None:
@@ -252,6 +255,7 @@ def _dry_run(wanted: _Wanted, store: RunStore, console: Console, *, retry_failed
     audited(cells, say)
     say(_in_words(wanted, cells))
     stock = take_stock(cells, store, retry_failed=retry_failed)
+    say(f"A cell is ended that {limits_of(cells, wanted.setup)}.")
     print_plan(cells, stock, wanted.setup.jobs, console)
     return 0
 
@@ -260,6 +264,7 @@ def _plan(
     wanted: _Wanted, store: RunStore, say: Callable[[str], None], *, download: bool = True
 ) -> list[PlannedCell]:
     """Every cell with its final budget; the run folder is only read."""
+    from medbench.execution.cell_limits import limits_of
     from medbench.execution.plan import plan_cells, plan_datasets, share_time
     from medbench.reports.text import plain
 
@@ -281,6 +286,7 @@ def _plan(
     if wanted.total_time is not None:
         cells = share_time(cells, wanted.total_time, setup.jobs)
         store.check(cells[0].settings.as_record())
+    limits_of(cells, setup)
     return cells
 
 
@@ -429,6 +435,8 @@ def _setup(options: argparse.Namespace) -> Setup:
         threads=options.threads or max(1, available_threads() // options.jobs),
         executor=options.executor or DEFAULT_EXECUTOR,
         jobs=options.jobs,
+        cell_seconds=options.cell_time,
+        cell_memory=options.cell_memory,
         plugins=tuple(plugin.expanduser().resolve() for plugin in options.plugin),
         weights_dir=options.weights_dir,
         skip_unreadable=options.skip_unreadable,

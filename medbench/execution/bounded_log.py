@@ -8,6 +8,9 @@ from typing import BinaryIO
 LOG_BYTES = 1 << 20
 """Most of a log that is kept; half of it from the beginning, half from the end."""
 
+_LINE_BYTES = 100
+"""Most of the line that says how much is left out."""
+
 
 class BoundedLog:
     """Writes at once what comes first, and at last what came last."""
@@ -46,7 +49,7 @@ def read_log(path: Path, size: int = LOG_BYTES) -> bytes:
     """A log as ``BoundedLog`` would have written it, also where another process wrote it whole."""
     half, total = size // 2, path.stat().st_size
     with path.open("rb") as file:
-        if total <= size + len(_left_out(total)):
+        if total <= size + _LINE_BYTES:
             return file.read(total)
         head = file.read(half)
         file.seek(total - half)

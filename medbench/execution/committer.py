@@ -95,7 +95,8 @@ class Committer:
         elif isinstance(event, RefitBegan):
             self._watcher.refits(event.cell)
         elif isinstance(event, Fitted):
-            self._opened[event.cell] = datetime.now(UTC).isoformat(timespec="seconds")
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            self._opened.setdefault(event.cell, now)  # not again where it was started again
         elif isinstance(event, Outcome):
             self._finish(cell, event)
 
@@ -189,7 +190,9 @@ class Committer:
         if outcome.log:
             stored.append_log(outcome.log)
         if outcome.record is None or outcome.model is None or outcome.probabilities is None:
-            self._commit(cell, {"status": "failed", "reason": outcome.reason})
+            overrun = None if outcome.overrun is None else asdict(outcome.overrun)
+            result = {"status": "failed", "reason": outcome.reason, "overrun": overrun}
+            self._commit(cell, result)
             return
         stored.keep_model(outcome.model)
         stored.drop_checkpoints()
@@ -197,6 +200,8 @@ class Committer:
         record = dict(outcome.record)
         seconds = dict(record["seconds"])
         seconds["total"] = seconds["tuning"] + seconds["refit"] + seconds["prediction"]
+        if (allowed := cell.settings.budget.seconds) is not None:
+            seconds["over_budget"] = max(0.0, seconds["tuning"] - allowed)
         seconds["wall_of_last_start"] = time.perf_counter() - self._began[cell.id]
         self._commit(
             cell,

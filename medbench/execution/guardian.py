@@ -29,15 +29,12 @@ from typing import Any
 from medbench import awake
 from medbench.execution import process_tree
 from medbench.execution.bounded_log import BoundedLog
-from medbench.execution.limits import CELL_MEMORY, CELL_TIME, Limits
+from medbench.execution.limits import CELL_MEMORY, CELL_TIME, MESSAGE_BYTES, Limits
 
-MESSAGE_BYTES = 1 << 20
-"""Longest message of a worker; a trial's is some kilobytes."""
 _LOOK_SECONDS = 0.2
 _EXACT_SHARE = 0.05
 """Most of its time that measuring memory exactly may take."""
 _CHUNK = 1 << 16
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def guard(limits: Limits, run: int) -> None:
@@ -56,7 +53,7 @@ def guard(limits: Limits, run: int) -> None:
     messages, log, signals = os.pipe(), os.pipe(), os.pipe()
     os.set_blocking(signals[1], False)
     signal.set_wakeup_fd(signals[1], warn_on_full_buffer=False)
-    for number in (signal.SIGCHLD, *_ENDING):
+    for number in (signal.SIGCHLD, *process_tree.ENDING_SIGNALS):
         signal.signal(number, lambda number, frame: None)
     guardian, worker = os.getpid(), os.fork()
     if worker:
@@ -71,7 +68,7 @@ def guard(limits: Limits, run: int) -> None:
     process_tree.end_with_parent(guardian)
     os.setpgid(0, 0)  # what it sends to its group is not sent to its guardian
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, *_ENDING):
+    for number in (signal.SIGCHLD, *process_tree.ENDING_SIGNALS):
         signal.signal(number, signal.SIG_DFL)
     os.dup2(messages[1], 1)
     os.dup2(log[1], 2)
@@ -162,7 +159,7 @@ class _Guardian:
         ended = process_tree.ended_children()
         if self._worker in ended:
             self._end = {"status": ended[self._worker]}
-        for number in _ENDING:
+        for number in process_tree.ENDING_SIGNALS:
             if number in numbers:  # somebody outside ends this attempt
                 self._end = {"status": -number}
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 CELL_TIME, CELL_MEMORY = "--cell-time", "--cell-memory"
 """The options that set the limits, by which those are named."""
 
+MESSAGE_BYTES = 1 << 20
+"""Longest message of an attempt; that of a trial has some kilobytes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -16,6 +19,14 @@ class Limits:
     """Wall seconds from its start to its last prediction, without those of a suspension."""
     memory: int | None = None
     """Bytes."""
+
+    def __str__(self) -> str:
+        texts = []
+        if self.seconds is not None:
+            texts.append(f"takes longer than {in_seconds(self.seconds)} ({CELL_TIME})")
+        if self.memory is not None:
+            texts.append(f"uses more than {in_bytes(self.memory)} of memory ({CELL_MEMORY})")
+        return " or ".join(texts)
 
 
 @dataclass(frozen=True, kw_only=True)

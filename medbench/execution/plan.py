@@ -124,6 +124,10 @@ class Setup:
     """Name of what works on the cells."""
     jobs: int = 1
     """Most cells that run at a time."""
+    cell_seconds: float | None = None
+    """Most wall seconds of a cell in all; None for a number that follows from the budget."""
+    cell_memory: int | None = None
+    """Most bytes of a cell in all; None for a share of what the machine has."""
     plugins: tuple[Path, ...] = ()
     weights_dir: Path | None = None
     skip_unreadable: bool = False

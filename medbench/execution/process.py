@@ -17,8 +17,8 @@ from typing import IO, Any
 from medbench.cache import say_once
 from medbench.execution.bounded_log import read_log
 from medbench.execution.fork_server import ForkServer
-from medbench.execution.guardian import MESSAGE_BYTES
-from medbench.execution.limits import CELL_TIME, Limits, Overrun
+from medbench.execution.limits import CELL_TIME, MESSAGE_BYTES, Limits, Overrun
+from medbench.execution.process_tree import ENDING_SIGNALS
 
 _GRACE_SECONDS = 5.0
 """How long a process that has said its last word, or was told to end, may take to end."""
@@ -26,13 +26,8 @@ _LONGEST_REASON = 2100
 """Characters of what a process gives as its reason."""
 _QUOTED = 200
 """Characters of the last line of a log that are shown."""
-_FROM_OUTSIDE = tuple(
-    getattr(signal, name)
-    for name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
-    if hasattr(signal, name)
-)
-"""Signals by which a process is ended by others: by a person, by a cluster's scheduler, by the
-system where memory is short."""
+_FROM_OUTSIDE = ("SIGKILL", *(each.name for each in ENDING_SIGNALS))
+"""Names of signals by which others end a process, and the system where memory is short."""
 FOREIGN = (
     "something else wrote into its messages: a file descriptor that a family did not open is not "
     "for it to write to"
@@ -117,6 +112,7 @@ class AttemptProcess:
         self._limits = limits
         self._popen: subprocess.Popen[bytes] | None = None
         self._over = False
+        self._late: threading.Timer | None = None
         self.pid = 0
         """Number of the worker, or of its guardian."""
         self._to: IO[str]
@@ -217,7 +213,7 @@ class AttemptProcess:
         name = next((s.name for s in signal.Signals if s == -status), name)
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         reason = f"its process was ended by {name}{hint}{last}"
-        return (KilledError if -status in _FROM_OUTSIDE else AttemptFailedError)(reason)
+        return (KilledError if name in _FROM_OUTSIDE else AttemptFailedError)(reason)
 
     def _passed(self, limit: str, end: Mapping[str, Any]) -> AttemptFailedError:
         used = float(end["used"])
@@ -247,29 +243,37 @@ class _Guarded(AttemptProcess):
         if not self._over:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
+            self._expect_end()
 
     def end(self) -> None:
         with contextlib.suppress(OSError):
             self._to.close()
-        late = threading.Timer(_GRACE_SECONDS, self._kill_guardian)
-        late.start()
+        self._expect_end()
         while self._from.read(MESSAGE_BYTES):
             pass  # until it has ended
-        late.cancel()
         self._over = True
+        if self._late is not None:
+            self._late.cancel()
         self._from.close()
         if self._popen is not None:
             self._popen.wait()
 
+    def _expect_end(self) -> None:
+        """See to it that the guardian ends soon, even one that was stopped itself."""
+        if self._late is None:
+            self._late = threading.Timer(_GRACE_SECONDS, self._kill_guardian)
+            self._late.daemon = True
+            self._late.start()
+
     def _kill_guardian(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)  # with which its worker dies
+        if not self._over:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)  # with which its worker dies
 
 
 class _Unguarded(AttemptProcess):
     """A worker alone, where no guardian can stand beside it."""
 
-    _late: threading.Timer | None = None
     _is_late = False
 
     def begin(

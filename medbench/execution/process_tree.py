@@ -10,6 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+ENDING_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
+)
+"""By which others ask a process to end: a person, a terminal, a cluster's scheduler."""
 _PDEATHSIG, _CHILD_SUBREAPER = 1, 36
 """Requests of prctl(2)."""
 _KB = 1024

@@ -11,6 +11,7 @@ from medbench import registry
 from medbench.cache.upkeep import keep_within_bound
 from medbench.datasets.prepared import PreparedDataset
 from medbench.errors import ProtocolError
+from medbench.execution.cell_limits import limits_of
 from medbench.execution.committer import Committer, Left
 from medbench.execution.events import Outcome
 from medbench.execution.executor import Executor, Resources, Work
@@ -54,14 +55,17 @@ def run_cells(
 
     Raises:
         StoreError: The run folder cannot be written, or holds the same data set with other data.
-        UnknownNameError: There is no such executor.
+        ConfigurationError: There is no such executor, or no cell could keep its limits.
     """
+    limits = limits_of(cells, setup)
     executor: Executor = registry.executors.get(setup.executor)(
         Resources(
             threads=setup.threads,
             jobs=setup.jobs,
             features=setup.cache / "features",
             plugins=setup.plugins,
+            cell_seconds=limits.seconds,
+            cell_memory=limits.memory,
         )
     )
     for name in dict.fromkeys(cell.dataset.data.name for cell in cells):

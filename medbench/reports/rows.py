@@ -18,7 +18,7 @@ from medbench.evaluation.intervals import Interval, auroc_interval
 from medbench.evaluation.resampling import FoldPredictions, Resampled
 from medbench.evaluation.scores import class_scores, fold_scores, probability_scores
 from medbench.reports.predictions import fold_predictions
-from medbench.reports.text import one_line
+from medbench.reports.text import format_seconds, one_line
 from medbench.store import CellResult
 
 Kind = Literal["model", "sanity", "split by image", "published"]
@@ -54,6 +54,9 @@ NUMBERS = COLUMNS[3:16]
 SCORELESS = ("unfinished", "failed", "skipped")
 """Statuses of rows without a finished fold. ``unfinished``: the machine ended a cell, not the
 family, and the run's command goes on with it."""
+_TOLERATED_OVERRUN = 0.1
+"""Share of its seconds by which a search may go over them without a word: they are looked at
+between the steps and the folds of a trial."""
 PROBABILITY_SCORES = ("brier", "log_loss", "ece")
 """Scores that calibration is meant to improve, so they are given before and after."""
 
@@ -242,6 +245,21 @@ def _failed_trials(cells: Sequence[CellResult]) -> str:
     return f"{n} of {of} trials failed: {some[0]['reason']}"
 
 
+def _over_budget(cells: Sequence[CellResult]) -> str:
+    """By how much a search went over its seconds, as one that cannot be looked into does."""
+    took = []
+    for cell in cells:
+        seconds = cell.record.get("seconds") or {}
+        tuning, over = seconds.get("tuning") or 0.0, seconds.get("over_budget") or 0.0
+        if over > _TOLERATED_OVERRUN * (tuning - over):
+            took.append((tuning, tuning - over))
+    if not took:
+        return ""
+    longest, allowed = max(took)
+    some = "the search" if len(took) == len(cells) == 1 else f"the search of {len(took)} folds"
+    return f"{some} took up to {format_seconds(longest)} of {format_seconds(allowed)}"
+
+
 def _notes(cells: Sequence[CellResult], status: str, expected: int) -> list[str]:
     """What a reader must know of a row: notes of its cells, missing folds, reasons of failure."""
     notes = list(dict.fromkeys(str(cell.record.get("note") or "") for cell in cells))
@@ -259,6 +277,8 @@ def _notes(cells: Sequence[CellResult], status: str, expected: int) -> list[str]
             reasons.setdefault(because, []).append(cell.id.split)
     for (what, why), splits in reasons.items():
         notes.append(why if len(splits) == expected else f"{', '.join(splits)} {what}: {why}")
+    if over := _over_budget(cells):
+        notes.append(over)
     if len(cells) < expected:
         notes.append(f"{expected - len(cells)} of {expected} folds have not run")
     return [note for note in notes if note]

@@ -1,0 +1,168 @@
+"""What families do to their processes ends with them, and what is done to those is no result."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medbench.execution import process
+from medbench.execution.events import Outcome, TrialEnded
+from medbench.execution.executor import Resources
+from medbench.execution.local import LocalExecutor
+from medbench.execution.process_tree import descendants, is_stopped
+from medbench.testing.executors import _weighted, _work
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="guardians are for Linux")
+UNRULY = Path(__file__).with_name("unruly_families.py")
+FOREIGN = (
+    "writes-words", "writes-a-number", "writes-a-half", "writes-a-fit", "writes-more",
+    "writes-an-end", "writes-deeply", "writes-without-end",
+)  # fmt: skip
+
+
+def run(folder, *families, **given):
+    """What the local executor tells of a cell of each family, by its family."""
+    resources = Resources(threads=1, jobs=2, plugins=(UNRULY,), **given)
+    work = [_weighted(_work(family), folder) for family in families]
+    told = {family: [] for family in families}
+    for event in LocalExecutor(resources).run(work):
+        if isinstance(event, TrialEnded) and event.oof is not None:
+            assert np.load(event.oof).ndim == 2
+        told[event.cell.model].append(event)
+    return told
+
+
+def numbers(told):
+    return [event.record["number"] for event in told if isinstance(event, TrialEnded)]
+
+
+def wait_until(there):
+    end = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def ended(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.fixture
+def hold(tmp_path):
+    """Starts a run of families in a process of its own."""
+    holders = []
+
+    def start(*families):
+        command = [sys.executable, Path(__file__).with_name("holder.py"), tmp_path, *families]
+        holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        holders.append(holder)
+        return holder
+
+    yield start
+    for holder in holders:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+
+
+def test_a_run_that_is_killed_takes_along_what_its_cells_hold_stop_or_cut_loose(tmp_path, hold):
+    families = ("holds", "stops", "cuts-loose")
+    holder = hold(*families)
+    wait_until(lambda: all((tmp_path / family).exists() for family in families))
+    wait_until(lambda: any(map(is_stopped, descendants(holder.pid))))
+    pids = list(descendants(holder.pid))
+    assert len(pids) >= 1 + 2 * len(families) + 1  # server, guardians, workers, the one cut loose
+    holder.kill()
+    wait_until(lambda: all(map(ended, pids)))
+
+
+def test_cells_stand_still_while_their_run_does_and_lose_no_time(tmp_path, hold):
+    holder = hold("beats")
+    beats = tmp_path / "beats"
+    wait_until(beats.exists)
+    stopped = time.perf_counter()
+    holder.send_signal(signal.SIGSTOP)
+    worker = list(descendants(holder.pid))[-1]
+    wait_until(lambda: is_stopped(worker))
+    before = beats.stat().st_size
+    time.sleep(3)
+    assert beats.stat().st_size == before
+    least = time.perf_counter() - stopped - 1  # it takes a moment until they are stopped
+    holder.send_signal(signal.SIGCONT)
+    wait_until(lambda: beats.stat().st_size > before)
+    (tmp_path / "enough").touch()
+    told, _ = holder.communicate()
+    awake, passed = map(float, (tmp_path / "clocks").read_text().split())
+    assert passed - awake > least
+    assert told.splitlines()[-1].strip() == "Outcome"  # without a reason
+
+
+def test_a_worker_that_is_killed_goes_on_from_its_finished_trials(tmp_path):
+    told = run(tmp_path, "killed-once", "check-brightness")
+    assert numbers(told["killed-once"]) == [0, 1, 2]
+    outcome, whole = told["killed-once"][-1], told["check-brightness"][-1]
+    assert outcome.reason == "" and b"ended by SIGKILL" in outcome.log
+    assert (tmp_path / "fits").stat().st_size == 4 + 2 + 2 + 1  # the second trial from its start
+    for name in ("params", "trial", "threshold", "calibration"):
+        assert outcome.record[name] == whole.record[name]
+    np.testing.assert_array_equal(outcome.probabilities, whole.probabilities)
+
+
+def test_a_worker_that_is_killed_whenever_it_starts_is_no_result(tmp_path):
+    told = run(tmp_path, "killed-always")["killed-always"]
+    outcome = told[-1]
+    assert outcome.fault and "SIGKILL" in outcome.reason and "3 times" in outcome.reason
+    assert (tmp_path / "fits").stat().st_size == 3
+    assert sum(isinstance(event, Outcome) for event in told) == 1
+
+
+def test_a_worker_that_ends_by_itself_is_a_failed_cell(tmp_path):
+    told = run(tmp_path, "exits", "aborts")
+    assert "status 7" in told["exits"][-1].reason
+    assert "SIGABRT" in told["aborts"][-1].reason
+    assert not told["exits"][-1].fault and not told["aborts"][-1].fault
+
+
+def test_what_is_written_among_the_messages_is_a_failed_cell_and_no_event(tmp_path):
+    for family, told in run(tmp_path, *FOREIGN).items():
+        assert "something else wrote" in told[-1].reason, family
+        assert not told[-1].fault and not numbers(told)
+
+
+def test_a_log_has_a_bound_and_says_what_is_left_out(tmp_path):
+    outcome = run(tmp_path, "prints")["prints"][-1]
+    assert outcome.reason == ""
+    assert len(outcome.log) < 1_100_000
+    assert outcome.log.startswith(b"line 0 ") and b"line 29999 " in outcome.log
+    assert b"bytes are left out here" in outcome.log
+
+
+def test_memory_that_processes_share_counts_once_and_a_shared_map_counts(tmp_path):
+    told = run(tmp_path, "shares", "shares-a-map", cell_memory=700_000_000)
+    assert told["shares"][-1].reason == ""
+    overrun = told["shares-a-map"][-1].overrun
+    assert (overrun.limit, overrun.allowed) == ("--cell-memory", 700_000_000)
+    assert overrun.used > overrun.allowed
+    assert "more than its limit of 700 MB (--cell-memory)" in told["shares-a-map"][-1].reason
+
+
+def test_a_guardian_that_is_stopped_does_not_hold_up_the_end_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "_GRACE_SECONDS", 0.5)
+    work = _weighted(_work("holds"), tmp_path)
+    events = LocalExecutor(Resources(threads=1, plugins=(UNRULY,))).run([work])
+    next(events)
+    wait_until((tmp_path / "holds").exists)
+    server = next(descendants(os.getpid()))
+    guardian = next(descendants(server))
+    worker = next(descendants(guardian))
+    os.kill(guardian, signal.SIGSTOP)
+    events.close()
+    wait_until(lambda: ended(worker))
