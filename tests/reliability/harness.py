@@ -246,10 +246,8 @@ def compare(suite: Suite, place: Place, kept: Mapping[Path, bytes], toll: Toll) 
     for name in sorted(suite.files - there):
         if _strange(name) and not any(name.startswith(cell) for cell in lost):
             toll.lost.append(f"file {name}")
-    work = place.cache / "work"
-    if work.is_dir():
-        toll.left += [f"cache: {path.name}" for path in sorted(work.iterdir())]
-    toll.left += [f"temporary folder: {p.name}" for p in sorted(place.temporary.iterdir())]
+    for folder in (place.cache / "work", place.temporary):
+        toll.left += [f"{folder.name}: {name}" for name in sorted(files_below(folder))]
 
 
 def different(whole: RunResult, run: RunResult, toll: Toll) -> None:
