@@ -78,6 +78,7 @@ class Readers:
         }
         child = self._take()
         future: Future[NewImage] = Future()
+        future.set_running_or_notify_cancel()  # so that nobody cancels it, and it takes its result
 
         def work() -> None:
             try:
