@@ -21,7 +21,6 @@ CATEGORIES = {
     "keys": "cells/*/*/*/key.json",
     "trials": "cells/*/*/*/trials.jsonl",
     "models": "cells/*/*/*/model/**/*",
-    "pieces": "pieces/**/*",
     "data sets": "datasets/*/*",
     "assessment": "assessment.json",
 }
@@ -41,8 +40,6 @@ def flips(seed: int) -> int:
 
 def files(folder: Path, category: str) -> list[Path]:
     """The files of a category that a bit can be flipped in."""
-    if not folder.joinpath(CATEGORIES[category].split("/")[0]).exists():
-        pytest.skip(f"a run has no {category}")
     return sorted(
         path for path in folder.glob(CATEGORIES[category]) if path.is_file() and path.stat().st_size
     )
