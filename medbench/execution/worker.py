@@ -26,9 +26,13 @@ def main() -> int:
     """Serve one attempt; 0 unless it failed."""
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    told_by = os.dup(0)  # a family may read or close standard input, and finds nothing there
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     faulthandler.enable()  # a crash in native code leaves the Python line in the log
     inbox: queue.Queue[Any] = queue.Queue()
-    threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
+    threading.Thread(target=_listen, args=(told_by, inbox), daemon=True).start()
 
     def tell(message: Mapping[str, Any]) -> None:
         channel.write(json.dumps(message, allow_nan=False) + "\n")
@@ -96,8 +100,8 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _listen(inbox: queue.Queue[Any]) -> None:
-    with os.fdopen(0, closefd=False) as lines:
+def _listen(told_by: int, inbox: queue.Queue[Any]) -> None:
+    with os.fdopen(told_by) as lines:
         for line in lines:
             inbox.put(json.loads(line))
     # The parent is gone: nobody waits for this attempt any more, nor for what it started.

@@ -256,8 +256,8 @@ def _over_budget(cells: Sequence[CellResult]) -> str:
     if not took:
         return ""
     longest, allowed = max(took)
-    some = "the search" if len(took) == len(cells) == 1 else f"the search of {len(took)} folds"
-    return f"{some} took up to {format_seconds(longest)} of {format_seconds(allowed)}"
+    of_folds = "" if len(cells) == 1 else f" of {len(took)} of {len(cells)} folds"
+    return f"the search{of_folds} took up to {format_seconds(longest)} of {format_seconds(allowed)}"
 
 
 def _notes(cells: Sequence[CellResult], status: str, expected: int) -> list[str]:

@@ -137,6 +137,10 @@ def test_what_is_written_among_the_messages_is_a_failed_cell_and_no_event(tmp_pa
         assert not told[-1].fault and not numbers(told)
 
 
+def test_what_is_told_to_a_worker_is_not_read_by_its_family(tmp_path):
+    assert run(tmp_path, "listens")["listens"][-1].reason == ""
+
+
 def test_a_log_has_a_bound_and_says_what_is_left_out(tmp_path):
     outcome = run(tmp_path, "prints")["prints"][-1]
     assert outcome.reason == ""

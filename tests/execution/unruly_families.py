@@ -116,6 +116,17 @@ class Aborts(Brightness):
         os.abort()
 
 
+@family("listens")
+class Listens(Brightness):
+    """Reads what is not meant for it, and closes it."""
+
+    def fit(self, *given):
+        if not sys.stdin.closed:
+            assert sys.stdin.read() == ""
+            sys.stdin.close()
+        super().fit(*given)
+
+
 @family("prints")
 class Prints(Brightness):
     def fit(self, *given):

@@ -112,6 +112,19 @@ def test_failed_and_skipped_rows_carry_their_reason_and_no_score(usual):
         assert row["folds"] == "0/3"
 
 
+def test_a_search_that_went_well_over_its_seconds_says_so(factory):
+    within = {"tuning": 125.0, "over_budget": 5.0, "total": 150.0}
+    over = {"tuning": 169.0, "over_budget": 49.0, "total": 200.0}
+    factory.dataset("phantoms", n_folds=2)
+    for model, first, second in (("a", within, within), ("b", within, over), ("c", over, over)):
+        factory.finished(model, 1, fold=0, seconds=first)
+        factory.finished(model, 1, fold=1, seconds=second)
+    notes = {row.name: row.fields["note"] for row in assess(factory.run()).datasets[0].rows}
+    assert notes["a"] == ""
+    assert notes["b"] == "the search of 1 of 2 folds took up to 2m 49s of 2m 00s"
+    assert notes["c"] == "the search of 2 of 2 folds took up to 2m 49s of 2m 00s"
+
+
 def test_multi_class_rows_are_scored_by_the_most_probable_class(factory):
     factory.dataset(classes=("a", "b", "c"), n_folds=1)
     factory.model("strong", 2.0)
