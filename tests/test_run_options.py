@@ -141,7 +141,7 @@ def test_an_operating_point_is_recorded_reached_and_belongs_to_the_run(patients,
     recorded = json.loads(Path("out/run.json").read_text())["configuration"]
     assert recorded["operating_point"] == "sensitivity 0.95"
     for cell in cells():
-        oof = RunStore(Path("out")).cell(cell.id).oof(0)
+        oof = RunStore(Path("out")).cell(cell.id).oof(cell.trials[0])
         images = RunStore(Path("out")).dataset_images("mine")
         labels = images.loc[images[cell.id.split] == "development", "label"].to_numpy()
         assert (oof[labels == 1, 1] >= cell.record["threshold"]).mean() >= 0.95
