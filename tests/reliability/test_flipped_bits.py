@@ -62,7 +62,7 @@ def no_traceback(toll: Toll, what: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("category", CATEGORIES)
 @pytest.mark.parametrize("seed", rounds(30))
-def test_report_names_it_or_shows_the_same(suite, tmp_path, capsys, paid, category, seed):
+def test_report_names_it_or_shows_the_same(suite, tmp_path, capfd, paid, category, seed):
     draw, toll, run = (
         random.Random(seed),
         Toll(f"flipped bit in {category}, report"),
@@ -76,10 +76,10 @@ def test_report_names_it_or_shows_the_same(suite, tmp_path, capsys, paid, catego
         victim = draw.choice(files(run, category))
         if wanted is not None:
             flip(victim, draw)
-        capsys.readouterr()
+        capfd.readouterr()
         with no_traceback(toll, f"{victim.relative_to(run)} ({n})"):
             status = main(command)
-            said = "".join(capsys.readouterr())
+            said = "".join(capfd.readouterr())
             numbers = {name: (run / name).read_bytes() for name in SHOWN}
             if wanted is None:
                 assert status == 0
@@ -100,7 +100,7 @@ def picture(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("category", ["models", "records", "data sets"])
 @pytest.mark.parametrize("seed", rounds(5))
-def test_predict_names_it_or_says_the_same(suite, tmp_path, capsys, paid, picture, category, seed):
+def test_predict_names_it_or_says_the_same(suite, tmp_path, capfd, paid, picture, category, seed):
     draw, toll, run = (
         random.Random(seed),
         Toll(f"flipped bit in {category}, predict"),
@@ -118,10 +118,10 @@ def test_predict_names_it_or_says_the_same(suite, tmp_path, capsys, paid, pictur
         for damaged in (False, True):
             if damaged:
                 flip(victim, draw)
-            capsys.readouterr()
+            capfd.readouterr()
             with no_traceback(toll, f"{victim.relative_to(run)} ({n})"):
                 status = main(command)
-                out, errors = capsys.readouterr()
+                out, errors = capfd.readouterr()
                 answers.append((status, out))
         if len(answers) == 2 and answers[0] != answers[1] and not names(out + errors, victim, run):
             toll.silent.append(f"{victim.relative_to(run)} ({n}), status {status}: {errors}")
