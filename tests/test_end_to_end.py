@@ -299,7 +299,7 @@ def run_until_trials(arguments: list[str], trials_file: Path, count: int) -> sub
 
 
 def processes_of(run: Path) -> list[str]:
-    """Processes of cells that work beside a run folder, and the servers they are forked off."""
+    """Processes of cells that work beside a run folder, their guardians, and their servers."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -397,7 +397,7 @@ def test_two_jobs_that_are_interrupted_and_go_on_equal_one_undisturbed_job(two_j
     options, start = two_jobs
     assert main([*options, "--executor", "inline", "--out", "whole"]) == 0
     process = start("out")
-    assert len(processes_of(tmp_path / "out")) == (3 if sys.platform == "linux" else 2)
+    assert len(processes_of(tmp_path / "out")) == (5 if sys.platform == "linux" else 2)
     process.send_signal(how)
     _, errors = process.communicate(timeout=60)
     assert ended(tmp_path / "out")

@@ -61,7 +61,7 @@ def batch_of(values: list[int]) -> Batch:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(cache_module, "time", clock)
+    monkeypatch.setattr(cache_module, "awake_seconds", clock.perf_counter)
     return clock
 
 
