@@ -2,7 +2,8 @@
 
 The lock ends with its process, however that ends. On a disk that several machines share it may
 reach no further than one of them. So where the holder is of another machine and has not taken his
-name away, nobody takes his place: a person who knows that he is gone removes the file.
+name away, nobody takes his place: a person who knows that he is gone removes the file. Containers
+on one machine have names of their own and one running system, by which it is known that they are.
 """
 
 from __future__ import annotations
@@ -32,19 +33,26 @@ class Holder:
     pid: int
     since: str
     """When he began, ISO 8601 with the offset of his clock."""
+    system: str | None = None
+    """A random number of the running system, the same in all its containers; None if unknown."""
 
     @classmethod
     def this_process(cls) -> Holder:
         """This process, from now on."""
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        return cls(host=platform.node(), pid=os.getpid(), since=now)
+        return cls(host=platform.node(), pid=os.getpid(), since=now, system=_running_system())
 
     @classmethod
     def read(cls, path: Path) -> Holder | None:
         """Who is named in a file; None where nobody is, or it cannot be read."""
         try:
             found = read_json(path)
-            holder = cls(host=str(found["host"]), pid=int(found["pid"]), since=str(found["since"]))
+            holder = cls(
+                host=str(found["host"]),
+                pid=int(found["pid"]),
+                since=str(found["since"]),
+                system=found.get("system"),
+            )
             datetime.fromisoformat(holder.since)
         except (StoreError, TypeError, ValueError, KeyError):
             return None
@@ -61,13 +69,14 @@ class Holder:
     @property
     def is_elsewhere(self) -> bool:
         """Whether it is of another machine, so that nobody here knows whether it still runs."""
-        return self.host != platform.node()
+        here = _running_system()
+        return self.host != platform.node() and (here is None or self.system != here)
 
     @property
     def is_gone(self) -> bool:
         """Whether it is known to have ended."""
-        if self.is_elsewhere or not hasattr(os, "killpg"):  # Windows has no such question
-            return False
+        if self.host != platform.node() or not hasattr(os, "killpg"):
+            return False  # of another container, or Windows, which has no such question
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -137,6 +146,12 @@ def _in_use(layout: RunLayout) -> StoreError:
         f"another run is at work in {layout.folder}{known}. Wait for it.",
         options={"--out": "names another folder"},
     )
+
+
+def _running_system() -> str | None:
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return None
 
 
 def _forget(path: Path) -> None:

@@ -18,13 +18,13 @@ def suite(tmp_path_factory):
     if not Path("/proc").is_dir():
         pytest.skip("looks for processes in /proc")
     pytest.importorskip("xgboost")
-    return importlib.import_module("harness").Suite(tmp_path_factory.mktemp("suite"))
+    return importlib.import_module("disturbed_runs").Suite(tmp_path_factory.mktemp("suite"))
 
 
 @pytest.fixture
 def place(tmp_path):
     """Where a fault is endured."""
-    return importlib.import_module("harness").Place(tmp_path / "place")
+    return importlib.import_module("disturbed_runs").Place(tmp_path / "place")
 
 
 @pytest.fixture

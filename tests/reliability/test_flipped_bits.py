@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Toll, different, endured, flip
+from disturbed_runs import Toll, different, endured, flip
 from PIL import Image
 
 from medbench.cli import main

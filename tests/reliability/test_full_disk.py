@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from harness import PLACES, endured, full_after, space_below
+from disturbed_runs import PLACES, endured, full_after, space_below
 
 WORDS = {"out": "run folder", "cache": "cache", "temporary": "temporary folder"}
 ALL = 10

@@ -9,7 +9,7 @@ import signal
 import time
 
 import pytest
-from harness import DEADLINE, Place, endured, line_of, until
+from disturbed_runs import DEADLINE, Place, endured, line_of, until
 
 KINDS = [
     ("SIGKILL", "parent"),

@@ -99,6 +99,16 @@ def test_a_holder_of_another_machine_is_not_taken_over_but_named(tmp_path):
         pass
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the number of the running system is of Linux")
+def test_a_dead_holder_of_another_container_on_this_machine_is_taken_over(tmp_path):
+    holder = tmp_path / ".holder.json"
+    with RunStore(tmp_path).lock():
+        here = read_json(holder)
+    write_json(holder, {**here, "host": "a-container-that-is-gone"})
+    with RunStore(tmp_path).lock():
+        assert read_json(holder)["host"] == here["host"]
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"host": "x"}', '{"host": 1, "pid": "x"}', "\x00"])
 def test_a_damaged_name_of_the_holder_stops_nobody(tmp_path, content):
     (tmp_path / ".holder.json").write_text(content)

@@ -26,7 +26,8 @@ from medbench.datasets.sources.base import inside, unreadable_folder
 from medbench.errors import DatasetError
 from medbench.names import as_text
 
-_LOCK = ".lock"
+_BEGUN = frozenset({".lock", ".holder.json"})
+"""All that lies in the folder of a run that has only begun."""
 _OWN = (
     frozenset({"run.json", "cells"}),
     frozenset({"run.json", "environment.json"}),
@@ -257,6 +258,6 @@ class _Scan:
 def _is_own(here: Sequence[os.DirEntry[str]]) -> bool:
     """Whether what lies in a folder is what MedBench writes."""
     names = {entry.name for entry in here}
-    if any(together <= names for together in _OWN) or names == {_LOCK}:
+    if any(together <= names for together in _OWN) or (names and names <= _BEGUN):
         return True
     return _CACHE_ENTRY in names and not any(n.lower().endswith(image_suffixes()) for n in names)
