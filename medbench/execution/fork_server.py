@@ -32,7 +32,7 @@ from typing import Any
 
 from medbench.execution import guardian, worker
 from medbench.execution.limits import Limits
-from medbench.execution.process_tree import ended_children
+from medbench.execution.process_tree import descendants, ended_children
 
 _MESSAGE_BYTES = 1 << 16
 _NOT_BEFORE_A_FORK = frozenset({"jax", "jaxlib", "onnxruntime", "openvino", "torch"})
@@ -157,7 +157,10 @@ def serve(connection: socket.socket) -> None:
     run = os.getppid()
     while True:
         content, descriptors, _, _ = socket.recv_fds(connection, _MESSAGE_BYTES, 3)
-        if not content:
+        if not content:  # a guardian that somebody has stopped must see the end of the run too
+            for pid in descendants(os.getpid()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
             os._exit(0)
         pid = os.fork()
         if pid == 0:

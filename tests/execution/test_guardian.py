@@ -84,6 +84,17 @@ def test_a_run_that_is_killed_takes_along_what_its_cells_hold_stop_or_cut_loose(
     wait_until(lambda: all(map(ended, pids)))
 
 
+def test_a_run_that_is_killed_takes_along_a_cell_whose_guardian_is_stopped(tmp_path, hold):
+    holder = hold("holds")
+    wait_until((tmp_path / "holds").exists)
+    server = next(descendants(holder.pid))
+    guardian = next(descendants(server))
+    worker = next(descendants(guardian))
+    os.kill(guardian, signal.SIGSTOP)
+    holder.kill()
+    wait_until(lambda: ended(worker) and ended(guardian))
+
+
 def test_cells_stand_still_while_their_run_does_and_lose_no_time(tmp_path, hold):
     holder = hold("beats")
     beats = tmp_path / "beats"
