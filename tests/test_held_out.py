@@ -34,6 +34,8 @@ def films(tmp_path, monkeypatch):
         Image.fromarray(pixels).save(root / "images" / f"{i:02d}.png")
     rows = [f"images/{i:02d}.png,{label}" for i, label in enumerate(labels)]
     (root / "labels.csv").write_text("\n".join(["file,label", *rows]))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))  # other tests leave their films there
     monkeypatch.chdir(tmp_path)
     Path("datasets.yaml").write_text(
         f"set: {{source: table, path: {root}/labels.csv, image_size: {SIDE}}}\n"
