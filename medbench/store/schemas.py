@@ -126,6 +126,12 @@ class Key(Record):
     parts: dict[str, Any]
 
 
+class PieceList(Record):
+    """``pieces.json`` in the folder of a model."""
+
+    files: dict[str, list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]]
+
+
 class Temperatures(Record):
     """How the probabilities of a cell are calibrated."""
 
