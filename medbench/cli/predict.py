@@ -92,7 +92,9 @@ def _worded(predictions: Iterator[Prediction], options: argparse.Namespace) -> I
 
     for one in predictions:
         error = one.error if one.cause is None else message(one.cause, options)
-        yield replace(one, image=harmless(one.image), error=harmless(error, lines=True))
+        shown = harmless(one.image)  # also where the error names it, on one line
+        error = harmless(error.replace(one.image, shown), lines=True)
+        yield replace(one, image=shown, error=error)
 
 
 def _say(text: str) -> None:

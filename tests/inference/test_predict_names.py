@@ -50,6 +50,18 @@ def test_predict_reads_such_names_and_shows_them_harmlessly(run, root, kind, cap
 
 
 @posix
+def test_an_error_names_a_file_on_one_line(run, root, capsys):
+    (root / "a\n\tb.png").write_bytes(b"no image")
+    (root / "loop.png").symlink_to("loop.png")
+    assert main(["predict", str(root), "--run", str(run), "--format", "csv"]) == 1
+    said = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    (error,) = [row["error"] for row in rows if row["error"]]
+    assert r"a\n\tb.png: not an image" in error
+    assert "left out: 1 link" in said.err
+
+
+@posix
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_no_terminal_is_too_poor_for_a_name(root, encoding):
     names = [str(root / LATIN), str(root / "ü\x1b[2J"), "-"]
