@@ -453,7 +453,7 @@ REASONS = {
     "raising-skip": "skip of the family: KeyError: 'task'",
     "absurd-skip": "it returned True, which is neither a reason nor None",
     "absurd-requires": "skip of the family: TypeError: 'NoneType' object is not iterable",
-    "raising-constructor": "its constructor of the family: ValueError: not today",
+    "raising-constructor": "the constructor of the family: ValueError: not today",
     "unknown-tuner": "'nobody' is not a tuner",
     "unknown-weights": "'nobody' is not a backbone",
 }

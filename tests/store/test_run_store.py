@@ -587,7 +587,11 @@ def test_a_run_of_which_nothing_can_be_read_is_not_said_to_have_finished_nothing
         path.write_text("{")
     run = store.read()
     assert run.cells == () and len(run.unread) == 2
-    assert run.unfinished == ("This run is not finished: none of its finished cells could be read.")
+    assert run.unfinished == (
+        "This run is not finished: none of its finished cells could be read; the command of the "
+        "run, given again, mends what is damaged."
+    )
+    assert "given again" not in replace(run, hashed=False).unfinished  # it is not gone on with
 
 
 def test_folds_and_data_sets_that_are_to_come_make_a_run_unfinished(store):
