@@ -226,8 +226,9 @@ def _csv(model: Model, predictions: Iterator[Prediction]) -> int:
     writer.writerow([plain(name) for name in columns(model.facts)])
     n_failed = 0
     for one in predictions:
-        cells = as_row(one, model.facts)
-        writer.writerow([no_formula(cell) if isinstance(cell, str) else cell for cell in cells])
+        image, *cells = as_row(one, model.facts)
+        texts = [plain(cell) if isinstance(cell, str) else cell for cell in cells]
+        writer.writerow([no_formula(x) if isinstance(x, str) else x for x in (image, *texts)])
         sys.stdout.flush()
         n_failed += bool(one.error)
     return n_failed
