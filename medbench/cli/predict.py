@@ -92,7 +92,9 @@ def _worded(predictions: Iterator[Prediction], options: argparse.Namespace) -> I
 
     for one in predictions:
         error = one.error if one.cause is None else message(one.cause, options)
-        yield replace(one, image=harmless(one.image), error=harmless(error, lines=True))
+        shown = harmless(one.image)  # also where the error names it, on one line
+        error = harmless(error.replace(one.image, shown), lines=True)
+        yield replace(one, image=shown, error=error)
 
 
 def _say(text: str) -> None:
@@ -224,8 +226,9 @@ def _csv(model: Model, predictions: Iterator[Prediction]) -> int:
     writer.writerow([plain(name) for name in columns(model.facts)])
     n_failed = 0
     for one in predictions:
-        cells = as_row(one, model.facts)
-        writer.writerow([no_formula(cell) if isinstance(cell, str) else cell for cell in cells])
+        image, *cells = as_row(one, model.facts)
+        texts = [plain(cell) if isinstance(cell, str) else cell for cell in cells]
+        writer.writerow([no_formula(x) if isinstance(x, str) else x for x in (image, *texts)])
         sys.stdout.flush()
         n_failed += bool(one.error)
     return n_failed

@@ -118,8 +118,12 @@ class Committer:
 
         Looked at once, before any cell is worked on. What is stale or damaged is nothing to go on
         from; it is removed when the cell is started, and not before.
+
+        Raises:
+            MachineError: Something of it is there and cannot be read.
         """
         stored = self._store.cell(cell.id)
+        stored.check_readable()
         found, why = Left(), ""
         try:
             before, result, trials = stored.key(), stored.result(), stored.trials()

@@ -61,7 +61,7 @@ def plan_model(
         registry.tuners.get(wanted_tuner)
     cls: type[ModelFamily] = registry.models.get(name)
     tuner = wanted_tuner or ModelFamily.default_tuner
-    asked = "its constructor"
+    asked = "the constructor"
     try:
         family = cls()
         asked = "skip"

@@ -20,6 +20,7 @@ from medbench.reports.describe import (
 from medbench.reports.drawing import cut
 from medbench.reports.rows import SCORELESS, Row
 from medbench.reports.text import format_score, format_seconds, latex_text
+from medbench.reports.verdicts import verdicts
 from medbench.store import RunLayout
 
 _HEAD = r"""% The leaderboard of a MedBench run, one table per data set: \input{leaderboard.tex}
@@ -103,6 +104,7 @@ def _caption(dataset: DatasetAssessment, settings: str) -> str:
             if "tied" in standings
             else "no other model is tied with it (paired bootstrap, Holm-corrected)."
         )
+    parts += [verdict.text for verdict in verdicts(dataset) if verdict.kind == "shortcut"]
     return latex_text(" ".join(parts))
 
 

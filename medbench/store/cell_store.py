@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from medbench.errors import ModelError, StoreError
+from medbench.errors import MachineError, ModelError, StoreError
 from medbench.files import (
     read_json,
     read_lines,
@@ -18,6 +18,7 @@ from medbench.files import (
     writing,
 )
 from medbench.hashes import sha256_of_folder
+from medbench.opening import RefusedFileError, open_regular
 from medbench.store import schemas, seals, signature
 from medbench.store.layout import CellLayout, RunLayout
 from medbench.store.pieces import Pieces
@@ -57,6 +58,25 @@ class CellStore:
     def folder(self) -> Path:
         """The cell's folder."""
         return self._layout.folder
+
+    def check_readable(self) -> None:
+        """Make sure that every file of the cell can be opened, so that what is wrong is damage.
+
+        Raises:
+            MachineError: One cannot: what is there must not be made again in its place.
+        """
+        for path in self.folder.rglob("*"):
+            try:
+                if not path.is_dir():
+                    open_regular(path, None).close()
+            except (FileNotFoundError, RefusedFileError):
+                continue
+            except OSError as error:
+                raise MachineError(
+                    f"{path}: cannot be read ({error.strerror}), so nobody can say whether this "
+                    "cell is finished. Mend its permissions or its disk, and give the same command "
+                    "again; or remove the folder of the cell, which makes it anew."
+                ) from error
 
     # --- what it is made from ----------------------------------------------------------------
 

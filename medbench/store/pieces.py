@@ -20,7 +20,7 @@ from medbench.cache import working_folder
 from medbench.errors import ModelError, StoreError
 from medbench.files import read_json, replacing_folder, write_bytes, writing
 from medbench.hashes import hash_of_file, sha256_of_folder, sha256_of_named
-from medbench.store import seals
+from medbench.store import schemas, seals
 
 _LARGE = 1_000_000
 """Bytes from which on a file is cut."""
@@ -204,11 +204,10 @@ def _listed(model: Path) -> dict[str, list[str]]:
     """
     path = model / _LIST
     record = read_json(path)
-    if not isinstance(record, dict) or not seals.holds(record):
+    damaged = not isinstance(record, dict) or schemas.damaged(record, schemas.PieceList)
+    if damaged or not seals.holds(record):
         raise StoreError(f"{path}: damaged.")
     files: dict[str, list[str]] = record["files"]
-    for name, hashes in files.items():
-        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
-        if not inside or any(len(one) != 64 or not one.isalnum() for one in hashes):
-            raise StoreError(f"{path}: damaged.")
+    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
+        raise StoreError(f"{path}: damaged.")
     return files

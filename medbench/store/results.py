@@ -156,6 +156,8 @@ class RunResult:
                 found.append(f"{n_finished} of {wanted} cells are finished")
             if waiting:
                 found.append(f"no cell of {', '.join(waiting)} is finished yet")
+        if self.unread and self.hashed:
+            found.append("the command of the run, given again, mends what is damaged")
         if ended:
             found.append(ended_words([cell.reason for cell in ended]))
         if self.at_work:

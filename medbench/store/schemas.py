@@ -25,12 +25,15 @@ _LARGEST = 10**15
 """Beyond it a number is damage: no sum or product that reports make of such numbers overflows."""
 _LONGEST = 2**64 - 1
 """Largest whole number among settings: a seed may be larger than any measurement."""
+_LONGEST_SIDE = 10_000
+"""Pixels of an image that models see; an entry of a data set may ask for 1024."""
 
 Number = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)]
 Positive = Annotated[float, Field(gt=0, le=_LARGEST)]
 Amount = Annotated[float, Field(ge=0, le=_LARGEST)]
 Count = Annotated[int, Field(ge=0, le=_LARGEST)]
 Folds = Annotated[int, Field(ge=1, le=_LARGEST)]
+Pixels = Annotated[int, Field(ge=1, le=_LONGEST_SIDE)]
 Scalar = str | bool | Annotated[int, Field(ge=-_LONGEST, le=_LONGEST)] | Number | None
 Threshold = Number | list[Number]
 
@@ -94,7 +97,14 @@ class Dataset(Record):
     n_folds_by_image: Count | None = None
     official_file: bool | None = None
     redistributable: bool | None = None
-    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)] | None = None
+    image_shape: Annotated[list[Pixels], Field(min_length=3, max_length=3)] | None = None
+
+    @field_validator("classes")
+    @classmethod
+    def _different(cls, classes: list[str]) -> list[str]:
+        if len(set(classes)) < len(classes):
+            raise ValueError("two are called the same")
+        return classes
 
     @field_validator("class_counts")
     @classmethod
@@ -124,6 +134,12 @@ class Key(Record):
 
     key: str
     parts: dict[str, Any]
+
+
+class PieceList(Record):
+    """``pieces.json`` in the folder of a model."""
+
+    files: dict[str, list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]]
 
 
 class Temperatures(Record):

@@ -403,6 +403,15 @@ def test_a_link_out_of_the_folder_is_refused(pictures, tmp_path):
             listing(path)
 
 
+def test_a_link_to_itself_is_no_file(pictures):
+    root = pictures("a/1.png", "a/2.png")
+    (root / "loop.png").symlink_to("loop.png")
+    assert listing(written(root, "file,label", "1.png,x", "2.png,y")).classes == ("x", "y")
+    path = written(root, "file,label", "a/1.png,x", "loop.png,y")
+    with pytest.raises(DatasetError, match=r"loop\.png"):
+        listing(path)
+
+
 def test_a_link_within_the_folder_is_followed(pictures):
     root = pictures("a/1.png", "b/2.png")
     (root / "c").symlink_to(root / "b")

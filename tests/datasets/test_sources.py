@@ -371,6 +371,16 @@ def test_links_to_folders_and_to_nowhere_are_refused_not_passed_over(class_folde
         FolderSource(path=str(root)).listing()
 
 
+def test_a_link_to_itself_is_refused_as_one_that_leads_nowhere(class_folders):
+    root = class_folders()
+    for name in ("loop", "a/loop.png"):
+        (root / name).symlink_to(root / name)
+        for classes in (None, ("a", "b")):
+            with pytest.raises(DatasetError, match=f"{name}: this link leads nowhere"):
+                FolderSource(path=str(root), classes=classes).listing()
+        (root / name).unlink()
+
+
 def test_blanks_around_labels_and_in_patients_make_no_difference(table):
     rows = [("a/00.png", "a ", "P 1"), ("a/01.png", " a", "P  1 "), ("b/00.png", "b", "nan")]
     source = TableSource(path=str(table(rows, columns=("file", "label ", " patient"))))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from medbench import opening
 from medbench.cli import main
 from medbench.errors import MachineError, ModelError, StoreError
 from medbench.faults import is_fault, reason_of
@@ -379,6 +380,26 @@ def test_what_is_damaged_is_made_again_and_changes_nothing(run, whole, capsys, d
     assert_same_results("out", whole)
 
 
+@pytest.mark.parametrize("name", ["cell.json", "predictions.parquet", "trials.jsonl"])
+def test_what_cannot_be_read_for_now_is_not_made_again(run, whole, capsys, monkeypatch, name):
+    shutil.copytree(whole, "out")
+    cells = Path("out/cells")
+    before = {path: path.stat().st_mtime_ns for path in cells.rglob("*") if path.is_file()}
+
+    def refused(path, flags):
+        if str(path).endswith(f"/{name}"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, flags)
+
+    opened = opening._open
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "_open", refused)
+        assert run("out") == 2
+    said = capsys.readouterr().err
+    assert f"{name}: cannot be read (Permission denied)" in said and "same command again" in said
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+
+
 # --- a family whose own code fails before any fit -----------------------------------------------
 
 BEFORE_ANY_FIT = """
@@ -453,7 +474,7 @@ REASONS = {
     "raising-skip": "skip of the family: KeyError: 'task'",
     "absurd-skip": "it returned True, which is neither a reason nor None",
     "absurd-requires": "skip of the family: TypeError: 'NoneType' object is not iterable",
-    "raising-constructor": "its constructor of the family: ValueError: not today",
+    "raising-constructor": "the constructor of the family: ValueError: not today",
     "unknown-tuner": "'nobody' is not a tuner",
     "unknown-weights": "'nobody' is not a backbone",
 }

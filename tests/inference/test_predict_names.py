@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from medbench.cli import main
+from medbench.inference.prediction import Prediction
 from medbench.names import harmless
 from medbench.testing.image_files import picture_file
 
@@ -47,6 +48,27 @@ def test_predict_reads_such_names_and_shows_them_harmlessly(run, root, kind, cap
         return
     assert len(rows) == len(NAMES) + 2
     assert {row.rpartition("/")[2] for row in rows} >= {harmless(name) for name in NAMES}
+
+
+@posix
+def test_an_error_names_a_file_on_one_line(run, root, capsys):
+    (root / "a\n\tb.png").write_bytes(b"no image")
+    (root / "loop.png").symlink_to("loop.png")
+    assert main(["predict", str(root), "--run", str(run), "--format", "csv"]) == 1
+    said = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    (error,) = [row["error"] for row in rows if row["error"]]
+    assert r"a\n\tb.png: not an image" in error
+    assert "left out: 1 link" in said.err
+
+
+def test_a_row_is_one_line_whatever_a_class_is_called(run, films, capsys, monkeypatch):
+    monkeypatch.setattr(Prediction, "decided", property(lambda self: "mal\u202eig\nnant"))
+    (films / "0.png").write_bytes(b"no image")
+    assert main(["predict", str(films), "--run", str(run), "--format", "csv"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(list(films.iterdir()))
+    assert all(",mal ig nant," in line or "not an image" in line for line in lines[1:])
 
 
 @posix

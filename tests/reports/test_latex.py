@@ -52,6 +52,17 @@ def rows_of(text):
     return {row[0]: row for row in cells}
 
 
+@pytest.mark.parametrize("clear", [True, False])
+def test_the_caption_says_where_labels_can_be_had_without_looking(factory, written, clear):
+    factory.dataset()
+    factory.model("majority", 0, n=200)
+    factory.model("thumbnail", 3.0 if clear else 0.0, n=200)
+    factory.model("strong", 0.5, n=200)
+    caption = next(line for line in written(factory.run()).splitlines() if "caption" in line)
+    assert ("Shortcut risk" in caption) == clear
+    assert ("The leader (strong) is behind thumbnail" in caption) == clear
+
+
 def test_a_table_has_every_row_with_its_numbers_marks_and_rules(written, usual):
     text = written(usual.run())
     rows = rows_of(text)

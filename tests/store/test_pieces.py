@@ -134,6 +134,15 @@ def test_a_list_of_pieces_cannot_write_outside_its_folder(store, saved, tmp_path
     assert not list(tmp_path.rglob("outside"))
 
 
+@pytest.mark.parametrize("files", [5, None, [1], {"a": 5}, {"a": [5]}, {"a": ["é" * 64]}])
+def test_a_list_that_somebody_wrote_otherwise_is_damaged(store, saved, files):
+    store.cell(CELL).keep_model(saved("a", backbone=noise(3_000_000)))
+    seals.write_record(store.cell(CELL).model / "pieces.json", {"files": files})
+    with pytest.raises(ModelError, match="damaged"):
+        store.cell(CELL).whole_model("0" * 64)
+    store.begin({"seed": 0})
+
+
 def test_a_list_cannot_make_a_model_of_any_size(store, saved, monkeypatch):
     folder = saved("a", backbone=noise(3_000_000))
     store.cell(CELL).keep_model(folder)

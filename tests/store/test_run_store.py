@@ -432,6 +432,9 @@ def test_what_is_missing_is_named_as_missing(store, file):
         ("datasets/d/dataset.json", "image_shape", "28x28"),
         ("datasets/d/dataset.json", "image_shape", [28, 28]),
         ("datasets/d/dataset.json", "image_shape", [28, 28, 1.5]),
+        ("datasets/d/dataset.json", "image_shape", [0, 0, 1]),
+        ("datasets/d/dataset.json", "image_shape", [10**9, 10**9, 3]),
+        ("datasets/d/dataset.json", "classes", ["a", "a"]),
         ("datasets/d/dataset.json", "n_images", HUGE),
         ("cells/d/m/r0f0/cell.json", "seconds", {"total": 1e308}),
         ("cells/d/m/r0f0/cell.json", "size_bytes", HUGE),
@@ -587,7 +590,11 @@ def test_a_run_of_which_nothing_can_be_read_is_not_said_to_have_finished_nothing
         path.write_text("{")
     run = store.read()
     assert run.cells == () and len(run.unread) == 2
-    assert run.unfinished == ("This run is not finished: none of its finished cells could be read.")
+    assert run.unfinished == (
+        "This run is not finished: none of its finished cells could be read; the command of the "
+        "run, given again, mends what is damaged."
+    )
+    assert "given again" not in replace(run, hashed=False).unfinished  # it is not gone on with
 
 
 def test_folds_and_data_sets_that_are_to_come_make_a_run_unfinished(store):

@@ -7,6 +7,7 @@ list, a new place how to fetch; where things lie is found here alone.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -196,7 +197,7 @@ def inside(root: Path, name: str, *, named_in: str) -> Path:
     """
     try:
         path = (root / name).resolve()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # the last of links in a circle
         raise DatasetError(
             f"{named_in}: {name[:60]!r} cannot be the name of a file ({error})."
         ) from None
@@ -206,6 +207,16 @@ def inside(root: Path, name: str, *, named_in: str) -> Path:
             "Copy the file into it and name it relative to it."
         )
     return path
+
+
+def leads_to_file(entry: os.DirEntry[str]) -> bool:
+    """Whether something in a folder is a file, or a link to one; links in a circle are none."""
+    return Path(entry.path).is_file() if entry.is_symlink() else entry.is_file()
+
+
+def leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether something in a folder is one, or a link to one; links in a circle are none."""
+    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def unreadable_folder(folder: Path | str, error: OSError) -> DatasetError:

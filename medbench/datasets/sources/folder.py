@@ -19,7 +19,7 @@ from medbench.datasets.image_names import (
     stem_of,
 )
 from medbench.datasets.listing import Listing
-from medbench.datasets.sources.base import check_classes, check_order
+from medbench.datasets.sources.base import check_classes, check_order, leads_to_folder
 from medbench.datasets.sources.files import FileSource
 from medbench.datasets.sources.folder_meaning import Meaning, meaning
 from medbench.datasets.sources.folder_names import tables_in
@@ -153,7 +153,8 @@ class FolderSource(FileSource):
         """The folders that are looked at: where they are named as the classes, no others."""
         if wanted is None or self.folders:
             return None
-        here = {composed(as_text(entry.name)) for entry in os.scandir(root) if entry.is_dir()}
+        folders = filter(leads_to_folder, os.scandir(root))
+        here = {composed(as_text(entry.name)) for entry in folders}
         return wanted if set(wanted) <= here else None
 
 

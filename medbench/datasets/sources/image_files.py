@@ -22,7 +22,12 @@ from medbench.datasets.image_names import (
     why_left_out,
 )
 from medbench.datasets.readers import image_suffixes
-from medbench.datasets.sources.base import inside, unreadable_folder
+from medbench.datasets.sources.base import (
+    inside,
+    leads_to_file,
+    leads_to_folder,
+    unreadable_folder,
+)
 from medbench.errors import DatasetError
 from medbench.names import as_text
 
@@ -179,7 +184,7 @@ class _Scan:
             if entry.is_dir(follow_symlinks=False):
                 if wanted:
                     self._add_folder(folder, entry, by_name=only is None)
-            elif wanted or not entry.is_dir():
+            elif wanted or not leads_to_folder(entry):
                 self._add_file(folder, entry)
         folder.folders = dict(sorted(folder.folders.items()))
         of_masks = mask_folders(folder.folders) if only is None else ()
@@ -227,7 +232,7 @@ class _Scan:
         """Where a file is; "" where a link leads to none and that is no error."""
         if not entry.is_symlink():
             return entry.path
-        if entry.is_file():
+        if leads_to_file(entry):
             return (
                 entry.path
                 if self._follow
@@ -236,7 +241,7 @@ class _Scan:
         if self._follow:
             return ""
         there = "to something that is no file" if os.path.exists(entry.path) else "nowhere"  # noqa: PTH110
-        where = "to a folder" if entry.is_dir() else there
+        where = "to a folder" if leads_to_folder(entry) else there
         raise DatasetError(
             f"{entry.path}: this link leads {where}. Put what it stands for in its place, "
             "or remove it."

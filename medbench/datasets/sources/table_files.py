@@ -12,7 +12,7 @@ from pathlib import Path
 
 from medbench.datasets.image_names import HIDDEN, SYSTEM, composed, why_left_out
 from medbench.datasets.readers import image_suffixes
-from medbench.datasets.sources.base import inside, unreadable_folder
+from medbench.datasets.sources.base import inside, leads_to_file, unreadable_folder
 from medbench.names import as_text, real_name
 
 _LISTED = 5
@@ -311,7 +311,7 @@ def _files_below(root: Path) -> Iterable[tuple[str, bool]]:
         for entry in shown:
             if entry.is_dir(follow_symlinks=False):
                 pending.append(f"{folder}{entry.name}/")
-            elif entry.is_file():
+            elif leads_to_file(entry):
                 yield as_text(f"{folder}{entry.name}"), entry.is_symlink()
 
 
