@@ -63,7 +63,13 @@ def test_where_memory_cannot_be_watched_nothing_is_promised(setup, monkeypatch):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("4GB", 4_000_000_000), ("500mb", 500_000_000), ("1.5 GB", 1_500_000_000), ("1TB", 10**12)],
+    [
+        ("4GB", 4_000_000_000),
+        ("500mb", 500_000_000),
+        ("400M", 400_000_000),
+        ("1.5 GB", 1_500_000_000),
+        ("1TB", 10**12),
+    ],
 )
 def test_a_size_has_a_unit(text, expected):
     assert size(text) == expected
