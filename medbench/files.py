@@ -12,11 +12,11 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from medbench.disk import take_space
+from medbench.disk import check_space, take_space
 from medbench.errors import StoreError
 from medbench.faults import words_of
 from medbench.hashes import sha256_of_text
@@ -180,6 +180,27 @@ def _sync(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def copy_files(folder: Path, target: Path, *, but: Collection[Path] = ()) -> None:
+    """Copy what lies in a folder into another one, on whose disk is room for it.
+
+    Args:
+        folder: The folder.
+        target: One that is there.
+        but: Files that are left out.
+
+    Raises:
+        OSError: It cannot be written; of a full disk says how much is needed.
+    """
+    files = [path for path in folder.rglob("*") if path.is_file() and path not in but]
+    check_space(target, sum(path.stat().st_size for path in files))
+    shutil.copytree(
+        folder,
+        target,
+        dirs_exist_ok=True,
+        ignore=lambda above, names: [name for name in names if Path(above, name) in but],
+    )
 
 
 # --- content of one kind ------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from medbench.disk import check_space, take_space
 from medbench.errors import StoreError
 from medbench.files import save_npy, write_npy
+from medbench.store.pieces import Pieces
 
 
 def no_call(monkeypatch):
@@ -111,3 +113,14 @@ def test_images_that_do_not_fit_are_refused_before_the_first_is_written(tmp_path
     command = [sys.executable, "-c", LIMITED, str(tmp_path / "images.npy")]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert "1.0 MB are needed and" in ended.stdout, ended.stderr
+
+
+def test_a_model_that_has_no_room_is_said_with_what_is_needed_and_free(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "state").write_bytes(bytes(500_000))
+    free = shutil.disk_usage(tmp_path)._replace(free=100_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: free)
+    target = tmp_path / "run" / "model"
+    with pytest.raises(StoreError, match=r"model: cannot .*0\.5 MB are needed and 0\.1 MB free"):
+        Pieces(tmp_path / "pieces").keep(tmp_path / "model", target)
+    assert list(target.parent.iterdir()) == []

@@ -6,6 +6,7 @@ their names, working folders by their locks. What else lies there is left, and n
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -18,9 +19,10 @@ from medbench.backbones import BACKBONES
 from medbench.cache.entries import discard, is_ours, is_sound
 from medbench.cache.locks import CHECKSUMS, in_use
 from medbench.cache.notes import read_note
-from medbench.cache.places import cache_folder
-from medbench.cache.working import WORK, is_abandoned, working_folders_there
-from medbench.errors import ConfigurationError
+from medbench.cache.places import REMEDY, cache_folder
+from medbench.cache.working import BESIDE, WORK, is_abandoned, working_folders_there
+from medbench.errors import ConfigurationError, MachineError
+from medbench.sizes import size_in_bytes
 
 SIZE_VARIABLE = "MEDBENCH_CACHE_SIZE"
 KINDS: Mapping[str, str] = {
@@ -56,7 +58,6 @@ _LEFT = re.compile(r"\.([0-9a-f]{32}|.+\.[0-9a-f]{16}\.tmp)")
 """What earlier versions had not finished, beside its final place and without a lock."""
 _LEFT_SECONDS = 24 * 3600.0
 """How old that must be, as nobody can tell whether somebody is at work on it."""
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,22 @@ class Item:
         return True
 
 
+def check_readable() -> None:
+    """See to it that what lies in the cache can be told; one that is not there is empty.
+
+    Raises:
+        MachineError: It is no folder, or cannot be looked into.
+    """
+    try:
+        os.listdir(cache_folder())  # noqa: PTH208
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise MachineError(
+            f"{cache_folder()}: the cache cannot be read ({error.strerror}). {REMEDY}"
+        ) from error
+
+
 def items(kinds: Collection[str] = tuple(KINDS), *, downloads: Collection[str] = ()) -> list[Item]:
     """What lies in the cache of some kinds.
 
@@ -110,7 +127,7 @@ def foreign(found: Collection[Item]) -> list[Path]:
     pending = [cache]
     while pending:
         for path in sorted(_inside(pending.pop())):
-            if path in known or path.name in (WORK, f".{WORK}"):
+            if path in known or path.name in (WORK, BESIDE):
                 continue
             if path.is_dir() and not path.is_symlink():
                 pending.append(path)
@@ -136,9 +153,10 @@ def clear(
     kept: list[Item] = []
     for item in items(chosen, downloads=downloads):
         (gone if item.remove() else kept).append(item)
-    for folder in {item.path.parent for item in gone if item.kind in ("features", "jax")}:
-        if not any(_inside(folder)):
-            folder.rmdir()
+    for kind in chosen:
+        if _AT[kind] > 1:
+            for folder in _below(cache_folder() / kind, _AT[kind] - 1):
+                _remove_empty(folder)
     return gone, kept
 
 
@@ -151,13 +169,13 @@ def bound() -> int | None:
     wanted = os.environ.get(SIZE_VARIABLE, "").strip()
     if not wanted:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", wanted, re.IGNORECASE | re.ASCII)
-    if found is None:
+    most = size_in_bytes(wanted)
+    if most is None:
         raise ConfigurationError(
             f"{SIZE_VARIABLE}={wanted}: is no size. Write it as 500MB, 20GB or 1.5TB, or leave it "
             "away for no bound."
         )
-    return int(float(found[1]) * _UNITS[found[2].upper()])
+    return most
 
 
 def keep_within_bound() -> list[Item]:
@@ -246,6 +264,13 @@ def _inside(folder: Path) -> list[Path]:
         return list(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
     except OSError:
         return []
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder in which nothing lies but, at most, an empty place for unfinished work."""
+    for one in (folder / BESIDE, folder):
+        with contextlib.suppress(OSError):  # it is not there, or not empty
+            one.rmdir()
 
 
 def _by_a_link(path: Path) -> bool:

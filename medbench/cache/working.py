@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 WORK = "work"
-_BESIDE = ".work"
+BESIDE = ".work"
 """Name of the folder of working folders on a disk that a part of the cache is linked to."""
 _LOCK = "lock"
 
@@ -116,7 +116,7 @@ def working_folder_beside(path: Path) -> Path:
     own = _given if _given is not None else _below(cache_folder() / WORK)
     if own.stat().st_dev == path.parent.stat().st_dev:
         return own
-    return _below(path.parent / _BESIDE)
+    return _below(path.parent / BESIDE)
 
 
 def _below(above: Path) -> Path:
@@ -145,7 +145,7 @@ def working_folders_there() -> Iterator[Path]:
     with contextlib.suppress(OSError, MachineError):
         places.append(temporary_place())
     with contextlib.suppress(OSError):
-        places += [*cache.glob(f"*/{_BESIDE}"), *cache.glob(f"*/*/{_BESIDE}")]
+        places += [*cache.glob(f"*/{BESIDE}"), *cache.glob(f"*/*/{BESIDE}")]
     for place in places:
         with contextlib.suppress(OSError):
             for folder in sorted(place.iterdir()):

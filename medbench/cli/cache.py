@@ -40,9 +40,10 @@ def list_cache(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from medbench.cache import cache_folder
-    from medbench.cache.upkeep import KINDS, SIZE_VARIABLE, bound, foreign, items
+    from medbench.cache.upkeep import KINDS, SIZE_VARIABLE, bound, check_readable, foreign, items
     from medbench.cli.progress import make_console
 
+    check_readable()
     most, found = bound(), items(downloads=_downloads())
     table = Table("kind", "what", "number", "size", "last used", "", box=box.SIMPLE)
     for kind in KINDS:
@@ -58,7 +59,7 @@ def list_cache(options: argparse.Namespace) -> int:
     if found:
         console.print(table)
     if most is not None:
-        said = f"{SIZE_VARIABLE}: at most {most / 1e6:,.0f} MB of what can be computed again."
+        said = f"{SIZE_VARIABLE}: at most {most / 1e6:,.1f} MB of what can be computed again."
         console.print(said, markup=False, soft_wrap=True)
     if strangers := foreign(found):
         which = f"{len(strangers)} other files and links, which are left alone: "
@@ -69,10 +70,11 @@ def list_cache(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Check everything that has checksums; 1 if anything was damaged."""
-    from medbench.cache.upkeep import CHECKED, items
+    from medbench.cache.upkeep import CHECKED, check_readable, items
     from medbench.cli.progress import make_console
     from medbench.models.weights import is_whole
 
+    check_readable()
     console, found = make_console(), items(CHECKED)
     damaged = 0
     for item in found:
@@ -104,6 +106,7 @@ def clear(options: argparse.Namespace) -> int:
     for kind in options.kind or ():
         if kind not in upkeep.KINDS:
             raise unknown_name("kind of what lies in the cache", kind, upkeep.KINDS)
+    upkeep.check_readable()
     gone, kept = upkeep.clear(options.kind, downloads=_downloads())
     console = make_console()
     for kind, what in upkeep.KINDS.items():

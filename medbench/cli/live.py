@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from medbench.awake import Sleep
 from medbench.cli.progress import RunWatcher
 from medbench.execution.stock import Pace, Stock, expected_seconds, makespan
 from medbench.reports.text import format_score, format_seconds
@@ -95,6 +95,7 @@ class LiveWatcher(RunWatcher):
         self._jobs = 1
         self._longest_name = 0
         self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._sleep = Sleep()
         self._over = threading.Event()
         self._artist = threading.Thread(target=self._redraw, daemon=True)
 
@@ -119,7 +120,7 @@ class LiveWatcher(RunWatcher):
         """Print a line above the view; a long one is folded between words."""
         with self._guard, self._console:  # the console writes both at once
             self._console.print(Text(text))
-            self._live.update(self._picture(time.monotonic()), refresh=True)
+            self._live.update(self._picture(self._now()), refresh=True)
 
     def planned(self, stock: Stock, jobs: int) -> None:
         """See ``Watcher.planned``."""
@@ -144,7 +145,7 @@ class LiveWatcher(RunWatcher):
         with self._guard:
             row = self._running[cell]
             row.tried, row.best = trials, best
-            row.spent, row.spent_at = seconds, time.monotonic()
+            row.spent, row.spent_at = seconds, self._now()
 
     def refits(self, cell: CellId) -> None:
         """See ``Watcher.refits``."""
@@ -156,7 +157,7 @@ class LiveWatcher(RunWatcher):
         with self._guard:
             row = self._running.pop(cell)
             if record["status"] == "ok":
-                self._pace.learn(cell, time.monotonic() - row.began)
+                self._pace.learn(cell, self._now() - row.began)
             super().finished(cell, record)
 
     def unfinished(self, cell: CellId, reason: str) -> None:
@@ -169,10 +170,15 @@ class LiveWatcher(RunWatcher):
         room = self._console.width - taken
         return _cut(cell, room) if room >= _LEAST_NAME else str(cell)
 
+    def _now(self) -> float:
+        """Stands still while the run does (Ctrl-Z), as the budgets of its cells do."""
+        return super()._now() - self._sleep.lost
+
     def _redraw(self) -> None:
         while not self._over.wait(_REDRAW_SECONDS):
+            self._sleep.look()
             with self._guard:
-                self._live.update(self._picture(time.monotonic()), refresh=True)
+                self._live.update(self._picture(self._now()), refresh=True)
 
     def _picture(self, now: float) -> RenderableType:
         if not self._total:

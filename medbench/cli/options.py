@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from medbench.counts import LONGEST_SECONDS
+from medbench.sizes import size_in_bytes
 
 if TYPE_CHECKING:
     from medbench.datasets.catalog import Catalog
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 _RULES: tuple[Literal["sensitivity", "specificity"], ...] = ("sensitivity", "specificity")
 _SHOWN = 60
 """Characters of an argument in a message."""
-_SIZES = {"mb": 1e6, "gb": 1e9, "tb": 1e12}
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -239,10 +239,10 @@ def duration(text: str) -> float:
 
 def size(text: str) -> int:
     """Bytes, above 0, of ``500MB`` or ``4GB``."""
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([a-z]*)", text.strip().lower())
-    if match is None or match[2] not in _SIZES or not float(match[1]):
+    n_bytes = size_in_bytes(text)
+    if not n_bytes:
         raise argparse.ArgumentTypeError(f"{_cut(text)} is no size; write 500MB or 4GB")
-    return int(float(match[1]) * _SIZES[match[2]])
+    return n_bytes
 
 
 def whole(low: int, high: int) -> type:

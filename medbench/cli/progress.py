@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from medbench.reports.text import format_score, format_seconds, plain
+from medbench.reports.text import brief, format_score, format_seconds, plain
 from medbench.store.results import ended_words
 
 if TYPE_CHECKING:
     from medbench.execution.stock import Stock
     from medbench.store import CellId
-
-_LONGEST_REASON = 500
-"""Characters of a reason that a line shows; the record has all of it."""
 
 
 def make_console() -> Console:
@@ -65,7 +62,7 @@ class RunWatcher:
     def started(self, cell: CellId) -> None:
         """See ``Watcher.started``."""
         with self._guard:
-            self._began[cell] = time.monotonic()
+            self._began[cell] = self._now()
 
     def tried(self, cell: CellId, trials: int, best: float | None, seconds: float) -> None:
         """See ``Watcher.tried``."""
@@ -76,14 +73,14 @@ class RunWatcher:
     def finished(self, cell: CellId, record: Mapping[str, Any]) -> None:
         """See ``Watcher.finished``."""
         with self._guard:
-            seconds = time.monotonic() - self._began.pop(cell)
+            seconds = self._now() - self._began.pop(cell)
             self._done += 1
             if record["status"] == "ok":
                 trials = f"{record['n_trials']} trial{'s' * (record['n_trials'] != 1)}"
                 inner = format_score(record["inner_score"])
                 text = f": inner {inner}, {trials}, {format_seconds(seconds)}"
             else:
-                text = f": {record['status']}: {_brief(record['reason'])}"
+                text = f": {record['status']}: {brief(record['reason'])}"
             number = f"[{self._done}/{self._total}] "
             self.say(number + self._named(cell, len(number + text)) + text)
 
@@ -91,17 +88,16 @@ class RunWatcher:
         """See ``Watcher.unfinished``; the cell does not count as done."""
         with self._guard:
             self._began.pop(cell, None)
-            text = f": unfinished: {plain(reason)}"
+            text = f": unfinished: {brief(reason)}"
             self.say(self._named(cell, len(text)) + text)
+
+    def _now(self) -> float:
+        """The clock by which lengths are told, in seconds."""
+        return time.perf_counter()
 
     def _named(self, cell: CellId, taken: int) -> str:
         """A cell's name for a line of which so many columns are taken by other words."""
         return str(cell)
-
-
-def _brief(reason: str) -> str:
-    text = plain(reason)
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."
 
 
 def failed_are_kept(count: int) -> str:
@@ -113,7 +109,8 @@ def failed_are_kept(count: int) -> str:
 
 def unfinished_go_on(reasons: Sequence[str]) -> str:
     """What happens to cells that the machine ended before; ``reasons``: why, one a cell."""
-    return f"{plain(ended_words(reasons))}; they go on from their finished trials"
+    cells = "it goes on from its" if len(reasons) == 1 else "they go on from their"
+    return f"{plain(ended_words(reasons))}; {cells} finished trials"
 
 
 def unfinished_in_words(reasons: Sequence[str]) -> str:

@@ -45,7 +45,8 @@ class Overrun:
             verb, used, allowed = "took", in_seconds(self.used), in_seconds(self.allowed)
         else:
             verb, used, allowed = "used", in_bytes(self.used), in_bytes(self.allowed)
-        return f"{verb} {used}, more than its limit of {allowed} ({self.limit})"
+        how_much = "" if used == allowed else f"{used}, "
+        return f"{verb} {how_much}more than its limit of {allowed} ({self.limit})"
 
 
 def in_seconds(seconds: float) -> str:

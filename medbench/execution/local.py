@@ -90,6 +90,7 @@ class LocalExecutor(Executor):
                 try:
                     event = told.get(timeout=_POLL_SECONDS)
                 except queue.Empty:
+                    processes.wake()
                     continue
                 if isinstance(event, BaseException):
                     raise event

@@ -95,6 +95,12 @@ class Processes:
             with self._guard:
                 self._running.discard(process)
 
+    def wake(self) -> None:
+        """Let go on what was stopped; a stopped guardian keeps no limit and passes nothing on."""
+        with self._guard:
+            for process in self._running:
+                process.wake()
+
     def end_all(self) -> None:
         """Kill every process with all that it started; none can be started afterwards."""
         with self._guard:
@@ -183,6 +189,9 @@ class AttemptProcess:
         """End the process and whatever it started, at once."""
         raise NotImplementedError
 
+    def wake(self) -> None:
+        """Let whoever keeps the limits go on, where it was stopped from outside."""
+
     def end(self) -> None:
         """Let the process end, and see to it that it does."""
         raise NotImplementedError
@@ -240,10 +249,17 @@ class _Guarded(AttemptProcess):
         return {"status": -signal.SIGKILL}  # only who is killed has none
 
     def kill(self) -> None:
+        self._send(signal.SIGTERM)
+        if not self._over:
+            self._expect_end()
+
+    def wake(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: int) -> None:
         if not self._over:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
-            self._expect_end()
+                os.kill(self.pid, number)
 
     def end(self) -> None:
         with contextlib.suppress(OSError):
@@ -266,9 +282,7 @@ class _Guarded(AttemptProcess):
             self._late.start()
 
     def _kill_guardian(self) -> None:
-        if not self._over:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)  # with which its worker dies
+        self._send(signal.SIGKILL)  # with which its worker dies
 
 
 class _Unguarded(AttemptProcess):

@@ -18,7 +18,7 @@ from medbench.evaluation.intervals import Interval, auroc_interval
 from medbench.evaluation.resampling import FoldPredictions, Resampled
 from medbench.evaluation.scores import class_scores, fold_scores, probability_scores
 from medbench.reports.predictions import fold_predictions
-from medbench.reports.text import format_seconds, one_line
+from medbench.reports.text import brief, format_seconds, one_line
 from medbench.store import CellResult
 
 Kind = Literal["model", "sanity", "split by image", "published"]
@@ -273,7 +273,7 @@ def _notes(cells: Sequence[CellResult], status: str, expected: int) -> list[str]
     reasons: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
         if cell.status != "ok":
-            because = (cell.status, cell.reason or "no reason was recorded")
+            because = (cell.status, brief(cell.reason) or "no reason was recorded")
             reasons.setdefault(because, []).append(cell.id.split)
     for (what, why), splits in reasons.items():
         notes.append(why if len(splits) == expected else f"{', '.join(splits)} {what}: {why}")

@@ -8,6 +8,8 @@ import unicodedata
 
 from medbench.names import harmless
 
+LONGEST_REASON = 500
+"""Characters of a reason that a reader is shown; the record has all of it."""
 _NAME = r"""[^\s\\/:*?"'<>|,;()\[\]{}]+"""
 _ROOT = r"(?P<root>[A-Za-z]:[\\/]+|\\\\+|/+)"
 _PATH = re.compile(
@@ -40,6 +42,12 @@ _LAST_ACCENTED = "\u017f"
 def plain(text: str) -> str:
     """One line without control characters (a name could carry terminal commands)."""
     return " ".join("".join(c if c.isprintable() else _unseen(c) for c in text).split())
+
+
+def brief(reason: str) -> str:
+    """As ``plain``, and no longer than a reader can use."""
+    text = plain(reason)
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."
 
 
 def _unseen(character: str) -> str:

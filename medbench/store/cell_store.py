@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from medbench.errors import MachineError, ModelError, StoreError
 from medbench.files import (
+    copy_files,
     read_json,
     read_lines,
     read_npy,
@@ -156,7 +157,7 @@ class CellStore:
         with writing(self.checkpoints):
             target = self._layout.checkpoint(number)
             with replacing_folder(target) as temporary:
-                shutil.copytree(folder, temporary, dirs_exist_ok=True)
+                copy_files(folder, temporary)
 
     def check_checkpoints(self, trials: Iterable[Mapping[str, Any]]) -> None:
         """Make sure that what trials have reached is as it was kept, as far as it is still there.

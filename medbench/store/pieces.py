@@ -18,7 +18,7 @@ import numpy as np
 
 from medbench.cache import working_folder
 from medbench.errors import ModelError, StoreError
-from medbench.files import read_json, replacing_folder, write_bytes, writing
+from medbench.files import copy_files, read_json, replacing_folder, write_bytes, writing
 from medbench.hashes import hash_of_file, sha256_of_folder, sha256_of_named
 from medbench.store import schemas, seals
 
@@ -57,12 +57,7 @@ class Pieces:
                 ]
                 for path in sorted(large)
             }
-            shutil.copytree(
-                model,
-                temporary,
-                dirs_exist_ok=True,
-                ignore=lambda folder, names: [n for n in names if Path(folder, n) in large],
-            )
+            copy_files(model, temporary, but=large)
             if made:
                 seals.write_record(temporary / _LIST, {"files": made})
 

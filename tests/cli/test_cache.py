@@ -188,13 +188,10 @@ def test_a_cache_that_is_a_link_itself_is_looked_at(filled, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("verb", ["list", "verify", "clear"])
-@pytest.mark.parametrize("what", ["nothing", "a file"])
-def test_where_there_is_no_cache_there_is_nothing_in_it(verb, what, capsys):
+def test_where_there_is_no_cache_there_is_nothing_in_it(verb, capsys):
     cache_folder().rmdir()
-    if what == "a file":
-        cache_folder().write_text("mine")
     assert main(["cache", verb]) == 0
-    assert cache_folder().exists() == (what == "a file")
+    assert not cache_folder().exists()
     shown = capsys.readouterr().out
     assert ("0 checked, 0 damaged." if verb == "verify" else "0.0 MB") in shown
 
@@ -212,19 +209,38 @@ def test_what_cannot_be_removed_is_said(filled, monkeypatch, capsys):
     assert f"{filled['prepared']}: cannot be removed, kept" in shown and "0.0 MB freed" in shown
 
 
+@pytest.mark.parametrize("verb", ["list", "verify", "clear"])
+def test_a_cache_that_is_a_file_is_not_said_to_be_empty(verb, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_bytes(b"mine")
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "file"))
+    assert main(["cache", verb]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'file'}: the cache cannot be read" in said and "MEDBENCH_CACHE" in said
+    assert (tmp_path / "file").read_bytes() == b"mine"
+
+
+def test_clear_leaves_no_folder_of_features_that_a_bound_has_emptied(monkeypatch):
+    above = put(f"features/hog/{HASH}").parent
+    (above / ".work").mkdir()
+    monkeypatch.setenv("MEDBENCH_CACHE_SIZE", "1KB")
+    assert len(keep_within_bound()) == 1
+    assert main(["cache", "clear"]) == 0
+    assert not above.exists()
+
+
 # --- the bound ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("text", "n_bytes"),
-    [("20GB", 20 * 10**9), ("1.5 tb", 15 * 10**11), ("500M", 5 * 10**8), ("12", 12), ("", None)],
+    [("20GB", 20 * 10**9), ("1.5 tb", 15 * 10**11), ("500M", 5 * 10**8), ("0MB", 0), ("", None)],
 )
 def test_a_bound_is_written_with_its_unit(monkeypatch, text, n_bytes):
     monkeypatch.setenv("MEDBENCH_CACHE_SIZE", text)
     assert bound() == n_bytes
 
 
-@pytest.mark.parametrize("text", ["much", "-1GB", "20 boxes", "1e3", "nan", "GB", "٣GB"])
+@pytest.mark.parametrize("text", ["much", "-1GB", "20 boxes", "1e3", "20", "1GiB", "nan", "٣GB"])
 def test_what_is_no_size_is_refused(monkeypatch, text, capsys):
     monkeypatch.setenv("MEDBENCH_CACHE_SIZE", text)
     with pytest.raises(ConfigurationError, match=r"MEDBENCH_CACHE_SIZE=.*is no size"):
@@ -241,7 +257,7 @@ def test_what_was_not_used_for_longest_goes_first_and_nothing_in_use(monkeypatch
     monkeypatch.setenv("MEDBENCH_CACHE_SIZE", "3500KB")
     assert [item.path for item in keep_within_bound()] == paths[:3]
     assert [path.exists() for path in paths] == [False] * 3 + [True] * 3
-    monkeypatch.setenv("MEDBENCH_CACHE_SIZE", "1")
+    monkeypatch.setenv("MEDBENCH_CACHE_SIZE", "1KB")
     keep_within_bound()
     assert [path.exists() for path in paths] == [False] * 5 + [True]
     del entry

@@ -116,6 +116,20 @@ def test_finished_cells_stand_above_and_the_estimate_learns_from_them():
     assert whole.strip("━╸╺ ") in ("1 of 3 cells, about 0s left", "1 of 3 cells, about 1s left")
 
 
+def test_time_that_a_run_was_suspended_is_not_shown_as_spent(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    console, waiting = terminal(80), [cell("cnn")]
+    watcher = LiveWatcher(console)  # its artist is not at work, as in a run that is suspended
+    watcher.planned(stock(*waiting), 1)
+    watcher.started(waiting[0].id)
+    now += 1.0
+    watcher._sleep.look()
+    now += 3600.0
+    console.print(watcher._picture(watcher._now()))
+    assert seen(console)[0].rstrip().endswith(" 1m 58s left")  # what nobody looked at is slack
+
+
 def test_a_cell_that_the_machine_ended_is_no_longer_shown_and_not_done():
     console, waiting = terminal(80), [cell("cnn", fold) for fold in range(2)]
     with LiveWatcher(console) as watcher:

@@ -63,7 +63,13 @@ def test_where_memory_cannot_be_watched_nothing_is_promised(setup, monkeypatch):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("4GB", 4_000_000_000), ("500mb", 500_000_000), ("1.5 GB", 1_500_000_000), ("1TB", 10**12)],
+    [
+        ("4GB", 4_000_000_000),
+        ("500mb", 500_000_000),
+        ("400M", 400_000_000),
+        ("1.5 GB", 1_500_000_000),
+        ("1TB", 10**12),
+    ],
 )
 def test_a_size_has_a_unit(text, expected):
     assert size(text) == expected
@@ -84,6 +90,8 @@ def test_what_is_no_size_or_duration_is_refused(option, capsys):
 def test_an_overrun_is_told_in_words():
     time = Overrun(limit="--cell-time", allowed=3600.0, used=4211.0)
     assert str(time) == "took 4,211 s, more than its limit of 3,600 s (--cell-time)"
+    close = Overrun(limit="--cell-time", allowed=15.0, used=15.2)
+    assert str(close) == "took more than its limit of 15 s (--cell-time)"
     memory = Overrun(limit="--cell-memory", allowed=4_000_000_000, used=5_200_000_000)
     assert str(memory) == "used 5.2 GB, more than its limit of 4.0 GB (--cell-memory)"
 

@@ -116,6 +116,11 @@ def test_cells_stand_still_while_their_run_does_and_lose_no_time(tmp_path, hold)
     assert told.splitlines()[-1].strip() == "Outcome"  # without a reason
 
 
+def test_a_guardian_that_is_stopped_is_let_go_on(tmp_path):
+    told = run(tmp_path, "stops-guardian")["stops-guardian"]
+    assert numbers(told) == [0, 1, 2] and told[-1].reason == ""
+
+
 def test_a_worker_that_is_killed_goes_on_from_its_finished_trials(tmp_path):
     told = run(tmp_path, "killed-once", "check-brightness")
     assert numbers(told["killed-once"]) == [0, 1, 2]

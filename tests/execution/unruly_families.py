@@ -53,6 +53,15 @@ class Stops(Brightness):
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
+@family("stops-guardian")
+class StopsGuardian(Brightness):
+    """Whoever keeps its limits stands still, so that nothing that it tells is passed on."""
+
+    def fit(self, *given):
+        os.kill(os.getppid(), signal.SIGSTOP)
+        super().fit(*given)
+
+
 @family("cuts-loose")
 class CutsLoose(Brightness):
     """Its process waits; another, which is nobody's child any more, beats."""

@@ -51,6 +51,15 @@ def test_rows_are_sorted_by_auroc_with_unfinished_rows_last(usual):
     assert not [name for name in table.columns if "rank" in name]
 
 
+def test_a_long_reason_is_cut_where_a_row_gives_it(factory):
+    factory.dataset()
+    factory.model("weak", 0.8)
+    for fold in range(3):
+        factory.unfinished("broken", "failed", "ValueError: " + "x" * 2000, fold=fold)
+    note = row_of(leaderboard(factory.run()), "broken")["note"]
+    assert note.startswith("ValueError: x") and note.endswith("...") and len(note) < 600
+
+
 def test_auroc_is_averaged_over_folds_and_has_its_interval_and_spread(usual):
     each = [
         roc_auc_score(cell.predictions["label"], cell.predictions["p1"])
