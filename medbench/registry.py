@@ -325,9 +325,10 @@ def load_plugin(path: Path) -> None:
     Raises:
         PluginError: The file is missing, or importing it fails.
     """
-    path = path.expanduser().resolve()
-    if not path.is_file():
+    path = path.expanduser()
+    if not path.is_file():  # asked first: a link that leads to itself cannot be resolved
         raise PluginError(f"--plugin {path}: there is no such file.")
+    path = path.resolve()
     digest = sha256_of_text(path)[:12]
     module_name = f"{_FILE_MODULE}{path.stem}_{digest}"
     if module_name in sys.modules:

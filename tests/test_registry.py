@@ -58,6 +58,13 @@ def test_a_taken_or_malformed_name_is_refused(tmp_path, name):
         load_plugin(file)
 
 
+def test_a_plugin_that_is_a_link_to_itself_is_no_file(tmp_path):
+    link = tmp_path / "loop.py"
+    link.symlink_to(link)
+    with pytest.raises(PluginError, match="there is no such file"):
+        load_plugin(link)
+
+
 def test_a_plugin_that_raises_is_named_with_its_error(tmp_path):
     file = tmp_path / "broken.py"
     file.write_text("import nothing_of_that_name")
