@@ -25,6 +25,7 @@ from medbench.store import CellResult, RunResult, RunStore
 MODEL_CARD = "model-card.md"
 BEST = "best"
 """Stands for the model that inner scores choose."""
+_AGAIN = " Give the run's command again."
 
 
 def load(folder: Path, *, dataset: str | None, model: str) -> Model:
@@ -38,7 +39,7 @@ def load(folder: Path, *, dataset: str | None, model: str) -> Model:
     store = RunStore(folder)
     run = store.read()
     assessment = assessed(run)
-    of = _dataset(assessment.datasets, dataset, folder)
+    of = _dataset(assessment.datasets, dataset, run)
     row, chosen = _row(of, model, run)
     cells = run.cells_of(of.name, row.name)
     facts = _facts(run, of, row, chosen, cells)
@@ -83,11 +84,15 @@ class RunOrigin:
 
 
 def _dataset(
-    datasets: Sequence[DatasetAssessment], wanted: str | None, folder: Path
+    datasets: Sequence[DatasetAssessment], wanted: str | None, run: RunResult
 ) -> DatasetAssessment:
-    names = [one.name for one in datasets]
+    folder, names = run.folder, [one.name for one in datasets]
     if not names:
+        if run.gaps:
+            raise StoreError(f"{folder}: no model of it can be used. {' '.join(run.gaps)}{_AGAIN}")
         raise StoreError(f"{folder}: has no finished model yet. Give the run's command again.")
+    if wanted is not None and wanted not in names and (damage := _damage(run, wanted)):
+        raise StoreError(f"{folder}: data set {wanted!r} cannot be used.{damage}{_AGAIN}")
     if wanted is None and len(names) > 1:
         raise ConfigurationError(
             f"{folder}: has several data sets ({', '.join(names)}). Name one (dataset in Python).",
@@ -122,6 +127,8 @@ def _row(of: DatasetAssessment, model: str, run: RunResult) -> tuple[Row, str]:
         for row in of.rows
         if row.fields["kind"] in ("model", "sanity") and row.fields["status"] in ("ok", "partial")
     }
+    if model not in rows and (damage := _damage(run, f"{of.name}/{model}")):
+        raise StoreError(f"{run.folder}: {model!r} on {of.name} cannot be used.{damage}{_AGAIN}")
     if model not in rows:
         raise unknown_name(f"finished model of {run.folder} on {of.name}", model, [BEST, *rows])
     row = rows[model]
@@ -133,9 +140,9 @@ def _row(of: DatasetAssessment, model: str, run: RunResult) -> tuple[Row, str]:
     return row, said + _damage(run, of.name)
 
 
-def _damage(run: RunResult, dataset: str) -> str:
-    """What cannot be read of the cells of a data set, which would else predict with the others."""
-    there = f"cells/{dataset}/"
+def _damage(run: RunResult, what: str) -> str:
+    """What cannot be read of a data set, or of a model on it, as in ``chests/xgboost``."""
+    there = (f"datasets/{what}/", f"cells/{what}/")
     return "".join(f" {gap}" for gap in run.gaps if gap.startswith(there))
 
 

@@ -141,6 +141,25 @@ def test_a_model_that_is_not_here_is_named(run):
         load_model(run, model="xgboost")
 
 
+@pytest.mark.parametrize(
+    ("damaged", "wanted"),
+    [
+        ("datasets/small/dataset.json", {"dataset": "small"}),
+        ("datasets/small/dataset.json", {}),
+        ("cells/small/xgboost/*/cell.json", {"model": "xgboost"}),
+    ],
+)
+def test_what_cannot_be_used_is_named_as_damaged_and_not_as_unknown(run, damaged, wanted):
+    paths = list(run.glob(damaged))
+    for path in paths:
+        path.write_text(path.read_text().replace("0", "1", 1))
+    with pytest.raises(StoreError, match="be used") as raised:
+        load_model(run, **wanted)
+    for path in paths:
+        assert f"{path.relative_to(run).as_posix()}: damaged" in str(raised.value)
+    assert str(raised.value).endswith("Give the run's command again.")
+
+
 def test_what_is_not_in_the_run_is_named_with_what_is(run, tmp_path):
     with pytest.raises(UnknownNameError, match="hog-svm"):
         load_model(run, model="hog")
