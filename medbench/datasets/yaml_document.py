@@ -147,6 +147,8 @@ class _Walk:
         size += sum(n for n, _ in below)
         if size > _MOST_CHARACTERS:
             raise self._error(node, "its aliases repeat too much. Write out what is meant.")
+        if isinstance(node, yaml.MappingNode):
+            _merge(node)
         self._seen[id(node)] = known = size, 1 + max((n for _, n in below), default=0)
         return known
 
@@ -166,6 +168,20 @@ class _Walk:
 
     def _error(self, node: yaml.Node, what: str) -> ConfigurationError:
         return ConfigurationError(f"{self._file}, line {node.start_mark.line + 1}: {what}")
+
+
+def _merge(node: yaml.MappingNode) -> None:
+    """Give a mapping what its ``<<`` brings: its own keys come first, then those of the first one.
+
+    PyYAML 6.0.4 takes those of the last one, against https://yaml.org/type/merge.html.
+    """
+    found = {(key.tag, key.value): (key, value) for key, value in node.value if key.tag != _MERGE}
+    for key, value in node.value:
+        if key.tag == _MERGE:
+            for one in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                for pair in one.value:
+                    found.setdefault((pair[0].tag, pair[0].value), pair)
+    node.value = list(found.values())
 
 
 def _explain(problem: Any, location: Sequence[str | int], cls: type[BaseModel], kind: str) -> str:

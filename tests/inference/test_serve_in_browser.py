@@ -264,6 +264,7 @@ def test_a_server_that_was_stopped_is_said_so(browser, address):
 
 def test_the_keyboard_is_enough(browser, address):
     with Opened(browser, address) as page:
+        page.tab.bring_to_front()  # else the system's dialogue may be another tab's
         page.tab.keyboard.press("Tab")
         page.tab.locator(".drop input:focus").wait_for(state="attached")
         assert page.tab.locator(".drop").evaluate("one => getComputedStyle(one).outlineStyle") == (

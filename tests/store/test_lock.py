@@ -1,13 +1,12 @@
 """Who may work in a run folder, and what is said of whoever does."""
 
+import contextlib
 import json
-import multiprocessing
 import os
 import platform
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -116,26 +115,31 @@ def test_a_damaged_name_of_the_holder_stops_nobody(tmp_path, content):
         assert json.loads((tmp_path / ".holder.json").read_text())["pid"] == os.getpid()
 
 
-def _try(folder, together, results, over):
-    together.wait()
-    try:
-        with RunStore(folder).lock():
-            results.put(True)
-            over.wait()
-    except StoreError:
-        results.put(False)
+_START = """
+import sys
+from pathlib import Path
+from medbench.errors import StoreError
+from medbench.store import RunStore
+
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    with RunStore(Path(sys.argv[1])).lock():
+        print("works", flush=True)
+        sys.stdin.readline()
+except StoreError:
+    print("refused", flush=True)
+"""
 
 
 def test_of_several_starts_at_once_exactly_one_works(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    n = 6
-    together, results, over = context.Barrier(n), context.Queue(), context.Event()
-    arguments = (Path(tmp_path), together, results, over)
-    processes = [context.Process(target=_try, args=arguments, daemon=True) for _ in range(n)]
-    for process in processes:
-        process.start()
-    won = [results.get(timeout=100) for _ in range(n)]
-    over.set()
-    for process in processes:
-        process.join()
-    assert sorted(won) == [False] * (n - 1) + [True]
+    command = [sys.executable, "-c", _START, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with contextlib.ExitStack() as stack:
+        starts = [stack.enter_context(subprocess.Popen(command, **pipes)) for _ in range(6)]
+        assert [one.stdout.readline() for one in starts] == ["ready\n"] * 6
+        for one in starts:
+            one.stdin.write("\n")
+            one.stdin.flush()
+        said = [one.stdout.readline() for one in starts]
+    assert sorted(said) == ["refused\n"] * 5 + ["works\n"]
