@@ -37,34 +37,23 @@ def check_images(n_images: int, named_in: str) -> None:
     Raises:
         DatasetError: They are above the limit.
     """
-    if n_images > MOST_IMAGES:
-        raise DatasetError(
-            f"{named_in}: {n_images:,} images are above the limit of {MOST_IMAGES:,}. Divide the "
-            "data set."
-        )
+    _refuse_above(MOST_IMAGES, n_images, "images", named_in, "Divide the data set.")
 
 
 def check_n_classes(n_classes: int, named_in: str) -> None:
-    """Refuse too many classes.
-
-    Raises:
-        DatasetError: They are above the limit.
-    """
-    if n_classes > MOST_CLASSES:
-        raise DatasetError(
-            f"{named_in}: {n_classes:,} classes are above the limit of {MOST_CLASSES:,}. Give "
-            "labels that several images have; is what was read another number, as of a patient?"
-        )
+    """Refuse too many classes; errors as ``check_images``."""
+    remedy = (
+        "Give labels that several images have; is what was read another number, as of a patient?"
+    )
+    _refuse_above(MOST_CLASSES, n_classes, "classes", named_in, remedy)
 
 
 def check_slices(n_slices: int, origin: str) -> None:
-    """Refuse a file that announces too many slices.
+    """Refuse a file that announces too many slices; errors as ``check_images``."""
+    remedy = "Copy the file again from its source, as it may be damaged, or divide it."
+    _refuse_above(MOST_SLICES, n_slices, "frames", origin, remedy)
 
-    Raises:
-        DatasetError: They are above the limit.
-    """
-    if n_slices > MOST_SLICES:
-        raise DatasetError(
-            f"{origin}: {n_slices:,} frames are above the limit of {MOST_SLICES:,}. Copy the file "
-            "again from its source, as it may be damaged, or divide it."
-        )
+
+def _refuse_above(most: int, n: int, what: str, where: str, remedy: str) -> None:
+    if n > most:
+        raise DatasetError(f"{where}: {n:,} {what} are above the limit of {most:,}. {remedy}")

@@ -16,6 +16,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 
 from medbench.errors import ConfigurationError
+from medbench.sizes import format_bytes
 
 FACTOR_VARIABLE = "MEDBENCH_SIZE_FACTOR"
 """How to go beyond the sizes below: 2 in this variable doubles all of them."""
@@ -63,9 +64,9 @@ class FileKind:
         if n_bytes > self.limit:
             has = "it would unpack to" if unpacked else "it has"
             raise RefusedFileError(
-                f"{has} {_in_words(n_bytes)}, and {self.name} may have {_in_words(self.limit)}; "
-                f"the environment variable {FACTOR_VARIABLE} multiplies that, where a larger one "
-                "is meant"
+                f"{has} {format_bytes(n_bytes)}, and {self.name} may have "
+                f"{format_bytes(self.limit)}; the environment variable {FACTOR_VARIABLE} "
+                "multiplies that, where a larger one is meant"
             )
 
 
@@ -194,10 +195,3 @@ def _open(path: str, flags: int) -> int:
 
 def _not_regular(what: str) -> RefusedFileError:
     return RefusedFileError(f"it is {what}, and only regular files are read")
-
-
-def _in_words(n_bytes: int) -> str:
-    for unit, size in (("GB", _GB), ("MB", _MB), ("kB", _KB)):
-        if n_bytes >= size:
-            return f"{n_bytes / size:.4g} {unit}"
-    return f"{n_bytes} bytes"

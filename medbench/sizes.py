@@ -1,4 +1,4 @@
-"""Amounts of bytes, as people write them in options and environment variables."""
+"""Amounts of bytes, as people read them in messages and write them in options."""
 
 from __future__ import annotations
 
@@ -15,3 +15,11 @@ def size_in_bytes(text: str) -> int | None:
     """
     found = _SIZE.fullmatch(text.strip())
     return None if found is None else int(float(found[1]) * _BYTES[found[2].upper()])
+
+
+def format_bytes(n_bytes: float) -> str:
+    """An amount as ``850 B``, ``12.0 kB``, ``3.1 MB`` or ``1.2 GB``."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.1f} {unit}"
+    return f"{n_bytes:.0f} B"

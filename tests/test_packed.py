@@ -53,7 +53,7 @@ def test_an_archive_that_would_unpack_to_more_is_refused_unread(tmp_path, monkey
     path = zipped(tmp_path / "x.zip", {"a": ZEROS, "b": b"c"})
     assert path.stat().st_size < SMALL.limit
     monkeypatch.setattr(zipfile.ZipFile, "open", None)
-    with pytest.raises(RefusedFileError, match="would unpack to 1 MB"), open_zip(path, SMALL):
+    with pytest.raises(RefusedFileError, match=r"would unpack to 1\.0 MB"), open_zip(path, SMALL):
         pass
 
 
@@ -119,7 +119,7 @@ def test_labels_that_would_take_more_than_an_array_may_are_refused(tmp_path, mon
     )
     monkeypatch.setenv("MEDBENCH_SIZE_FACTOR", "2.5e-6")  # an array of 10 kB, an archive of 250
     with pytest.raises(
-        DatasetError, match=r"would unpack to 20\.13 kB, and an array may have 10 kB"
+        DatasetError, match=r"would unpack to 20\.1 kB, and an array may have 10\.0 kB"
     ):
         NpzSource(source="npz", path=str(path)).listing()
 
@@ -152,7 +152,7 @@ def test_a_model_that_would_unpack_to_more_is_refused(tmp_path, monkeypatch):
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
         file.writestr("more", ZEROS)
     monkeypatch.setenv("MEDBENCH_SIZE_FACTOR", "1e-4")  # 400 kB
-    with pytest.raises(ModelError, match=r"model\.skops: .*would unpack to 1\.0\d+ MB"):
+    with pytest.raises(ModelError, match=r"model\.skops: .*would unpack to 1\.0 MB"):
         load_sklearn(path)
 
 
@@ -196,8 +196,8 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     ("table", "said"),
     [
         ({"a": np.zeros(200_000, np.int8)}, "200,000 rows, above 100,000"),
-        ({f"c{k}": np.zeros(90_000, np.int8) for k in range(3)}, "would unpack to 2.16 MB"),
-        ({"a": pa.DictionaryArray.from_arrays(np.zeros(2_000, "i4"), ["x" * 1000])}, "to 2 MB"),
+        ({f"c{k}": np.zeros(90_000, np.int8) for k in range(3)}, "would unpack to 2.2 MB"),
+        ({"a": pa.DictionaryArray.from_arrays(np.zeros(2_000, "i4"), ["x" * 1000])}, "to 2.0 MB"),
         ({"a": pa.array([["x"] * 5] * 3)}, "a column of list<"),
         ({"a": pa.array([b"x"] * 3)}, "a column of binary"),
         ({"a": pa.array([{"b": 1}] * 3)}, "a column of struct<"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from medbench.counts import LONGEST_SECONDS
+from medbench.counts import LONGEST_SECONDS, MOST_CORES
 from medbench.sizes import size_in_bytes
 
 if TYPE_CHECKING:
@@ -119,6 +119,15 @@ def add_images(parser: argparse._ActionsContainer) -> None:
         action=argparse.BooleanOptionalAction,
         help="show images of patients on the page and keep their pictures in the run (default: as "
         "before in this run, else of data sets whose licence lets them be passed on)",
+    )
+
+
+def add_jobs(parser: argparse._ActionsContainer, threads: str) -> None:
+    """``--jobs`` and ``--threads``; ``threads`` says how many each cell has by default."""
+    most = whole(1, MOST_CORES)
+    parser.add_argument("--jobs", type=most, default=1, metavar="N", help="cells at a time")
+    parser.add_argument(
+        "--threads", type=most, metavar="N", help=f"of each cell (default: {threads})"
     )
 
 

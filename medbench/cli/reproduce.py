@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medbench.cli.options import add_catalog, add_limits, add_plugin, catalog_of_run, whole
-from medbench.counts import MOST_CORES
+from medbench.cli.options import add_catalog, add_jobs, add_limits, add_plugin, catalog_of_run
 
 if TYPE_CHECKING:
     from medbench.datasets.catalog import Catalog
@@ -30,15 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="the folder, if the run was given one"
     )
-    parser.add_argument(
-        "--jobs", type=whole(1, MOST_CORES), default=1, metavar="N", help="cells at a time"
-    )
-    parser.add_argument(
-        "--threads",
-        type=whole(1, MOST_CORES),
-        metavar="N",
-        help="of each cell (default: as in the run)",
-    )
+    add_jobs(parser, "as in the run")
     add_limits(parser)
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="keep the new run here (default: nowhere)"

@@ -12,6 +12,7 @@ from medbench.cli.audit import add_fail_on_audit
 from medbench.cli.options import (
     add_catalog,
     add_images,
+    add_jobs,
     add_limits,
     add_operating_point,
     add_plugin,
@@ -21,7 +22,7 @@ from medbench.cli.options import (
     operating_point,
     whole,
 )
-from medbench.counts import LARGEST_SEED, MOST_CORES, MOST_FOLDS, MOST_SEEDS, MOST_TRIALS
+from medbench.counts import LARGEST_SEED, MOST_FOLDS, MOST_SEEDS, MOST_TRIALS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,15 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_places(parser: argparse.ArgumentParser) -> None:
     """Options that change no result, but where and how it is computed."""
     how = parser.add_argument_group("how to run")
-    how.add_argument(
-        "--jobs", type=whole(1, MOST_CORES), default=1, metavar="N", help="cells at a time"
-    )
-    how.add_argument(
-        "--threads",
-        type=whole(1, MOST_CORES),
-        metavar="N",
-        help="of each cell (default: all cores / jobs)",
-    )
+    add_jobs(how, "all cores / jobs")
     how.add_argument(
         "--executor",
         metavar="NAME",

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from medbench import registry
 from medbench.errors import ConfigurationError
-from medbench.execution.limits import CELL_MEMORY, CELL_TIME, Limits, in_bytes
+from medbench.execution.limits import CELL_MEMORY, CELL_TIME, Limits
 from medbench.execution.plan import PlannedCell, Setup
 from medbench.memory import available_memory
+from medbench.sizes import format_bytes
 
 BUDGETS, ON_TOP_SECONDS, IMAGE_SECONDS = 10, 3600.0, 1.0
 """How long a cell may take where nobody says it: so many times the seconds of its search, and so
@@ -69,8 +70,8 @@ def _memory(setup: Setup) -> int | None:
         )
     if not LEAST_MEMORY <= wanted <= there:
         raise ConfigurationError(
-            f"{CELL_MEMORY} {in_bytes(wanted)}: give at least {in_bytes(LEAST_MEMORY)}, which the "
-            f"libraries alone may take, and at most the {in_bytes(there)} that this machine or its "
-            "container has."
+            f"{CELL_MEMORY} {format_bytes(wanted)}: give at least {format_bytes(LEAST_MEMORY)}, "
+            f"which the libraries alone may take, and at most the {format_bytes(there)} that this "
+            "machine or its container has."
         )
     return wanted

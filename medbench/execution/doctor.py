@@ -32,6 +32,7 @@ from medbench.errors import ConfigurationError, MedBenchError, ModelError
 from medbench.execution import environment
 from medbench.features.engines import installed as installed_engines
 from medbench.models.weights import find_weights
+from medbench.sizes import format_bytes
 from medbench.versions import distribution_versions, install_command
 
 State = Literal["ok", "note", "problem"]
@@ -161,7 +162,7 @@ def _machine() -> Iterator[Finding]:
     if memory is not None:
         total, free = memory
         little = free < _LITTLE_MEMORY
-        text = f"{_size(total)}, {_size(free)} free"
+        text = f"{format_bytes(total)}, {format_bytes(free)} free"
         text += ". Close other programs, or expect cells that run out of memory." * little
         yield Finding(state="note" if little else "ok", about="memory", text=text)
     yield _gpus()
@@ -246,9 +247,9 @@ def _place(about: str, folder: Path, remedy: str, *, state: State = "problem") -
         text = f"{folder}: cannot be written ({error.strerror or error}). {remedy}"
         return Finding(state=state, about=about, text=text)
     if free < _LITTLE_DISK:
-        text = f"{folder}: only {_size(free)} free on its disk. {remedy}"
+        text = f"{folder}: only {format_bytes(free)} free on its disk. {remedy}"
         return Finding(state="note", about=about, text=text)
-    return Finding(state="ok", about=about, text=f"{folder}, {_size(free)} free on its disk")
+    return Finding(state="ok", about=about, text=f"{folder}, {format_bytes(free)} free on its disk")
 
 
 def _sizes(cache: Path) -> str:
@@ -258,7 +259,7 @@ def _sizes(cache: Path) -> str:
         for kind in sorted(folder for folder in cache.iterdir() if folder.is_dir()):
             files = (file for file in kind.rglob("*") if file.is_file())
             sizes[kind.name] = sum(file.stat().st_size for file in files)
-    return ", ".join(f"{name} {_size(n_bytes)}" for name, n_bytes in sizes.items())
+    return ", ".join(f"{name} {format_bytes(n_bytes)}" for name, n_bytes in sizes.items())
 
 
 def _weights(weights_dir: Path | None) -> Iterator[Finding]:
@@ -394,7 +395,3 @@ def _extras() -> Iterator[Finding]:
 
 def _is_installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
-
-
-def _size(n_bytes: float) -> str:
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from medbench.sizes import format_bytes
+
 CELL_TIME, CELL_MEMORY = "--cell-time", "--cell-memory"
 """The options that set the limits, by which those are named."""
 
@@ -25,7 +27,7 @@ class Limits:
         if self.seconds is not None:
             texts.append(f"takes longer than {in_seconds(self.seconds)} ({CELL_TIME})")
         if self.memory is not None:
-            texts.append(f"uses more than {in_bytes(self.memory)} of memory ({CELL_MEMORY})")
+            texts.append(f"uses more than {format_bytes(self.memory)} of memory ({CELL_MEMORY})")
         return " or ".join(texts)
 
 
@@ -44,7 +46,7 @@ class Overrun:
         if self.limit == CELL_TIME:
             verb, used, allowed = "took", in_seconds(self.used), in_seconds(self.allowed)
         else:
-            verb, used, allowed = "used", in_bytes(self.used), in_bytes(self.allowed)
+            verb, used, allowed = "used", format_bytes(self.used), format_bytes(self.allowed)
         how_much = "" if used == allowed else f"{used}, "
         return f"{verb} {how_much}more than its limit of {allowed} ({self.limit})"
 
@@ -52,8 +54,3 @@ class Overrun:
 def in_seconds(seconds: float) -> str:
     """A duration in seconds, as ``4.2 s`` or ``4,200 s``."""
     return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:,.0f} s"
-
-
-def in_bytes(count: float) -> str:
-    """An amount of memory, as ``500 MB`` or ``5.2 GB``."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

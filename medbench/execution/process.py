@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -109,7 +110,7 @@ class Processes:
                 process.kill()
 
 
-class AttemptProcess:
+class AttemptProcess(ABC):
     """One attempt's process, as the thread sees it that waits for it."""
 
     def __init__(self, log: Path, owner: Processes, limits: Limits) -> None:
@@ -185,24 +186,25 @@ class AttemptProcess:
             yield message
         raise self._stopped_or(self._how_it_ended(self._last_word()))
 
+    @abstractmethod
     def kill(self) -> None:
         """End the process and whatever it started, at once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wake(self) -> None:
         """Let whoever keeps the limits go on, where it was stopped from outside."""
 
+    @abstractmethod
     def end(self) -> None:
         """Let the process end, and see to it that it does."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _module(self) -> list[str]:
         """What an interpreter of its own runs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _last_word(self) -> dict[str, Any]:
         """How it ended, where it has told nothing."""
-        raise NotImplementedError
 
     def _stopped_or(self, failure: Exception) -> Exception:
         return StoppedError() if self._owner.ended else failure
@@ -320,6 +322,9 @@ class _Unguarded(AttemptProcess):
                 os.killpg(self.pid, signal.SIGKILL)
         else:
             self._popen.terminate()
+
+    def wake(self) -> None:
+        """Nobody keeps them who could be stopped."""
 
     def end(self) -> None:
         if self._late is not None:

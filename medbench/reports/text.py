@@ -7,6 +7,7 @@ import re
 import unicodedata
 
 from medbench.names import harmless
+from medbench.sizes import format_bytes
 
 LONGEST_REASON = 500
 """Characters of a reason that a reader is shown; the record has all of it."""
@@ -166,7 +167,4 @@ def format_megabytes(megabytes: float) -> str:
     """A size as ``850 B``, ``12.0 kB``, ``3.1 MB`` or ``1.2 GB``; a dash for NaN."""
     if math.isnan(megabytes):
         return "-"
-    for unit, in_megabytes in (("GB", 1e3), ("MB", 1.0), ("kB", 1e-3)):
-        if megabytes >= in_megabytes:
-            return f"{megabytes / in_megabytes:.1f} {unit}"
-    return f"{megabytes * 1e6:.0f} B"
+    return format_bytes(megabytes * 1e6)

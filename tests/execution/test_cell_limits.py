@@ -43,7 +43,7 @@ def test_cells_at_a_time_share_the_memory(setup):
     [
         ({"cell_seconds": 1.0}, "at least 10s"),
         ({"cell_seconds": 1e12}, "at most 8760h"),
-        ({"cell_memory": 1_000_000}, "at least 300 MB"),
+        ({"cell_memory": 1_000_000}, "at least 300.0 MB"),
         ({"cell_memory": 11_000_000_000}, "at most the 10.0 GB"),
         ({"cell_seconds": 60.0, "executor": "inline"}, "--cell-time.*'inline' has no process"),
         ({"cell_memory": 10**9, "executor": "inline"}, "--cell-memory.*'inline' has no process"),

@@ -171,7 +171,7 @@ def test_memory_that_processes_share_counts_once_and_a_shared_map_counts(tmp_pat
     overrun = told["shares-a-map"][-1].overrun
     assert (overrun.limit, overrun.allowed) == ("--cell-memory", 700_000_000)
     assert overrun.used > overrun.allowed
-    assert "more than its limit of 700 MB (--cell-memory)" in told["shares-a-map"][-1].reason
+    assert "more than its limit of 700.0 MB (--cell-memory)" in told["shares-a-map"][-1].reason
 
 
 def test_a_guardian_that_is_stopped_does_not_hold_up_the_end_of_a_run(tmp_path, monkeypatch):
