@@ -2,8 +2,10 @@
 
 Checksums, files that reach the disk and limits are in every run. Both sides run the demo suite as
 it is now into an empty cache, bounded by its trials alone: what a bound of seconds allows would be
-filled on either side. What counts is the CPU time of every process that a run starts, also of those
-whose parent does not wait for them, which on Linux this process adopts.
+filled on either side. Each cell has a seed of its name alone, so that both draw the same
+configurations; MedBench's own seeds depend on its code. What counts is the CPU time of every
+process that a run starts, also of those whose parent does not wait for them, which on Linux this
+process adopts.
 """
 
 from __future__ import annotations
@@ -20,6 +22,15 @@ from harness import Record, Settings, child, in_turns
 
 COMMIT = "22ac0f1"
 _TRIALS = 3
+_SAME_SEEDS = """
+import sys
+from medbench.__main__ import main
+from medbench.execution.plan import PlannedCell
+from medbench.seeds import derive_seed
+
+PlannedCell.seed = property(lambda cell: derive_seed("cell", cell.settings.seed, str(cell.id)))
+sys.exit(main())
+"""
 _ADOPT_ORPHANS = 36
 """``PR_SET_CHILD_SUBREAPER`` of Linux."""
 
@@ -38,7 +49,8 @@ def survive(settings: Settings) -> list[Record]:
     def seconds(side: str) -> float:
         with contextlib.chdir(sides.folder):
             environment = sides.environment(side, f"cache-{next(number)}")
-            return _of_all_processes(sides.command("run", *what), environment)
+            _, _, *arguments = sides.command("run", *what)
+            return _of_all_processes(["-c", _SAME_SEEDS, *arguments], environment)
 
     with _orphans_adopted():
         costs = in_turns(lambda: seconds("ours"), lambda: seconds("other"), settings.repeats)
