@@ -64,7 +64,8 @@ class FeatureCache:
         self._folder = folder
         self._threads = threads
         self._paid = frozenset(paid)
-        self._bound = bound
+        self.bound = bound
+        """See above; a search lowers it as its seconds pass."""
         self._memory: dict[str, _Rows] = {}
         self._charged: dict[str, set[bytes]] = {}
         self.cold_seconds = 0.0
@@ -93,7 +94,7 @@ class FeatureCache:
             self._read(name, missing, rows)
         missing = rows.missing(keys)
         self._keep(name, rows)
-        if self._bound is not None and not self.allow_all and name not in self._paid:
+        if self.bound is not None and not self.allow_all and name not in self._paid:
             missing = self._within_bound(name, extractor, batch, keys, missing)
         if missing:
             self._add(name, extractor, batch, keys, missing)
@@ -121,12 +122,12 @@ class FeatureCache:
         fresh = set(keys) - self._charged.get(name, set()) - set(missing)
         cost = sum(rows.seconds[rows.index[key]] for key in fresh)
         cost += len(missing) * float(np.median(costs)) if len(costs) else 0.0
-        assert self._bound is not None, "the caller asked"
-        if self.cold_seconds + cost > self._bound:
+        assert self.bound is not None, "the caller asked"
+        if self.cold_seconds + cost > self.bound:
             raise FeaturesTooDearError(
                 f"{type(extractor).__name__.lower()} of {len(fresh) + len(missing):,} images takes "
                 f"about {_shown(cost)}; features took {_shown(self.cold_seconds)} before, and may "
-                f"take {_shown(self._bound)} in all."
+                f"take {_shown(self.bound)} in all."
             )
         return missing
 

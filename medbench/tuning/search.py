@@ -35,7 +35,7 @@ _MAX_FAILURES = 5
 """Failed trials, with none complete, after which a search is given up."""
 _SEARCH_SHARE = 0.5
 """Share of the seconds that the search may use where refinements follow."""
-FEATURES_SHARE = 0.5
+_FEATURES_SHARE = 0.5
 """Share of the seconds that features may cost after the first trial: beyond, a search would fit
 little of what it has extracted."""
 
@@ -132,6 +132,7 @@ class Search:
             yield self._try(suggestion, "finish", finishes=screened)
         while (suggestion := self._refinement()) is not None:
             yield self._try(suggestion, "refinement")
+        self._workshop.features.allow_all = True  # whatever follows needs them
 
     @property
     def best(self) -> Trial:
@@ -249,12 +250,10 @@ class Search:
     def _bound_features(self, *, first: bool) -> None:
         """Say what features may cost in all, from now on."""
         features, seconds = self._workshop.features, self._budget.seconds
-        if first or seconds is None:
-            features.bound = None
-            return
-        features.bound = features.cold_seconds + min(
-            FEATURES_SHARE * seconds - self._clock.features_seconds, seconds - self._clock.seconds
-        )
+        features.allow_all = first or seconds is None
+        if seconds is not None:
+            left = _FEATURES_SHARE * seconds - self._clock.features_seconds
+            features.bound = features.cold_seconds + min(left, seconds - self._clock.seconds)
 
     # --- one trial ----------------------------------------------------------------------------
 
