@@ -60,6 +60,9 @@ class Classifier(ABC):
     best_step: int | None = None
     """After a fit with validation: the step whose state was kept, for a refit on all data.
     None for a configuration without steps."""
+    max_steps: int | None = None
+    """Steps that this configuration runs at most, early stopping aside, set when it is built;
+    None for a configuration without steps."""
     device: str | None = None
     """Where it computed, if it knows, for example ``"cuda:0"``."""
 
@@ -133,6 +136,11 @@ class ModelFamily(ABC):
     """Name of the pretrained weights it starts from (see ``medbench.models.weights``)."""
     max_steps: ClassVar[int | None] = None
     """Most steps (epochs, rounds) of a fit of a searched configuration; None where it has none."""
+    step_name: ClassVar[str] = "step"
+    """What a step is called, in the singular, such as ``"epoch"``."""
+    screened: ClassVar[bool] = False
+    """Whether a configuration is first tried on one inner fold, and only the best one gets all of
+    them: for families of which a single fit is dear."""
     multi_label: ClassVar[bool] = False
     """Whether its classifiers learn several labels an image by themselves. Of other families
     MedBench fits one classifier a class (see ``medbench.models.per_label``)."""

@@ -16,7 +16,7 @@ RANDOM_FROM_ATTEMPT = 3
 _DRAWS = 10_000
 """Draws that give only configurations tried before, after which a space counts as exhausted."""
 
-State = Literal["complete", "pruned", "stopped", "failed"]
+State = Literal["complete", "cut", "pruned", "stopped", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,9 @@ class Trial:
     number: int
     params: Mapping[str, Any]
     state: State
-    """``complete``: all inner folds done; ``pruned``: given up as poor; ``stopped``: cut by the
-    time budget; ``failed``: it raised an error."""
+    """``complete``: every fit that was asked for ran to its own end; ``cut``: all inner folds
+    asked for have predictions, but the budget ended a fit early; ``pruned``: given up as poor;
+    ``stopped``: ended by the budget with inner folds missing; ``failed``: it raised an error."""
     score: float | None
     """Mean validation AUROC over the inner folds that were done; None where there is none."""
     intermediate: Mapping[int, float]
