@@ -76,9 +76,10 @@ class RunWatcher:
             seconds = self._now() - self._began.pop(cell)
             self._done += 1
             if record["status"] == "ok":
-                trials = f"{record['n_trials']} trial{'s' * (record['n_trials'] != 1)}"
                 inner = format_score(record["inner_score"])
-                text = f": inner {inner}, {trials}, {format_seconds(seconds)}"
+                text = (
+                    f": inner {inner}, {_trials(record)}, {format_seconds(seconds)}{_cut(record)}"
+                )
             else:
                 text = f": {record['status']}: {brief(record['reason'])}"
             number = f"[{self._done}/{self._total}] "
@@ -98,6 +99,24 @@ class RunWatcher:
     def _named(self, cell: CellId, taken: int) -> str:
         """A cell's name for a line of which so many columns are taken by other words."""
         return str(cell)
+
+
+def _trials(record: Mapping[str, Any]) -> str:
+    """How many trials a cell had, and how many of them were complete where some were not."""
+    tried, complete = record["n_trials"], record.get("complete_trials")
+    if complete in (None, tried):
+        return f"{tried} trial{'s' * (tried != 1)}"
+    return f"{complete} of {tried} trials complete"
+
+
+def _cut(record: Mapping[str, Any]) -> str:
+    """How far the chosen trial came, where the budget cut it; else empty."""
+    if not record.get("cut"):
+        return ""
+    step, most = record.get("step"), record.get("max_steps")
+    if step is None or most is None:
+        return ", cut by its budget"
+    return f", cut: {record.get('step_name') or 'step'} {step} of {most}"
 
 
 def failed_are_kept(count: int) -> str:

@@ -256,6 +256,11 @@ def _because(before: CellResult, after: CellResult) -> str:
             "budget of seconds holds what the machine can do in it (a run with --trials alone "
             "repeats)"
         )
+    if before.record.get("cut"):
+        return (
+            f"its chosen trial was cut by the budget ({before.record['cut']}), and how far a fit "
+            "comes in seconds is up to the machine"
+        )
     for then, now in zip(before.trials, after.trials, strict=True):
         if then["params"] != now["params"] or then["state"] != now["state"]:
             return f"trial {then['number']} was another or ended otherwise, as seconds decide it"

@@ -18,7 +18,7 @@ from medbench.reports.assessment import DatasetAssessment
 from medbench.reports.cards import data_card, model_card
 from medbench.reports.rows import Row
 from medbench.reports.stored import assessed
-from medbench.reports.verdicts import STRONG, verdicts
+from medbench.reports.verdicts import STRONG, cut_words, verdicts
 from medbench.reports.winner import why, winner
 from medbench.store import CellResult, RunResult, RunStore
 
@@ -107,6 +107,12 @@ def _row(of: DatasetAssessment, model: str, run: RunResult) -> tuple[Row, str]:
     """The row of a model, and how it was chosen."""
     if model == BEST:
         best = winner(of, run)
+        if best is None and of.all_cut:
+            raise ConfigurationError(
+                f"{run.folder}: {cut_words(of.cut_rows)} So no model of {of.name} is the best one; "
+                "run again with that.",
+                options={"--models": "NAME uses one of them all the same"},
+            )
         if best is None:
             raise StoreError(
                 f"{run.folder}: no real model is finished on every fold of {of.name}, so there is "
@@ -116,9 +122,14 @@ def _row(of: DatasetAssessment, model: str, run: RunResult) -> tuple[Row, str]:
         unfinished = [
             row.name
             for row in of.rows
-            if row.fields["kind"] == "model" and row.fields["status"] not in ("ok", "published")
+            if row.fields["kind"] == "model"
+            and row.fields["status"] not in ("ok", "published")
+            and row.cut is None
         ]
         said = why(of, run, best)
+        if of.cut_rows:
+            cut = ", ".join(row.name for row in of.cut_rows)
+            said += f" Cut by their budget, and so not considered: {cut}."
         if unfinished:
             said += f" Not finished on every fold, and so not considered: {', '.join(unfinished)}."
         return best, said + _damage(run, of.name)
@@ -163,6 +174,9 @@ def _facts(
         name: None if value is None or np.isnan(value) else float(value)
         for name, value in numbers.items()
     }
+    against = [one.text for one in verdicts(of) if one.kind in STRONG]
+    if row.cut is not None:
+        against.insert(0, cut_words([row]))
     return Facts(
         family=row.name,
         dataset=of.name,
@@ -172,7 +186,7 @@ def _facts(
         why=chosen,
         operating_point=str(run.configuration.get("operating_point", "not recorded")),
         estimate={**known, "n_folds": len(cells)},
-        verdicts=tuple(one.text for one in verdicts(of) if one.kind in STRONG),
+        verdicts=tuple(against),
         note=row.fields["note"],
         versions=dict(run.environment.get("packages") or {}),
         folds=tuple(_fold(cell) for cell in cells),

@@ -23,6 +23,7 @@ from medbench.reports.predictions import fold_predictions
 from medbench.reports.published import published_rows
 from medbench.reports.rows import (
     COLUMNS,
+    COUNTS,
     NUMBERS,
     SCORELESS,
     Kind,
@@ -97,8 +98,19 @@ class DatasetAssessment:
             return None
         return self.row(self.comparison.leader)
 
+    @property
+    def cut_rows(self) -> tuple[Row, ...]:
+        """The real models that the budget cut in a fold."""
+        return tuple(r for r in self.rows if r.fields["kind"] == "model" and r.cut is not None)
+
+    @property
+    def all_cut(self) -> bool:
+        """Whether the budget cut every real model that has a score, so that none can be named."""
+        scored = [r for r in self.rows if r.fields["kind"] == "model" and r.folds]
+        return bool(scored) and all(row.cut is not None for row in scored)
+
     def row(self, model: str, kind: Kind = "model") -> Row | None:
-        """The complete row of a model."""
+        """The complete row of a model, which the budget did not cut."""
         for row in self.rows:
             if row.name == model and row.fields["kind"] == kind and row.complete:
                 return row
@@ -118,7 +130,8 @@ class Assessment:
     def table(self) -> pd.DataFrame:
         """One row per data set and model, with the columns ``COLUMNS``.
 
-        Models come first, finished ones by falling AUROC; then those of which only some folds are
+        Models come first, finished ones by falling AUROC, with those that the budget cut below the
+        others; then those of which only some folds are
         finished (``partial``: their scores are over the finished folds and are compared with
         nothing), unfinished ones (the machine ended them, as the note says), failed and skipped
         ones; then sanity rows, rows split by image, and what others have published of the official
@@ -128,7 +141,8 @@ class Assessment:
         """
         rows = [row.fields for dataset in self.datasets for row in dataset.rows]
         table = pd.DataFrame(rows, columns=list(COLUMNS))
-        return table.astype(dict.fromkeys(NUMBERS, "float64") | {"n_trials": "int64"})
+        counts = dict.fromkeys(COUNTS, "Int64")
+        return table.astype(dict.fromkeys(NUMBERS, "float64") | {"n_trials": "int64"} | counts)
 
 
 def assess(run: RunResult) -> Assessment:
@@ -262,6 +276,7 @@ def _rows(
             fields={
                 **dict.fromkeys(COLUMNS, math.nan),
                 "standing": "",
+                "step_name": "",
                 "positive": positive_class(record),
                 **fields,
             },
@@ -279,7 +294,9 @@ def _order(row: Row) -> tuple[Any, ...]:
     fields = row.fields
     auroc = 0.0 if math.isnan(fields["auroc"]) else fields["auroc"]
     status = _STATUSES.index(fields["status"])
-    return _KINDS.index(fields["kind"]), status, -auroc, fields["model"]
+    # a cut row may score high by luck, but it stands in no order with the others
+    cut = row.cut is not None
+    return _KINDS.index(fields["kind"]), status, cut, -auroc, fields["model"]
 
 
 def _behind(leader: Resampled | None, row: Resampled) -> Difference | None:

@@ -11,6 +11,7 @@ from medbench.evaluation.calibration import Calibration
 from medbench.evaluation.scores import METRICS
 from medbench.files import write_text
 from medbench.reports.assessment import SHORTCUT_BOUND, Assessment, DatasetAssessment
+from medbench.reports.budgets import trials_words
 from medbench.reports.describe import (
     auroc_words,
     describe_dataset,
@@ -26,7 +27,7 @@ from medbench.reports.text import (
     format_seconds,
     markdown_text,
 )
-from medbench.reports.verdicts import verdicts
+from medbench.reports.verdicts import cut_words, verdicts
 from medbench.reports.winner import why, winner
 from medbench.store import CellResult, RunLayout
 
@@ -42,7 +43,7 @@ def write_cards(assessment: Assessment, folder: Path) -> tuple[Path, ...]:
     """Write ``cards/dataset-NAME.md`` of each data set and ``cards/model-NAME.md`` of its winner.
 
     The winner is chosen by inner scores (see ``medbench.reports.winner``); where no real model is
-    finished on every fold there is none, and no card of it.
+    finished on every fold, or the budget cut every one, there is none, and no card of it.
 
     Args:
         assessment: The run, assessed.
@@ -257,19 +258,34 @@ def _configuration(cell: CellResult) -> tuple[str, ...]:
     """One fold's row: what was chosen for it."""
     record = cell.record
     params = record.get("params") or {}
-    inner, step = record.get("inner_score"), record.get("step")
+    inner = record.get("inner_score")
     threshold = record.get("threshold")
     thresholds = threshold if isinstance(threshold, list) else [threshold]
     temperatures = Calibration.from_record(record.get("calibration")).temperatures
     return (
         cell.id.split,
         ", ".join(f"{name} = {value}" for name, value in params.items()) or "nothing to tune",
-        "-" if step is None else str(step),
+        _steps(record),
         format_score(math.nan if inner is None else inner),
-        str(record.get("n_trials") or 0),
+        _trials(record),
         ", ".join("-" if one is None else format_score(one) for one in thresholds),
         ", ".join(f"{one:.3g}" for one in temperatures),
     )
+
+
+def _steps(record: Mapping[str, Any]) -> str:
+    """The steps of one fold, and whether the budget cut it."""
+    step, most = record.get("step"), record.get("max_steps")
+    words = "-" if step is None else str(step)
+    if step is not None and most is not None:
+        words += f" of {most} {record.get('step_name') or 'step'}s"
+    return f"{words}, cut" if record.get("cut") else words
+
+
+def _trials(record: Mapping[str, Any]) -> str:
+    """The trials of one fold, and how many of them were complete where that is known."""
+    tried, complete = record.get("n_trials") or 0, record.get("complete_trials")
+    return str(tried) if complete in (None, tried) else f"{complete}/{tried}"
 
 
 def _scores(won: Row) -> Iterator[str]:
@@ -320,7 +336,7 @@ def _cost(won: Row) -> Iterator[str]:
     yield "\n## Cost\n"
     known = {
         "Seconds over all folds (tuning, fit, prediction)": format_seconds(fields["seconds"]),
-        "Trials over all folds": str(fields["n_trials"]),
+        "Trials over all folds (complete/tried)": trials_words(fields),
         "CPU time a fold": format_seconds(costs.get("cpu_seconds", math.nan)),
         "Latency of one image": _measured(costs.get("latency_ms"), " ms"),
         "Images a second, in batches": _measured(costs.get("images_per_second"), ""),
@@ -356,6 +372,8 @@ def _limits(dataset: DatasetAssessment, won: Row) -> list[str]:
             f"The score is the mean of {len(won.folds)} fits, one a fold, each by its own "
             "configuration: it rates the procedure rather than one set of weights."
         )
+    if won.cut is not None:
+        said.append(cut_words([won]))
     if any(probe.alarming for probe in dataset.probes):
         said.append(
             "A sanity row gets at the labels without looking at what the images show, so this "

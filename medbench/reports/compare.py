@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medbench.errors import ProtocolError, StoreError
 from medbench.evaluation.comparisons import Difference, paired_difference
 from medbench.evaluation.intervals import mean_auroc
+from medbench.reports.budgets import cut_of
 from medbench.reports.predictions import fold_predictions
 from medbench.reports.text import format_interval, format_score, plain, without_paths
 from medbench.store import CellResult, RunResult
@@ -110,7 +111,11 @@ def _change(
     one, other = ([fold_predictions(cell, record) for cell in cells] for cells in (before, after))
     differing = sorted({part for a, b in zip(before, after, strict=True) for part in parts(a, b)})
     difference, words = None, "identical predictions"
-    if any((a.probabilities != b.probabilities).any() for a, b in zip(one, other, strict=True)):
+    ended = [named for named, cells in (("first", before), ("second", after)) if cut_of(cells)]
+    if ended:
+        # how far a budget let a fit come says nothing of the model
+        words = f"cut by its budget in the {' and the '.join(ended)}: not compared"
+    elif any((a.probabilities != b.probabilities).any() for a, b in zip(one, other, strict=True)):
         try:
             difference = paired_difference(other, one, n_classes, names=("second", "first"))
             words = _words(difference)

@@ -8,7 +8,7 @@ from typing import Any
 from medbench.datasets.positive import UNKNOWN, in_words
 from medbench.reports.assessment import Assessment
 from medbench.reports.published import HOW_TO_READ_PUBLISHED, PUBLISHED
-from medbench.reports.rows import SCORELESS, Row, positive_class
+from medbench.reports.rows import CUT, SCORELESS, Row, positive_class
 from medbench.reports.text import format_interval, format_score
 
 _SAME_BUDGET = "Every model had the same tuning budget. "
@@ -33,9 +33,18 @@ HOW_TO_READ = (
     "Decisions are taken at the operating point that was frozen before the held-out part was "
     "opened. Probabilities are calibrated by one temperature, fitted like it on inner predictions; "
     "scores of probabilities are given before and after.",
+    "Trials are configurations that were tried, over all folds; where some of them did not end, "
+    "complete ones stand first. Steps are epochs or boosting rounds of the chosen configuration, "
+    "of those that it may have, median of the folds.",
     "Above majority is the AUROC minus that of the constant majority model.",
 )
 """Of a run by itself; see ``how_to_read``."""
+
+HOW_TO_READ_CUT = (
+    "A row that is marked cut had its fit ended by the budget: its score says how far it came, not "
+    "what its family can do. It is compared with nothing, and takes no part in what is said of the "
+    "models."
+)
 
 _NAMED_CLASSES = 12
 """Above this many classes their names do not fit into a line."""
@@ -45,7 +54,7 @@ _KINDS = {
     "ordinal": "classes in rising order",
     "multi-label": "labels, any number of them an image",
 }
-MARKS = {"leader": "*", "tied": "="}
+MARKS = {"leader": "*", "tied": "=", CUT: "!"}
 """By the standing of a row."""
 UNEQUAL = "unequal"
 """Entry of a joined run's configuration: the settings in which its runs differ."""
@@ -57,6 +66,8 @@ def how_to_read(assessment: Assessment) -> tuple[str, ...]:
     lines = [
         line.replace(_SAME_BUDGET, _OTHER_BUDGETS) if unequal else line for line in HOW_TO_READ
     ]
+    if any(row.cut for row in _rows(assessment)):
+        lines.append(HOW_TO_READ_CUT)
     if any(row.fields["status"] == PUBLISHED for row in _rows(assessment)):
         lines.append(HOW_TO_READ_PUBLISHED)
     return tuple(lines)
@@ -103,9 +114,11 @@ def describe_dataset(record: Mapping[str, Any]) -> str:
 
 
 def row_title(row: Row) -> str:
-    """A row's name: its model, and what kind of row it is where that is not plain."""
+    """A row's name: its model, what kind of row it is where that is not plain, and if it is cut."""
     kind = row.fields["kind"]
-    return f"{row.name} ({kind})" if kind in ("sanity", "split by image") else row.name
+    said = [kind] if kind in ("sanity", "split by image") else []
+    said += [CUT] if row.cut else []
+    return f"{row.name} ({', '.join(said)})" if said else row.name
 
 
 def auroc_words(fields: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from medbench.reports.drawing import (
     save,
     shown,
 )
+from medbench.reports.rows import CUT
 from medbench.reports.text import format_interval, format_score
 from medbench.store import CellResult, RunLayout
 
@@ -383,7 +384,8 @@ _FIGURES: Mapping[str, tuple[Callable[[Sequence[_Model], Sequence[str]], Any], b
 
 
 def _labelled(model: _Model) -> str:
-    """A model's name, with the finished folds where some are missing."""
-    if model.row["status"] == "partial":
-        return f"{model.name} ({model.row['folds']} folds)"
-    return model.name
+    """A model's name, with the finished folds where some are missing, and whether it was cut."""
+    partial = model.row["status"] == "partial"
+    said = [f"{model.row['folds']} folds"] if partial else []
+    said += [CUT] if model.row["standing"] == CUT else []
+    return f"{model.name} ({', '.join(said)})" if said else model.name

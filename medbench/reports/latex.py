@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medbench.files import folder_name, write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
+from medbench.reports.budgets import steps_numbers, trials_words
 from medbench.reports.describe import (
     MARKS,
     auroc_words,
@@ -18,7 +19,8 @@ from medbench.reports.describe import (
     row_title,
 )
 from medbench.reports.drawing import cut
-from medbench.reports.rows import SCORELESS, Row
+from medbench.reports.published import PUBLISHED
+from medbench.reports.rows import CUT, SCORELESS, Row
 from medbench.reports.text import format_score, format_seconds, latex_text
 from medbench.reports.verdicts import verdicts
 from medbench.store import RunLayout
@@ -33,6 +35,8 @@ _COLUMNS = (
     r"AUROC (95\% interval)",
     r"Behind the leader (95\% CI)",
     "Balanced accuracy",
+    "Trials",
+    "Steps",
     "Time",
 )
 _LONGEST_REASON = 60
@@ -74,7 +78,7 @@ def _table(dataset: DatasetAssessment, settings: str) -> Iterator[str]:
     yield r"  \small"
     yield rf"  \caption{{{_caption(dataset, settings)}}}"
     yield rf"  \label{{tab:medbench-{folder_name(dataset.name)}}}"
-    yield r"  \begin{tabular}{lllrr}"
+    yield r"  \begin{tabular}{lllrrrr}"
     yield r"    \toprule"
     yield f"    {' & '.join(_COLUMNS)} \\\\"
     # sanity rows stand apart, and so do rows split by image and published ones
@@ -104,6 +108,11 @@ def _caption(dataset: DatasetAssessment, settings: str) -> str:
             if "tied" in standings
             else "no other model is tied with it (paired bootstrap, Holm-corrected)."
         )
+    if CUT in standings:
+        parts.append(
+            "! was cut by its budget: it says nothing of what its family can do, and is compared "
+            "with nothing."
+        )
     parts += [verdict.text for verdict in verdicts(dataset) if verdict.kind == "shortcut"]
     return latex_text(" ".join(parts))
 
@@ -120,6 +129,8 @@ def _row(row: Row) -> list[str]:
         _number(auroc_words(fields)),
         _number(behind_words(fields)),
         _number(format_score(fields["balanced_accuracy"])),
+        "--" if fields["status"] == PUBLISHED else trials_words(fields),
+        _number(steps_numbers(fields)),
         format_seconds(fields["seconds"]).replace("-", "--"),
     ]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from medbench.evaluation.scores import METRICS
 from medbench.files import write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
+from medbench.reports.budgets import steps_words, trials_words
 from medbench.reports.describe import (
     auroc_words,
     describe_dataset,
@@ -26,7 +27,7 @@ from medbench.reports.text import (
     format_seconds,
     markdown_text,
 )
-from medbench.reports.verdicts import across_verdict, verdicts
+from medbench.reports.verdicts import across_verdict, none_to_use, verdicts
 from medbench.store import RunLayout
 
 SHOWN_SCORES = {
@@ -58,6 +59,8 @@ def write_markdown(assessment: Assessment, folder: Path) -> Path:
 
 def _lines(assessment: Assessment) -> Iterator[str]:
     yield "# Leaderboard"
+    for words in filter(None, map(none_to_use, assessment.datasets)):
+        yield f"\n**{markdown_text(words)}**"
     yield f"\n{markdown_text(describe_settings(assessment.run.configuration))}"
     yield from _warnings(assessment)
     for dataset in assessment.datasets:
@@ -89,9 +92,10 @@ def _warnings(assessment: Assessment) -> Iterator[str]:
 def _auroc_table(dataset: DatasetAssessment) -> Iterator[str]:
     yield (
         "\n| Model | AUROC (95% interval) | Behind the leader (95% CI) | Fold sd "
-        "| Balanced accuracy | Inner | Above majority | Time | Model size | Trials | Folds | Note |"
+        "| Balanced accuracy | Inner | Above majority | Time | Model size | Trials | Steps | Folds "
+        "| Note |"
     )
-    yield "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|"
+    yield "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|"
     for row in dataset.rows:
         fields = row.fields
         scores = ("auroc_fold_sd", "balanced_accuracy", "inner_score", "above_majority")
@@ -102,7 +106,8 @@ def _auroc_table(dataset: DatasetAssessment) -> Iterator[str]:
             *(format_score(fields[column]) for column in scores),
             format_seconds(fields["seconds"]),
             format_megabytes(fields["size_mb"]),
-            "-" if fields["status"] == PUBLISHED else str(fields["n_trials"]),
+            "-" if fields["status"] == PUBLISHED else trials_words(fields),
+            markdown_text(steps_words(fields)),
             fields["folds"],
             markdown_text(fields["note"]),
         ]

@@ -17,6 +17,7 @@ from medbench.errors import ProtocolError
 from medbench.evaluation.intervals import Interval, auroc_interval
 from medbench.evaluation.resampling import FoldPredictions, Resampled
 from medbench.evaluation.scores import class_scores, fold_scores, probability_scores
+from medbench.reports.budgets import Cut, cut_of, progress_fields
 from medbench.reports.predictions import fold_predictions
 from medbench.reports.text import brief, format_seconds, one_line
 from medbench.store import CellResult
@@ -41,6 +42,10 @@ COLUMNS = (
     "seconds",
     "size_mb",
     "n_trials",
+    "complete_trials",
+    "steps",
+    "max_steps",
+    "step_name",
     "folds",
     "kind",
     "standing",
@@ -48,9 +53,15 @@ COLUMNS = (
     "note",
 )
 """Columns of the leaderboard. There is no rank: ``standing`` says ``leader``, ``tied`` (cannot be
-told from the leader) or ``behind``, and nothing where nothing was compared. ``positive`` is the
-positive one of two classes, and empty for other tasks."""
+told from the leader) or ``behind``, ``cut`` where the budget cut a chosen trial (such a row is
+compared with nothing), and nothing where nothing was compared. ``n_trials`` and
+``complete_trials`` are sums over the folds, ``steps`` and ``max_steps`` the median of the folds.
+``positive`` is the positive one of two classes, and empty for other tasks."""
 NUMBERS = COLUMNS[3:16]
+COUNTS = ("complete_trials", "steps", "max_steps")
+"""Columns of whole numbers that may be unknown."""
+CUT = "cut"
+"""The standing of a row whose chosen trial the budget cut in a fold."""
 SCORELESS = ("unfinished", "failed", "skipped")
 """Statuses of rows without a finished fold. ``unfinished``: the machine ended a cell, not the
 family, and the run's command goes on with it."""
@@ -84,6 +95,8 @@ class Row:
     """Why intervals of these groups, whatever the model, may not keep their level."""
     not_calibrated: tuple[str, ...] = ()
     """Why probabilities are as the model gave them, each reason once."""
+    cut: Cut | None = None
+    """What the budget left of it; None where every chosen trial ended by itself."""
 
     @property
     def name(self) -> str:
@@ -92,8 +105,9 @@ class Row:
 
     @property
     def complete(self) -> bool:
-        """Whether every fold is finished and scored, so that it may be compared."""
-        return self.fields["status"] == "ok" and not math.isnan(self.fields["auroc"])
+        """Whether every fold is finished, uncut and scored, so that it may be compared."""
+        scored = not math.isnan(self.fields["auroc"])
+        return self.fields["status"] == "ok" and scored and self.cut is None
 
 
 def positive_class(record: Mapping[str, Any]) -> str:
@@ -137,21 +151,24 @@ def make_row(
         status = next(one for one in SCORELESS if one in ended)
     seconds = [(cell.record.get("seconds") or {}).get("total") for cell in cells]
     sizes = [cell.record.get("size_bytes") for cell in finished]
+    cut = cut_of(finished)
     fields: dict[str, Any] = {
         **dict.fromkeys(COLUMNS, math.nan),
         "dataset": cells[0].id.dataset,
         "model": cells[0].id.model,
         "status": status,
         "kind": kind,
-        "standing": "",
+        "standing": CUT if cut else "",
         "positive": positive_class(record),
         "inner_score": _mean([cell.record.get("inner_score") for cell in finished]),
         "seconds": _mean(seconds) * sum(value is not None for value in seconds),
         "size_mb": _mean(sizes) / 1e6,
         "n_trials": sum(cell.record.get("n_trials") or 0 for cell in cells),
+        **progress_fields(finished),
         "folds": f"{len(finished)}/{expected}",
     }
-    notes = _notes(cells, status, expected)
+    notes = [cut.words] if cut else []
+    notes += _notes(cells, status, expected)
     scored: dict[str, Any] = {"scores": {}, "uncalibrated": {}, "class_scores": {}}
     try:
         if isinstance(resampled, ProtocolError):
@@ -171,7 +188,7 @@ def make_row(
         said = (with_names(text, record) for text in (interval.reason, interval.warning))
         notes += [text for text in said if text and text != of_groups]
     fields["note"] = "; ".join(one_line(note) for note in notes)
-    return Row(fields=fields, folds=tuple(folds), costs=_costs(finished), **scored)
+    return Row(fields=fields, folds=tuple(folds), costs=_costs(finished), cut=cut, **scored)
 
 
 def _scored(

@@ -29,6 +29,7 @@ from medbench.reports.assessment import (
     cells_of_rows,
     finished_folds,
 )
+from medbench.reports.budgets import Cut
 from medbench.reports.published import BASELINES
 from medbench.reports.rows import Row
 from medbench.store import CellResult, RunLayout, RunResult, seals
@@ -126,6 +127,7 @@ def _row_record(row: Row) -> dict[str, Any]:
         "class_scores": _plain(row.class_scores),
         "groups_warning": row.groups_warning,
         "not_calibrated": list(row.not_calibrated),
+        "cut": asdict(row.cut) if row.cut else None,
     }
 
 
@@ -194,6 +196,7 @@ def _row(stored: Mapping[str, Any], folds: tuple[FoldPredictions, ...]) -> Row:
         },
         groups_warning=stored["groups_warning"],
         not_calibrated=tuple(stored["not_calibrated"]),
+        cut=Cut(**stored["cut"]) if stored["cut"] else None,
     )
 
 

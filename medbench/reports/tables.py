@@ -16,7 +16,7 @@ from medbench.reports.text import csv_text, without_paths
 from medbench.reports.verdicts import across_verdict, verdicts
 from medbench.store import RunLayout
 
-_TEXTS = ("dataset", "model", "note", "class", "positive")
+_TEXTS = ("dataset", "model", "note", "class", "positive", "step_name")
 """Columns with names and words from outside."""
 _NAMES = ("dataset", "model", "kind", "status", "positive")
 _COSTS = ("cpu_seconds", "latency_ms", "images_per_second", "peak_memory_mb")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from medbench.reports.assessment import Assessment, DatasetAssessment
+from medbench.reports.budgets import steps_numbers, trials_words
 from medbench.reports.describe import (
     MARKS,
     UNEQUAL,
@@ -13,13 +15,14 @@ from medbench.reports.describe import (
     describe_settings,
 )
 from medbench.reports.published import PUBLISHED, origin
+from medbench.reports.rows import CUT, Row
 from medbench.reports.text import (
     format_megabytes,
     format_score,
     format_seconds,
     one_line,
 )
-from medbench.reports.verdicts import STRONG, across_verdict, verdicts
+from medbench.reports.verdicts import STRONG, across_verdict, none_to_use, verdicts
 from medbench.store import RunResult
 
 if TYPE_CHECKING:
@@ -27,12 +30,31 @@ if TYPE_CHECKING:
 
 _FULL_WIDTH = 78
 """Terminals narrower than this (columns) get the models and their AUROC only."""
+_LEAST_NAME, _MOST_NAME = 8, 17
+"""Columns of a model's name: it is folded where it is longer. The longest of ours, with its mark,
+is file-properties."""
+_BETWEEN, _EDGES = 2, 2
+"""Blanks between two columns of the table, and at its edges together."""
+_Shown = Callable[[Mapping[str, Any]], str]
+_COLUMNS: Mapping[str, tuple[int, _Shown]] = {
+    "bal.\nacc.": (4, lambda fields: format_score(fields["balanced_accuracy"])),
+    "inner": (1, lambda fields: format_score(fields["inner_score"])),
+    "trials": (2, lambda fields: "-" if fields["status"] == PUBLISHED else trials_words(fields)),
+    "steps": (3, steps_numbers),
+    "time": (0, lambda fields: format_seconds(fields["seconds"])),
+    "size": (5, lambda fields: format_megabytes(fields["size_mb"])),
+}
+"""Columns beside the AUROC: the higher the number, the sooner a column is left out, and what stands
+in it."""
+_WHERE_KNOWN = ("steps",)
+"""Columns that are there only if a row has something in them."""
 
 
 def print_leaderboard(assessment: Assessment, console: Console) -> None:
     """Print a table a data set, within 80 columns, with verdicts and notes below.
 
-    Above them stands what could not be read of the run, and what is still to come.
+    Above them stands where every model was cut by its budget, what could not be read of the run,
+    and what is still to come.
 
     Args:
         assessment: The run, assessed.
@@ -40,6 +62,8 @@ def print_leaderboard(assessment: Assessment, console: Console) -> None:
     """
     from rich.text import Text
 
+    for words in filter(None, map(none_to_use, assessment.datasets)):
+        console.print(Text(one_line(words), style="bold yellow"))
     print_gaps(assessment.run, console)
     if assessment.run.configuration.get(UNEQUAL):
         console.print(
@@ -60,6 +84,48 @@ def print_gaps(run: RunResult, console: Console) -> None:
         console.print(Text(one_line(line), style="yellow"))
 
 
+def _name(row: Row) -> str:
+    """A row's name with its mark."""
+    name = f"{row.name}, by image" if row.fields["kind"] == "split by image" else row.name
+    return f"{MARKS.get(row.fields['standing'], ' ')} {one_line(name)}"
+
+
+def _columns(rows: Sequence[Row], width: int) -> dict[str, _Shown]:
+    """What stands beside the AUROC: as many of ``_COLUMNS`` as fit, in their order."""
+    if width < _FULL_WIDTH:
+        return {}
+    known = {
+        title: shown
+        for title, (_, shown) in _COLUMNS.items()
+        if title not in _WHERE_KNOWN or any(shown(row.fields) != "-" for row in rows)
+    }
+    widths = {
+        title: max(*map(len, title.splitlines()), *(len(shown(row.fields)) for row in rows))
+        for title, shown in known.items()
+    }
+    names = max(_LEAST_NAME, min(_MOST_NAME, max(len(_name(row)) for row in rows)))
+    scores = max(len(auroc_words(row.fields)) for row in rows)
+    left = width - names - scores - _BETWEEN - _EDGES
+    for title in sorted(known, key=lambda one: -_COLUMNS[one][0]):
+        if sum(widths.values()) + _BETWEEN * len(widths) <= left:
+            break
+        del widths[title]
+    return {title: known[title] for title in widths}
+
+
+def _legend(rows: Sequence[Row], columns: Container[str]) -> str:
+    """What the marks and the short columns mean, as far as there are any."""
+    standings = {row.fields["standing"] for row in rows}
+    said = []
+    if standings & {"tied", "behind"}:
+        said += ["* highest", "= cannot be told from it"]
+    if CUT in standings:
+        said.append("! cut by its budget: compared with nothing")
+    if "trials" in columns and any("/" in trials_words(row.fields) for row in rows):
+        said.append("trials: complete/tried")
+    return "   ".join(said)
+
+
 def _print_dataset(dataset: DatasetAssessment, console: Console) -> None:
     from rich import box
     from rich.padding import Padding
@@ -71,10 +137,10 @@ def _print_dataset(dataset: DatasetAssessment, console: Console) -> None:
     console.print(Text(one_line(f"{record['title']} ({dataset.name})"), style="bold"))
     console.print(Text(one_line(describe_dataset(record)), style="dim"))
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    grid.add_column("model", overflow="fold", min_width=8)
+    grid.add_column("model", overflow="fold", min_width=_LEAST_NAME)
     grid.add_column(Text("AUROC [95% CI]"), no_wrap=True)
-    more = ("bal. acc.", "inner", "time", "size") if console.width >= _FULL_WIDTH else ()
-    for title in more:
+    columns = _columns(dataset.rows, console.width)
+    for title in columns:
         grid.add_column(title, justify="right", no_wrap=True)
     styles = {"ok": "", PUBLISHED: "dim"}
     kind = dataset.rows[0].fields["kind"]
@@ -83,26 +149,18 @@ def _print_dataset(dataset: DatasetAssessment, console: Console) -> None:
         if fields["kind"] != kind:  # sanity rows stand apart, and so do the others
             grid.add_section()
             kind = fields["kind"]
-        numbers = (
-            format_score(fields["balanced_accuracy"]),
-            format_score(fields["inner_score"]),
-            format_seconds(fields["seconds"]),
-            format_megabytes(fields["size_mb"]),
-        )
         style = "dim" if kind in ("sanity", "split by image") else styles.get(fields["status"])
-        name = f"{row.name}, by image" if kind == "split by image" else row.name
         grid.add_row(
-            Text(f"{MARKS.get(fields['standing'], ' ')} {one_line(name)}"),
-            Text(auroc_words(fields), style="yellow" if style is None else style),
-            *numbers[: len(more)],
+            Text(_name(row)),
+            Text(auroc_words(fields), style="yellow" if style is None or row.cut else style),
+            *(columns[title](fields) for title in columns),
         )
     console.print(grid)
-    standings = {row.fields["standing"] for row in dataset.rows}
-    if standings & {"tied", "behind"}:
-        console.print(Text("* highest   = cannot be told from it", style="dim"))
+    if legend := _legend(dataset.rows, columns):
+        console.print(Text(legend, style="dim"))
     sentences = Table.grid(padding=(0, 1))
     for one in verdicts(dataset):
-        style = "bold yellow" if one.kind in STRONG else ""
+        style = "bold yellow" if one.kind in (*STRONG, CUT) else ""
         sentences.add_row("-", Text(one_line(one.text), style=style))
     console.print(sentences)
     notes = [

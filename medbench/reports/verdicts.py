@@ -9,6 +9,8 @@ from typing import Literal
 from medbench.evaluation.comparisons import Difference
 from medbench.evaluation.ranks import RanksAcross
 from medbench.reports.assessment import SHORTCUT_BOUND, DatasetAssessment, Probe
+from medbench.reports.budgets import remedy
+from medbench.reports.rows import Row
 from medbench.reports.text import format_interval, format_score
 
 _SEEN = {
@@ -23,7 +25,15 @@ _LISTED = 3
 
 
 Kind = Literal[
-    "serious", "warning", "shortcut", "caution", "ranking", "trust", "inflation", "calibration"
+    "serious",
+    "warning",
+    "shortcut",
+    "caution",
+    "cut",
+    "ranking",
+    "trust",
+    "inflation",
+    "calibration",
 ]
 """What a verdict is about: findings of the audit by severity, then what the scores say."""
 STRONG: tuple[Kind, ...] = ("serious", "shortcut", "caution")
@@ -42,20 +52,55 @@ class Verdict:
 def verdicts(dataset: DatasetAssessment) -> list[Verdict]:
     """What there is to say of a data set, the gravest first.
 
-    It is what the audit found, whether the labels can be had without looking, which models can be
-    told apart and by how much, and what keeps the figures from meaning more.
+    It is what the audit found, whether the labels can be had without looking, which models their
+    budget cut, which of the others can be told apart and by how much, and what keeps the figures
+    from meaning more.
     """
     said: dict[Kind, Iterator[str]] = {
         "serious": _serious(dataset),
         "warning": _warning(dataset),
         "shortcut": _shortcut(dataset),
         "caution": _caution(dataset),
+        "cut": _cut(dataset),
         "ranking": _ranking(dataset),
         "trust": _trust(dataset),
         "inflation": _inflation(dataset),
         "calibration": _calibration(dataset),
     }
     return [Verdict(kind=kind, text=text) for kind, texts in said.items() for text in texts]
+
+
+def none_to_use(dataset: DatasetAssessment) -> str:
+    """What comes before anything else where the budget cut every model; else empty."""
+    if not dataset.all_cut:
+        return ""
+    cuts = [row.cut for row in dataset.cut_rows if row.cut is not None]
+    return (
+        f"{dataset.name}: no model can be named to use, as every one was cut by its budget. For "
+        f"scores that say something of them {remedy(cuts)}."
+    )
+
+
+def cut_words(rows: Sequence[Row]) -> str:
+    """Which models their budget cut, how far they came, and what lets them end.
+
+    Args:
+        rows: Cut rows, at least one.
+    """
+    cuts = [(row.name, row.cut) for row in rows if row.cut is not None]
+    if len(cuts) == 1:
+        ((name, cut),) = cuts
+        where = f" {cut.where}" * bool(cut.where)
+        return (
+            f"{name} was cut by its budget{where}: {cut.how_far}. It says nothing of what the "
+            f"family can do: {remedy([cut])}."
+        )
+    named = "; ".join(f"{name} ({cut.how_far})" for name, cut in cuts[:_LISTED])
+    more = f"; and {len(cuts) - _LISTED} more" if len(cuts) > _LISTED else ""
+    return (
+        f"Cut by their budget: {named}{more}. They say nothing of what the families can do: "
+        f"{remedy([cut for _, cut in cuts])}."
+    )
 
 
 def across_verdict(ranks: RanksAcross) -> str:
@@ -70,7 +115,7 @@ def across_verdict(ranks: RanksAcross) -> str:
         f"collection{'s' * (ranks.n_sources != 1)}, with 95% interval: {order}."
     )
     if ranks.left_out:
-        words += f" Not on every data set, so not ranked: {', '.join(ranks.left_out)}."
+        words += f" Not complete on every data set, so not ranked: {', '.join(ranks.left_out)}."
     if ranks.test is None:
         return f"{words} No model is called better across data sets: {ranks.reason}."
     if ranks.test.p >= 0.05:
@@ -146,6 +191,11 @@ def _caution(dataset: DatasetAssessment) -> Iterator[str]:
             "shortcut than a discovery: look at the sanity rows, the audit, and images of another "
             "hospital."
         )
+
+
+def _cut(dataset: DatasetAssessment) -> Iterator[str]:
+    if dataset.cut_rows:
+        yield cut_words(dataset.cut_rows)
 
 
 def _ranking(dataset: DatasetAssessment) -> Iterator[str]:

@@ -24,7 +24,7 @@ def winner(dataset: DatasetAssessment, run: RunResult) -> Row | None:
 
     Returns:
         Its row; None where no real model is finished on every fold. Sanity rows, rows split by
-        image and published ones cannot win.
+        image, published ones and those that the budget cut in a fold cannot win.
 
     Source: the one-standard-error rule of Breiman, Friedman, Olshen & Stone (1984),
     "Classification and Regression Trees", section 3.4.3.
@@ -34,6 +34,7 @@ def winner(dataset: DatasetAssessment, run: RunResult) -> Row | None:
         for row in dataset.rows
         if row.fields["kind"] == "model"
         and row.fields["status"] == "ok"
+        and row.cut is None
         and not math.isnan(row.fields["inner_score"])
     }
     if not rows:

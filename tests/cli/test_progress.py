@@ -26,3 +26,21 @@ def test_so_is_the_reason_of_a_cell_that_the_machine_ended():
     watcher = RunWatcher(Console(file=shown, highlight=False))
     watcher.unfinished(CellId(dataset="d", model="m", split="official"), "x" * 2000)
     assert len(shown.getvalue()) < 1000
+
+
+def finished_line(**fields):
+    shown = io.StringIO()
+    watcher = RunWatcher(Console(file=shown, highlight=False, width=200))
+    cell = CellId(dataset="demo", model="cnn", split="r0f0")
+    watcher.started(cell)
+    watcher.finished(cell, {"status": "ok", "inner_score": 0.86, "n_trials": 6, **fields})
+    return shown.getvalue()
+
+
+def test_a_finished_line_says_how_many_trials_ended_and_how_far_a_cut_one_came():
+    assert ": inner .860, 6 trials, " in finished_line()
+    assert ": inner .860, 6 trials, " in finished_line(complete_trials=6, cut=None)
+    assert ": inner .860, 4 of 6 trials complete, " in finished_line(complete_trials=4)
+    steps = {"step": 3, "max_steps": 24, "step_name": "epoch"}
+    line = finished_line(complete_trials=0, cut="epoch 3 of 24 when 20 s were over", **steps)
+    assert line.endswith(", cut: epoch 3 of 24\n")

@@ -13,6 +13,7 @@ import medbench
 from medbench.evaluation.scores import METRICS
 from medbench.files import write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
+from medbench.reports.budgets import steps_words, trials_words
 from medbench.reports.describe import describe_settings, how_to_read, positive_words
 from medbench.reports.external import External, compared, external_auroc, externals
 from medbench.reports.page.across import across
@@ -22,7 +23,7 @@ from medbench.reports.page.method import method
 from medbench.reports.page.pictures import Pictures, copies_sheet, may_be_shown, read_pictures
 from medbench.reports.page.results import SHOWN_AT_FIRST, Results, drawn_models, results
 from medbench.reports.page.tuning import Tuning, tuning
-from medbench.reports.rows import PROBABILITY_SCORES, SCORELESS
+from medbench.reports.rows import CUT, PROBABILITY_SCORES, SCORELESS
 from medbench.reports.text import (
     format_interval,
     format_megabytes,
@@ -31,7 +32,7 @@ from medbench.reports.text import (
     plain,
     without_paths,
 )
-from medbench.reports.verdicts import verdicts
+from medbench.reports.verdicts import none_to_use, verdicts
 from medbench.store import RunLayout
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _STANDINGS = (
     "leader",
     "tied",
     "behind",
+    CUT,
     "model",
     "partial",
     *SCORELESS,
@@ -122,6 +124,7 @@ def page(
             method=method(assessment),
             status=_status(assessment),
             by_name={section.dataset.name: section for section in sections},
+            any_cut=any(row.cut for d in assessment.datasets for row in d.rows),
             how_to_read=how_to_read(assessment),
             settings=describe_settings(run.configuration),
             families=sorted({row.name for d in assessment.datasets for row in d.rows}),
@@ -194,9 +197,9 @@ def _copies(dataset: DatasetAssessment, images: bool | None, places: Sequence[Pa
 
 
 def _status(assessment: Assessment) -> list[str]:
-    """What keeps the page from being the whole story: unfinished runs, missing pieces."""
+    """What keeps the page from being the whole story: cut models, unfinished runs, gaps."""
     run = assessment.run
-    said = []
+    said = list(filter(None, map(none_to_use, assessment.datasets)))
     if run.unfinished:
         said.append(f"Partial. {run.unfinished} What follows is over what is there.")
     said += [f"Not shown: {gap}" for gap in run.gaps]
@@ -220,6 +223,8 @@ def _templates() -> jinja2.Environment:
         "seconds": format_seconds,
         "megabytes": format_megabytes,
         "one_line": lambda text: without_paths(plain(str(text))),
+        "trials": trials_words,
+        "steps": steps_words,
         "sortable": _sortable,
         "number": _number,
     }

@@ -154,7 +154,7 @@ def _anytime(models: Sequence[Drawn]) -> Markup | None:
         reached = np.isfinite(curves).all(axis=0)  # a median over fewer folds would jump
         median = np.median(np.array(curves)[:, reached], axis=0)
         points = list(zip(grid[reached].tolist(), median.tolist(), strict=True))
-        series.append(Series(name=one.name, number=one.number, points=_turns(points), step=True))
+        series.append(Series(name=one.title, number=one.number, points=_turns(points), step=True))
     scores = [y for one in series for _, y in one.points]
     return line_chart(
         series,

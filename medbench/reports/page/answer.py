@@ -39,7 +39,7 @@ class Answer:
     """The first lines on one data set."""
 
     model: str | None
-    """Which model to use; None where none is finished."""
+    """Which model to use; None where none is finished, or the budget cut every one."""
     headline: str
     """The same with its score, in a line."""
     sure: str
@@ -72,7 +72,7 @@ def answer(dataset: DatasetAssessment, run: RunResult) -> Answer:
     if best is None:
         return Answer(
             model=None,
-            headline="No model is finished on every fold.",
+            headline=_no_model(dataset),
             sure="",
             standing="",
             cost="",
@@ -91,6 +91,13 @@ def answer(dataset: DatasetAssessment, run: RunResult) -> Answer:
         doubts=grave + careful,
         unknown=unknown,
     )
+
+
+def _no_model(dataset: DatasetAssessment) -> str:
+    """Why no model is named."""
+    if dataset.all_cut:
+        return "None: every model was cut by its budget."
+    return "No model is finished on every fold."
 
 
 def _unknown(dataset: DatasetAssessment) -> Iterator[str]:
@@ -117,7 +124,8 @@ def _sure(dataset: DatasetAssessment, best: Row) -> str:
     if comparison is None or leader is None or comparison.reason:
         return words
     if not comparison.differences:
-        return f"{words} There is no other model to compare it with."
+        cut = " The budget cut every other one." if dataset.cut_rows else ""
+        return f"{words} There is no other model to compare it with.{cut}"
     if best.name not in comparison.tie_group:
         return f"{words} On the held-out part, which must not choose, {leader.name} is ahead of it."
     others = [name for name in comparison.tie_group if name not in (best.name, leader.name)]

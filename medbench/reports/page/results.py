@@ -23,6 +23,7 @@ from medbench.evaluation.curves import (
 from medbench.evaluation.metrics import confusion, decide
 from medbench.evaluation.resampling import FoldPredictions
 from medbench.reports.assessment import DatasetAssessment
+from medbench.reports.describe import row_title
 from medbench.reports.drawing import cut
 from medbench.reports.page.charts import Series, described, line_chart, share_axis
 from medbench.reports.rows import Row
@@ -55,6 +56,11 @@ class Drawn:
     def name(self) -> str:
         """As stored."""
         return self.row.name
+
+    @property
+    def title(self) -> str:
+        """As it is shown: with a word on it where the budget cut it."""
+        return row_title(self.row)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +173,7 @@ def _curve(one: Drawn, curve: Curve, *, start: bool = False) -> Series:
     if start:  # a ROC curve begins in the corner, whatever is reached without false positives
         points.insert(0, (0.0, 0.0))
     return Series(
-        name=one.name,
+        name=one.title,
         number=one.number,
         points=points,
         band=band if curve.band != "none" else (),
@@ -203,12 +209,12 @@ def _reliability(one: Drawn, found: Reliability) -> Series:
         (
             x,
             y,
-            f"{one.name}: predicted {format_score(x)}, came true {format_score(y)}, {n:,} images",
+            f"{one.title}: predicted {format_score(x)}, came true {format_score(y)}, {n:,} images",
         )
         for (x, y), n in zip(points, found.images.tolist(), strict=True)
     ]
     band = list(zip(found.predicted.tolist(), found.low.tolist(), found.high.tolist(), strict=True))
-    return Series(name=one.name, number=one.number, points=points, band=band, marks=marks)
+    return Series(name=one.title, number=one.number, points=points, band=band, marks=marks)
 
 
 def _confusions(models: Sequence[Drawn], n_classes: int) -> tuple[Confusion, ...]:
@@ -225,7 +231,7 @@ def _confusions(models: Sequence[Drawn], n_classes: int) -> tuple[Confusion, ...
             decided = decide(fold.probabilities, cell.record.get("threshold"))
             counts += confusion(fold.labels, decided, n_classes)
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        found.append(Confusion(model=one.name, number=one.number, counts=counts, shares=shares))
+        found.append(Confusion(model=one.title, number=one.number, counts=counts, shares=shares))
     return tuple(found)
 
 
@@ -251,7 +257,7 @@ _OPERATING = {
 def _operating(record: Mapping[str, Any], models: Sequence[Drawn]) -> tuple[OperatingRow, ...]:
     return tuple(
         OperatingRow(
-            model=one.name,
+            model=one.title,
             threshold=_threshold([cell.record.get("threshold") for cell in one.cells]),
             scores={
                 name: one.row.scores.get(name, math.nan) for name in _OPERATING[record["task"]]

@@ -89,7 +89,7 @@ def _search(one: Drawn) -> Search:
     flat = [trial for each in trials for trial in each]
     seconds = [(cell.record.get("seconds") or {}).get("tuning") for cell in one.cells]
     return Search(
-        model=one.name,
+        model=one.title,
         number=one.number,
         states=Counter(str(t.get("state")) for cell in one.cells for t in cell.trials),
         seconds=sum(s for s in seconds if s is not None) if any(seconds) else math.nan,
@@ -251,7 +251,7 @@ def _history(models: Sequence[Drawn]) -> Markup:
         median = np.median(filled[:, reached], axis=0)
         numbers = (np.flatnonzero(reached) + 1).astype(float)
         points = list(zip(numbers.tolist(), median.tolist(), strict=True))
-        series.append(Series(name=one.name, number=one.number, points=points, step=True))
+        series.append(Series(name=one.title, number=one.number, points=points, step=True))
     return line_chart(
         series,
         Axis(label="trial of a fold", low=1, high=most, whole=True),
@@ -270,9 +270,9 @@ def _optimism(models: Sequence[Drawn]) -> Markup:
     series = []
     for one in scored:
         inner, test = one.row.fields["inner_score"], one.row.fields["auroc"]
-        text = f"{one.name}: inner {format_score(inner)}, held-out {format_score(test)}"
+        text = f"{one.title}: inner {format_score(inner)}, held-out {format_score(test)}"
         series.append(
-            Series(name=one.name, number=one.number, points=(), marks=[(inner, test, text)])
+            Series(name=one.title, number=one.number, points=(), marks=[(inner, test, text)])
         )
     values = [value for one in series for x, y, _ in one.marks for value in (x, y)]
     axis = score_axis(values, "")

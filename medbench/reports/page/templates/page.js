@@ -49,6 +49,7 @@ if (form) {
   const fits = {
     "": () => true,
     ok: (row) => row.dataset.status === "ok" && row.dataset.kind === "model",
+    cut: (row) => row.dataset.standing === "cut",
     tied: (row) => ["leader", "tied"].includes(row.dataset.standing),
     unfinished: (row) => ["unfinished", "failed", "skipped", "partial"].includes(row.dataset.status),
     sanity: (row) => row.dataset.kind === "sanity",
