@@ -79,7 +79,7 @@ class Backbone:
     deviation: Channels
     """See ``mean``."""
     cuts: tuple[Cut, ...]
-    """From shallow to deep; the second one is the default."""
+    """From shallow to deep."""
     weights: PublishedWeights
     """What it learnt from ImageNet."""
 
@@ -172,6 +172,7 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
             # Without its last block, 13: so that files which end before it serve as well.
             cuts=(
                 Cut(layer="conv_pw_5_relu", channels=256, below="conv_pw_3_relu"),
+                Cut(layer="conv_pw_7_relu", channels=512, below="conv_pw_5_relu"),
                 Cut(layer="conv_pw_9_relu", channels=512, below="conv_pw_7_relu"),
                 Cut(layer="conv_pw_11_relu", channels=512, below="conv_pw_9_relu"),
                 Cut(layer="conv_pw_12_relu", channels=1024, below="conv_pw_10_relu"),

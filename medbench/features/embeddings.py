@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,16 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.backbones import BACKBONES
+from medbench.cache import cache_folder, keep_entry, read_entry
 from medbench.errors import ModelError, unknown_name
 from medbench.features import engines
 from medbench.features.extractor import Extractor
-from medbench.features.networks import build_body, input_size, random_weights_name
+from medbench.features.networks import (
+    build_body,
+    give_weights,
+    in_float32,
+    input_size,
+    random_weights_name,
+)
+from medbench.hashes import sha256_of_text
+from medbench.versions import code_version
 
 POOLINGS = ("avg", "max")
 """How an activation map becomes a vector; the order of the columns of one cut."""
 _BATCH = 16
 """Images of a forward pass; always filled up, so that a row does not depend on its company."""
 _KEPT_NETWORKS = 2
+_ONNX_FILE = "model.onnx"
+_bodies: dict[tuple[str, tuple[int, int], bytes], Any] = {}
+"""Backbones with the weights of saved models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +115,52 @@ class Embedding(Extractor):
                 rows[begin : begin + len(chunk)] = run(filled)[: len(chunk)]
         return rows
 
+    def as_onnx(self) -> bytes:
+        """The forward pass of one batch as an ONNX model; see ``onnx_graph.pooled_onnx``.
+
+        It is kept in the cache folder, so that later processes need no Keras, whose import takes
+        seconds and half a gigabyte of memory.
+
+        Raises:
+            ModelError: The weights file does not fit.
+        """
+        return _onnx(self)
+
+    def needs_keras(self) -> bool:
+        """Whether rows cannot be had without Keras: by that engine, or the first time."""
+        kept = cache_folder() / "networks" / _onnx_key(self)
+        return self.engine == "keras" or not kept.is_dir()
+
+    def vectors(self, cuts: Collection[str], poolings: Collection[str]) -> list[int]:
+        """Which of the pooled vectors that make up a row belong to these cuts and poolings."""
+        known = [cut.layer for cut in BACKBONES[self.backbone].cuts]
+        return [
+            known.index(cut) * len(POOLINGS) + POOLINGS.index(pooling)
+            for cut in cuts
+            for pooling in poolings
+        ]
+
     def body(self) -> Any:
         """The backbone itself, from prepared pixels on; shared, so never to be trained."""
         return _body(self.backbone, input_size(self.backbone, self.image_shape), self.weights_path)
+
+    def body_with(self, weights: Sequence[NDArray[np.float32] | None]) -> Any:
+        """The backbone with the numbers that an ONNX model of it holds; see ``give_weights``.
+
+        Shared by all who have the same numbers, so never to be trained.
+        """
+        digest = hashlib.sha256()
+        for numbers in weights:
+            digest.update(b"-" if numbers is None else np.ascontiguousarray(numbers).data)
+        size = input_size(self.backbone, self.image_shape)
+        key = (self.backbone, size, digest.digest())
+        if key not in _bodies:
+            body = build_body(BACKBONES[self.backbone], size, None)
+            give_weights(body, weights)
+            while len(_bodies) >= _KEPT_NETWORKS:
+                del _bodies[next(iter(_bodies))]
+            _bodies[key] = body
+        return _bodies[key]
 
     def prepared(self, inputs: Any) -> Any:
         """The layers between uint8 images and the backbone: channels, scale and size."""
@@ -128,42 +185,55 @@ def _body(backbone: str, size: tuple[int, int], weights_path: Path | None) -> An
 
 @functools.lru_cache(maxsize=_KEPT_NETWORKS)
 def _runner(embedding: Embedding, threads: int) -> engines.Run:
-    """A forward pass of one batch by the embedding's engine; made once a process.
-
-    The ONNX model lives in memory only: it is written in 0.05 to 0.8 s and opened in 0.1 to 0.4,
-    which with the first batch is half of what Keras takes to trace its own network. So an engine
-    pays from the first image on, and a file kept for later would save little.
-    """
+    """A forward pass of one batch by the embedding's engine; made once a process."""
+    if embedding.engine != "keras":
+        return engines.open_onnx(embedding.engine, embedding.as_onnx(), threads)
     import keras
 
-    # Always float32, whatever the model before us was trained in: rows are shared by all.
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        inputs = keras.Input(embedding.image_shape, dtype="uint8", name="image")
-        prepared = keras.Model(inputs, embedding.prepared(inputs))
-        body = embedding.body()
-        layers = [cut.layer for cut in BACKBONES[embedding.backbone].cuts]
-        cuts = keras.Model(body.inputs, [body.get_layer(layer).output for layer in layers])
-        if embedding.engine == "keras":
-            return _keras_runner(inputs, cuts(prepared(inputs)))
-    finally:
-        keras.config.set_dtype_policy(policy)
-    from medbench.features.onnx_graph import pooled_onnx
-
-    model = pooled_onnx(prepared, cuts, embedding.image_shape, _BATCH)
-    return engines.open_onnx(embedding.engine, model, threads)
-
-
-def _keras_runner(inputs: Any, activations: Any) -> engines.Run:
-    import keras
-    from keras import layers
-
-    vectors = []
-    for activation in activations:
-        vectors.append(layers.GlobalAveragePooling2D()(activation))
-        vectors.append(layers.GlobalMaxPooling2D()(activation))
-    pooled = keras.Model(inputs, layers.Concatenate()(vectors))
+    with in_float32():
+        inputs, prepared, cuts = _networks(embedding)
+        vectors = []
+        for activation in cuts(prepared(inputs)):
+            vectors.append(keras.layers.GlobalAveragePooling2D()(activation))
+            vectors.append(keras.layers.GlobalMaxPooling2D()(activation))
+        pooled = keras.Model(inputs, keras.layers.Concatenate()(vectors))
     # Not compiled just in time: on a CPU that costs more than it saves.
     pooled.compile(jit_compile=keras.backend.backend() == "jax")
     return lambda images: np.asarray(pooled.predict_on_batch(images))
+
+
+def _networks(embedding: Embedding) -> tuple[Any, Any, Any]:
+    """Keras' tensor of images, what prepares them, and the backbone up to each of its cuts."""
+    import keras
+
+    inputs = keras.Input(embedding.image_shape, dtype="uint8", name="image")
+    prepared = keras.Model(inputs, embedding.prepared(inputs))
+    body = embedding.body()
+    layers = [cut.layer for cut in BACKBONES[embedding.backbone].cuts]
+    outputs = [body.get_layer(layer).output for layer in layers]
+    return inputs, prepared, keras.Model(body.inputs, outputs)
+
+
+@functools.lru_cache(maxsize=1)
+def _onnx(embedding: Embedding) -> bytes:
+    """See ``Embedding.as_onnx``."""
+    entry = cache_folder() / "networks" / _onnx_key(embedding)
+    if kept := read_entry(entry):
+        return kept[_ONNX_FILE]
+    from medbench.features.onnx_graph import pooled_onnx
+
+    with in_float32():
+        _, prepared, cuts = _networks(embedding)
+    content = pooled_onnx(prepared, cuts, embedding.image_shape, _BATCH)
+
+    def write(folder: Path) -> None:
+        (folder / _ONNX_FILE).write_bytes(content)
+
+    keep_entry(entry, write)
+    return content
+
+
+def _onnx_key(embedding: Embedding) -> str:
+    """Changes with the weights, the images' shape, the code and the libraries."""
+    shape = "x".join(map(str, embedding.image_shape))
+    return sha256_of_text(code_version(Embedding), embedding.key, shape)[:32]

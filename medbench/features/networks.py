@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +36,26 @@ def input_size(backbone: str, image_shape: tuple[int, int, int]) -> tuple[int, i
 
 def random_weights_name() -> str:
     """What names random weights in a key; backends draw different numbers from one seed."""
+    loaded = sys.modules.get("keras")
+    backend = loaded.backend.backend() if loaded else os.environ.get("KERAS_BACKEND")
+    if not backend:
+        import keras
+
+        backend = keras.backend.backend()
+    return f"random-seed{_RANDOM_SEED}-{backend}"
+
+
+@contextlib.contextmanager
+def in_float32() -> Iterator[None]:
+    """Draw a network in float32, whatever the model before it in this process was trained in."""
     import keras
 
-    return f"random-seed{_RANDOM_SEED}-{keras.backend.backend()}"
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 def build_body(backbone: Backbone, size: tuple[int, int], weights_path: Path | None) -> Any:
@@ -52,10 +71,7 @@ def build_body(backbone: Backbone, size: tuple[int, int], weights_path: Path | N
     """
     import keras
 
-    # Always float32, whatever the model before us was trained in: rows are shared by all.
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
+    with in_float32():  # rows are shared by all
         if weights_path is None:
             keras.utils.set_random_seed(_RANDOM_SEED)
         whole = _network(backbone, (*size, 3))
@@ -64,10 +80,24 @@ def build_body(backbone: Backbone, size: tuple[int, int], weights_path: Path | N
             _revive(body)
         else:
             _load(whole, body, weights_path, backbone)
-    finally:
-        keras.config.set_dtype_policy(policy)
     body.trainable = False
     return body
+
+
+def give_weights(body: Any, weights: Sequence[NDArray[np.float32] | None]) -> None:
+    """Give a network the numbers that an ONNX model of it holds; see ``onnx_graph.pooled_onnx``.
+
+    Args:
+        body: What ``build_body`` made.
+        weights: The numbers of each of its weights; None for those that stay as they are.
+    """
+    for weight, stored in zip(body.weights, weights, strict=True):
+        if stored is not None:  # kernels lie with channels first in ONNX
+            turned = stored.transpose(2, 3, 1, 0) if stored.ndim == 4 else stored
+            weight.assign(turned.reshape(weight.shape))
+    for layer in body.layers:
+        if type(layer).__name__ == "Normalization":
+            layer.finalize_state()  # it computes by a copy of its weights
 
 
 def _network(backbone: Backbone, input_shape: tuple[int, int, int]) -> Any:

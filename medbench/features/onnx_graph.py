@@ -13,6 +13,7 @@ nothing.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,10 @@ _IR_VERSION = 10
 """Versions of the operators and of the file format, old enough for every engine of late."""
 _MOST_BYTES = 2 * 1024**3 - 16 * 1024**2
 """Of the weights: a protocol buffer holds less than 2 GiB, and the nodes are in it as well."""
+
+WEIGHTS_PROPERTY = "medbench.weights"
+"""Of the metadata of ``pooled_onnx``: in JSON the name of the constant that holds each weight of
+the Keras model, in its order; null for what is not needed after training."""
 
 ONLY_IN_TRAINING = frozenset(
     {
@@ -80,6 +85,8 @@ class Graph:
         self._constants: list[Any] = []
         self._names: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._bytes = 0
+        self.held: dict[int, str] = {}
+        """The constant that holds a Keras weight, by the weight's ``id``."""
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output, unless it is there already, and give the output's name."""
@@ -114,10 +121,15 @@ class Graph:
             self._names[key] = name
         return self._names[key]
 
+    def weight(self, weight: Any, turned: NDArray[Any] | None = None) -> str:
+        """Add a Keras weight, as it is or as ``turned``, and remember where it is."""
+        name = self.constant(weight if turned is None else turned)
+        self.held[id(weight)] = name
+        return name
+
     def channels(self, value: Any) -> str:
         """Add one number a channel, shaped to meet an activation map."""
-        array = np.asarray(value, np.float32).reshape(1, -1, 1, 1)
-        return self.constant(array)
+        return self.constant(_map_of(np.asarray(value, np.float32)))
 
     def image(self) -> str:
         """Add the maps of the input ``image``: float32, channels first."""
@@ -178,11 +190,15 @@ def pooled_onnx(prepared: Any, body: Any, image_shape: tuple[int, int, int], bat
     Returns:
         An ONNX model. Input ``image``: uint8, shape (batch, height, width, channels). Output
         ``row``: float32, shape (batch, 2 * sum of the outputs' channels); for each output of
-        the body its averages, then its maxima.
+        the body its averages, then its maxima. Its metadata say where the body's weights are:
+        kernels of convolutions with the axes (outputs, inputs, height, width), others of the
+        same numbers in the same order.
 
     Raises:
         ModelError: A layer is of a kind that is not known here.
     """
+    from onnx import helper
+
     graph = Graph('use engine="keras" for this backbone.')
     vectors = []
     for activation in write(graph, body, write(graph, prepared, [graph.image()])):
@@ -190,6 +206,8 @@ def pooled_onnx(prepared: Any, body: Any, image_shape: tuple[int, int, int], bat
     row = graph.add("Flatten", graph.add("Concat", *vectors, axis=1), axis=1)
     width = 2 * sum(output.shape[-1] for output in body.outputs)
     model = graph.model("embedding", image_shape, batch, {"row": (row, [width])})
+    held = [graph.held.get(id(weight)) for weight in body.weights]
+    helper.set_model_props(model, {WEIGHTS_PROPERTY: json.dumps(held)})
     data: bytes = model.SerializeToString()
     return data
 
@@ -240,6 +258,11 @@ def _array(value: Any) -> NDArray[Any]:
     return array if array.dtype.kind in "iu" else array.astype(np.float32, copy=False)
 
 
+def _map_of(array: NDArray[Any]) -> NDArray[Any]:
+    """One number a channel, shaped to meet an activation map."""
+    return array.reshape(1, -1, 1, 1)
+
+
 def _sides(shape: Shape) -> Shape:
     """Height and width; a vector is a map of one pixel."""
     return shape[1:-1] or (1, 1)
@@ -287,9 +310,9 @@ def _convolution(graph: Graph, layer: Any, shape: Shape, x: str) -> str:
         kernel = kernel.reshape(*kernel.shape[:2], 1, -1)
     if any(rate != 1 for rate in layer.dilation_rate):
         raise graph.refusal(f"dilated convolution {layer.name!r}")
-    weights = [graph.constant(kernel.transpose(3, 2, 0, 1))]
+    weights = [graph.weight(layer.kernel, kernel.transpose(3, 2, 0, 1))]
     if layer.use_bias:
-        weights.append(graph.constant(layer.bias))
+        weights.append(graph.weight(layer.bias))
     x = graph.add(
         "Conv",
         x,
@@ -314,7 +337,12 @@ def _normalised_batch(graph: Graph, layer: Any, shape: Shape, x: str) -> str:
     gamma = _array(layer.gamma) if layer.scale else np.ones_like(mean)
     beta = _array(layer.beta) if layer.center else np.zeros_like(mean)
     if len(shape) > 2:
-        constants = [graph.constant(value) for value in (gamma, beta, mean, variance)]
+        constants = [
+            graph.weight(layer.gamma) if layer.scale else graph.constant(gamma),
+            graph.weight(layer.beta) if layer.center else graph.constant(beta),
+            graph.weight(layer.moving_mean),
+            graph.weight(layer.moving_variance),
+        ]
         return graph.add("BatchNormalization", x, *constants, epsilon=layer.epsilon)
     # The operator computes x * factor - mean * factor, which for a vector with little spread
     # around a large mean (the standardised embeddings of a frozen backbone) loses most digits.
@@ -324,8 +352,13 @@ def _normalised_batch(graph: Graph, layer: Any, shape: Shape, x: str) -> str:
 
 
 def _normalised(graph: Graph, layer: Any, shape: Shape, x: str) -> str:
-    x = graph.add("Sub", x, graph.channels(_array(layer.mean)))
-    return graph.add("Div", x, graph.channels(np.sqrt(_array(layer.variance))))
+    mean, variance = (_map_of(_array(value)) for value in (layer.mean, layer.variance))
+    if layer.input_mean is not None:  # numbers that it was made with, not weights
+        x = graph.add("Sub", x, graph.constant(mean))
+        return graph.add("Div", x, graph.constant(np.sqrt(variance)))
+    x = graph.add("Sub", x, graph.weight(layer.adapt_mean, mean))
+    spread = graph.add("Sqrt", graph.weight(layer.adapt_variance, variance))
+    return graph.add("Div", x, spread)
 
 
 def _rescaled(graph: Graph, layer: Any, shape: Shape, x: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +18,36 @@ from medbench.backbones import BACKBONES
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
+from medbench.features.cache import FeatureCache
 from medbench.features.embeddings import POOLINGS, Embedding
+from medbench.features.networks import in_float32
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
-from medbench.models.linear_head import LinearHead, fit_head
+from medbench.models.frozen_file import FrozenFile, write_frozen
+from medbench.models.linear_head import LinearHead, Standardised, fit_head
 from medbench.models.space import SearchSpace
+from medbench.opening import MODEL, read_regular
 
+MODEL_FILE = "model.onnx"
+ALL_CUTS = "all"
+"""In place of one cut: the features of every cut of the backbone side by side."""
+_PENALTY = (1e-4, 1.0)
+"""Range of C: with hundreds of features beyond it nothing changes, as training is separated."""
+_DEFAULT_PENALTY = 3e-3
+_KEPT_BYTES = 256 * 1024**2
+"""Standardised features kept in memory for the next trial on the same images."""
 _LEARNING_RATES = (3e-5, 1e-4)
 _FINE_TUNING_EPOCHS = 8
 _BATCH_SIZE = 16
+_PREDICT_BATCH = 64
+"""Images of a forward pass of a saved model; more only take more memory."""
 _PATIENCE = 3
 _WEIGHT_DECAY = 1e-4
 _READ_AT_ONCE = 256
 """Images in memory at once while activations are computed."""
 _ACTIVATION_BYTES = 2 * 1024**3
 """Up to here the activations below the top block are kept; beyond, computed again each epoch."""
+_kept: WeakKeyDictionary[FeatureCache, OrderedDict[Any, Standardised]] = WeakKeyDictionary()
+"""What trials of one cell share; it goes with the cell's cache of features, which charges it."""
 
 
 class TransferFamily(ModelFamily):
@@ -46,9 +65,9 @@ class TransferFamily(ModelFamily):
     def search_space(self, space: SearchSpace, task: Task) -> None:
         """Cut, pooling and penalty of the linear model; every trial takes milliseconds."""
         cuts = [cut.layer for cut in BACKBONES[self._backbone()].cuts]
-        space.choice("cut", cuts, default=cuts[1])
+        space.choice("cut", [ALL_CUTS, *cuts])
         space.choice("pooling", [*POOLINGS, "both"])
-        space.real("C", 1e-4, 10.0, default=1e-2, log=True)
+        space.real("C", *_PENALTY, default=_DEFAULT_PENALTY, log=True)
 
     def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
         """An unfitted classifier; ``fine_tune`` is "none" unless ``refinements`` set it."""
@@ -64,7 +83,13 @@ class TransferFamily(ModelFamily):
         return FineTunedClassifier(params, task, context, embedding, max_steps=_FINE_TUNING_EPOCHS)
 
     def refinements(self, params: Mapping[str, Any], task: Task) -> Sequence[Mapping[str, Any]]:
-        """The same configuration with the top block trained at two learning rates."""
+        """The same configuration with the top block trained at two learning rates.
+
+        Not of all cuts together, where a step of the top block would move a part of the features
+        only, away from those beside it.
+        """
+        if params["cut"] == ALL_CUTS:
+            return []
         return [
             {**params, "fine_tune": "top block", "learning_rate": rate} for rate in _LEARNING_RATES
         ]
@@ -99,7 +124,7 @@ def transfer_family(backbone: str) -> type[TransferFamily]:
 
 
 class _TransferClassifier(Classifier):
-    """What the frozen and the fine-tuned classifier share: the self-contained Keras model."""
+    """What the frozen and the fine-tuned classifier share: features, linear model, Keras model."""
 
     def __init__(
         self, params: Mapping[str, Any], task: Task, context: Context, embedding: Embedding
@@ -118,13 +143,11 @@ class _TransferClassifier(Classifier):
         """
         from medbench.models import keras_support
 
-        if self._network is None:
+        network = self.network()
+        if network is None:
             raise ModelError("this classifier is neither fitted nor loaded: call fit or load.")
         return keras_support.predict(
-            self._network,
-            batch.pixels,
-            len(batch),
-            multi_label=self._task.kind == "multi-label",
+            network, batch.pixels, len(batch), multi_label=self._task.kind == "multi-label"
         )
 
     def save(self, folder: Path) -> None:
@@ -148,39 +171,63 @@ class _TransferClassifier(Classifier):
         )
 
     def network(self) -> Any | None:
-        """See ``Classifier.network``; of a frozen backbone there is one once it is saved."""
+        """See ``Classifier.network``."""
         return self._network
 
     def _features(self, batch: Batch) -> NDArray[np.float32]:
         """The columns of the chosen cut and pooling, from the cache."""
         rows = self._context.features.get(self._embedding, batch)
+        columns = [
+            rows[:, self._embedding.columns(cut, pooling)]
+            for cut in self._cuts()
+            for pooling in self._poolings()
+        ]
+        return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
+
+    def _cuts(self) -> tuple[str, ...]:
         cut = self._params["cut"]
-        return np.concatenate(
-            [rows[:, self._embedding.columns(cut, pooling)] for pooling in self._poolings()],
-            axis=1,
-        )
+        if cut != ALL_CUTS:
+            return (cut,)
+        return tuple(known.layer for known in BACKBONES[self._embedding.backbone].cuts)
 
     def _poolings(self) -> tuple[str, ...]:
         pooling = self._params["pooling"]
         return POOLINGS if pooling == "both" else (pooling,)
 
     def _fit_head(self, train: LabelledBatch) -> LinearHead:
-        from medbench.models import keras_backend
-
-        self.device = keras_backend.prepare(self._context.threads)
         return fit_head(
-            self._features(train), train.labels, len(self._task.classes), self._params["C"]
+            self._standardised(train), train.labels, len(self._task.classes), self._params["C"]
         )
 
-    def _head_model(self, head: LinearHead, activation_shape: tuple[int, ...]) -> Any:
-        """Pooling, standardisation and linear model as Keras layers on an activation map."""
+    def _standardised(self, train: LabelledBatch) -> Standardised:
+        """The training images' columns, standardised; kept for the next trial on these images."""
+        kept = _kept.setdefault(self._context.features, OrderedDict())
+        key = (
+            self._embedding.key,
+            self._cuts(),
+            self._poolings(),
+            hashlib.sha256(train.keys.tobytes()).digest(),
+        )
+        if key in kept:
+            kept.move_to_end(key)
+            return kept[key]
+        standardised = kept[key] = Standardised(self._features(train))
+        while len(kept) > 1 and sum(one.nbytes for one in kept.values()) > _KEPT_BYTES:
+            kept.popitem(last=False)
+        return standardised
+
+    def _head_model(self, head: LinearHead, activations: Sequence[Any]) -> Any:
+        """Pooling, standardisation and linear model as Keras layers on maps like ``activations``.
+
+        The deepest map comes last, which is the one that Grad-CAM reads.
+        """
         from keras import Input, Model, layers
 
         from medbench.models.keras_support import output_layer
 
         pools = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
-        inputs = Input(activation_shape)
-        vectors = [pools[pooling]()(inputs) for pooling in self._poolings()]
+        inputs = [Input(activation.shape[1:]) for activation in activations]
+        vectors = [pools[pooling]()(x) for x in inputs for pooling in self._poolings()]
         x = layers.Concatenate()(vectors) if len(vectors) > 1 else vectors[0]
         # Batch normalisation that is never trained: the scaler with its numbers as weights.
         # Its epsilon must vanish beside variances of 1e-15, which random backbones produce.
@@ -188,18 +235,19 @@ class _TransferClassifier(Classifier):
             center=False, scale=False, epsilon=1e-30, trainable=False, name="standardise"
         )
         dense = output_layer(self._task)
-        model = Model(inputs, dense(standardise(x, training=False)), name="head")
+        outputs = dense(standardise(x, training=False))
+        model = Model(inputs if len(inputs) > 1 else inputs[0], outputs, name="head")
         standardise.set_weights([head.mean, head.scale**2])
         dense.set_weights([head.kernel, head.bias])
         return model
 
-    def _part(self, first: str | None, last: str) -> Any:
-        """The backbone's layers after ``first`` (None: from the input) up to ``last``."""
+    def _part(self, body: Any, first: str | None, *last: str) -> Any:
+        """The backbone's layers after ``first`` (None: from the input) up to each of ``last``."""
         from keras import Model
 
-        body = self._embedding.body()
         inputs = body.input if first is None else body.get_layer(first).output
-        return Model(inputs, body.get_layer(last).output)
+        outputs = [body.get_layer(layer).output for layer in last]
+        return Model(inputs, outputs if len(outputs) > 1 else outputs[0])
 
     def _whole(self, *parts: Any) -> Any:
         """From uint8 images through the preprocessing and the given models, for inference."""
@@ -215,38 +263,89 @@ class _TransferClassifier(Classifier):
 
 
 class FrozenClassifier(_TransferClassifier):
-    """The backbone as it came; until saved it lives on cached embeddings and a matrix."""
+    """The backbone as it came; until loaded it lives on cached embeddings and a matrix.
+
+    What is saved is one ONNX file, with the backbone in it, by which it predicts once loaded.
+    Neither needs Keras. Where Keras computes the embeddings (on a GPU), it predicts as well.
+    """
 
     _head: LinearHead | None = None
+    _file: FrozenFile | None = None
 
     def fit(
         self, train: LabelledBatch, validation: LabelledBatch | None, progress: Progress
     ) -> None:
         """Fit the linear model; it has no steps, so nothing is reported."""
+        self.device = self._prepare()
+        self._file = self._network = None
         self._head = self._fit_head(train)
 
     def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
         """Probabilities of the task's classes, float64, shape (n_images, n_classes)."""
-        if self._head is None:
-            return super().predict_proba(batch)
-        return self._head.predict(self._features(batch))
+        if self._file is None or self._embedding.engine == "keras":
+            if self._head is None or self._file is not None:
+                return super().predict_proba(batch)
+            return self._head.predict(self._features(batch))
+        blocks = np.split(np.arange(len(batch)), range(_PREDICT_BATCH, len(batch), _PREDICT_BATCH))
+        said = [self._file.predict(batch.pixels(block)) for block in blocks]
+        probabilities: NDArray[np.float64] = np.concatenate(said)
+        if self._task.kind == "multi-label":
+            return probabilities
+        normalised: NDArray[np.float64] = probabilities / probabilities.sum(axis=1, keepdims=True)
+        return normalised
 
     def save(self, folder: Path) -> None:
-        """Write ``model.keras``, which needs nothing else: uint8 images in, probabilities out."""
-        from medbench.models import keras_support
-
+        """Write ``model.onnx``, which needs nothing else: uint8 images in, probabilities out."""
+        content = self._file.content if self._file is not None else None
         if self._head is not None:
-            keras_support.start(self._context.seed)
-            frozen = self._part(None, self._params["cut"])
-            self._network = self._whole(
-                frozen, self._head_model(self._head, frozen.output.shape[1:])
-            )
-        super().save(folder)
+            vectors = self._embedding.vectors(self._cuts(), self._poolings())
+            content = write_frozen(self._embedding.as_onnx(), vectors, self._head)
+        if content is None:
+            super().save(folder)
+        else:
+            (folder / MODEL_FILE).write_bytes(content)
 
     def load(self, folder: Path) -> None:
-        """Take the model from a folder; it then predicts from pixels, not from the cache."""
-        super().load(folder)
-        self._head = None
+        """Take the model from a folder; it then predicts from pixels, not from the cache.
+
+        Raises:
+            ModelError: There is none, or one for another task.
+        """
+        self._head = self._file = self._network = None
+        path = folder / MODEL_FILE
+        if not path.is_file():  # as versions before 0.2 saved it, or none
+            super().load(folder)
+            return
+        self.device = self._prepare()
+        self._file = FrozenFile(read_regular(path, MODEL), self._context.threads)
+        shapes = (self._file.image_shape, self._file.n_classes)
+        if shapes != (self._task.image_shape, len(self._task.classes)):
+            raise ModelError(
+                f"{path}: the saved model takes images of shape {shapes[0]} and tells {shapes[1]} "
+                f"classes; this task has {self._task.image_shape} and {len(self._task.classes)}."
+            )
+
+    def network(self) -> Any | None:
+        """See ``Classifier.network``; it is made when it is first asked for."""
+        if self._network is None and self._file is not None:
+            weights, head = self._file.parts(self._task.kind == "multi-label")
+            self._network = self._drawn(self._embedding.body_with(weights), head)
+        elif self._network is None and self._head is not None:
+            self._network = self._drawn(self._embedding.body(), self._head)
+        return self._network
+
+    def _drawn(self, body: Any, head: LinearHead) -> Any:
+        with in_float32():
+            frozen = self._part(body, None, *self._cuts())
+            return self._whole(frozen, self._head_model(head, frozen.outputs))
+
+    def _prepare(self) -> str:
+        """Where it computes; Keras is made ready only where it is what embeds."""
+        if self._embedding.engine != "keras":
+            return "cpu"
+        from medbench.models import keras_backend
+
+        return keras_backend.prepare(self._context.threads)
 
 
 class FineTunedClassifier(_TransferClassifier):
@@ -280,14 +379,16 @@ class FineTunedClassifier(_TransferClassifier):
         """
         from keras import models, optimizers
 
-        from medbench.models import keras_support
+        from medbench.models import keras_backend, keras_support
 
+        self.device = keras_backend.prepare(self._context.threads)
         head = self._fit_head(train)
+        body = self._embedding.body()
         cut = BACKBONES[self._embedding.backbone].cut(self._params["cut"])
         keras_support.start(self._context.seed)
-        frozen = self._whole(self._part(None, cut.below))
-        block = _trainable_copy(self._part(cut.below, cut.layer))
-        top = models.Sequential([block, self._head_model(head, block.output.shape[1:])])
+        frozen = self._whole(self._part(body, None, cut.below))
+        block = _trainable_copy(self._part(body, cut.below, cut.layer))
+        top = models.Sequential([block, self._head_model(head, block.outputs)])
         rate = self._params["learning_rate"]
         keras_support.compile_model(
             top, optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY, clipnorm=1.0), self._task
@@ -308,7 +409,7 @@ class FineTunedClassifier(_TransferClassifier):
             progress,
             start_step=0,
         )
-        self._network = self._whole(self._part(None, cut.below), top)
+        self._network = self._whole(self._part(body, None, cut.below), top)
 
 
 def _trainable_copy(block: Any) -> Any:

@@ -41,7 +41,7 @@ SLOW = {"inceptionv3", "densenet121", "efficientnetb0", "resnet50"}
 """Of the families that differ only in their backbone, those with a large one."""
 FINE_TUNED = {
     "image_size": 75,
-    "params": {"fine_tune": "top block", "learning_rate": 1e-3},
+    "params": {"cut": "mixed5", "fine_tune": "top block", "learning_rate": 1e-3},
 }
 BLIND = {"majority", "file-properties"}
 """Families that see nothing in which the images of the checks differ: their file properties are

@@ -58,14 +58,15 @@ def task(classes=2, channels=1, side=SIDE, kind="multi-class"):
 
 
 def saved(family, of, train, folder, last_step=None, **overrides):
-    """The Keras model that a fitted classifier writes, read again."""
+    """The network of a fitted classifier, from what it writes."""
     space = SearchSpace()
     family.search_space(space, of)
     context = Context(seed=1, threads=1, features=FeatureCache(None), weights=NONE)
     classifier = family.build({**space.defaults(), **overrides}, of, context)
     classifier.fit(train, None, Steps(last_step))
     classifier.save(folder)
-    return keras.saving.load_model(folder / "model.keras", compile=False)
+    classifier.load(folder)
+    return classifier.network()
 
 
 def randomise(model):
@@ -194,7 +195,7 @@ def test_a_trained_networks_maps_change_with_its_weights_and_only_with_them(tmp_
     assert alike(maps, grad_cam(model, shown, of_class)) < UNLIKE
 
 
-def test_a_saved_transfer_models_maps_change_with_its_weights(tmp_path, monkeypatch):
+def test_a_transfer_models_maps_change_with_its_weights(monkeypatch):
     shown = spots(12, side=64, channels=3).images[1::2]
     params = {"cut": CUT, "pooling": "both", "C": 1.0}
     context = Context(seed=1, threads=1, features=FeatureCache(None), weights=NONE)
@@ -210,8 +211,7 @@ def test_a_saved_transfer_models_maps_change_with_its_weights(tmp_path, monkeypa
     classifier._head = LinearHead(
         mean=np.zeros(32), scale=np.ones(32), kernel=kernel, bias=np.zeros(2)
     )
-    classifier.save(tmp_path)
-    model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    model = classifier.network()
     assert map_shape(model) == (8, 8)
     maps = grad_cam(model, shown, np.ones(len(shown), np.int64))
     assert alike(maps, grad_cam(model, shown, np.ones(len(shown), np.int64))) == pytest.approx(1)

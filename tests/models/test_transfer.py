@@ -24,7 +24,7 @@ InceptionV3 = transfer_family("inceptionv3")
 NONE = Weights(path=None, sha256=None, note="no pretrained weights")
 CACHE = FeatureCache(None)
 SHARED = Path(__file__).parents[2].parent / "shared"
-TUNED = {"fine_tune": "top block", "learning_rate": 1e-3}
+TUNED = {"cut": "mixed5", "fine_tune": "top block", "learning_rate": 1e-3}
 
 
 class Recorder(Progress):
@@ -71,10 +71,10 @@ def classifier(
     return InceptionV3().build({**space.defaults(), **overrides}, task, context)
 
 
-def test_the_default_is_the_middle_of_the_backbone_pooled_by_average():
+def test_the_default_is_every_depth_of_the_backbone_pooled_by_average():
     space = SearchSpace()
     InceptionV3().search_space(space, Task(classes=("a", "b"), image_shape=(75, 75, 1)))
-    assert space.defaults() == {"cut": "mixed5", "pooling": "avg", "C": 0.01}
+    assert space.defaults() == {"cut": "all", "pooling": "avg", "C": 0.003}
 
 
 def test_refinements_keep_the_frozen_configuration_and_train_its_top_block():
@@ -85,6 +85,11 @@ def test_refinements_keep_the_frozen_configuration_and_train_its_top_block():
         assert {name: params[name] for name in best} == best
         assert params["fine_tune"] == "top block"
         assert 1e-5 <= params["learning_rate"] <= 1e-4
+
+
+def test_all_depths_together_are_not_refined():
+    best = {"cut": "all", "pooling": "avg", "C": 0.003}
+    assert not InceptionV3().refinements(best, Task(classes=("a", "b"), image_shape=(75, 75, 1)))
 
 
 def test_a_family_without_a_backbone_is_told_the_known_ones():
@@ -134,6 +139,24 @@ def test_the_head_of_several_labels_is_a_logistic_regression_for_each():
     np.testing.assert_allclose(probabilities[:, 2:], [[0, 1]] * 60, atol=1e-12)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_head_of_few_images_with_many_features_is_the_same_regression(classes):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    random = np.random.default_rng(0)
+    labels = np.arange(50) % classes
+    features = random.normal(3, 2, (50, 300)) + labels[:, None]
+    features[7] = features[8]  # of equal images the products have no inverse
+    logistic = LogisticRegression(C=1e-3, class_weight="balanced", max_iter=1000, tol=1e-8)
+    reference = make_pipeline(StandardScaler(), logistic).fit(features, labels)
+    others = random.normal(4, 2, (20, 300))
+    expected = reference.predict_proba(others)
+    said = fit_head(features, labels, classes, C=1e-3).predict(others)
+    np.testing.assert_allclose(said, expected, atol=1e-4)
+
+
 def test_a_feature_of_rounding_noise_carries_no_weight():
     random = np.random.default_rng(0)
     labels = np.arange(40) % 2
@@ -143,17 +166,24 @@ def test_a_feature_of_rounding_noise_carries_no_weight():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "pooling"), [("multi-class", "avg"), ("multi-class", "both"), ("multi-label", "max")]
+    ("kind", "cut", "pooling"),
+    [
+        ("multi-class", "all", "avg"),
+        ("multi-class", "mixed5", "both"),
+        ("multi-label", "all", "max"),
+    ],
 )
-def test_a_saved_frozen_model_needs_neither_cache_nor_weights(tmp_path, kind, pooling):
+def test_a_saved_frozen_model_needs_neither_cache_nor_weights(tmp_path, kind, cut, pooling):
     train, other = synthetic(15, 3, 3, kind=kind), synthetic(5, 3, 3, seed=1, kind=kind)
-    model = classifier(3, 3, kind=kind, pooling=pooling)
+    model = classifier(3, 3, kind=kind, cut=cut, pooling=pooling)
     model.fit(train, other, Recorder())
     expected = model.predict_proba(other)
     assert expected.dtype == np.float64
     model.save(tmp_path)
-    loaded = classifier(3, 3, cache=None, weights=None, kind=kind, pooling=pooling)
+    loaded = classifier(3, 3, cache=None, weights=None, kind=kind, cut=cut, pooling=pooling)
     loaded.load(tmp_path)
+    images = other.images
+    np.testing.assert_allclose(loaded.network().predict(images, verbose=0), expected, atol=1e-5)
     np.testing.assert_allclose(loaded.predict_proba(other), expected, atol=1e-5)
     np.testing.assert_allclose(
         loaded.predict_proba(other.take(np.array([2]))), expected[2:3], atol=1e-5
@@ -193,7 +223,7 @@ def test_a_second_trial_touches_no_pixels():
 @pytest.mark.parametrize("kind", ["multi-class", "multi-label"])
 def test_fine_tuning_of_zero_epochs_is_the_frozen_classifier(kind):
     train = synthetic(kind=kind)
-    frozen = classifier(kind=kind)
+    frozen = classifier(kind=kind, cut=TUNED["cut"])
     frozen.fit(train, None, Recorder())
     tuned = classifier(kind=kind, **TUNED)
     recorder = Recorder(last_step=0)
@@ -253,7 +283,7 @@ def test_fine_tuning_stops_when_told_and_is_never_worse_on_validation(kind):
     from medbench.evaluation.metrics import auroc
 
     train, validation = synthetic(16, kind=kind), synthetic(10, seed=1, kind=kind)
-    frozen = classifier(kind=kind)
+    frozen = classifier(kind=kind, cut=TUNED["cut"])
     frozen.fit(train, validation, Recorder())
     start = auroc(validation.labels, frozen.predict_proba(validation), 2)
     model, recorder = classifier(kind=kind, **TUNED), Recorder(stop_after=2)
