@@ -12,13 +12,17 @@ import inspect
 import re
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from medbench.hashes import sha256_of_json, sha256_of_text
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 _HERE = "medbench"
 _DECIDE_NOTHING = frozenset(
@@ -142,22 +146,68 @@ def install_command(extra: str) -> str:
 # --- syntax -------------------------------------------------------------------------------
 
 
-class _Bare(ast.NodeTransformer):
-    """Drops docstrings (also those of attributes) and imports for type checkers only."""
+class _Syntax:
+    """What a syntax tree says, and what it imports, in one pass: a run reads a hundred modules.
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if is_text else self.generic_visit(node)
+    Docstrings (also those of attributes) and imports for type checkers only are left out.
+    """
 
-    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt] | None:
-        if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            return [self.visit(each) for each in node.orelse]
-        return self.generic_visit(node)
+    def __init__(self, tree: ast.Module, package: str = "") -> None:
+        """``package``: that of the module, for its relative imports."""
+        self._package = package
+        self._said: list[str] = []
+        self.imports: list[str] = []
+        """Names of what it imports: modules, and perhaps what is in them."""
+        self._put(tree)
+
+    @property
+    def hash(self) -> str:
+        """Of everything that is said, a SHA-256."""
+        return sha256_of_text(" ".join(self._said))
+
+    def _put(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            self.imports += _imported(node, self._package)
+        said = self._said
+        said.append(f"{type(node).__name__}(")
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if value is None or value == [] or field in _SAID_BY_PLACE:
+                continue
+            said.append(field)
+            if isinstance(value, ast.AST):
+                self._put(value)
+            elif isinstance(value, list):
+                said.append("[")
+                self._put_all(value)
+                said.append("]")
+            else:
+                said.append(repr(value))
+        said.append(")")
+
+    def _put_all(self, nodes: list[Any]) -> None:
+        for node in nodes:
+            if isinstance(node, ast.If) and _is_for_type_checkers(node.test):
+                self._put_all(node.orelse)
+            elif isinstance(node, ast.AST):
+                if not (isinstance(node, ast.Expr) and _is_text(node.value)):
+                    self._put(node)
+            else:
+                self._said.append(repr(node))
 
 
-def _bare(tree: ast.Module) -> ast.Module:
-    bare: ast.Module = _Bare().visit(tree)
-    return bare
+_SAID_BY_PLACE = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+"""Fields of nodes that say nothing more than where the node stands, or how it was typed."""
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _is_for_type_checkers(test: ast.expr) -> bool:
+    if isinstance(test, ast.Attribute):
+        return test.attr == "TYPE_CHECKING" and isinstance(test.value, ast.Name)
+    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
 
 
 @cache
@@ -165,18 +215,14 @@ def _read(path: Path, package: str, time: int, size: int) -> tuple[str, tuple[st
     """The syntax of a module's file and what it imports; ``time`` and ``size`` are its state."""
     content = path.read_bytes()
     try:
-        tree = _bare(ast.parse(content))
+        syntax = _Syntax(ast.parse(content), package)
     except (SyntaxError, ValueError):  # this Python cannot import it
         return sha256_of_text(content), ()
-    return _hash(tree), tuple(_imports(tree, package))
+    return syntax.hash, tuple(syntax.imports)
 
 
 def _syntax(source: str) -> str:
-    return _hash(_bare(ast.parse(source)))
-
-
-def _hash(tree: ast.Module) -> str:
-    return sha256_of_text(ast.dump(tree))
+    return _Syntax(ast.parse(source)).hash
 
 
 def _source(piece: type, file: Path | None) -> str:
@@ -192,18 +238,17 @@ def _source(piece: type, file: Path | None) -> str:
         return f"unknown = {secrets.token_hex()!r}"
 
 
-def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """Names of what a module in ``package`` imports: modules, and perhaps what is in them."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = package.split(".")[: package.count(".") + 2 - node.level]
-                base = ".".join([*above, base]).rstrip(".")
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+def _imported(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[str]:
+    """Names of what an import in ``package`` asks for: modules, and perhaps what is in them."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+        return
+    base = node.module or ""
+    if node.level:
+        above = package.split(".")[: package.count(".") + 2 - node.level]
+        base = ".".join([*above, base]).rstrip(".")
+    yield base
+    yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 # --- modules ------------------------------------------------------------------------------
@@ -266,10 +311,34 @@ def installed_modules() -> dict[str, list[str]]:
 
 @cache
 def _distributions(path: tuple[str, ...]) -> dict[str, list[str]]:
-    """What ``sys.path`` leads to; read once, since that takes a third of a second."""
+    """What ``sys.path`` leads to, as ``importlib.metadata.packages_distributions`` has it.
+
+    Its files are read as text: to parse each as a whole takes a third of a second.
+    """
     from importlib import metadata
 
-    return dict(metadata.packages_distributions())
+    found: dict[str, list[str]] = {}
+    for distribution in metadata.distributions(path=list(path)):
+        for module in _top_level(distribution):
+            found.setdefault(module, []).append(_name_of(distribution))
+    return found
+
+
+def _name_of(distribution: Distribution) -> str:
+    said = re.search(r"^Name: *(\S+)", distribution.read_text("METADATA") or "", re.MULTILINE)
+    return said[1] if said else distribution.metadata["Name"]
+
+
+def _top_level(distribution: Distribution) -> Iterable[str]:
+    """Names of the top-level modules of a distribution."""
+    if named := (distribution.read_text("top_level.txt") or "").split():
+        return named
+    record = distribution.read_text("RECORD")
+    if record is None:
+        files = [file.as_posix() for file in distribution.files or ()]
+    else:
+        files = [line.partition(",")[0].strip('"') for line in record.splitlines()]
+    return {file.partition("/")[0].removesuffix(".py") for file in files if file.endswith(".py")}
 
 
 def _declaring(package: str) -> set[str]:

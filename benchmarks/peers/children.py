@@ -1,0 +1,68 @@
+"""Processes of both sides: pinned to one core, timed from start to end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+_SHOWN_LINES = 15
+
+
+class SideError(Exception):
+    """A side failed; the message has the last lines of what it said."""
+
+
+def timed(
+    command: Sequence[object],
+    environment: Mapping[str, str],
+    *,
+    core: int | None = None,
+    accepted: Sequence[int] = (0,),
+) -> tuple[float, str]:
+    """Run a command of this Python to its end.
+
+    Args:
+        command: Arguments of this Python.
+        environment: What is added to the environment variables.
+        core: The only core that it may use, with all that it starts; None for all of them.
+        accepted: Statuses with which it may end.
+
+    Returns:
+        Wall seconds, and what it printed on its standard output.
+
+    Raises:
+        SideError: It ended with another status.
+    """
+    arguments = [str(part) for part in command]
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
+    )
+    said, complained = process.communicate()
+    seconds = time.perf_counter() - began
+    if process.returncode not in accepted:
+        lines = (said + complained).splitlines()[-_SHOWN_LINES:]
+        raise SideError(
+            f"{' '.join(arguments)[:200]} ended with status {process.returncode}: "
+            + "\n".join(lines)
+        )
+    return seconds, said
+
+
+def last_core() -> int:
+    """The core to which sides are pinned: the last one that this process may use.
+
+    Raises:
+        SideError: This system pins no processes.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        raise SideError("processes can be pinned to a core on Linux only: run this there.")
+    return max(os.sched_getaffinity(0))

@@ -1,0 +1,137 @@
+"""Whole runs under the budget ``quick``: complete trials of each core family, and the estimate.
+
+Each run has the default models, sanity rows, folds and threads, and begins with an empty cache, so
+that the first estimate knows nothing but the table that is shipped. The table of the page counts
+the fewest complete trials that a family has in any fold.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from children import SideError, timed
+from pairs import Places
+
+from medbench.datasets.sources.phantoms import PhantomSource
+
+CORE = ("hog-svm", "xgboost", "cnn", "inceptionv3")
+PHANTOMS = "phantoms-28"
+"""A data set of this file: drawn images of MedMNIST's size, with an official split."""
+_PATIENTS, _DRAWN_AT, _SIDE = 500, 56, 28
+_TINY = 24
+"""Patients where nothing but that everything works is to be seen."""
+_CELLS_FAILED = 1
+"""Status of a run of which cells failed, while others have their rows."""
+_ESTIMATE = re.compile(r"^about (.+) for the whole run", re.MULTILINE)
+_UNIT = {"h": 3600, "m": 60, "s": 1}
+
+
+def run(name: str, places: Places, *, quick: bool = False) -> dict[str, Any]:
+    """Run the core families on one data set.
+
+    Args:
+        name: A data set of the catalog, or ``PHANTOMS``.
+        places: Where things are.
+        quick: One small family, a tiny budget and few images.
+
+    Returns:
+        ``seconds`` of the whole command, ``estimate`` (seconds that it said first, or None), and
+        by family ``complete`` (fewest and most complete trials of its cells), ``cut`` (how many
+        chosen trials were cut) and ``failed`` (why cells failed).
+
+    Raises:
+        SideError: The run failed as a whole.
+    """
+    folder = places.scratch / f"quick-{name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    catalog: tuple[object, ...] = ()
+    if name == PHANTOMS:
+        catalog = ("--datasets-file", _write_phantoms(folder, _TINY if quick else _PATIENTS))
+    elif places.datasets_file is not None:
+        catalog = ("--datasets-file", places.datasets_file)
+    weights = () if places.weights is None else ("--weights-dir", places.weights)
+    out = folder / "run"
+    how: tuple[object, ...] = ("--models", *CORE, "--budget", "quick")
+    if quick:
+        how = ("--models", "hog-svm", "--no-sanity", "--trials", 1, "--time", "20s", "--folds", 2)
+    seconds, said = timed(
+        ["-m", "medbench", "run", "--datasets", name, *how, "--data-dir", places.data, *catalog,
+         *weights, "--out", out],
+        {"MEDBENCH_CACHE": str(folder / "cache")},
+        accepted=(0, _CELLS_FAILED),
+    )  # fmt: skip
+    if not (out / "leaderboard.csv").exists():
+        raise SideError(f"{name}: the run ended without a table:\n{said[-1000:]}")
+    figures = {"seconds": seconds, "estimate": first_estimate(said), "families": _families(out)}
+    shutil.rmtree(folder)
+    return figures
+
+
+def first_estimate(said: str) -> float | None:
+    """Seconds that a run expected of itself before its first cell; None where it said none.
+
+    Args:
+        said: What it printed: ``about 9m for the whole run``, with hours, minutes and seconds.
+    """
+    found = _ESTIMATE.search(said)
+    if found is None:
+        return None
+    parts = re.findall(r"([\d.]+)\s*([hms])", found[1])
+    return sum(float(number) * _UNIT[unit] for number, unit in parts)
+
+
+def _families(out: Path) -> dict[str, Any]:
+    """By family, what the records of its cells say."""
+    found: dict[str, Any] = {}
+    for file in sorted(out.glob("cells/*/*/*/cell.json")):
+        record = json.loads(file.read_text())
+        if record["model"] not in CORE:
+            continue
+        family = found.setdefault(record["model"], {"complete": [], "cut": 0, "failed": []})
+        if record["status"] == "ok":
+            family["complete"].append(_complete_trials(record, file.parent))
+            family["cut"] += record.get("cut") is not None
+        else:
+            family["complete"].append(0)
+            family["failed"].append(f"{record['split']}: {record['reason']}"[:200])
+    for family in found.values():
+        family["complete"] = [min(family["complete"]), max(family["complete"])]
+    return found
+
+
+def _complete_trials(record: dict[str, Any], cell: Path) -> int:
+    """Complete trials of a cell; of an older run, which does not tell them, by its trials."""
+    if record.get("complete_trials") is not None:
+        return int(record["complete_trials"])
+    trials = map(json.loads, (cell / "trials.jsonl").read_text().splitlines())
+    return sum(trial["state"] == "complete" for trial in trials)
+
+
+def _write_phantoms(folder: Path, patients: int) -> Path:
+    """An archive of 28-px images divided by patient, and a catalog that names it."""
+    source = PhantomSource(patients=patients, image_size=_DRAWN_AT)
+    listing = source.listing()
+    whole = np.stack([source.draw(row) for row in range(len(listing.table))])
+    quarters = whole.reshape(len(whole), _SIDE, 2, _SIDE, 2).astype(np.float64)
+    images = np.rint(quarters.mean(axis=(2, 4))).astype(np.uint8)
+    labels = listing.table["label"].to_numpy(np.int64)
+    patient = np.arange(len(images)) // source.images_per_patient
+    tenth = (patient // 2) % 10  # neighbours have different classes, so both go together
+    parts = {"train": tenth < 7, "val": tenth == 7, "test": tenth > 7}
+    np.savez(
+        folder / "phantoms.npz",
+        **{f"{part}_images": images[rows] for part, rows in parts.items()},
+        **{f"{part}_labels": labels[rows] for part, rows in parts.items()},
+    )
+    catalog = folder / "datasets.yaml"
+    catalog.write_text(
+        f"{PHANTOMS}:\n  source: npz\n  path: phantoms.npz\n  classes: [healthy, lesion]\n"
+        f"  image_size: {_SIDE}\n  channels: grey\n"
+    )
+    return catalog
