@@ -1,0 +1,141 @@
+"""``python benchmarks/reference``: the reference leaderboards of ``results``, made anew.
+
+Runs each by the command that ``commands`` has for it, keeps what may be passed on in
+``results/reference/NAME`` (tables, figures, audits, predictions and trials; no models, and no
+images but those of synthetic sets), and writes the tables of ``results/README.md`` from them. Of
+the data sets only those have to be there that are made anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from commands import COMMANDS, arguments_of
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / "results" / "reference"
+PAGE = ROOT / "results" / "README.md"
+sys.path.append(str(ROOT / "benchmarks"))  # what benchmarks share
+from markers import write_between_markers  # noqa: E402
+
+FAMILIES = ("hog-svm", "xgboost", "mobilenet", "inceptionv3", "cnn")
+SANITY = ("file-properties", "intensity", "border", "thumbnail")
+_LEFT_OUT = ("model", "oof", "pieces", "cell.log", "out-of-distribution.npz", "duplicates.png")
+_LEFT_OUT_OF_THE_RUN = (".lock", ".holder.json", "assessment.json")
+_SIGNS = {"leader": "**{}**", "tied": "{} =", "cut": "{} cut"}
+"""How a cell of the table shows where its row stands."""
+
+
+def main() -> int:
+    """Run, keep, write the tables; 1 if a run failed."""
+    options = _options()
+    failed = []
+    with tempfile.TemporaryDirectory(prefix="medbench-reference-") as scratch:
+        runs = options.runs or Path(scratch)
+        for name in options.names or COMMANDS:
+            run = runs / name
+            command = ["-m", "medbench", "run", *arguments_of(name), "--out", str(run)]
+            for option, folder in (("data", options.data_dir), ("weights", options.weights_dir)):
+                if folder is not None:
+                    command += [f"--{option}-dir", str(folder)]
+            print(f"\n{name}: python {shlex.join(command)}", flush=True)
+            if subprocess.run([sys.executable, *command], check=False).returncode:
+                failed.append(name)
+                continue
+            _keep(run, KEPT / name)
+            command = ["-m", "medbench", "report", str(KEPT / name)]
+            subprocess.run([sys.executable, *command], check=True)
+    rows = {name: _rows(KEPT / name) for name in COMMANDS if (KEPT / name).is_dir()}
+    write_between_markers(PAGE, "families", _table(rows, FAMILIES, "model"))
+    write_between_markers(PAGE, "sanity", _table(rows, SANITY, "sanity"))
+    write_between_markers(PAGE, "trials", _trials(rows))
+    if failed:
+        print(f"Not kept, because they failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _keep(run: Path, kept: Path) -> None:
+    """Copy what may be passed on, in place of what was kept before."""
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(run, kept, ignore=shutil.ignore_patterns(*_LEFT_OUT, *_LEFT_OUT_OF_THE_RUN))
+    for record in kept.glob("datasets/*/dataset.json"):
+        if not json.loads(record.read_text()).get("redistributable"):
+            shutil.rmtree(record.parent / "pictures", ignore_errors=True)
+
+
+def _rows(folder: Path) -> list[Mapping[str, str]]:
+    with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _table(
+    rows: Mapping[str, Sequence[Mapping[str, str]]], models: Sequence[str], kind: str
+) -> str:
+    """AUROC with its interval of each model on each run of tuned models."""
+    lines = ["| | " + " | ".join(models) + " |", "|---" * (len(models) + 1) + "|"]
+    for name, its in rows.items():
+        if name in COMMANDS and COMMANDS[name].untuned:
+            continue
+        of_model = {row["model"]: _score(row) for row in its if row["kind"] == kind}
+        lines.append(f"| {name} | " + " | ".join(of_model.get(one, "") for one in models) + " |")
+    return "\n".join(lines)
+
+
+def _score(row: Mapping[str, str]) -> str:
+    if not row["auroc"]:
+        return row["status"]
+    shown = [f"{float(row[part]):.3f}".removeprefix("0") for part in _PARTS]
+    return _SIGNS.get(row["standing"], "{}").format("{} ({} to {})".format(*shown))
+
+
+_PARTS = ("auroc", "auroc_low", "auroc_high")
+
+
+def _trials(rows: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
+    """The fewest complete trials of a cell, and of all cells, by run and model."""
+    lines = ["| | " + " | ".join(FAMILIES) + " |", "|---" * (len(FAMILIES) + 1) + "|"]
+    for name in rows:
+        if COMMANDS[name].untuned:
+            continue
+        shown = []
+        for model in FAMILIES:
+            cells = [
+                json.loads(path.read_text())
+                for path in sorted((KEPT / name).glob(f"cells/*/{model}/*/cell.json"))
+            ]
+            counts = [c["complete_trials"] for c in cells if c.get("complete_trials") is not None]
+            shown.append(f"{min(counts)} to {max(counts)}" if counts else "")
+        lines.append(f"| {name} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python benchmarks/reference", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"which (default: all): {', '.join(COMMANDS)}"
+    )
+    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the images are")
+    parser.add_argument("--weights-dir", type=Path, metavar="FOLDER", help="pretrained weights")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        metavar="FOLDER",
+        help="where the runs are kept in full and gone on with (default: nowhere)",
+    )
+    options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in COMMANDS]:
+        parser.error(f"{unknown[0]!r} is none of {', '.join(COMMANDS)}.")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
