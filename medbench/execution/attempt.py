@@ -91,7 +91,8 @@ class Attempt:
         """
         task, workshop, tuner = self._cell_task, self._workshop, self._tuner()
         workshop.family.warm_up(workshop.threads)
-        next_suggestion(tuner, self._finished)  # whose libraries are loaded at the first question
+        if not self._finished:
+            next_suggestion(tuner, ())  # loads the tuner's libraries
         spent = self._finished[-1].at_seconds if self._finished else 0.0
         clock = Clock(self._features, spent_before=spent, features_before=self._features_before)
         self._cpu_began = time.process_time() - self._cpu_before
