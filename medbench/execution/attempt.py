@@ -42,8 +42,10 @@ from medbench.tuning.search import Search, next_suggestion
 from medbench.tuning.tuner import Suggestion, Trial, configurations
 
 _INNER_FOLDS_SEED = "inner"
-_SINGLE_IMAGES, _IMAGES_TOGETHER = 5, 16
+_SINGLE_IMAGES, _IMAGES_TOGETHER = 3, 16
 """Held-out images by which the speed of predictions is measured, one by one and together."""
+_SPEED_SECONDS = 1.0
+"""About what that may take: of a slow model fewer images tell as much."""
 
 
 class Attempt:
@@ -89,7 +91,8 @@ class Attempt:
         """
         task, workshop, tuner = self._cell_task, self._workshop, self._tuner()
         workshop.family.warm_up(workshop.threads)
-        next_suggestion(tuner, self._finished)  # whose libraries are loaded at the first question
+        if not self._finished:
+            next_suggestion(tuner, ())  # loads the tuner's libraries
         spent = self._finished[-1].at_seconds if self._finished else 0.0
         clock = Clock(self._features, spent_before=spent, features_before=self._features_before)
         self._cpu_began = time.process_time() - self._cpu_before
@@ -270,15 +273,19 @@ def _speed(classifier: Classifier, batch: Batch) -> dict[str, float | None]:
     if len(batch) <= len(single) + len(many):
         return {"latency_seconds": None, "images_per_second": None}
     classifier.predict_proba(batch.take(np.arange(1)))
-    each = []
+    each: list[float] = []
     for i in single:
         began = awake_seconds()
         classifier.predict_proba(batch.take(np.array([i])))
         each.append(awake_seconds() - began)
+        if sum(each) > _SPEED_SECONDS / 2:
+            break
+    latency = float(np.median(each))
+    n_together = int(min(len(many), max(2, _SPEED_SECONDS / 2 / max(latency, 1e-6))))
     began = awake_seconds()
-    classifier.predict_proba(batch.take(len(batch) + many))
+    classifier.predict_proba(batch.take(len(batch) + many[:n_together]))
     together = awake_seconds() - began
-    return {"latency_seconds": float(np.median(each)), "images_per_second": len(many) / together}
+    return {"latency_seconds": latency, "images_per_second": n_together / together}
 
 
 def _peak_memory() -> int | None:

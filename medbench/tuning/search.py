@@ -325,7 +325,7 @@ class Search:
             prunes=not self._tuner.prunes_itself,
             kept_back=0.0 if first or stage != "search" else self._finishing_seconds(),
             to_beat=best.fold_scores[0] if best and several and stage == "refinement" else None,
-            projects=stage == "refinement",
+            projects=self._screened or stage == "refinement",
             family_steps=self._workshop.family.max_steps,
         )
 

@@ -78,8 +78,9 @@ class Watch:
     @property
     def last_step(self) -> int | None:
         """Steps after which a fit ends by itself; None where that is not known."""
-        limits = (self.suggestion.last_step, self.results.max_steps, self.family_steps)
-        return next((limit for limit in limits if limit is not None), None)
+        own = self.family_steps if self.results.max_steps is None else self.results.max_steps
+        limits = [limit for limit in (own, self.suggestion.last_step) if limit is not None]
+        return min(limits, default=None)
 
     def fold_done(self, results: FoldResults) -> None:
         """Decide after a fold whether the trial goes on."""
@@ -130,7 +131,7 @@ class Watch:
         if step - first + 1 < _PACE_FROM_STEP or step >= last:
             return False
         to_come = (last - step) * (now - then) / (step - first)
-        of_a_fold = now - self._fold_began + to_come
+        of_a_fold = max(now - self._fold_began + to_come, self.kept_back)
         return self.clock.seconds + to_come + self._n_left * of_a_fold > self.seconds
 
     @property
