@@ -9,12 +9,12 @@ import pytest
 
 from medbench.features.cache import Extractor
 from medbench.features.grey import reduced_grey, resize, to_grey
-from medbench.features.hog import Hog
+from medbench.features.hog import Hog, HogPyramid
 from medbench.features.intensity import Intensity
 from medbench.features.pixels import Pixels
 from medbench.features.texture import Gabor, Glcm, Lbp
 
-EXTRACTORS = (Hog(), Lbp(), Glcm(), Gabor(), Intensity(), Pixels())
+EXTRACTORS = (Hog(), HogPyramid(), Lbp(), Glcm(), Gabor(), Intensity(), Pixels())
 SIZES = ((16, 16), (17, 23), (28, 28), (150, 61), (160, 200))
 
 
@@ -53,6 +53,9 @@ def test_every_setting_is_in_the_key():
         Hog(side=64),
         Hog(cells=4),
         Hog(orientations=6),
+        HogPyramid(side=32),
+        HogPyramid(cells=8),
+        HogPyramid(orientations=6),
         Lbp(side=64),
         Lbp(radii=(1,)),
         Lbp(grid=2),
@@ -122,6 +125,21 @@ def test_hog_of_an_upright_edge_points_across_it():
 
 def test_hog_has_the_same_grid_for_images_of_different_size():
     assert Hog()(random_images(1, 128, 128, 1)).shape == Hog()(random_images(1, 64, 64, 1)).shape
+
+
+def test_a_pyramid_of_gradients_sees_contrast_and_every_scale_of_it():
+    rows, columns = np.indices((64, 64))
+    blob = np.exp(-((rows - 20) ** 2 + (columns - 44) ** 2) / 200)
+    images = np.stack([blob * 60, blob * 120]).astype(np.uint8)[..., None]
+    weak, strong = HogPyramid(orientations=4)(images).reshape(2, 4, 4, 4, 5)
+    assert (strong.max(axis=(1, 2, 3)) > weak.max(axis=(1, 2, 3))).all()
+    strongest = strong[..., -1].reshape(4, -1).argmax(axis=1)
+    assert set(strongest) <= {2, 3, 6, 7}, "the upper right quarter"
+
+
+def test_a_pyramid_does_not_see_a_brighter_exposure():
+    images = random_images(2, 40, 30, 1) // 3
+    np.testing.assert_allclose(HogPyramid()(images), HogPyramid()(images + 100), atol=1e-5)
 
 
 def test_lbp_histograms_are_shares_of_pixels():
