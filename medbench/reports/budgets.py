@@ -134,15 +134,20 @@ def _enough(cell: CellResult) -> float | None:
         return None
     features = 0.0
     for trial in cell.trials:
-        before, features = features, float(trial.get("features_seconds") or 0.0)
+        before, features = features, _number(trial.get("features_seconds")) or 0.0
         if trial.get("number") == cell.record.get("trial"):
-            took, at = trial.get("seconds"), trial.get("at_seconds")
+            took, at = _number(trial.get("seconds")), _number(trial.get("at_seconds"))
             if took is None or at is None:
                 return None
             fitting = max(0.0, took - (features - before))
             more = fitting * (steps[1] / steps[0] - 1)
             return _HEADROOM * (at + more) if more else None
     return None
+
+
+def _number(value: object) -> float | None:
+    """What a stored trial has under a name, if it is a number."""
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _rounded_up(seconds: float) -> str:

@@ -80,7 +80,7 @@ def write_figures(assessment: Assessment, folder: Path) -> list[Path]:
     from matplotlib import rc_context
 
     files, written = RunLayout(folder), []
-    with rc_context(STYLE):
+    with rc_context(dict(STYLE)):
         for dataset in assessment.datasets:
             rows = _models(assessment, dataset)
             classes = [shown(name) for name in dataset.record["classes"]]

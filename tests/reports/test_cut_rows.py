@@ -178,7 +178,7 @@ def test_where_every_model_was_cut_that_is_said_first_and_none_is_named(all_cut,
     assessment = assess(all_cut.run())
     (dataset,) = assessment.datasets
     assert dataset.leader is None and winner(dataset, all_cut.run()) is None
-    first = "phantoms: no model can be named to use, as every one was cut by its budget."
+    first = "phantoms: no model can be named to use, as every one was cut by its budget: "
     assert " ".join(printed(all_cut.run()).split()).startswith(first)
     write_leaderboard(assessment, tmp_path)
     assert (tmp_path / "leaderboard.md").read_text().startswith(f"# Leaderboard\n\n**{first}")
