@@ -149,6 +149,12 @@ def test_the_time_of_features_does_not_grow_with_the_rounds(factory):
     assert "give --time 6m or more" in said(factory, "cut")[0]  # 169 + 200 * 0.5, and a quarter
 
 
+def test_the_fold_that_was_cut_counts_and_not_the_median_of_the_folds(factory):
+    factory.dataset(n_folds=1)
+    factory.model("cnn", 1.0, **cut(step=24))
+    assert "give --time 4m or more" in said(factory, "cut")[0]
+
+
 def test_without_seconds_of_the_trial_no_time_is_made_up(factory):
     factory.dataset(n_folds=1)
     factory.model("cnn", 1.0, **cut(trials=[]))
