@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from medbench.reports.budgets import cut_briefly
 from medbench.reports.text import brief, format_score, format_seconds, plain
 from medbench.store.results import ended_words
 
@@ -77,9 +78,9 @@ class RunWatcher:
             self._done += 1
             if record["status"] == "ok":
                 inner = format_score(record["inner_score"])
-                text = (
-                    f": inner {inner}, {_trials(record)}, {format_seconds(seconds)}{_cut(record)}"
-                )
+                text = f": inner {inner}, {_trials(record)}, {format_seconds(seconds)}"
+                if how_far := brief(cut_briefly(record)):
+                    text += f", cut: {how_far}"
             else:
                 text = f": {record['status']}: {brief(record['reason'])}"
             number = f"[{self._done}/{self._total}] "
@@ -107,16 +108,6 @@ def _trials(record: Mapping[str, Any]) -> str:
     if complete in (None, tried):
         return f"{tried} trial{'s' * (tried != 1)}"
     return f"{complete} of {tried} trials complete"
-
-
-def _cut(record: Mapping[str, Any]) -> str:
-    """How far the chosen trial came, where the budget cut it; else empty."""
-    if not record.get("cut"):
-        return ""
-    step, most = record.get("step"), record.get("max_steps")
-    if step is None or most is None:
-        return ", cut by its budget"
-    return f", cut: {record.get('step_name') or 'step'} {step} of {most}"
 
 
 def failed_are_kept(count: int) -> str:

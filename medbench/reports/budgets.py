@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
@@ -14,6 +15,10 @@ _HEADROOM = 1.25
 """What an estimate of the seconds that are enough is multiplied by: steps do not all cost the same,
 and a machine is not always as fast."""
 _MINUTE, _HOUR = 60, 3600
+_AT = re.compile(r"\b(\d{1,9}) of (\d{1,9})\b")
+"""The steps in the words of a cut, ``epoch 3 of 24 when ...`` or ``1 of 200 rounds: ...``."""
+_REST = re.compile(r" when |: ")
+"""Where those words go on from how far it came to why."""
 _TENS = 10
 """Seconds to which a time below a minute is rounded up."""
 
@@ -104,12 +109,26 @@ def steps_numbers(fields: Mapping[str, Any]) -> str:
     return f"{int(fields['steps'])}/{int(fields['max_steps'])}"
 
 
+def cut_briefly(record: Mapping[str, Any]) -> str:
+    """How far the chosen trial of a cell came, ``epoch 3 of 24``; empty where it was not cut."""
+    return _REST.split(str(record.get("cut") or ""))[0]
+
+
 def remedy(cuts: Sequence[Cut]) -> str:
     """What lets cut models end, for a sentence: the smallest ``--time`` that may be enough."""
     known = [cut.enough for cut in cuts if cut.enough is not None]
     if not known or len(known) < len(cuts):
         return "give more --time"
     return f"give --time {_rounded_up(max(known))} or more"
+
+
+def _cut_at(record: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The step at which a cell was cut, and its most steps.
+
+    Its words are of the inner fold that came the least far; ``step`` is the median of all of them.
+    """
+    found = _AT.search(str(record["cut"]))
+    return (int(found[1]), int(found[2])) if found else _steps(record)
 
 
 def _steps(record: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -120,7 +139,7 @@ def _steps(record: Mapping[str, Any]) -> tuple[int, int] | None:
 
 def _share(cell: CellResult) -> float:
     """Share of its steps that a cell has made; 0 where it has none."""
-    steps = _steps(cell.record)
+    steps = _cut_at(cell.record)
     return steps[0] / steps[1] if steps and steps[1] else 0.0
 
 
@@ -129,20 +148,25 @@ def _enough(cell: CellResult) -> float | None:
 
     Reading features costs the same however many steps follow; only the rest grows with them.
     """
-    steps = _steps(cell.record)
+    steps = _cut_at(cell.record)
     if steps is None or not 0 < steps[0] < steps[1]:
         return None
     features = 0.0
     for trial in cell.trials:
-        before, features = features, float(trial.get("features_seconds") or 0.0)
+        before, features = features, _number(trial.get("features_seconds")) or 0.0
         if trial.get("number") == cell.record.get("trial"):
-            took, at = trial.get("seconds"), trial.get("at_seconds")
+            took, at = _number(trial.get("seconds")), _number(trial.get("at_seconds"))
             if took is None or at is None:
                 return None
             fitting = max(0.0, took - (features - before))
             more = fitting * (steps[1] / steps[0] - 1)
             return _HEADROOM * (at + more) if more else None
     return None
+
+
+def _number(value: object) -> float | None:
+    """What a stored trial has under a name, if it is a number."""
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _rounded_up(seconds: float) -> str:

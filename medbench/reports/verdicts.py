@@ -76,8 +76,8 @@ def none_to_use(dataset: DatasetAssessment) -> str:
         return ""
     cuts = [row.cut for row in dataset.cut_rows if row.cut is not None]
     return (
-        f"{dataset.name}: no model can be named to use, as every one was cut by its budget. For "
-        f"scores that say something of them {remedy(cuts)}."
+        f"{dataset.name}: no model can be named to use, as every one was cut by its budget: "
+        f"{remedy(cuts)}."
     )
 
 

@@ -149,6 +149,12 @@ def test_the_time_of_features_does_not_grow_with_the_rounds(factory):
     assert "give --time 6m or more" in said(factory, "cut")[0]  # 169 + 200 * 0.5, and a quarter
 
 
+def test_the_fold_that_was_cut_counts_and_not_the_median_of_the_folds(factory):
+    factory.dataset(n_folds=1)
+    factory.model("cnn", 1.0, **cut(step=24))
+    assert "give --time 4m or more" in said(factory, "cut")[0]
+
+
 def test_without_seconds_of_the_trial_no_time_is_made_up(factory):
     factory.dataset(n_folds=1)
     factory.model("cnn", 1.0, **cut(trials=[]))
@@ -178,7 +184,7 @@ def test_where_every_model_was_cut_that_is_said_first_and_none_is_named(all_cut,
     assessment = assess(all_cut.run())
     (dataset,) = assessment.datasets
     assert dataset.leader is None and winner(dataset, all_cut.run()) is None
-    first = "phantoms: no model can be named to use, as every one was cut by its budget."
+    first = "phantoms: no model can be named to use, as every one was cut by its budget: "
     assert " ".join(printed(all_cut.run()).split()).startswith(first)
     write_leaderboard(assessment, tmp_path)
     assert (tmp_path / "leaderboard.md").read_text().startswith(f"# Leaderboard\n\n**{first}")
