@@ -81,6 +81,12 @@ class Cnn(ModelFamily):
         space.real("learning_rate", 1e-3, 3e-2, default=1e-2, log=True)
         space.choice("batch_size", [16, 32, 64], default=32)
 
+    def warm_up(self, threads: int) -> None:
+        """Import Keras and set up its backend."""
+        from medbench.models import keras_backend
+
+        keras_backend.prepare(threads)
+
     def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
         """An untrained network; nothing is built before ``fit`` or ``load``."""
         most = self.max_steps or 1
