@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,14 @@ from medbench.errors import ModelError
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.space import SearchSpace
 
-_LARGE_SIDE = 48
+if TYPE_CHECKING:
+    from medbench.models.keras_reuse import SharedNetwork, State
+
+_SHRUNK = (1, 2, 3, 4, 6, 8)
+"""Pixels that are averaged along each side before anything is computed: the choices of ``side``."""
+_SMALLEST_SIDE = 28
+"""Images are not shrunk below this side (pixels)."""
+_LARGE_SIDE = 32
 """From this side on (pixels) the first convolution halves the image: fine grain is noise there."""
 _HUGE_SIDE = 160
 """From this side on a pooling after it halves once more."""
@@ -25,10 +32,16 @@ _MAX_STAGES = 4
 _MAX_WIDTH = 256
 _WIDTHS = (16, 32)
 """Multiples of 16: TensorFlow 2.21 crashes with some narrower networks."""
-_PATIENCE = 10
+_EPOCHS = (6, 12, 24, 48)
+_STEPS = (32, 64)
+"""Fewest and most gradient steps of an epoch. What a network learns depends on its steps more than
+on its passes through the images; so one number of epochs suits a hundred images and 100,000."""
+_SMALLEST_BATCH = 8
+_BATCHES = 16
+"""A batch is made smaller, down to the smallest, where fewer than this many would hold all images:
+small steps from few images cost little."""
 _MOMENTUM = 0.9
 """Of batch normalisation: Keras' 0.99 lags behind for many epochs of a small data set."""
-_SGD_MOMENTUM = 0.9
 _NOT_FITTED = "this network is neither fitted nor loaded: call fit or load first."
 
 # Rotation (part of a full turn), translation and zoom (part of the side), contrast (part).
@@ -39,9 +52,9 @@ _AUGMENTATION = {"light": (0.02, 0.05, 0.05, 0.1), "strong": (0.05, 0.1, 0.15, 0
 class Cnn(ModelFamily):
     """Convolutional network with as many stages as the image size asks for.
 
-    Each stage halves the side and doubles the filters; its blocks are plain convolutions or
-    residual pairs, with batch normalisation, global average pooling and a softmax (for several
-    labels an image: sigmoids) on top.
+    Images are shrunk to a side that is tuned. Each stage halves the side and doubles the filters;
+    its blocks are plain convolutions or residual pairs, with batch normalisation, global pooling
+    and a softmax (for several labels an image: sigmoids) on top.
     """
 
     reference: ClassVar[str] = (
@@ -49,21 +62,23 @@ class Cnn(ModelFamily):
     )
     requires: ClassVar[tuple[str, ...]] = ("keras",)
     default_tuner: ClassVar[str] = "keras-tuner"
-    max_steps: ClassVar[int | None] = 40
+    max_steps: ClassVar[int | None] = max(_EPOCHS)
+    step_name: ClassVar[str] = "epoch"
+    screened: ClassVar[bool] = True
     multi_label: ClassVar[bool] = True
     export_formats: ClassVar[tuple[str, ...]] = ("onnx", "keras")
 
     def search_space(self, space: SearchSpace, task: Task) -> None:
-        """Size, regularisation and optimiser; the default learns in seconds on a CPU."""
-        space.choice("blocks", ["plain", "residual"], default="residual")
+        """Image side, length, size and regularisation; the default learns in seconds on a CPU."""
+        sides = side_choices(min(task.image_shape[:2]))
+        space.choice("side", sides, default=sides[0])
+        space.choice("epochs", _EPOCHS, default=12)
+        space.choice("blocks", ["plain", "residual"], default="plain")
         space.integer("depth", 1, 3, default=1)
         space.choice("width", _WIDTHS, default=16)
         space.real("dropout", 0.0, 0.5, default=0.2)
         space.choice("augmentation", ["none", "light", "strong"], default="light")
-        space.choice("optimizer", ["adam", "sgd"])
-        space.real("learning_rate", 1e-4, 1e-2, default=2e-3, log=True, when={"optimizer": "adam"})
-        space.real("sgd_rate", 3e-3, 3e-1, default=3e-2, log=True, when={"optimizer": "sgd"})
-        space.choice("schedule", ["constant", "cosine"], default="cosine")
+        space.real("learning_rate", 1e-3, 3e-2, default=1e-2, log=True)
         space.choice("batch_size", [16, 32, 64], default=32)
 
     def warm_up(self, threads: int) -> None:
@@ -74,7 +89,8 @@ class Cnn(ModelFamily):
 
     def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
         """An untrained network; nothing is built before ``fit`` or ``load``."""
-        return CnnClassifier(params, task, context, max_steps=self.max_steps or 1)
+        most = self.max_steps or 1
+        return CnnClassifier(params, task, context, max_steps=min(params["epochs"], most))
 
 
 class CnnClassifier(Classifier):
@@ -86,8 +102,8 @@ class CnnClassifier(Classifier):
         self._params = params
         self._task = task
         self._context = context
-        self._max_steps = max_steps
-        self._trained: Any = None
+        self.max_steps: int = max_steps
+        self._state: State | None = None
         """The network as it is trained, with its optimiser; None after ``load``."""
         self._network: Any = None
         """The network as it predicts; drawn when it is first wanted."""
@@ -103,22 +119,25 @@ class CnnClassifier(Classifier):
         from medbench.models import keras_backend, keras_support
 
         self.device = keras_backend.prepare(self._context.threads)
-        goes_on = self._trained is not None and progress.first_step > 0
-        self._network = None
-        if not goes_on:
-            keras_support.start(self._context.seed, mixed_precision=True)
-            self._trained = build_network(self._params, self._task)
-            keras_support.compile_model(self._trained, _optimizer(self._params), self._task)
+        shared = self._shared()
+        goes_on = self._state is not None and progress.first_step > 0
+        if goes_on and self._state is not None:
+            shared.hold(self._state)
+            shared.release()
+        else:
+            shared.start(self._context.seed)
+        self._network = self._state = None
         training = keras_support.Training(
-            max_steps=self._max_steps,
-            batch_size=self._params["batch_size"],
-            learning_rate=_learning_rate(self._params),
-            schedule=self._params["schedule"],
-            patience=_PATIENCE,
+            max_steps=self.max_steps,
+            batch_size=batch_size(self._params["batch_size"], len(train)),
+            learning_rate=self._params["learning_rate"],
+            schedule="cosine",
+            patience=self.max_steps,
             seed=self._context.seed,
+            steps=_STEPS,
         )
-        kept = keras_support.train(
-            self._trained,
+        self.best_step = keras_support.train(
+            shared.model,
             _examples(train),
             None if validation is None else _examples(validation),
             training,
@@ -126,7 +145,7 @@ class CnnClassifier(Classifier):
             first_step=progress.first_step if goes_on else 0,
             start_step=(self.best_step or progress.first_step) if goes_on else None,
         )
-        self.best_step = kept
+        self._state = shared.take()
 
     def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
         """Probabilities of the task's classes, float64, shape (n_images, n_classes).
@@ -136,11 +155,8 @@ class CnnClassifier(Classifier):
         """
         from medbench.models import keras_support
 
-        model = self._trained if self._network is None else self._network
-        if model is None:
-            raise ModelError(_NOT_FITTED)
         return keras_support.predict(
-            model,
+            self._trained() if self._network is None else self._network,
             batch.pixels,
             len(batch),
             multi_label=self._task.kind == "multi-label",
@@ -155,7 +171,7 @@ class CnnClassifier(Classifier):
     def load(self, folder: Path) -> None:
         """Take the network from a folder, ready to predict."""
         self._network, self.best_step = self._read(folder, trainable=False)
-        self._trained = None
+        self._state = None
 
     def checkpoint(self, folder: Path) -> None:
         """Write the network as it is trained, with the optimiser's state.
@@ -165,28 +181,45 @@ class CnnClassifier(Classifier):
         """
         from medbench.models import keras_support
 
-        if self._trained is None:
-            raise ModelError(_NOT_FITTED)
-        keras_support.save_model(self._trained, folder, self.best_step)
+        keras_support.save_model(self._trained(), folder, self.best_step)
 
     def resume(self, folder: Path) -> None:
         """Take the network from a checkpoint, to be trained on."""
-        from medbench.models import keras_support
+        from medbench.models.keras_reuse import snapshot
 
         model, self.best_step = self._read(folder, trainable=True)
-        # Compiled anew, for it may have been saved on another kind of machine.
-        keras_support.compile_model(model, model.optimizer, self._task)
-        self._trained, self._network = model, None
+        self._state, self._network = snapshot(model), None
 
     def network(self) -> Any | None:
         """See ``Classifier.network``; drawn for inference."""
         from medbench.models.inference_graph import inference_graph
 
         if self._network is None:
-            if self._trained is None:
-                raise ModelError(_NOT_FITTED)
-            self._network = inference_graph(self._trained)
+            self._network = inference_graph(self._trained())
         return self._network
+
+    def _shared(self) -> SharedNetwork:
+        """The compiled network of this configuration, which other classifiers use as well."""
+        from medbench.models import keras_support
+        from medbench.models.keras_reuse import shared_network
+
+        def build() -> Any:
+            from keras import optimizers
+
+            keras_support.start(self._context.seed, mixed_precision=True)
+            model = build_network(self._params, self._task)
+            keras_support.compile_model(model, optimizers.Adam(), self._task)
+            return model
+
+        drawn = {name: self._params[name] for name in _OF_THE_NETWORK}
+        task = (self._task.image_shape, len(self._task.classes), self._task.kind)
+        return shared_network((*drawn.items(), task), build)
+
+    def _trained(self) -> Any:
+        """The compiled network in the state of this classifier."""
+        if self._state is None:
+            raise ModelError(_NOT_FITTED)
+        return self._shared().hold(self._state)
 
     def _read(self, folder: Path, *, trainable: bool) -> tuple[Any, int | None]:
         from medbench.models import keras_backend, keras_support
@@ -200,6 +233,21 @@ class CnnClassifier(Classifier):
         )
 
 
+_OF_THE_NETWORK = ("side", "blocks", "depth", "width", "dropout", "augmentation")
+"""Parameters by which networks differ; the others only say how they are trained."""
+
+
+def side_choices(side: int) -> list[int]:
+    """Sides to which images of ``side`` pixels can be shrunk by averaging, the smallest first."""
+    return sorted({side // k for k in _SHRUNK if k == 1 or side // k >= _SMALLEST_SIDE})
+
+
+def batch_size(largest: int, n: int) -> int:
+    """Images a gradient step, a power of two or ``largest``, for ``n`` images to learn from."""
+    few = 1 << max(n // _BATCHES, 1).bit_length() - 1
+    return min(largest, max(few, _SMALLEST_BATCH))
+
+
 def build_network(params: Mapping[str, Any], task: Task) -> Any:
     """The untrained Keras model of a configuration: uint8 images in, probabilities out."""
     from keras import Input, Model, layers
@@ -208,8 +256,11 @@ def build_network(params: Mapping[str, Any], task: Task) -> Any:
 
     inputs = Input(task.image_shape, dtype="uint8", name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)
+    side, width = min(params["side"], *task.image_shape[:2]), params["width"]
+    shrunk = min(task.image_shape[:2]) // side
+    if shrunk > 1:
+        x = layers.AveragePooling2D(shrunk)(x)
     x = _augment(x, params["augmentation"])
-    side, width = min(task.image_shape[:2]), params["width"]
     if side >= _LARGE_SIDE:
         x = _convolution(x, width, size=5, stride=2)
         side //= 2
@@ -221,7 +272,8 @@ def build_network(params: Mapping[str, Any], task: Task) -> Any:
         for number in range(params["depth"]):
             stride = 2 if stage > 0 and number == 0 else 1
             x = block(x, min(width * 2**stage, _MAX_WIDTH), stride=stride)
-    x = layers.GlobalAveragePooling2D()(x)
+    # The mean tells how much there is of something, the maximum whether it is anywhere.
+    x = layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)])
     x = layers.Dropout(params["dropout"])(x)
     # float32 also under mixed precision: float16 is too coarse for probabilities.
     return Model(inputs, output_layer(task, dtype="float32")(x))
@@ -271,20 +323,6 @@ def _residual_block(x: Any, width: int, *, stride: int) -> Any:
     x = _convolution(x, width, stride=stride)
     x = _convolution(x, width, active=False)
     return layers.ReLU()(layers.Add()([x, shortcut]))
-
-
-def _optimizer(params: Mapping[str, Any]) -> Any:
-    from keras import optimizers
-
-    rate = _learning_rate(params)
-    if params["optimizer"] == "sgd":
-        return optimizers.SGD(rate, momentum=_SGD_MOMENTUM, nesterov=True)
-    return optimizers.Adam(rate)
-
-
-def _learning_rate(params: Mapping[str, Any]) -> float:
-    """Learning rate of the optimiser that was chosen; the two live on different scales."""
-    return float(params["sgd_rate" if params["optimizer"] == "sgd" else "learning_rate"])
 
 
 def _examples(batch: LabelledBatch) -> Any:

@@ -19,6 +19,7 @@ from medbench.files import read_json
 from medbench.models.contract import Progress
 from medbench.models.inference_graph import inference_graph
 from medbench.models.keras_backend import has_gpu
+from medbench.models.keras_reuse import State, restore, snapshot
 from medbench.opening import MODEL
 from medbench.packed import BROKEN_CONTENT, open_zip
 
@@ -26,12 +27,19 @@ MODEL_FILE = "model.keras"
 _STATE_FILE = "state.json"
 _PREDICT_BATCH = 64
 _SMALLEST_PROBABILITY = 1e-12
+_WARM_UP_SHARE = 0.1
+"""Share of the epochs over which a learning rate that falls rises first: large steps from random
+weights, before batch statistics have settled, are hard to make good."""
+_FIRST_SHARE = 0.01
+"""Share of the epochs by which that has begun already, so that the first step is not lost."""
 _SEED_STATE = "seed_generator_state"
 """Name that Keras gives to the state variable of a layer's random numbers."""
 
 
 def start(seed: int, *, mixed_precision: bool = False) -> None:
     """Begin a new model: whatever was built before in this process leaves no trace in it.
+
+    Models that are there (see ``keras_reuse``) stay as they are.
 
     Args:
         seed: Seed of initial weights and of everything random in training.
@@ -81,7 +89,8 @@ def compile_model(model: Any, optimizer: Any, task: Task) -> None:
         for layer in model.layers:
             layer.supports_jit = True
         model.jit_compile = True  # set here, since what compile() is told goes into the file
-    optimizer.build(model.trainable_variables)
+    # What is compiled may hold the optimizer within another one, for mixed precision.
+    model.optimizer.build(model.trainable_variables)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,20 +102,37 @@ class Training:
     batch_size: int
     """Images a gradient step."""
     learning_rate: float
-    """Learning rate of the first epoch."""
+    """The highest learning rate."""
     schedule: Literal["constant", "cosine"]
-    """Whether the learning rate stays, or falls to zero over ``max_steps``."""
+    """Whether the learning rate stays, or rises for the first steps and falls to zero over
+    ``max_steps``."""
     patience: int
     """Epochs without a better validation score after which training ends."""
     seed: int
     """Seed of the order of images, dropout and augmentation."""
+    steps: tuple[int, int] | None = None
+    """Fewest and most gradient steps of an epoch: few images are gone through several times, of
+    many another part each time. None for once through all images."""
 
-    def rate(self, step: int) -> float:
-        """Learning rate in epoch ``step``, counted from 1; a refit follows the same curve."""
+    def n_batches(self, n: int) -> int:
+        """Gradient steps of an epoch of ``n`` images."""
+        once = math.ceil(n / min(self.batch_size, n))
+        return once if self.steps is None else min(max(once, self.steps[0]), self.steps[1])
+
+    def rate(self, done: float) -> float:
+        """Learning rate after ``done`` epochs, which need not be whole.
+
+        A refit follows the same curve as the fits that told it how many epochs to run.
+
+        Source: Loshchilov & Hutter (2017), "SGDR: stochastic gradient descent with warm
+        restarts", ICLR, without restarts; warm-up after Goyal et al. (2017), "Accurate, large
+        minibatch SGD", arXiv:1706.02677.
+        """
         if self.schedule == "constant":
             return self.learning_rate
-        done = min((step - 1) / self.max_steps, 1.0)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        share = min(done / self.max_steps, 1.0)
+        risen = min((share + _FIRST_SHARE) / (_WARM_UP_SHARE + _FIRST_SHARE), 1.0)
+        return self.learning_rate * risen * 0.5 * (1 + math.cos(math.pi * share))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,15 +180,14 @@ def train(
     Raises:
         ModelError: Training diverged before there was any state to keep.
     """
-    last_step = training.max_steps if progress.last_step is None else progress.last_step
     weights = balanced_weights(examples.labels)
     kept = risen = first_step if start_step is None else start_step
     best: tuple[float, float] | None = None
-    state: list[NDArray[Any]] = []
+    state: State = []
     if validation is not None and start_step is not None:
         _, best = _validate(model, validation)
-        state = _snapshot(model)
-    for step in range(first_step + 1, last_step + 1):
+        state = snapshot(model)
+    for step in range(first_step + 1, _last_step(training, validation, progress) + 1):
         finite = _run_epoch(model, examples, weights, training, step)
         if not finite and not state:
             raise ModelError(
@@ -179,14 +204,23 @@ def train(
             if best is None or rank > best:
                 # Only a higher AUROC prolongs training: the log loss creeps down for ever.
                 risen = step if best is None or score is None or rank[0] > best[0] else risen
-                best, kept, state = rank, step, _snapshot(model)
+                best, kept, state = rank, step, snapshot(model)
         if not progress.report(step, score):
             break
         if validation is not None and step - max(risen, first_step) >= training.patience:
             break
     if state:
-        _restore(model, state)
+        restore(model, state)
     return kept
+
+
+def _last_step(training: Training, validation: Examples | None, progress: Progress) -> int:
+    """The last epoch of a fit; whoever trains on in rounds may offer more than was planned."""
+    if progress.last_step is None:
+        return training.max_steps
+    if validation is None:
+        return progress.last_step
+    return min(progress.last_step, training.max_steps)
 
 
 def balanced_weights(labels: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -314,16 +348,18 @@ def _run_epoch(
     training: Training,
     step: int,
 ) -> bool:
-    """Go once through the examples in full batches; whether the loss stayed finite."""
+    """Go through the examples in full batches; whether the loss stayed finite."""
     n = len(examples.labels)
     batch_size = min(training.batch_size, n)
     random = np.random.default_rng([training.seed, step])
-    # The last batch is filled up with the first images of this order: batches of one size
-    # need one tracing, and weigh alike in the batch normalisation.
-    order = np.resize(random.permutation(n), math.ceil(n / batch_size) * batch_size)
+    # The last batch is filled up from another pass: batches of one size need one tracing, and
+    # weigh alike in the batch normalisation.
+    size = training.n_batches(n) * batch_size
+    passes = [random.permutation(n) for _ in range(math.ceil(size / n))]
+    batches = np.concatenate(passes)[:size].reshape(-1, batch_size)
     _reseed(model, random)
-    model.optimizer.learning_rate = training.rate(step)
-    for chosen in order.reshape(-1, batch_size):
+    for number, chosen in enumerate(batches):
+        model.optimizer.learning_rate = training.rate(step - 1 + number / len(batches))
         loss = model.train_on_batch(
             examples.inputs(chosen), examples.labels[chosen], sample_weight=weights[chosen]
         )
@@ -358,19 +394,3 @@ def _validate(model: Any, validation: Examples) -> tuple[float | None, tuple[flo
     if (shown.any(axis=0) & ~shown.all(axis=0)).any():
         score = auroc(labels, probabilities, n_classes)
     return score, (score or 0.0, -log_loss)
-
-
-def _snapshot(model: Any) -> list[NDArray[Any]]:
-    """All that training changes, in memory."""
-    from keras import ops
-
-    return [np.array(ops.convert_to_numpy(variable)) for variable in _variables(model)]
-
-
-def _restore(model: Any, state: list[NDArray[Any]]) -> None:
-    for variable, value in zip(_variables(model), state, strict=True):
-        variable.assign(value)
-
-
-def _variables(model: Any) -> list[Any]:
-    return [*model.variables, *model.optimizer.variables]

@@ -12,13 +12,20 @@ from medbench.datasets.task import Task
 from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
 from medbench.features.cache import FeatureCache
-from medbench.models.cnn import Cnn, build_network, stage_count
+from medbench.models.cnn import Cnn, build_network, side_choices, stage_count
 from medbench.models.contract import Context, Progress
 from medbench.models.space import SearchSpace
 
 pytest.importorskip("keras")
 SIDE = 16
-FAST = {"depth": 1, "width": 16, "blocks": "plain", "augmentation": "light", "batch_size": 16}
+FAST = {
+    "depth": 1,
+    "width": 16,
+    "blocks": "plain",
+    "augmentation": "light",
+    "batch_size": 16,
+    "epochs": 16,
+}
 
 
 class Recorder(Progress):
@@ -86,7 +93,7 @@ def fitted(train, validation=None, last_step=2, of=None, **overrides):
 
 @pytest.mark.parametrize("side", [16, 28, 64, 128, 224, 299])
 def test_the_last_activation_map_is_small_for_every_image_size(side):
-    model = build_network(params(), task(side=side))
+    model = build_network(params(side=side), task(side=side))
     pooled = next(layer for layer in model.layers if "global_average" in layer.name)
     assert 4 <= pooled.input.shape[1] <= 10
 
@@ -95,6 +102,21 @@ def test_more_pixels_never_mean_fewer_stages():
     counts = [stage_count(side) for side in range(1, 100)]
     assert counts == sorted(counts)
     assert counts[0] == 1
+
+
+@pytest.mark.parametrize(("side", "smallest"), [(12, 12), (28, 28), (64, 32), (128, 32), (224, 28)])
+def test_images_can_be_shrunk_but_not_below_what_shows_something(side, smallest):
+    sides = side_choices(side)
+    assert (sides[0], sides[-1]) == (smallest, side)
+
+
+def test_a_shrunken_image_is_the_mean_of_its_pixels():
+    model = build_network(params(side=32, augmentation="none"), task(side=64))
+    even = np.random.default_rng(0).integers(5, 250, (4, 32, 32, 1)).repeat(2, 1).repeat(2, 2)
+    grained = even + np.tile([[[5], [-5]], [[-5], [5]]], (32, 32, 1))
+    expected = model.predict_on_batch(even.astype(np.uint8))
+    said = model.predict_on_batch(grained.astype(np.uint8))
+    np.testing.assert_allclose(said, expected, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +142,26 @@ def test_a_seed_gives_the_same_bits_whatever_was_fitted_before(trained):
     other = fitted(train, seed=3).predict_proba(train)
     assert not np.array_equal(other, expected)
     np.testing.assert_array_equal(fitted(train).predict_proba(train), expected)
+
+
+def test_classifiers_that_share_a_compiled_network_do_not_share_what_they_learnt(tmp_path):
+    first, second = fitted(synthetic(), last_step=1), fitted(synthetic(seed=5), last_step=1, seed=9)
+    images = synthetic(8, seed=2)
+    of_first, of_second = first.predict_proba(images), second.predict_proba(images)
+    assert not np.array_equal(of_first, of_second)
+    np.testing.assert_array_equal(first.predict_proba(images), of_first)
+    first.checkpoint(tmp_path)
+    second.fit(synthetic(), None, Recorder(1))
+    restored = classifier()
+    restored.resume(tmp_path)
+    np.testing.assert_array_equal(restored.predict_proba(images), of_first)
+
+
+def test_a_configuration_that_is_offered_more_epochs_than_it_plans_ends_with_its_own():
+    model, recorder = classifier(epochs=6), Recorder(last_step=9)
+    assert model.max_steps == 6
+    model.fit(synthetic(8), synthetic(4, seed=1), recorder)
+    assert [step for step, _ in recorder.scores] == list(range(1, 7))
 
 
 def test_a_continued_training_equals_an_undisturbed_one(tmp_path, trained):
