@@ -59,7 +59,7 @@ class TransferFamily(ModelFamily):
     A subclass names the backbone by ``weights``; see ``transfer_family``.
     """
 
-    requires: ClassVar[tuple[str, ...]] = ("keras",)
+    requires: ClassVar[tuple[str, ...]] = ("keras", "onnx", "onnxruntime")
     multi_label: ClassVar[bool] = True
     export_formats: ClassVar[tuple[str, ...]] = ("onnx", "keras")
 
