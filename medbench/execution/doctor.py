@@ -52,7 +52,6 @@ _GAINS = {
     "gpu": "TensorFlow and XGBoost for an NVIDIA GPU, instead of cpu",
     "jax": "JAX instead of TensorFlow under the deep families",
     "torch": "PyTorch instead of TensorFlow under the deep families",
-    "fast": "faster embeddings of pretrained networks on a processor",
 }
 
 

@@ -10,9 +10,11 @@ import numpy as np
 from medbench import registry
 from medbench.cache.upkeep import keep_within_bound
 from medbench.datasets.prepared import PreparedDataset
+from medbench.datasets.task import Task
 from medbench.errors import ProtocolError
 from medbench.execution.cell_limits import limits_of
 from medbench.execution.committer import Committer, Left
+from medbench.execution.environment import BACKENDS
 from medbench.execution.events import Outcome
 from medbench.execution.executor import Executor, Resources, Work
 from medbench.execution.firewall import closed_places
@@ -21,6 +23,7 @@ from medbench.execution.plan import ATTEMPT, PlannedCell, PlannedDataset, Setup
 from medbench.execution.stock import dataset_tables, take_stock
 from medbench.execution.watcher import Watcher
 from medbench.features.out_of_distribution import fit_out_of_distribution
+from medbench.models.transfer import TransferFamily
 from medbench.store import CellId, RunStore
 from medbench.versions import code_of
 
@@ -28,6 +31,8 @@ _ROUNDS_OF_FAULTS = 3
 """A run stops when the machine has ended this many cells in a row, times those at a time."""
 _IMPORT_KERAS = ("keras", "keras_tuner")
 """Packages that load Keras, and with it its backend."""
+_WITH_KERAS = (*_IMPORT_KERAS, *BACKENDS)
+"""What is not loaded beforehand where Keras is not needed."""
 
 
 def run_cells(
@@ -103,6 +108,25 @@ def run_cells(
     return committer.ended
 
 
+def _needs_keras(cell: PlannedCell, modules: Sequence[str], of_tuner: Sequence[str]) -> bool:
+    """Whether a cell is sure to import Keras, so that this is better done beforehand.
+
+    A backbone that is in the cache as ONNX embeds images without it. Only a fine-tuning imports it
+    then, if the budget comes to that.
+    """
+    if not any(_is_of(name, _IMPORT_KERAS) for name in modules):
+        return False
+    family = cell.model.family
+    if not issubclass(family, TransferFamily) or any(_is_of(n, _IMPORT_KERAS) for n in of_tuner):
+        return True
+    task = Task(classes=cell.task.classes, image_shape=cell.task.image_shape, kind=cell.task.kind)
+    return family().embedding(task, cell.model.weights).needs_keras()
+
+
+def _is_of(module: str, packages: Sequence[str]) -> bool:
+    return module.partition(".")[0] in packages
+
+
 class _Handed:
     """Makes what an executor is handed of each cell."""
 
@@ -119,6 +143,9 @@ class _Handed:
             validation = np.isin(rows, split.validation)
         family, tuner = cell.model.family, registry.tuners.get(cell.model.tuner)
         modules = code_of(family, tuner, ATTEMPT).imports
+        keras = _needs_keras(cell, modules, code_of(tuner).imports)
+        if not keras:
+            modules = tuple(name for name in modules if not _is_of(name, _WITH_KERAS))
         return Work(
             task=cell.task,
             development=DevelopmentPart(
@@ -131,7 +158,7 @@ class _Handed:
             ),
             held_out=HeldOutPart(images=data.images, table=data.table, rows=split.held_out),
             weights=cell.model.weights,
-            keras=any(name.partition(".")[0] in _IMPORT_KERAS for name in modules),
+            keras=keras,
             modules=modules,
             closed=self._closed_for(data),
             earlier=left.trials,

@@ -25,6 +25,7 @@ from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.frozen_file import FrozenFile, write_frozen
 from medbench.models.linear_head import LinearHead, Standardised, fit_head
 from medbench.models.space import SearchSpace
+from medbench.models.weights import Weights
 from medbench.opening import MODEL, read_regular
 
 MODEL_FILE = "model.onnx"
@@ -58,7 +59,7 @@ class TransferFamily(ModelFamily):
     A subclass names the backbone by ``weights``; see ``transfer_family``.
     """
 
-    requires: ClassVar[tuple[str, ...]] = ("keras",)
+    requires: ClassVar[tuple[str, ...]] = ("keras", "onnx", "onnxruntime")
     multi_label: ClassVar[bool] = True
     export_formats: ClassVar[tuple[str, ...]] = ("onnx", "keras")
 
@@ -71,16 +72,19 @@ class TransferFamily(ModelFamily):
 
     def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
         """An unfitted classifier; ``fine_tune`` is "none" unless ``refinements`` set it."""
-        found = context.weights
-        embedding = Embedding(
-            backbone=self._backbone(),
-            image_shape=task.image_shape,
-            weights_path=found.path if found else None,
-            weights_sha256=found.sha256 if found else None,
-        )
+        embedding = self.embedding(task, context.weights)
         if params.get("fine_tune", "none") == "none":
             return FrozenClassifier(params, task, context, embedding)
         return FineTunedClassifier(params, task, context, embedding, max_steps=_FINE_TUNING_EPOCHS)
+
+    def embedding(self, task: Task, weights: Weights | None) -> Embedding:
+        """What turns the images of a task into features."""
+        return Embedding(
+            backbone=self._backbone(),
+            image_shape=task.image_shape,
+            weights_path=weights.path if weights else None,
+            weights_sha256=weights.sha256 if weights else None,
+        )
 
     def refinements(self, params: Mapping[str, Any], task: Task) -> Sequence[Mapping[str, Any]]:
         """The same configuration with the top block trained at two learning rates.

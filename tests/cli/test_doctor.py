@@ -149,11 +149,11 @@ def test_what_a_missing_extra_would_give_and_a_missing_package(quick, capsys, mo
         "pandas>=99",
         "no-such-library>=3",
         "pillow; extra == 'cpu'",
-        "no-such-library; extra == 'fast'",
+        "no-such-library; extra == 'torch'",
         "no-such-library; extra == 'jax' and sys_platform == 'nowhere'",
     ]
     monkeypatch.setattr(doctor.metadata, "requires", lambda name: requires)
-    described = {"Provides-Extra": ["cpu", "fast", "jax"]}
+    described = {"Provides-Extra": ["cpu", "torch", "jax"]}
     monkeypatch.setattr(
         doctor.metadata, "metadata", lambda name: type("M", (), {"get_all": described.get})
     )
@@ -164,7 +164,7 @@ def test_what_a_missing_extra_would_give_and_a_missing_package(quick, capsys, mo
     )
     notes = told(found, "note")
     assert (
-        f"fast: faster embeddings of pretrained networks on a processor: {install_command('fast')}"
+        f"torch: PyTorch instead of TensorFlow under the deep families: {install_command('torch')}"
         in notes
     )
     assert "pandas: " in notes and "outside of what MedBench is made for" in notes
