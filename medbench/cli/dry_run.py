@@ -46,8 +46,8 @@ def print_plan(cells: Sequence[PlannedCell], stock: Stock, jobs: int, console: C
         console.print(Text(unfinished_go_on(stock.unfinished)))
     to_run = sum(cell.model.fits for cell in stock.waiting)
     if to_run:
-        cells = f"{to_run} cell{'s' * (to_run > 1)} to run, {jobs} at a time:"
-        console.print(Text("\n".join([cells, *forecast(stock, jobs)])))
+        said = f"{to_run} cell{'s' * (to_run > 1)} to run, {jobs} at a time:"
+        console.print(Text("\n".join([said, *forecast(stock, jobs)])))
     else:
         console.print(Text("Nothing is left to run."))
     console.print(Text("Nothing was trained, and nothing was written into a run folder."))
