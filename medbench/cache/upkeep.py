@@ -31,6 +31,7 @@ KINDS: Mapping[str, str] = {
     "headers": "what files say of slices and patients",
     "networks": "models of runs as ONNX",
     "checked": "sums and states of files",
+    "costs": "what cells took on this machine",
     "jax": "programs that JAX has compiled",
     "work": "what runs are at work on, or killed ones left",
     "weights": "pretrained weights that were downloaded",
@@ -41,7 +42,9 @@ DOWNLOADED = ("weights", "data")
 """What is not computed again, so that it goes only if it is asked for by name."""
 ENTRIES = ("prepared", "features", "headers", "networks")
 """What consists of entries."""
-CHECKED = (*ENTRIES, "checked", "weights")
+NOTES = ("checked", "costs")
+"""What consists of notes."""
+CHECKED = (*ENTRIES, *NOTES, "weights")
 """What has checksums."""
 _AT = {**dict.fromkeys(KINDS, 1), "features": 2, "jax": 2}
 """How many folders deep."""
@@ -49,7 +52,7 @@ _HASH = r"[0-9a-f]{32}"
 _OURS: Mapping[str, Callable[[str], object]] = {
     "prepared": re.compile(r".+-[0-9a-f]{16}-[0-9a-f]{16}").fullmatch,
     **dict.fromkeys(("features", "headers", "networks"), re.compile(_HASH).fullmatch),
-    "checked": re.compile(rf"{_HASH}\.json").fullmatch,
+    **dict.fromkeys(NOTES, re.compile(rf"{_HASH}\.json").fullmatch),
     "jax": re.compile(r".+-(cache|atime)").fullmatch,
     "weights": frozenset(one.weights.file_name for one in BACKBONES.values()).__contains__,
 }
@@ -75,7 +78,7 @@ class Item:
         """Whether it is as it was written, as far as that is known; else an entry is removed."""
         if self.kind in ENTRIES:
             return is_sound(self.path)
-        return self.kind != "checked" or read_note(self.path) is not None
+        return self.kind not in NOTES or read_note(self.path) is not None
 
     def remove(self) -> bool:
         """Remove it unless it is in use; whether it is gone."""

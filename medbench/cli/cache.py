@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from medbench.cache.upkeep import Item
 
-_TOGETHER = ("headers", "networks", "checked", "jax", "work", "data", "weights")
+_TOGETHER = ("headers", "networks", "checked", "costs", "jax", "work", "data", "weights")
 """Kinds that are shown in one line."""
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from medbench.cli.forecast import forecast
 from medbench.cli.progress import failed_are_kept, unfinished_go_on
-from medbench.reports.text import format_seconds, plain
+from medbench.reports.text import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +44,12 @@ def print_plan(cells: Sequence[PlannedCell], stock: Stock, jobs: int, console: C
         console.print(Text(failed_are_kept(len(stock.failed))))
     if stock.unfinished:
         console.print(Text(unfinished_go_on(stock.unfinished)))
-    console.print(Text(_estimate(stock, jobs)))
+    to_run = sum(cell.model.fits for cell in stock.waiting)
+    if to_run:
+        said = f"{to_run} cell{'s' * (to_run > 1)} to run, {jobs} at a time:"
+        console.print(Text("\n".join([said, *forecast(stock, jobs)])))
+    else:
+        console.print(Text("Nothing is left to run."))
     console.print(Text("Nothing was trained, and nothing was written into a run folder."))
 
 
@@ -73,28 +79,3 @@ def _note(cell: PlannedCell) -> str:
     if cell.model.error is not None:
         return plain(f"{'unfinished' if cell.model.fault else 'failed'}: {cell.model.error}")
     return plain(cell.model.weights.note) if cell.model.weights else ""
-
-
-def _estimate(stock: Stock, jobs: int) -> str:
-    """How long the cells to run may take, and what that is known from."""
-    from medbench.execution.stock import expected_seconds, makespan
-
-    cells = [cell for cell in stock.waiting if cell.model.fits]
-    if not cells:
-        return "Nothing is left to run."
-    to_run = f"{len(cells)} cell{'s' * (len(cells) > 1)} to run, {jobs} at a time"
-    lengths = [expected_seconds(cell, stock.pace) for cell in cells]
-    known = [length for length in lengths if length is not None]
-    if len(known) < len(cells):
-        return f"{to_run}: no bound in seconds, because the budget counts trials only."
-    time = format_seconds(makespan(known, jobs))
-    measured = sum(stock.pace.of(cell.id) is not None for cell in cells)
-    if measured == len(cells):
-        return f"{to_run}: about {time}, going by the finished cells of this run folder."
-    on_top = "imports, refits, predictions and trials that end late come on top"
-    if measured:
-        return (
-            f"{to_run}: at most about {time}, {measured} of them going by the finished cells of "
-            f"this run folder, the others by the seconds of their budgets ({on_top} there)."
-        )
-    return f"{to_run}: at most {time} by the seconds of their budgets; {on_top}."

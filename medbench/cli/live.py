@@ -222,7 +222,9 @@ class LiveWatcher(RunWatcher):
             if cell in self._running:
                 length = max(0.0, length - (now - self._running[cell].began))
             lengths.append(length)
-        return makespan(lengths, self._jobs)
+        costs = self._pace.costs
+        outside = costs.outside(list(self._planned.values())) if costs is not None else 0.0
+        return makespan(lengths, self._jobs) + outside
 
 
 def _whole(seconds: float) -> str:

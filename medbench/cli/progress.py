@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from medbench.cli.forecast import forecast
 from medbench.reports.budgets import cut_briefly
 from medbench.reports.text import brief, format_score, format_seconds, plain
 from medbench.store.results import ended_words
@@ -59,6 +60,8 @@ class RunWatcher:
             self.say(failed_are_kept(failed))
         if stock.unfinished:
             self.say(unfinished_go_on(stock.unfinished))
+        for line in forecast(stock, jobs):
+            self.say(line)
 
     def started(self, cell: CellId) -> None:
         """See ``Watcher.started``."""

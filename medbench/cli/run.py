@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,6 +199,7 @@ def _run(options: argparse.Namespace, wanted: _Wanted) -> int:
     from medbench.cli.leaderboard import write_everything
     from medbench.cli.live import make_watcher
     from medbench.cli.progress import make_console, unfinished_in_words
+    from medbench.execution.costs import Costs
     from medbench.execution.environment import describe_environment
     from medbench.execution.run import run_cells
     from medbench.reports.stored import assessed
@@ -223,12 +225,14 @@ def _run(options: argparse.Namespace, wanted: _Wanted) -> int:
             store.write_environment(describe_environment(setup.threads, setup.jobs))
             watcher.say(_in_words(wanted, cells))
             ended = run_cells(cells, store, setup, watcher, retry_failed=retry_failed)
+        began = time.perf_counter()
         assessment = assessed(store.read())
         print_leaderboard(assessment, console)  # first: what cannot be written can still be read
         if ended:
             console.print(Text(unfinished_in_words(list(ended.values())), style="bold yellow"))
         _keep_pictures(cells, assessment)
         write_everything(assessment, console)
+        Costs(setup.threads).learn_reports(cells, time.perf_counter() - began)
     failed = {cell.id for cell in assessment.run.cells if cell.status == "failed"}
     return 1 if ended or failed & {cell.id for cell in cells} else 0
 
@@ -238,6 +242,7 @@ def _dry_run(wanted: _Wanted, store: RunStore, console: Console, *, retry_failed
     from medbench.cli.before_training import audited
     from medbench.cli.dry_run import print_plan
     from medbench.execution.cell_limits import limits_of
+    from medbench.execution.costs import Costs
     from medbench.execution.stock import take_stock
 
     def say(text: str) -> None:
@@ -247,7 +252,7 @@ def _dry_run(wanted: _Wanted, store: RunStore, console: Console, *, retry_failed
     cells = _plan(wanted, store, say, download=False)
     audited(cells, say)
     say(_in_words(wanted, cells))
-    stock = take_stock(cells, store, retry_failed=retry_failed)
+    stock = take_stock(cells, store, retry_failed=retry_failed, costs=Costs(wanted.setup.threads))
     say(f"A cell is ended that {limits_of(cells, wanted.setup)}.")
     print_plan(cells, stock, wanted.setup.jobs, console)
     return 0

@@ -131,6 +131,7 @@ class Attempt:
             "seconds": {
                 "tuning": tuning_seconds,
                 "features": self._features_seconds,
+                "features_computed": self._features.spent_seconds,
                 "refit": refit_seconds,
             },
             "cpu_seconds": {"tuning": tuning_cpu, "refit": refit_cpu},

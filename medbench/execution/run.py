@@ -14,6 +14,7 @@ from medbench.datasets.task import Task
 from medbench.errors import ProtocolError
 from medbench.execution.cell_limits import limits_of
 from medbench.execution.committer import Committer, Left
+from medbench.execution.costs import Costs
 from medbench.execution.environment import BACKENDS
 from medbench.execution.events import Outcome
 from medbench.execution.executor import Executor, Resources, Work
@@ -76,26 +77,34 @@ def run_cells(
     for name in dict.fromkeys(cell.dataset.data.name for cell in cells):
         if store.drop_damaged_dataset(name):
             watcher.say(f"{name}: what this run says of it was damaged, and is made again")
-    stock = take_stock(cells, store, retry_failed=retry_failed)
+    costs = Costs(setup.threads)
+    stock = take_stock(cells, store, retry_failed=retry_failed, costs=costs)
     for dataset in {id(cell.dataset): cell.dataset for cell in cells}.values():
         tables = dataset_tables(dataset, store)
         _learn_what_is_usual(dataset, store, watcher)  # first, since the record stands for it
         store.write_dataset(dataset.data.name, *tables)
     watcher.planned(stock, setup.jobs)
-    committer = Committer({cell.id: cell for cell in stock.waiting}, store, watcher, executor)
+    planned = {cell.id: cell for cell in stock.waiting}
+    committer = Committer(planned, store, watcher, executor)
     for cell in stock.waiting:
         if cell.model.skip is not None:
             committer.skip(cell)
         elif cell.model.error is not None:
             committer.refuse(cell, cell.model.error)
     handed = _Handed(store, setup)
-    work = [handed.work(cell, committer.left_of(cell)) for cell in stock.waiting if cell.model.fits]
+    work = {
+        cell.id: handed.work(cell, committer.left_of(cell))
+        for cell in stock.waiting
+        if cell.model.fits
+    }
     committer.ended_in_a_row, left = 0, len(work)
     try:
-        with contextlib.closing(executor.run(work)) as events:
+        with contextlib.closing(executor.run([*work.values()])) as events:
             for event in events:
                 committer.take(event)
-                left -= isinstance(event, Outcome)
+                if isinstance(event, Outcome):
+                    left -= 1
+                    _learn(costs, planned[event.cell], store, bool(work[event.cell].earlier))
                 if left and committer.ended_in_a_row >= _ROUNDS_OF_FAULTS * setup.jobs:
                     watcher.say(
                         f"Stopped: trouble of the machine ended {committer.ended_in_a_row} cells "
@@ -106,6 +115,14 @@ def run_cells(
     finally:
         keep_within_bound()
     return committer.ended
+
+
+def _learn(costs: Costs, cell: PlannedCell, store: RunStore, begun_before: bool) -> None:
+    """Keep what a cell took, if it is finished well."""
+    result = store.cell(cell.id).result()
+    if result is not None and result.status == "ok":
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # other executors may tell less
+            costs.learn(cell, result.record, result.trials, begun_before=begun_before)
 
 
 def _needs_keras(cell: PlannedCell, modules: Sequence[str], of_tuner: Sequence[str]) -> bool:

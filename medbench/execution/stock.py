@@ -14,6 +14,7 @@ import pandas as pd
 from medbench.datasets.prepared import describe
 from medbench.datasets.task import label_frame
 from medbench.errors import StoreError
+from medbench.execution.costs import Costs
 from medbench.execution.plan import PlannedCell, PlannedDataset
 from medbench.store import CellId, CellResult, RunStore
 
@@ -21,7 +22,9 @@ from medbench.store import CellId, CellResult, RunStore
 class Pace:
     """How long cells take, by data set and model, learnt from those that are finished."""
 
-    def __init__(self) -> None:
+    def __init__(self, costs: Costs | None = None) -> None:
+        """Nothing is learnt yet; ``costs``: what is known of cells before any is finished."""
+        self.costs = costs
         self._seconds: dict[tuple[str, str], list[float]] = {}
 
     def learn(self, cell: CellId, seconds: float) -> None:
@@ -50,20 +53,27 @@ class Stock:
     """Of those that wait because the machine ended them, why, one a cell."""
 
 
-def take_stock(cells: Sequence[PlannedCell], store: RunStore, *, retry_failed: bool) -> Stock:
+def take_stock(
+    cells: Sequence[PlannedCell],
+    store: RunStore,
+    *,
+    retry_failed: bool,
+    costs: Costs | None = None,
+) -> Stock:
     """Compare a plan with a run folder, which is only read.
 
     Args:
         cells: The plan.
         store: The run folder; it need not exist.
         retry_failed: Whether cells that failed are to be run again.
+        costs: What cells are expected to take that nothing in the folder tells of.
 
     Raises:
         StoreError: The folder holds one of the data sets with other data or splits.
     """
     for dataset in {id(cell.dataset): cell.dataset for cell in cells}.values():
         dataset_tables(dataset, store)
-    finished, failed, waiting, pace = [], [], [], Pace()
+    finished, failed, waiting, pace = [], [], [], Pace(costs)
     unfinished: list[str] = []
     for cell in cells:
         result = _result(cell, store)
@@ -138,15 +148,19 @@ def dataset_tables(dataset: PlannedDataset, store: RunStore) -> tuple[dict[str, 
 
 
 def expected_seconds(cell: PlannedCell, pace: Pace) -> float | None:
-    """How long a cell may take: as measured, else what its budget allows; None for no bound.
+    """How long a cell may take; None where nothing is known and its budget does not bound it.
 
-    Imports, refit and prediction are part of what was measured, and come on top of a budget.
+    That is what other cells of its data set and model in this run took, else what it is expected to
+    cost on this machine, else the seconds of its budget.
     """
     if not cell.model.fits:
         return 0.0
     measured = pace.of(cell.id)
     if measured is not None:
         return measured
+    expected = pace.costs.expected(cell) if pace.costs is not None else None
+    if expected is not None:
+        return expected.seconds
     return cell.settings.budget.seconds if cell.tuned else 0.0
 
 

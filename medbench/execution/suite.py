@@ -55,7 +55,9 @@ def load_suite(
         raise ConfigurationError(f"--suite {file}: there is no such file.")
     document = YamlDocument(file)
     suite: Suite = document.validate(Suite, document.mapping, (), f'suite "{file.stem}"', "suite")
-    named_budget(suite.budget)
+    if suite.budget not in BUDGETS:
+        unknown = unknown_name("budget", suite.budget, BUDGETS)
+        raise ConfigurationError(f"{document.place('budget')}: {unknown}")
     for noun, field, named, there in (
         ("data set", "datasets", suite.datasets, datasets),
         ("model family", "models", suite.models, models),

@@ -35,7 +35,9 @@ def own_temporary_folder(tmp_path, monkeypatch):
 def filled():
     """Paths in a cache with something of every kind, by kind; the last two were downloaded."""
     note = cache_folder() / "checked" / f"{HASH}.json"
+    cost = cache_folder() / "costs" / f"{HASH}.json"
     keep_note(note, "value")
+    keep_note(cost, [])
     left = cache_folder() / "work" / "1-abc"
     files = {
         "jax": cache_folder() / "jax" / "2-threads" / "jit_add-abc-cache",
@@ -51,6 +53,7 @@ def filled():
         "headers": put(f"headers/{HASH}"),
         "networks": put(f"networks/{HASH}"),
         "checked": note,
+        "costs": cost,
         "work": left,
         **files,
     }
@@ -78,19 +81,20 @@ def test_everything_is_listed_by_kind(filled, capsys):
 def test_what_is_damaged_is_named_and_removed(filled, capsys):
     filled["weights"].unlink()
     assert main(["cache", "verify"]) == 0
-    assert "5 checked, 0 damaged." in capsys.readouterr().out.splitlines()
+    assert "6 checked, 0 damaged." in capsys.readouterr().out.splitlines()
     (filled["prepared"] / "a.npy").write_bytes(b"short")
     (filled["features"] / CHECKSUMS).write_bytes(bytes(100))
     (filled["networks"] / CHECKSUMS).unlink()
     filled["checked"].write_text("{}")
+    filled["costs"].write_text("{}")
     filled["weights"].write_bytes(b"half a download")
     assert main(["cache", "verify"]) == 1
     shown = capsys.readouterr().out
-    damaged = ("prepared", "features", "networks", "checked", "weights")
+    damaged = ("prepared", "features", "networks", "checked", "costs", "weights")
     for kind, path in filled.items():
         assert (f"{path}: damaged" in shown) == (kind in damaged), kind
         assert path.exists() == (kind not in damaged)
-    assert "6 checked, 5 damaged. What is removed is computed or fetched again" in shown
+    assert "7 checked, 6 damaged. What is removed is computed or fetched again" in shown
     assert main(["cache", "verify"]) == 0
 
 
@@ -184,7 +188,7 @@ def test_what_is_not_ours_is_left_and_no_link_is_followed(filled, tmp_path, caps
 def test_a_cache_that_is_a_link_itself_is_looked_at(filled, tmp_path, monkeypatch):
     (tmp_path / "link").symlink_to(cache_folder())
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "link"))
-    assert len(items(downloads=["medmnist/pneumoniamnist.npz"])) == 9
+    assert len(items(downloads=["medmnist/pneumoniamnist.npz"])) == 10
 
 
 @pytest.mark.parametrize("verb", ["list", "verify", "clear"])
