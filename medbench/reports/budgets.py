@@ -19,6 +19,8 @@ _AT = re.compile(r"\b(\d{1,9}) of (\d{1,9})\b")
 """The steps in the words of a cut, ``epoch 3 of 24 when ...`` or ``1 of 200 rounds: ...``."""
 _REST = re.compile(r" when |: ")
 """Where those words go on from how far it came to why."""
+_FEWEST_STEPS = 3
+"""Fewer steps tell what it costs to begin, not what a step costs."""
 _MOST_SECONDS = 10**9
 """Thirty years: beyond it a stored number is damage."""
 _TENS = 10
@@ -151,7 +153,7 @@ def _enough(cell: CellResult) -> float | None:
     Reading features costs the same however many steps follow; only the rest grows with them.
     """
     steps = _cut_at(cell.record)
-    if steps is None or not 0 < steps[0] < steps[1]:
+    if steps is None or not _FEWEST_STEPS <= steps[0] < steps[1]:
         return None
     features = 0.0
     for trial in cell.trials:
