@@ -19,6 +19,10 @@ _AT = re.compile(r"\b(\d{1,9}) of (\d{1,9})\b")
 """The steps in the words of a cut, ``epoch 3 of 24 when ...`` or ``1 of 200 rounds: ...``."""
 _REST = re.compile(r" when |: ")
 """Where those words go on from how far it came to why."""
+_FEWEST_STEPS = 3
+"""Fewer steps tell what it costs to begin, not what a step costs."""
+_MOST_SECONDS = 10**9
+"""Thirty years: beyond it a stored number is damage."""
 _TENS = 10
 """Seconds to which a time below a minute is rounded up."""
 
@@ -149,7 +153,7 @@ def _enough(cell: CellResult) -> float | None:
     Reading features costs the same however many steps follow; only the rest grows with them.
     """
     steps = _cut_at(cell.record)
-    if steps is None or not 0 < steps[0] < steps[1]:
+    if steps is None or not _FEWEST_STEPS <= steps[0] < steps[1]:
         return None
     features = 0.0
     for trial in cell.trials:
@@ -165,8 +169,10 @@ def _enough(cell: CellResult) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    """What a stored trial has under a name, if it is a number."""
-    return float(value) if isinstance(value, int | float) else None
+    """What a stored trial has under a name, if it is a number of seconds that can be."""
+    if not isinstance(value, int | float) or not 0 <= value <= _MOST_SECONDS:
+        return None
+    return float(value)
 
 
 def _rounded_up(seconds: float) -> str:

@@ -143,9 +143,9 @@ def test_the_verdict_gives_the_time_that_may_be_enough(factory):
 
 def test_the_time_of_features_does_not_grow_with_the_rounds(factory):
     factory.dataset(n_folds=1)
-    words = "1 of 200 rounds: 169 of 120 s went into features"
-    trials = [trial(169.5, features=169.0, at=169.5)]
-    factory.model("xgboost", 1.0, **cut(words, 1, 200, "round", trials))
+    words = "10 of 200 rounds: 169 of 120 s went into features"
+    trials = [trial(174.0, features=169.0, at=174.0)]
+    factory.model("xgboost", 1.0, **cut(words, 10, 200, "round", trials))
     assert "give --time 6m or more" in said(factory, "cut")[0]  # 169 + 200 * 0.5, and a quarter
 
 
@@ -155,9 +155,10 @@ def test_the_fold_that_was_cut_counts_and_not_the_median_of_the_folds(factory):
     assert "give --time 4m or more" in said(factory, "cut")[0]
 
 
-def test_without_seconds_of_the_trial_no_time_is_made_up(factory):
+@pytest.mark.parametrize("fields", [{"trials": []}, {"words": "epoch 1 of 24 when 20 s were over"}])
+def test_without_seconds_or_steps_enough_no_time_is_made_up(factory, fields):
     factory.dataset(n_folds=1)
-    factory.model("cnn", 1.0, **cut(trials=[]))
+    factory.model("cnn", 1.0, **cut(**fields))
     assert said(factory, "cut")[0].endswith(": give more --time.")
 
 
