@@ -68,19 +68,6 @@ def roc_curve(folds: Sequence[FoldPredictions], n_classes: int) -> Curve:
     return _averaged(folds, n_classes, _sensitivity)
 
 
-def roc_points(
-    positive: NDArray[np.bool_], scores: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """False and true positive rate at each distinct threshold, from none called positive to all.
-
-    Args:
-        positive: Whether each image is of the class, bool, shape (n_images,); of both kinds.
-        scores: Its probability, float64, shape (n_images,).
-    """
-    true, false = _counts(positive, scores, None)
-    return np.append(0, false / false[-1]), np.append(0, true / true[-1])
-
-
 def precision_recall_curve(folds: Sequence[FoldPredictions], n_classes: int) -> Curve:
     """Precision at the highest threshold that reaches each recall; arguments as ``roc_curve``.
 

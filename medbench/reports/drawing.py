@@ -7,42 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from medbench.files import replacing_file, writing
 from medbench.reports.text import plain
 
 FONT = "DejaVu Sans"
 """Comes with matplotlib, so that figures look alike everywhere."""
-_GREY, _LIGHT = ".15", ".8"
-STYLE: Mapping[str, Any] = {
-    "font.family": [FONT],
-    "figure.facecolor": "white",
-    "text.color": _GREY,
-    "axes.facecolor": "white",
-    "axes.edgecolor": _LIGHT,
-    "axes.labelcolor": _GREY,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "0.9",
-    "grid.linestyle": "-",
-    "lines.solid_capstyle": "round",
-    "patch.edgecolor": "w",
-    "patch.force_edgecolor": True,
-    **{f"axes.spines.{side}": True for side in ("left", "bottom", "right", "top")},
-    **{f"{axis}tick.color": _GREY for axis in "xy"},
-    **{f"{axis}tick.direction": "out" for axis in "xy"},
-    **dict.fromkeys(("xtick.top", "xtick.bottom", "ytick.left", "ytick.right"), False),
-}
-"""Settings of matplotlib: the white grid of seaborn, whose import took as long as all figures."""
-PALETTE = (
-    *("#0173B2", "#DE8F05", "#029E73", "#D55E00", "#CC78BC"),
-    *("#CA9161", "#FBAFE4", "#949494", "#ECE133", "#56B4E9"),
-)
-"""Colours that are told apart with every colour vision: seaborn's ``colorblind``."""
-_DARK = 0.408
-"""Relative luminance from which on black text is read more easily than white (WCAG 2)."""
 _DPI = 150
 _MARGIN = 0.1
 """Inches around everything that is drawn."""
@@ -84,64 +53,6 @@ def legend_below(figure: Any, kinds: Sequence[tuple[str, Mapping[str, Any]]]) ->
 
     handles = [Line2D([], [], label=label, **look) for label, look in kinds]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(kinds), frameon=False)
-
-
-def heatmap(
-    axes: Any,
-    values: NDArray[np.float64],
-    limits: tuple[float, float],
-    *,
-    xticklabels: Sequence[str],
-    yticklabels: Sequence[str],
-    text: NDArray[np.str_] | None,
-    fontsize: int,
-    linewidth: float,
-) -> Any:
-    """Draw a matrix as coloured cells, the first row on top.
-
-    Args:
-        axes: Where it is drawn.
-        values: Shape (rows, columns); NaN leaves a cell empty.
-        limits: Values of the lightest and the darkest colour.
-        xticklabels: A label for each column.
-        yticklabels: A label for each row, or none at all.
-        text: What stands in each cell, shape (rows, columns); None for nothing.
-        fontsize: Of that, in points.
-        linewidth: Of the white lines between cells, in points.
-
-    Returns:
-        The drawn cells, for a colour bar.
-    """
-    rows, columns = values.shape
-    axes.spines[:].set_visible(False)
-    shown = np.ma.masked_invalid(values)
-    mesh = axes.pcolormesh(
-        shown,
-        cmap="Blues",
-        vmin=limits[0],
-        vmax=limits[1],
-        linewidths=linewidth,
-        edgecolor="white",
-    )
-    axes.set(xlim=(0, columns), ylim=(rows, 0))
-    axes.set_xticks(np.arange(columns) + 0.5, xticklabels)
-    axes.set_yticks(np.arange(len(yticklabels)) + 0.5, yticklabels, va="center")
-    if text is not None:
-        mesh.update_scalarmappable()
-        colours = mesh.get_facecolors()[:, :3]
-        linear = np.where(colours <= 0.03928, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
-        light = (linear @ [0.2126, 0.7152, 0.0722] > _DARK).reshape(values.shape)
-        for row, column in np.argwhere(~np.ma.getmaskarray(shown)):
-            axes.text(
-                column + 0.5,
-                row + 0.5,
-                text[row, column],
-                color=_GREY if light[row, column] else "w",
-                ha="center",
-                va="center",
-                fontsize=fontsize,
-            )
-    return mesh
 
 
 def save(figure: Any, path: Path) -> None:

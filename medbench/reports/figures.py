@@ -12,17 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.task import membership
-from medbench.evaluation.curves import roc_points
 from medbench.evaluation.metrics import auroc, class_aurocs, confusion, decide, scored_classes
 from medbench.evaluation.resampling import FoldPredictions
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.critical_difference import draw_critical_difference
 from medbench.reports.drawing import (
-    PALETTE,
-    STYLE,
+    FONT,
     columns_for,
     cut,
-    heatmap,
     legend_below,
     panels_of,
     save,
@@ -77,10 +74,12 @@ def write_figures(assessment: Assessment, folder: Path) -> list[Path]:
     Raises:
         StoreError: A file cannot be written.
     """
-    from matplotlib import rc_context
+    import seaborn as sns
 
+    style = {"font.family": [FONT], "axes.titlesize": 10, "axes.labelsize": 10}
+    small = {"xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9}
     files, written = RunLayout(folder), []
-    with rc_context(dict(STYLE)):
+    with sns.axes_style("whitegrid", rc=style | small | {"grid.color": "0.9"}):
         for dataset in assessment.datasets:
             rows = _models(assessment, dataset)
             classes = [shown(name) for name in dataset.record["classes"]]
@@ -121,10 +120,12 @@ def _models(assessment: Assessment, dataset: DatasetAssessment) -> list[_Model]:
 
 def _draw_scores(models: Sequence[_Model], classes: Sequence[str]) -> Any:
     """AUROC of each fold, their mean and its interval; None where nothing can be scored."""
+    import seaborn as sns
+
     scored = [model for model in models if not math.isnan(model.row["auroc"])]
     if not scored:
         return None
-    blue, orange = PALETTE[:2]
+    blue, orange = sns.color_palette("colorblind")[0], sns.color_palette("colorblind")[1]
     figure, (axes,) = panels_of(1, 1, 6.6, 0.65 + 0.36 * len(scored))
     several = max(len(model.folds) for model in scored) > 1
     bounds = [model.row["auroc_low"] for model in scored]
@@ -158,12 +159,14 @@ def _draw_scores(models: Sequence[_Model], classes: Sequence[str]) -> Any:
     if any(model.sanity for model in scored):
         kinds.insert(1, ("sanity row", {"color": _FAINT, "marker": "D", "linewidth": 3}))
     legend_below(figure, kinds)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    sns.despine(ax=axes, left=True)
     return figure
 
 
 def _draw_roc(models: Sequence[_Model], classes: Sequence[str]) -> Any:
     """Mean ROC curve of each model over thin curves of its folds; None where there is none."""
+    import seaborn as sns
+
     scored = [model for model in models if not math.isnan(model.row["auroc"])]
     if not scored:
         return None
@@ -172,7 +175,7 @@ def _draw_roc(models: Sequence[_Model], classes: Sequence[str]) -> Any:
     chance = axes.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", linewidth=1.2)
     lines, labels = [], []
     for number, model in enumerate(scored):
-        color = PALETTE[number % len(PALETTE)]
+        color = sns.color_palette("colorblind")[number % 10]
         curves = [_roc(fold, len(classes), grid) for fold in model.folds]
         if len(curves) > 1:
             for curve in curves:
@@ -198,10 +201,12 @@ def _roc(
     fold: FoldPredictions, n_classes: int, grid: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A fold's ROC curve over a grid of false positive rates, macro averaged over classes."""
+    from sklearn.metrics import roc_curve
+
     sensitivity = []
     present = membership(fold.labels, n_classes)
     for k in scored_classes(fold.labels, n_classes):
-        false, true = roc_points(present[:, k], fold.probabilities[:, k])
+        false, true, _ = roc_curve(present[:, k], fold.probabilities[:, k])
         sensitivity.append(np.interp(grid, false, true))
     return np.append(0.0, grid), np.append(0.0, np.mean(sensitivity, axis=0))
 
@@ -211,6 +216,8 @@ def _draw_confusion(models: Sequence[_Model], classes: Sequence[str]) -> Any:
 
     None for several labels an image.
     """
+    import seaborn as sns
+
     if models[0].folds[0].labels.ndim == 2:
         return None
     n = len(classes)
@@ -234,17 +241,21 @@ def _draw_confusion(models: Sequence[_Model], classes: Sequence[str]) -> Any:
                 for row in zip(share, counts, strict=True)
             ]
         )
-        heatmap(
-            axes,
+        sns.heatmap(
             share,
-            (0, 1),
+            ax=axes,
+            vmin=0,
+            vmax=1,
+            cmap="Blues",
+            cbar=False,
+            square=True,
+            annot=text if annotated else False,
+            fmt="",
+            annot_kws={"fontsize": 9 if n <= 5 else 7},
+            linewidths=0.5 if annotated else 0,
             xticklabels=names,
-            yticklabels=names if number % columns == 0 else (),
-            text=text if annotated else None,
-            fontsize=9 if n <= 5 else 7,
-            linewidth=0.5 if annotated else 0,
+            yticklabels=names if number % columns == 0 else False,
         )
-        axes.set_aspect("equal")
         title = cut(model.name, int(side / _INCHES_A_CHARACTER))
         axes.set_title(title + _labelled(model)[len(model.name) :].replace(" ", "\n", 1), size=9)
         axes.tick_params(length=0, labelsize=8)
@@ -262,23 +273,28 @@ def _draw_confusion(models: Sequence[_Model], classes: Sequence[str]) -> Any:
 
 def _draw_classes(models: Sequence[_Model], classes: Sequence[str]) -> Any:
     """AUROC of each class against the rest, averaged over the folds; None for two classes."""
+    import seaborn as sns
+
     if models[0].folds[0].labels.ndim == 1 and len(classes) == 2:
         return None
     scores = np.array([_class_scores(model, len(classes)) for model in models])
     annotated = len(classes) <= _ANNOTATED_COLUMNS
     text = np.vectorize(format_score)(scores)
     figure, (axes,) = panels_of(1, 1, 2 + 0.5 * len(classes), 0.9 + 0.35 * len(models))
-    mesh = heatmap(
-        axes,
+    sns.heatmap(
         scores,
-        (0.5, 1),
+        ax=axes,
+        vmin=0.5,
+        vmax=1,
+        cmap="Blues",
+        annot=text if annotated else False,
+        fmt="",
+        annot_kws={"fontsize": 8},
+        linewidths=0.5,
         xticklabels=[cut(name, 18) for name in classes],
         yticklabels=[_labelled(model) for model in models],
-        text=text if annotated else None,
-        fontsize=8,
-        linewidth=0.5,
+        cbar_kws={"label": "AUROC"},
     )
-    figure.colorbar(mesh, ax=axes, label="AUROC").outline.set_linewidth(0)
     axes.tick_params(length=0)
     axes.tick_params(axis="x", rotation=90)
     axes.tick_params(axis="y", rotation=0)
@@ -294,6 +310,7 @@ def _class_scores(model: _Model, n_classes: int) -> NDArray[np.float64]:
 
 def _draw_tuning(models: Sequence[_Model], classes: Sequence[str]) -> Any:
     """Best inner score so far against the number of trials; None where no trial is complete."""
+    import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
     histories = [
@@ -303,7 +320,7 @@ def _draw_tuning(models: Sequence[_Model], classes: Sequence[str]) -> Any:
     histories = [(model, found) for model, found in histories if found]
     if not histories:
         return None
-    blue, orange = PALETTE[:2]
+    blue, orange = sns.color_palette("colorblind")[0], sns.color_palette("colorblind")[1]
     most = max(len(best) for _, found in histories for best, _ in found)
     count = len(histories)
     columns = columns_for(count, 4)
