@@ -245,6 +245,9 @@ class Search:
             of_a_fold = max(seconds_from_scratch(trial, self.finished) for trial in tried)
         else:
             of_a_fold = fold_seconds(self.finished) or 0.0
+            if self._workshop.family.weights is not None:
+                # What is trained further sees every image at least once, as for its features.
+                of_a_fold = max(of_a_fold, self._clock.features_seconds)
         return self._clock.seconds + self._n_folds * of_a_fold <= self._budget.seconds
 
     def _bound_features(self, *, first: bool) -> None:

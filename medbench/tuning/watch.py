@@ -123,8 +123,8 @@ class Watch:
     def _will_be_late(self, step: int) -> bool:
         """Whether all folds end too late at the pace of the steps of the first one so far."""
         last, now = self.last_step, self.clock.fit_seconds
-        if self._first_step_at is None:
-            self._first_step_at = step, now
+        if self._first_step_at is None or step <= self._first_step_at[0]:
+            self._first_step_at = step, now  # steps begin anew where each class has its own fit
         if not self.projects or self._fold > 0 or self.seconds is None or last is None:
             return False
         first, then = self._first_step_at

@@ -16,6 +16,7 @@ from medbench.errors import FeaturesTooDearError, ModelError
 from medbench.features.cache import FeatureCache
 from medbench.models.contract import Classifier, ModelFamily
 from medbench.models.space import SearchSpace
+from medbench.models.weights import Weights
 from medbench.registry import register_tuner, tuners
 from medbench.tuning.budget import Budget, Clock
 from medbench.tuning.inner import Workshop
@@ -92,6 +93,7 @@ def run(
     spent=0.0,
     clock=None,
     oof=None,
+    weights=None,
     on_trial=lambda t: None,
 ):
     family = family or BlendFamily()
@@ -106,7 +108,7 @@ def run(
         folds=pairs,
         refit_on=np.arange(N),
         features=features,
-        weights=None,
+        weights=weights,
         seed=5,
         threads=1,
         checkpoints=tmp_path / "checkpoints",
@@ -465,6 +467,15 @@ def test_random_weights_are_not_refined(tmp_path):
     made = timed_family(weights="mobilenet", extra=({"quality": 1.0},))
     _, trials, _ = timed(tmp_path, made, seconds=None, trials=3)
     assert [t.stage for t in trials] == ["search"] * 3
+
+
+@pytest.mark.parametrize(("seconds", "begun"), [(90, True), (60, False)])
+def test_a_backbone_is_not_refined_where_embedding_alone_took_too_long(tmp_path, seconds, begun):
+    found = Weights(path=tmp_path, sha256="", note="")
+    made = timed_family(weights="mobilenet", pace=0.25, extra=({"quality": 1.0},))
+    made.clock.seconds = made.clock.features_seconds = 20.0
+    _, trials, _ = timed(tmp_path, made, seconds=seconds, trials=2, weights=found)
+    assert any(t.stage == "refinement" for t in trials) == begun  # three folds, 60 s at least
 
 
 @pytest.mark.parametrize("tuner", ["optuna", "hyperband"])
