@@ -99,7 +99,8 @@ class Cnn(ModelFamily):
     def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
         """An untrained network; nothing is built before ``fit`` or ``load``."""
         most = self.max_steps or 1
-        return CnnClassifier(params, task, context, max_steps=min(params["epochs"], most))
+        epochs = params.get("epochs", most)  # runs of earlier versions name none
+        return CnnClassifier(params, task, context, max_steps=min(epochs, most))
 
 
 class CnnClassifier(Classifier):
