@@ -24,15 +24,20 @@ def inference_graph(model: Any) -> Any:
     Args:
         model: A functional or sequential Keras model, with any models nested in it.
     """
-    import keras
-
     copied: list[tuple[Any, Any]] = []
     graph = _redrawn(model, copied)
     for original, copy in copied:
         copy.set_weights(original.get_weights())
     graph.trainable = False
-    graph.compile(jit_compile=keras.backend.backend() == "jax")
+    ready_to_predict(graph)
     return graph
+
+
+def ready_to_predict(graph: Any) -> None:
+    """Have a network that was drawn for inference compiled as its backend likes it."""
+    import keras
+
+    graph.compile(jit_compile=keras.backend.backend() == "jax")
 
 
 def _redrawn(model: Any, copied: list[tuple[Any, Any]]) -> Any:

@@ -17,7 +17,7 @@ from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
 from medbench.files import read_json
 from medbench.models.contract import Progress
-from medbench.models.inference_graph import inference_graph
+from medbench.models.inference_graph import inference_graph, ready_to_predict
 from medbench.models.keras_backend import has_gpu
 from medbench.models.keras_reuse import State, restore, snapshot
 from medbench.opening import MODEL
@@ -312,7 +312,11 @@ def load_model(
             f"classes; this task has {tuple(image_shape)} and {n_classes}."
         )
     best_step = read_json(folder / _STATE_FILE)["best_step"]
-    return model if trainable else inference_graph(model), best_step
+    if not trainable and model.trainable_variables:
+        model = inference_graph(model)
+    elif not trainable:  # it was drawn for inference before it was saved
+        ready_to_predict(model)
+    return model, best_step
 
 
 def read_keras(path: Path, *, trainable: bool = False) -> Any:

@@ -149,6 +149,7 @@ class SearchSpace:
 
     def __init__(self) -> None:
         self._parameters: dict[str, Parameter] = {}
+        self._first: list[dict[str, Any]] = []
 
     def __iter__(self) -> Iterator[Parameter]:
         return iter(self._parameters.values())
@@ -215,6 +216,31 @@ class SearchSpace:
         self._add(
             Real(name=name, low=low, high=high, log=log, default=default, when=_conditions(when))
         )
+
+    def begin_with(self, **values: Value) -> None:
+        """Name values, in place of defaults, of a configuration to try next in the beginning.
+
+        A search that ends after few trials should have tried what is known to be worth it and not
+        dear, in this order, before anything at random. Called after all parameters are declared.
+
+        Raises:
+            ModelError: That is no configuration of this space.
+        """
+        params: dict[str, Any] = {}
+        for parameter in self:
+            if parameter.active(params):
+                params[parameter.name] = values.get(parameter.name, parameter.default)
+        params |= values
+        self.check(params)
+        self._first.append(params)
+
+    def first(self, number: int) -> dict[str, Any] | None:
+        """The configuration that a search tries as its ``number``-th, counted from 0.
+
+        The first one is the default one; None after the last that is named.
+        """
+        known = [self.defaults(), *self._first]
+        return dict(known[number]) if number < len(known) else None
 
     def defaults(self) -> dict[str, Any]:
         """The default configuration, with only the parameters that are active in it."""

@@ -23,8 +23,9 @@ class BayesianTuner(Tuner):
         import keras_tuner
         from keras_tuner import oracles
 
-        if not finished and attempt == 0:
-            return Suggestion(params=self.space.defaults())
+        first = self.space.first(len(finished))
+        if first is not None and attempt == 0:
+            return Suggestion(params=first)
         if attempt >= RANDOM_FROM_ATTEMPT:
             return self.untried(finished, attempt)
         initial = max(2, min(_MAX_INITIAL_POINTS, (self.trials or 40) // 3))

@@ -18,8 +18,9 @@ class OptunaTuner(Tuner):
         """See ``Tuner.suggest``."""
         import optuna
 
-        if not finished and attempt == 0:
-            return Suggestion(params=self.space.defaults())
+        first = self.space.first(len(finished))
+        if first is not None and attempt == 0:
+            return Suggestion(params=first)
         if attempt >= RANDOM_FROM_ATTEMPT:
             return self.untried(finished, attempt)
         optuna.logging.set_verbosity(optuna.logging.WARNING)

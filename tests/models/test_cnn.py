@@ -104,10 +104,12 @@ def test_more_pixels_never_mean_fewer_stages():
     assert counts[0] == 1
 
 
-@pytest.mark.parametrize(("side", "smallest"), [(12, 12), (28, 28), (64, 32), (128, 32), (224, 28)])
-def test_images_can_be_shrunk_but_not_below_what_shows_something(side, smallest):
-    sides = side_choices(side)
-    assert (sides[0], sides[-1]) == (smallest, side)
+@pytest.mark.parametrize(
+    ("side", "sides"),
+    [(12, [12]), (28, [28]), (64, [32, 64]), (128, [32, 42, 64]), (2000, [250])],
+)
+def test_images_are_shrunk_to_sides_that_show_something_and_are_not_dear(side, sides):
+    assert side_choices(side) == sides
 
 
 def test_a_shrunken_image_is_the_mean_of_its_pixels():

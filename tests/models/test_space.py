@@ -125,3 +125,19 @@ def test_a_name_cannot_be_declared_twice():
     space.real("C", 0.1, 1.0)
     with pytest.raises(ModelError, match="'C' is declared twice"):
         space.choice("C", (1, 2))
+
+
+def test_what_a_search_begins_with_differs_from_the_defaults_and_is_in_the_space():
+    space = SearchSpace()
+    space.integer("depth", 1, 3, default=1)
+    space.choice("blocks", ["plain", "residual"])
+    space.begin_with(depth=2)
+    space.begin_with(blocks="residual")
+    assert [space.first(number) for number in range(4)] == [
+        {"depth": 1, "blocks": "plain"},
+        {"depth": 2, "blocks": "plain"},
+        {"depth": 1, "blocks": "residual"},
+        None,
+    ]
+    with pytest.raises(ModelError, match="depth = 9"):
+        space.begin_with(depth=9)

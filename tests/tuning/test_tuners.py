@@ -102,6 +102,18 @@ def test_a_search_finds_better_than_the_defaults(name):
     assert max(trial.params["x"] for trial in found) > 0.95
 
 
+@pytest.mark.parametrize("name", ["optuna", "keras-tuner"])
+def test_a_search_begins_with_what_the_space_names_then_goes_its_own_way(name):
+    space = varied_space()
+    other = next(p for p in space if len(getattr(p, "options", ())) > 1 and not p.when)
+    for option in other.options[1:]:
+        space.begin_with(**{other.name: option})
+    n_first = len(other.options)
+    found = [trial.params for trial in simulate(tuners.get(name), space, trials=n_first + 2)]
+    assert found[:n_first] == [space.first(number) for number in range(n_first)]
+    assert all(params not in found[:n_first] for params in found[n_first:])
+
+
 # --- Hyperband ----------------------------------------------------------------------------
 
 
