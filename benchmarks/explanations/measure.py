@@ -197,7 +197,7 @@ def pointing(
         # From its file, as an explanation reads it.
         model.save(Path(folder))
         model.load(Path(folder))
-        network = keras.saving.load_model(Path(folder) / "model.keras", compile=False)
+        network = model.network()
 
     def by_gradients(images: np.ndarray) -> np.ndarray:
         return grad_cam(network, images, np.full(len(images), FINDING))

@@ -317,7 +317,7 @@ class FrozenClassifier(_TransferClassifier):
         """
         self._head = self._file = self._network = None
         path = folder / MODEL_FILE
-        if not path.is_file():  # as versions before 0.2 saved it, or none
+        if not path.is_file():  # as earlier versions saved it, or there is none
             super().load(folder)
             return
         self.device = self._prepare()

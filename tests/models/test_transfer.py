@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +191,52 @@ def test_a_saved_frozen_model_needs_neither_cache_nor_weights(tmp_path, kind, cu
     np.testing.assert_allclose(
         loaded.predict_proba(other.take(np.array([2]))), expected[2:3], atol=1e-5
     )
+
+
+WITHOUT_KERAS = """
+import sys
+from pathlib import Path
+for name in ("keras", "tensorflow"):
+    sys.modules[name] = None
+import numpy as np
+from medbench.datasets.batch import LabelledBatch
+from medbench.datasets.task import Task
+from medbench.features.cache import FeatureCache
+from medbench.models.contract import Context, Progress
+from medbench.models.transfer import transfer_family
+import pandas as pd
+images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 1), np.uint8)
+batch = LabelledBatch(images=images, properties=pd.DataFrame(index=range(8)),
+                      labels=np.arange(8) % 2, groups=np.arange(8))
+task = Task(classes=("a", "b"), image_shape=(64, 64, 1))
+params = {"cut": "all", "pooling": "avg", "C": 0.003}
+made, loaded = (
+    transfer_family("squeezenet")().build(
+        params, task, Context(seed=0, threads=1, features=FeatureCache(None))
+    )
+    for _ in range(2)
+)
+made.fit(batch, None, Progress())
+made.save(Path(sys.argv[1]))
+loaded.load(Path(sys.argv[1]))
+np.testing.assert_allclose(loaded.predict_proba(batch), made.predict_proba(batch), atol=1e-5)
+"""
+
+
+def test_once_a_backbone_is_in_the_cache_nothing_needs_keras(tmp_path):
+    import keras
+
+    from medbench.features import engines
+
+    if engines.fastest_installed() == "keras":
+        pytest.skip("Keras computes the embeddings here")
+    task = Task(classes=("a", "b"), image_shape=(64, 64, 1))
+    embedding = transfer_family("squeezenet")().embedding(task, None)
+    embedding.as_onnx()
+    assert not embedding.needs_keras()
+    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+    command = [sys.executable, "-c", WITHOUT_KERAS, str(tmp_path)]
+    subprocess.run(command, check=True, env=environment)
 
 
 @pytest.mark.slow
