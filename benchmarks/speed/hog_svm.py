@@ -170,7 +170,7 @@ def _scikit_learn(request: dict[str, Any], *, calibrated: bool) -> dict[str, Any
 def _scores(
     task: Any, params: dict[str, Any], train: Any, held: Any, seed: int, *, calibrated: bool
 ) -> Any:
-    """Scores of the second class for held images, by scikit-learn and scikit-image alone."""
+    """Scores of the second class for held images, by scikit-learn and, of blocks, scikit-image."""
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer
@@ -180,6 +180,7 @@ def _scores(
     from medbench.models.hog_svm import HogSvm, calibration_splits
 
     settings = {name: params[name] for name in ("side", "cells", "orientations")}
+    histograms = _hog if params["normalisation"] == "block" else _pyramid
     splits = calibration_splits(train.labels, train.groups, seed=seed)
     context = Context(seed=seed, threads=1, features=FeatureCache(None))
     # Scaler, components and machine with the settings that hog-svm gives them, unfitted.
@@ -187,10 +188,11 @@ def _scores(
         HogSvm()
         .build(params, task, context)
         ._pipeline(
-            _hog(train.images[:1], **settings).shape[1], min(len(inner) for inner, _ in splits)
+            histograms(train.images[:1], **settings).shape[1],
+            min(len(inner) for inner, _ in splits),
         )
     )
-    pipeline = Pipeline([("hog", FunctionTransformer(_hog, kw_args=settings)), *steps.steps])
+    pipeline = Pipeline([("hog", FunctionTransformer(histograms, kw_args=settings)), *steps.steps])
     if not calibrated:
         return pipeline.fit(train.images, train.labels).decision_function(held.images)
     model = CalibratedClassifierCV(pipeline, method="sigmoid", ensemble=False, cv=splits)
@@ -199,6 +201,15 @@ def _scores(
     if any(sigmoid.a_ > 0 for sigmoid in fitted.calibrators):  # as hog-svm: else it turns the order
         return fitted.estimator.decision_function(held.images)
     return model.predict_proba(held.images)[:, 1]
+
+
+def _pyramid(images: Any, **settings: int) -> Any:
+    """Gradients that are not normalised, which scikit-image does not give, by our own extractor."""
+    import numpy as np
+
+    from medbench.features.hog import HogPyramid
+
+    return HogPyramid(**settings)(np.asarray(images))
 
 
 def _hog(images: Any, *, side: int, cells: int, orientations: int) -> Any:
