@@ -116,7 +116,8 @@ def _table(measured: dict[str, dict[str, Any]], options: argparse.Namespace, loa
         "",
         f"{options.dataset}, first fold, at most {options.trials} trials and "
         f"{options.seconds:g} s of search, empty cache, CPU seconds on one core; "
-        f"{machine['processor']}, {machine['system']}, Python {machine['python']}; load {load:.1f} at the start.",
+        f"{machine['processor']}, {machine['system']}, Python {machine['python']}; load "
+        f"{load:.1f} at the start.",
     ]
     return "\n".join(lines)
 
