@@ -328,13 +328,11 @@ def _texture(planes: NDArray[np.int16]) -> Floats:
             padded[:, radius * (1 + y) :, radius * (1 + x) :][:, :height, :width] >= planes
             for y, x in _CIRCLE
         ]
-        ones = np.sum(above, axis=0, dtype=np.int8)
-        changes = np.sum(
-            [a != b for a, b in zip(above, above[1:] + above[:1], strict=True)],
-            axis=0,
-            dtype=np.int8,
-        )
-        patterns = np.where(changes <= 2, ones, _PATTERNS - 1) + offsets
+        ones, changes = np.zeros((2, *planes.shape), dtype=np.uint8)
+        for one, other in zip(above, above[1:] + above[:1], strict=True):
+            ones += one
+            changes += one != other
+        patterns = np.where(changes <= 2, ones, np.uint8(_PATTERNS - 1)) + offsets
         counts = np.bincount(patterns.ravel(), minlength=n * _PATTERNS)
         shares.append(counts.reshape(n, _PATTERNS) / (height * width))
     return np.asarray(np.sqrt(np.hstack(shares)))
