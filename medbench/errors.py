@@ -39,6 +39,10 @@ class PluginError(MedBenchError):
     """A plugin file cannot be loaded or claims a name that is taken."""
 
 
+class FeaturesTooDearError(MedBenchError):
+    """Features of which all would cost more than a search may spend on features."""
+
+
 class DatasetError(MedBenchError):
     """The images or the table of a data set cannot be used as they are."""
 

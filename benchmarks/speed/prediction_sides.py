@@ -74,11 +74,15 @@ def _single_cost(predict: Predict, images: list[Images]) -> float:
 def _hog_svm(folders: list[Path], folds: Any) -> tuple[Predict, Predict]:
     import skops.io
 
-    from medbench.features.hog import Hog
+    from medbench.features.hog import Hog, HogPyramid
     from medbench.models.persistence import TRUSTED_TYPES
 
     names = ("side", "cells", "orientations")
-    extractors = [Hog(**{name: fold.params[name] for name in names}) for fold in folds]
+    kinds = {"none": HogPyramid, "block": Hog}
+    extractors = [
+        kinds[fold.params["normalisation"]](**{name: fold.params[name] for name in names})
+        for fold in folds
+    ]
     machines = [skops.io.load(f / "model.skops", trusted=list(TRUSTED_TYPES)) for f in folders]
 
     def predict(images: Images) -> NDArray[np.float64]:

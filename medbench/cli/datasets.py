@@ -232,7 +232,8 @@ def show_dataset(options: argparse.Namespace) -> int:
             console.print(f"{field}: {value}", markup=False, soft_wrap=True)
     for note in source.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    _show_listing(asking(catalog, lambda: catalog.get(options.name).listing()), console)
+    listing = asking(catalog, lambda: catalog.get(options.name).listing())
+    _show_listing(listing, source.side(listing), console)
     return 0
 
 
@@ -257,10 +258,12 @@ def add_dataset(options: argparse.Namespace) -> int:
     entry |= _about_folders(options, entry["source"])
     if options.positive is not None:
         entry["positive"] = options.positive
-    listing = _tried(entry)
+    listing, side = _tried(entry)
     console = make_console()
     console.print(f"{options.path} is a {entry['source']} data set:", markup=False)
-    _show_listing(listing, console)
+    _show_listing(listing, side, console)
+    # Written down, so that files that are added later do not change the size of all.
+    entry["image_size"] = side
     if listing.positive_decided == GUESSED:
         console.print("If another class is to be found, say so with --positive.")
     text = yaml.safe_dump({options.name: entry}, sort_keys=False, allow_unicode=True)
@@ -341,8 +344,10 @@ def _about_folders(options: argparse.Namespace, source: str) -> dict[str, Any]:
     return given
 
 
-def _tried(entry: dict[str, Any]) -> Listing:
-    """What an entry lists; where something is unclear, a person's answer goes into the entry.
+def _tried(entry: dict[str, Any]) -> tuple[Listing, int]:
+    """What an entry lists, and the side to which its images are brought.
+
+    Where something is unclear, a person's answer goes into the entry.
 
     Raises:
         DatasetError: Something is missing or cannot be understood.
@@ -354,8 +359,9 @@ def _tried(entry: dict[str, Any]) -> Listing:
 
     while True:
         try:
-            listing: Listing = registry.sources.get(entry["source"]).model_validate(entry).listing()
-            return listing
+            source = registry.sources.get(entry["source"]).model_validate(entry)
+            listing = source.listing()
+            return listing, source.side(listing)
         except UndecidedError as error:
             entry[error.field] = answer(error)
 
@@ -369,7 +375,7 @@ def _catalog(options: argparse.Namespace) -> Catalog:
     return load_catalog(data_dir=options.data_dir, datasets_file=options.datasets_file)
 
 
-def _show_listing(listing: Listing, console: Console) -> None:
+def _show_listing(listing: Listing, side: int, console: Console) -> None:
     from medbench.datasets.positive import in_words
     from medbench.datasets.task import labels_in, membership
     from medbench.reports.text import plain
@@ -379,6 +385,7 @@ def _show_listing(listing: Listing, console: Console) -> None:
     counts = membership(labels_in(listing.table), len(listing.classes)).sum(axis=0)
     kind = "" if listing.kind == "multi-class" else f" ({listing.kind})"
     console.print(f"images: {len(listing.table)}{kind}")
+    console.print(f"  brought to {side} x {side} pixels (field image_size)")
     for index, name in enumerate(listing.classes[:_MOST_CLASSES_SHOWN]):
         console.print(f"  {plain(name)}: {counts[index]}", markup=False)
     if listing.positive_decided:

@@ -111,7 +111,7 @@ def prepare(
     """
     listing = source.listing(positive_for=positive_for)
     size, channels = (
-        (source.image_size, _CHANNELS[source.channels])
+        (source.side(listing), _CHANNELS[source.channels])
         if image_shape is None
         else (image_shape[0], _CHANNELS["grey" if image_shape[2] == 1 else "colour"])
     )

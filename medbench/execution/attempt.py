@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,14 @@ from medbench.models.space import SearchSpace
 from medbench.seeds import derive_seed
 from medbench.tuning.budget import Budget, Clock
 from medbench.tuning.inner import Workshop, predict
-from medbench.tuning.search import Search
-from medbench.tuning.tuner import Suggestion, Trial
+from medbench.tuning.search import Search, next_suggestion
+from medbench.tuning.tuner import Suggestion, Trial, configurations
 
 _INNER_FOLDS_SEED = "inner"
-_SINGLE_IMAGES, _IMAGES_TOGETHER = 5, 16
+_SINGLE_IMAGES, _IMAGES_TOGETHER = 3, 16
 """Held-out images by which the speed of predictions is measured, one by one and together."""
+_SPEED_SECONDS = 1.0
+"""About what that may take: of a slow model fewer images tell as much."""
 
 
 class Attempt:
@@ -67,7 +69,7 @@ class Attempt:
         self._cell_task, self._site = task, site
         self._task = Task(classes=task.classes, image_shape=task.image_shape, kind=task.kind)
         records, self._best_oof = site.earlier()
-        self._finished = [_trial(record) for record in records]
+        self._finished = [Trial.from_record(record) for record in records]
         self._features_before = records[-1]["features_seconds"] if records else 0.0
         self._cpu_before = records[-1].get("cpu_at_seconds", 0.0) if records else 0.0
         self._features = FeatureCache(
@@ -87,37 +89,43 @@ class Attempt:
         Raises:
             ModelError: No trial could be completed, or the family broke its contract.
         """
-        task, workshop = self._cell_task, self._workshop
+        task, workshop, tuner = self._cell_task, self._workshop, self._tuner()
+        workshop.family.warm_up(workshop.threads)
+        if not self._finished:
+            next_suggestion(tuner, ())  # loads the tuner's libraries
         spent = self._finished[-1].at_seconds if self._finished else 0.0
-        clock = Clock(self._features, spent_before=spent)
+        clock = Clock(self._features, spent_before=spent, features_before=self._features_before)
         self._cpu_began = time.process_time() - self._cpu_before
         search = Search(
             workshop,
-            self._tuner(),
+            tuner,
             Budget(trials=task.trials, seconds=task.seconds),
             clock,
             finished=self._finished,
+            oof=self._best_oof,
         )
         for trial, oof in search.run():
-            if search.best_so_far() is trial:
-                self._best_oof = oof
             yield self._told(trial, oof)
         best = search.best
         tuning_seconds, tuning_cpu = clock.seconds, time.process_time() - self._cpu_began
-        calibration, threshold = self._frozen()
+        calibration, threshold = self._frozen(search.best_oof)
         yield RefitBegan(cell=task.cell)
         began, cpu_began = awake_seconds(), time.process_time()
         self._chosen = Suggestion(params=best.params)
-        step = self._refit(best)
+        classifier = self._refit(best)
         refit_seconds, refit_cpu = awake_seconds() - began, time.process_time() - cpu_began
         saved = [path for path in self._site.model.rglob("*") if path.is_file()]
         record = {
             "params": dict(best.params),
             "trial": best.number,
-            "n_trials": len(search.finished),
+            "n_trials": configurations(search.finished),
+            "complete_trials": configurations(t for t in search.finished if t.state == "complete"),
             "inner_score": best.score,
             "inner_folds": len(workshop.folds),
-            "step": step,
+            "step": best.step,
+            "max_steps": classifier.max_steps,
+            "step_name": workshop.family.step_name,
+            "cut": best.reason if best.state == "cut" else None,
             "calibration": calibration.as_record(),
             "threshold": threshold,
             "seconds": {
@@ -210,7 +218,7 @@ class Attempt:
             checkpoints=site.checkpoints,
         )
 
-    def _refit(self, best: Trial) -> int | None:
+    def _refit(self, best: Trial) -> Classifier:
         """Fit the chosen configuration on all it may learn from, and save it."""
         workshop = self._workshop
         progress = Progress()
@@ -220,13 +228,13 @@ class Attempt:
         classifier.fit(workshop.development.take(workshop.refit_on), None, progress)
         self._site.model.mkdir()
         classifier.save(self._site.model)
-        return best.step
+        return classifier
 
-    def _frozen(self) -> tuple[Calibration, Threshold]:
+    def _frozen(self, oof: NDArray[np.float64] | None) -> tuple[Calibration, Threshold]:
         """Temperature and operating point, from the out-of-fold predictions of the best trial."""
         several = self._task.kind == "multi-label"
-        development, oof = self._workshop.development, self._best_oof
-        assert oof is not None, "the best trial is complete"
+        development = self._workshop.development
+        assert oof is not None, "the best trial has predictions"
         known = np.isfinite(oof).all(axis=1)
         labels, oof = development.labels[known], oof[known]
         calibration = fit_calibration(labels, oof, development.groups[known])
@@ -266,23 +274,19 @@ def _speed(classifier: Classifier, batch: Batch) -> dict[str, float | None]:
     if len(batch) <= len(single) + len(many):
         return {"latency_seconds": None, "images_per_second": None}
     classifier.predict_proba(batch.take(np.arange(1)))
-    each = []
+    each: list[float] = []
     for i in single:
         began = awake_seconds()
         classifier.predict_proba(batch.take(np.array([i])))
         each.append(awake_seconds() - began)
+        if sum(each) > _SPEED_SECONDS / 2:
+            break
+    latency = float(np.median(each))
+    n_together = int(min(len(many), max(2, _SPEED_SECONDS / 2 / max(latency, 1e-6))))
     began = awake_seconds()
-    classifier.predict_proba(batch.take(len(batch) + many))
+    classifier.predict_proba(batch.take(len(batch) + many[:n_together]))
     together = awake_seconds() - began
-    return {"latency_seconds": float(np.median(each)), "images_per_second": len(many) / together}
-
-
-def _trial(record: Mapping[str, Any]) -> Trial:
-    """A stored trial; JSON has no whole-number keys and no tuples."""
-    fields = {name: record[name] for name in Trial.__dataclass_fields__}
-    fields["intermediate"] = {int(rung): s for rung, s in record["intermediate"].items()}
-    fields["fold_scores"] = tuple(record["fold_scores"])
-    return Trial(**fields)
+    return {"latency_seconds": latency, "images_per_second": n_together / together}
 
 
 def _peak_memory() -> int | None:

@@ -30,6 +30,7 @@ from medbench.execution.planned_model import PlannedModel
 from medbench.execution.watcher import Watcher
 from medbench.files import read_npy
 from medbench.store import CellId, RunStore
+from medbench.tuning.tuner import best_of
 
 _LONGEST_REASON = 200
 """Characters of the reason of a failed trial that the row of its cell gives."""
@@ -43,7 +44,7 @@ class Left:
     trials: tuple[Mapping[str, Any], ...] = ()
     """Records of the finished trials, in order."""
     oof: NDArray[np.float64] | None = None
-    """Out-of-fold probabilities of the best complete one."""
+    """Out-of-fold probabilities of the best one; see ``medbench.tuning.tuner.best_of``."""
     checkpoints: Path | None = None
     """Folder of the fitted folds that they left."""
 
@@ -74,7 +75,7 @@ class Committer:
         self._why_anew: dict[CellId, str] = {}
         self._began: dict[CellId, float] = {}
         self._opened: dict[CellId, str] = {}
-        self._best: dict[CellId, float] = {}
+        self._tried: dict[CellId, list[Mapping[str, Any]]] = {}
         self._times: dict[CellId, int] = {}
         self.ended: dict[CellId, str] = {}
         """Why the machine ended cells, in the order in which it did."""
@@ -131,9 +132,8 @@ class Committer:
                 other = [n for n, value in cell.key_parts.items() if before.parts.get(n) != value]
                 why = f"because of other {', '.join(other)}"
             elif before is not None:
-                complete = [trial for trial in trials if trial["state"] == "complete"]
-                if complete:
-                    best = max(complete, key=lambda trial: (trial["score"], -trial["number"]))
+                best = best_of(trials)
+                if best is not None:
                     oof = _checked(stored.oof(best), cell, stored.folder)
                     found = Left(trials=tuple(trials), oof=oof)
                 elif result is None:  # one that failed without any is tried afresh
@@ -152,11 +152,9 @@ class Committer:
         self._begin(cell)
         self._began[cell.id] = time.perf_counter()
         self._watcher.started(cell.id)
-        if trials := self._left[cell.id].trials:
-            scores = [trial["score"] for trial in trials if trial["state"] == "complete"]
-            if scores:
-                self._best[cell.id] = max(scores)
-            self._tell_trials(cell.id, trials[-1])
+        self._tried[cell.id] = list(self._left[cell.id].trials)
+        if self._tried[cell.id]:
+            self._tell_trials(cell.id)
 
     def _begin(self, cell: PlannedCell) -> None:
         """Make the folder of a cell ready: nothing is in it but what is gone on from."""
@@ -178,16 +176,19 @@ class Committer:
             stored.keep_checkpoint(number, event.checkpoint)
         oof = None if event.oof is None else read_npy(event.oof).astype(np.float64, copy=False)
         stored.append_trial(event.record, oof)
-        if event.record["state"] == "complete":
-            score = event.record["score"]
-            self._best[event.cell] = max(score, self._best.get(event.cell, score))
-        self._tell_trials(event.cell, event.record)
+        self._tried.setdefault(event.cell, []).append(event.record)
+        self._tell_trials(event.cell)
 
-    def _tell_trials(self, cell: CellId, last: Mapping[str, Any]) -> None:
-        self._watcher.tried(cell, last["number"] + 1, self._best.get(cell), last["at_seconds"])
+    def _tell_trials(self, cell: CellId) -> None:
+        trials = self._tried[cell]
+        best = best_of(trials)
+        n_tried = sum(trial.get("stage") != "finish" for trial in trials)
+        score = None if best is None else best["score"]
+        self._watcher.tried(cell, n_tried, score, trials[-1]["at_seconds"])
 
     def _finish(self, cell: PlannedCell, outcome: Outcome) -> None:
         stored = self._store.cell(cell.id)
+        self._tried.pop(cell.id, None)
         if outcome.fault:
             self._leave(cell, outcome)
             return

@@ -36,7 +36,7 @@ class Work:
     earlier: tuple[Mapping[str, object], ...] = ()
     """Records of trials that an earlier attempt has finished, in order."""
     earlier_oof: NDArray[np.float64] | None = None
-    """Out-of-fold probabilities of the best complete one of them."""
+    """Out-of-fold probabilities of the best one of them; see ``medbench.tuning.tuner.best_of``."""
     earlier_checkpoints: Path | None = None
     """Folder of the fitted folds that they left, a folder a trial."""
 

@@ -41,6 +41,7 @@ from medbench.execution.site import Site
 from medbench.execution.workplace import Workplace
 from medbench.faults import is_fault, reason_of
 from medbench.store import CellId
+from medbench.tuning.tuner import best_of
 
 StartMethod = Literal["fork", "spawn"]
 _STARTS = 3
@@ -236,10 +237,8 @@ def _from_there(work: Work, site: Site, finished: Sequence[TrialEnded]) -> Work:
     if not finished:
         return work
     trials = (*work.earlier, *(trial.record for trial in finished))
-    complete = [trial for trial in trials if trial["state"] == "complete"]
-    oof = work.earlier_oof
-    if complete:
-        best = max(complete, key=lambda trial: (trial["score"], -trial["number"]))
+    oof, best = work.earlier_oof, best_of(trials)
+    if best is not None:
         for trial in finished:
             if trial.record is best and trial.oof is not None:
                 oof = np.load(trial.oof, allow_pickle=False)

@@ -93,7 +93,7 @@ class Site:
 
         Args:
             trials: Their records, in order.
-            best_oof: Out-of-fold probabilities of the best complete one, if there is one.
+            best_oof: Out-of-fold probabilities of the best one, if there is one.
         """
         (Path(self.folder) / _EARLIER).write_text(json.dumps({"trials": list(trials)}))
         if best_oof is not None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from medbench.awake import awake_seconds
 from medbench.cache import entries_like, keep_entry, read_entry
 from medbench.datasets.batch import Batch
+from medbench.errors import FeaturesTooDearError
 from medbench.features.extractor import Extractor
 from medbench.files import folder_name, save_npy
 from medbench.versions import code_version
@@ -24,6 +25,11 @@ _CHUNK = 32
 """Images that a thread extracts at once."""
 _READ_AT_ONCE = 256
 """Images in memory at once where one thread extracts them."""
+_FIRST, _TRIED = 32, 128
+"""Images by which it is told what the others will cost. The first few are not counted: libraries
+and networks are loaded for them."""
+_WHOLE = 10
+"""Seconds from which on no tenths are shown."""
 _MEMORY_BYTES = 512 * 1024**2
 """Rows kept in memory; beyond, those not used for longest are read again when they are wanted."""
 
@@ -39,7 +45,12 @@ class FeatureCache:
     """
 
     def __init__(
-        self, folder: Path | None, *, threads: int = 1, paid: Collection[str] = ()
+        self,
+        folder: Path | None,
+        *,
+        threads: int = 1,
+        paid: Collection[str] = (),
+        bound: float | None = None,
     ) -> None:
         """Open a cache.
 
@@ -47,10 +58,14 @@ class FeatureCache:
             folder: Where chunks live; None keeps them in memory only.
             threads: Number of threads that may extract.
             paid: Names of features that were charged before an interruption.
+            bound: Seconds that all features together may cost, computed now or found; None sets
+                no bound.
         """
         self._folder = folder
         self._threads = threads
         self._paid = frozenset(paid)
+        self.bound = bound
+        """See above; a search lowers it as its seconds pass."""
         self._memory: dict[str, _Rows] = {}
         self._charged: dict[str, set[bytes]] = {}
         self.cold_seconds = 0.0
@@ -59,9 +74,17 @@ class FeatureCache:
         """The part of them that was computed now, not found."""
         self.requests = 0
         """How often features were asked for."""
+        self.allow_all = False
+        """Whether features are handed out whatever they cost: for the first trial of a search, so
+        that there is one, and for what follows the search."""
 
     def get(self, extractor: Extractor, batch: Batch) -> NDArray[np.float32]:
-        """Features of every image of a batch, float32, shape (n_images, n_features)."""
+        """Features of every image of a batch, float32, shape (n_images, n_features).
+
+        Raises:
+            FeaturesTooDearError: They would cost more than what is left of the bound, by what such
+                rows cost before, or by the first images of this batch. The rows of those are kept.
+        """
         self.requests += 1
         version = code_version(type(extractor))
         name = f"{extractor.key} {version} {'x'.join(str(side) for side in batch.image_shape)}"
@@ -69,21 +92,67 @@ class FeatureCache:
         rows = self._memory.pop(name, None) or _Rows()
         if missing := rows.missing(keys):
             self._read(name, missing, rows)
-        if missing := rows.missing(keys):
-            first = {key: position for position, key in reversed(list(enumerate(keys)))}
-            began = awake_seconds()
-            values = self._compute(extractor, batch, [first[key] for key in missing])
-            spent = awake_seconds() - began
-            self.spent_seconds += spent
-            rows.add(missing, values, np.full(len(missing), spent / len(missing)))
-            self._write(name, missing, values, spent)
+        missing = rows.missing(keys)
         self._keep(name, rows)
-        positions = [rows.index[key] for key in keys]
+        if self.bound is not None and not self.allow_all and name not in self._paid:
+            missing = self._within_bound(name, extractor, batch, keys, missing)
+        if missing:
+            self._add(name, extractor, batch, keys, missing)
+        self._charge(name, keys)
+        return rows.values[[rows.index[key] for key in keys]]
+
+    def _within_bound(
+        self, name: str, extractor: Extractor, batch: Batch, keys: list[bytes], missing: list[bytes]
+    ) -> list[bytes]:
+        """The keys that are still missing after a few were tried, where all can be afforded.
+
+        Raises:
+            FeaturesTooDearError: They cannot.
+        """
+        rows = self._memory[name]
+        costs = rows.seconds
+        if not len(costs) and len(missing) > _FIRST + _TRIED:
+            places = {key: position for position, key in enumerate(keys)}
+            # Images that are stored side by side are read together.
+            ordered = sorted(missing, key=lambda key: places[key])
+            for tried in (ordered[:_FIRST], ordered[_FIRST : _FIRST + _TRIED]):
+                costs = self._add(name, extractor, batch, keys, sorted(tried))
+                self._charge(name, tried)
+            missing = rows.missing(keys)
+        fresh = set(keys) - self._charged.get(name, set()) - set(missing)
+        cost = sum(rows.seconds[rows.index[key]] for key in fresh)
+        cost += len(missing) * float(np.median(costs)) if len(costs) else 0.0
+        assert self.bound is not None, "the caller asked"
+        if self.cold_seconds + cost > self.bound:
+            raise FeaturesTooDearError(
+                f"{type(extractor).__name__.lower()} of {len(fresh) + len(missing):,} images takes "
+                f"about {_shown(cost)}; features took {_shown(self.cold_seconds)} before, and may "
+                f"take {_shown(self.bound)} in all."
+            )
+        return missing
+
+    def _add(
+        self, name: str, extractor: Extractor, batch: Batch, keys: list[bytes], missing: list[bytes]
+    ) -> NDArray[np.float64]:
+        """Compute rows and keep them; what each cost in seconds."""
+        first = {key: position for position, key in reversed(list(enumerate(keys)))}
+        began = awake_seconds()
+        values = self._compute(extractor, batch, [first[key] for key in missing])
+        spent = awake_seconds() - began
+        self.spent_seconds += spent
+        costs = np.full(len(missing), spent / len(missing))
+        self._memory[name].add(missing, values, costs)
+        self._keep(name, self._memory[name])
+        self._write(name, missing, values, spent)
+        return costs
+
+    def _charge(self, name: str, keys: Collection[bytes]) -> None:
+        """Count what rows cost that were not counted yet."""
+        rows = self._memory[name]
         fresh = set(keys) - self._charged.setdefault(name, set())
         self._charged[name] |= fresh
         if name not in self._paid:
             self.cold_seconds += sum(rows.seconds[rows.index[key]] for key in fresh)
-        return rows.values[positions]
 
     def forget(self) -> None:
         """Free the memory, when what follows are other images."""
@@ -165,6 +234,10 @@ class FeatureCache:
             (entry / "cost.json").write_text(json.dumps({"seconds": seconds}))
 
         keep_entry(self._folder / folder_name(name) / secrets.token_hex(16), write)
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds:,.{0 if seconds >= _WHOLE else 1}f} s"
 
 
 def _array_in(content: bytes) -> NDArray[Any]:

@@ -26,26 +26,31 @@ class Intensity(Extractor):
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, channels)."""
-        rows = [
-            np.concatenate([self._describe(channel) for channel in np.moveaxis(image, -1, 0)])
-            for image in images
+        channels = np.moveaxis(images, -1, 1)
+        counts = [
+            np.bincount(np.ascontiguousarray(channel).ravel(), minlength=_GREY_LEVELS)
+            for image in channels
+            for channel in image
         ]
-        return np.asarray(rows, dtype=np.float32)
+        size = max(images.shape[1] * images.shape[2], 1)
+        shares = np.reshape(counts, (-1, _GREY_LEVELS)) / size
+        return self._describe(shares).reshape(len(images), -1).astype(np.float32)
 
-    def _describe(self, channel: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """One channel; everything follows from its 256 counts, so its size hardly matters."""
-        shares = np.bincount(channel.ravel(), minlength=_GREY_LEVELS) / channel.size
+    def _describe(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of channels, given the share of each grey level in them, shape (n_channels, 256)."""
         levels = np.arange(_GREY_LEVELS) / (_GREY_LEVELS - 1)
-        mean = float(shares @ levels)
-        deviations = levels - mean
-        spread = float(np.sqrt(shares @ deviations**2))
-        shape = [0.0, 0.0]
-        if shares.max() < 1:
-            shape = [
-                float(shares @ deviations**3) / spread**3,
-                float(shares @ deviations**4) / spread**4 - 3,
-            ]
-        below = np.cumsum(shares)
-        percentiles = levels[np.searchsorted(below, np.array(_PERCENTILES) / 100)]
-        histogram = shares.reshape(self.bins, -1).sum(axis=1)
-        return np.concatenate([histogram, [mean, spread, *shape], percentiles])
+        mean = shares @ levels
+        deviations = levels - mean[:, None]
+        spread = np.sqrt((shares * deviations**2).sum(axis=1))
+        constant = shares.max(axis=1) == 1
+        scale = np.where(constant, 1.0, spread)
+        skewness = (shares * deviations**3).sum(axis=1) / scale**3
+        kurtosis = (shares * deviations**4).sum(axis=1) / scale**4 - 3
+        shape = np.where(constant, 0.0, [skewness, kurtosis])
+        below = np.cumsum(shares, axis=1)
+        percentiles = [
+            levels[(below < percent / 100).sum(axis=1).clip(max=_GREY_LEVELS - 1)]
+            for percent in _PERCENTILES
+        ]
+        histogram = shares.reshape(len(shares), self.bins, -1).sum(axis=2)
+        return np.concatenate([histogram, np.stack([mean, spread, *shape, *percentiles]).T], axis=1)

@@ -15,8 +15,11 @@ _POINTS = 8
 """Neighbours on each circle of a local binary pattern."""
 _PATTERNS = _POINTS + 2
 """Uniform patterns of 8 neighbours up to rotation, and one for all the others."""
+_AS_BRIGHT = 1e-9
+"""Grey values by which a neighbour may be darker than a centre that it equals, from rounding."""
 _ANGLES = (0.0, np.pi / 4, np.pi / 2, 3 * np.pi / 4)
-_HARALICK = ("contrast", "dissimilarity", "homogeneity", "energy", "correlation", "entropy")
+_NO_VARIANCE = 1e-9
+"""Squares of levels; below it a plane has one level, and the rest is rounding."""
 _FREQUENCIES = (0.08, 0.16, 0.32)
 """Centres of the Gabor filters, in cycles a pixel: one octave apart."""
 _OCTAVE = 3 * np.sqrt(np.log(2) / 2) / np.pi
@@ -26,6 +29,8 @@ Source: Daugman (1985), JOSA A 2(7): sigma * f = sqrt(ln 2 / 2) / pi * (2^b + 1)
 """
 _MARGIN = 8
 """Pixels mirrored around an image, so that a filter does not wrap to the other side."""
+_PIXELS = 1 << 14
+"""Pixels whose patterns are looked for at once; as below."""
 _CHUNK = 16
 """Images that are filtered, or described, at once: few enough for the processor's cache, enough
 that Python's own share of the work does not show."""
@@ -49,21 +54,23 @@ class Lbp(Extractor):
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, 1 or 3)."""
-        from skimage.feature import local_binary_pattern
-
         planes = np.rint(reduced_grey(images, self.side)).astype(np.uint8)
-        parts = _part_of_pixel(planes.shape[1], planes.shape[2], self.grid).ravel()
-        rows = []
-        for plane in planes:
-            row = []
-            for radius in self.radii:
-                patterns = local_binary_pattern(plane, _POINTS, radius, method="uniform")
-                cells = parts * _PATTERNS + patterns.ravel().astype(np.intp)
-                counts = np.bincount(cells, minlength=self.grid**2 * _PATTERNS)
-                row += [counts.reshape(-1, _PATTERNS).sum(axis=0) / len(parts)]
-                row += [counts / len(parts) * self.grid**2]
-            rows.append(np.concatenate(row))
-        return np.asarray(rows, dtype=np.float32)
+        parts = _part_of_pixel(planes.shape[1], planes.shape[2], self.grid)
+        at_once = max(1, _PIXELS // parts.size)
+        chunks = [planes[i : i + at_once] for i in range(0, len(planes), at_once)]
+        return np.concatenate([self._shares(chunk, parts) for chunk in chunks]).astype(np.float32)
+
+    def _shares(self, planes: NDArray[np.uint8], parts: NDArray[np.intp]) -> NDArray[np.float64]:
+        """One row a plane: of each radius the shares in the image, then those in each part."""
+        n_parts = self.grid**2
+        cells = (np.arange(len(planes))[:, None, None] * n_parts + parts) << _POINTS
+        columns = []
+        for radius in self.radii:
+            found = (cells + _codes(planes, radius)).ravel()
+            counts = np.bincount(found, minlength=len(planes) * n_parts << _POINTS)
+            of_parts = counts.reshape(len(planes), n_parts, -1) @ _UNIFORM / parts.size
+            columns += [of_parts.sum(axis=1), of_parts.reshape(len(planes), -1) * n_parts]
+        return np.concatenate(columns, axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,23 +91,46 @@ class Glcm(Extractor):
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, 1 or 3)."""
-        planes = (reduced_grey(images, self.side) * (self.levels / 256)).astype(np.uint8)
-        chunks = [planes[start : start + _CHUNK] for start in range(0, len(planes), _CHUNK)]
-        return np.concatenate([self._statistics(chunk) for chunk in chunks]).astype(np.float32)
+        planes = (reduced_grey(images, self.side) * (self.levels / 256)).astype(np.uint16)
+        return np.concatenate(
+            [self._statistics(planes[i : i + _CHUNK]) for i in range(0, len(planes), _CHUNK)]
+        ).astype(np.float32)
 
-    def _statistics(self, planes: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def _statistics(self, planes: NDArray[np.uint16]) -> NDArray[np.float64]:
         """One row a plane, of planes whose values are levels."""
-        from skimage.feature import graycomatrix, graycoprops
-
-        settings = {"levels": self.levels, "symmetric": True, "normed": True}
-        matrices = [graycomatrix(p, self.distances, _ANGLES, **settings) for p in planes]
-        # To graycoprops the same distance in another image is just one more distance.
-        joined = np.concatenate(matrices, axis=2)
-        values = np.stack([graycoprops(joined, name) for name in _HARALICK])
-        of_plane = values.reshape(len(_HARALICK), len(planes), len(self.distances), -1)
-        of_plane = np.moveaxis(of_plane, 1, 0)
-        means, spreads = of_plane.mean(axis=3), of_plane.std(axis=3)
+        n_cells = self.levels**2
+        shares = np.zeros((len(planes), len(self.distances), len(_ANGLES), n_cells))
+        for at, distance in enumerate(self.distances):
+            for direction, angle in enumerate(_ANGLES):
+                down, across = round(np.sin(angle) * distance), round(np.cos(angle) * distance)
+                first, second = _pairs(planes, down, across)
+                for row, cells in enumerate(first * np.uint16(self.levels) + second):
+                    counts = np.bincount(cells.ravel(), minlength=n_cells)
+                    one_way = counts.reshape(self.levels, self.levels)
+                    both = (one_way + one_way.T).ravel()  # a pair has no first one
+                    shares[row, at, direction] = both / max(2 * cells.size, 1)
+        values = self._properties(shares.reshape(-1, n_cells)).reshape(*shares.shape[:3], -1)
+        values = np.moveaxis(values, 3, 1)  # plane, statistic, distance, angle
+        means, spreads = values.mean(axis=3), values.std(axis=3)
         return np.concatenate([v.reshape(len(planes), -1) for v in (means, spreads)], axis=1)
+
+    def _properties(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The six statistics of symmetric matrices, one row each."""
+        level = np.arange(self.levels, dtype=np.float64)
+        i, j = (side.ravel() for side in np.meshgrid(level, level, indexing="ij"))
+        apart = np.abs(i - j)
+        weights = np.stack([apart**2, apart, 1 / (1 + apart**2), i, i**2, i * j], axis=1)
+        contrast, dissimilarity, homogeneity, mean, square, product = (shares @ weights).T
+        variance = square - mean**2
+        constant = variance < _NO_VARIANCE
+        correlation = np.where(
+            constant, 1.0, (product - mean**2) / np.where(constant, 1.0, variance)
+        )
+        energy = np.sqrt(np.einsum("ij,ij->i", shares, shares))
+        surprise = np.log(shares, where=shares > 0, out=np.zeros_like(shares))
+        entropy = -np.einsum("ij,ij->i", shares, surprise)
+        columns = (contrast, dissimilarity, homogeneity, energy, correlation, entropy)
+        return np.stack(columns, axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,24 +157,27 @@ class Gabor(Extractor):
         chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
         return np.concatenate([self._energies(chunk) for chunk in chunks]).astype(np.float32)
 
-    def _energies(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def _energies(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        from scipy import fft
+
         planes = reduced_grey(images, self.side).astype(np.float64) / 255
         planes -= planes.mean(axis=(1, 2), keepdims=True)
         height, width = planes.shape[1:]
         margin = ((0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN))
         padded = np.pad(planes, margin, mode="symmetric")
-        spectrum = np.fft.fft2(padded)
+        # Single precision is half the work, and rounds the energies in their seventh digit.
+        spectrum = fft.fft2(padded.astype(np.float32))
         parts = _part_of_pixel(height, width, self.grid).ravel()
-        sums = np.eye(self.grid**2)[parts]
+        sums = np.eye(self.grid**2, dtype=np.float32)[parts]
         sums /= np.maximum(sums.sum(axis=0), 1)
         columns = []
         for response in self._filters(padded.shape[1], padded.shape[2]):
-            magnitude = np.abs(np.fft.ifft2(spectrum * response))
+            magnitude = np.abs(fft.ifft2(spectrum * response, overwrite_x=True))
             inner = magnitude[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN].reshape(len(images), -1)
             columns += [inner.mean(axis=1)[:, None], inner.std(axis=1)[:, None], inner @ sums]
         return np.concatenate(columns, axis=1)
 
-    def _filters(self, height: int, width: int) -> list[NDArray[np.float64]]:
+    def _filters(self, height: int, width: int) -> list[NDArray[np.float32]]:
         """Transfer functions: Gaussians around each centre frequency, shape (height, width)."""
         v = np.fft.fftfreq(height)[:, None]
         u = np.fft.fftfreq(width)[None, :]
@@ -155,7 +188,8 @@ class Gabor(Extractor):
                 distance = (u - frequency * np.cos(angle)) ** 2 + (
                     v - frequency * np.sin(angle)
                 ) ** 2
-                filters.append(np.exp(-2 * (np.pi * sigma) ** 2 * distance))
+                response = np.exp(-2 * (np.pi * sigma) ** 2 * distance)
+                filters.append(response.astype(np.float32))
         return filters
 
 
@@ -164,3 +198,64 @@ def _part_of_pixel(height: int, width: int, grid: int) -> NDArray[np.intp]:
     rows = np.arange(height) * grid // height
     columns = np.arange(width) * grid // width
     return rows[:, None] * grid + columns[None, :]
+
+
+def _pairs(
+    planes: NDArray[np.uint16], down: int, across: int
+) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """The pixels of each plane that have a neighbour so far away, and these neighbours."""
+    height, width = planes.shape[1:]
+    down, across = min(down, height), max(min(across, width), -width)
+    left, right = max(0, -across), max(0, across)
+    return planes[:, : height - down, left : width - right], planes[:, down:, right : width - left]
+
+
+def _uniform() -> NDArray[np.int64]:
+    """Which of the ten patterns each of the 256 codes is, one-hot, shape (256, 10).
+
+    A code's bits are the neighbours on the circle that are at least as bright as its centre. It is
+    uniform where they change at most twice around the circle, and then known by their number.
+    """
+    codes = np.arange(1 << _POINTS)
+    bits = codes[:, None] >> np.arange(_POINTS) & 1
+    changes = (bits != np.roll(bits, 1, axis=1)).sum(axis=1)
+    pattern = np.where(changes <= 2, bits.sum(axis=1), _POINTS + 1)
+    return np.eye(_PATTERNS, dtype=np.int64)[pattern]
+
+
+_UNIFORM = _uniform()
+
+
+def _codes(planes: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
+    """The code of every pixel of some planes; see ``_uniform``.
+
+    Neighbours between pixels are interpolated from the four around them, and beyond the border
+    everything is black, as in scikit-image. A neighbour that rounding alone makes darker is as
+    bright as its centre.
+    """
+    height, width = planes.shape[1:]
+    margin = radius + 1
+    padded = np.pad(planes.astype(np.float64), ((0, 0), (margin, margin), (margin, margin)))
+
+    def moved(down: int, across: int) -> NDArray[np.float64]:
+        rows = slice(margin + down, margin + down + height)
+        return padded[:, rows, margin + across : margin + across + width]
+
+    centre = moved(0, 0) - _AS_BRIGHT
+    codes = np.zeros(planes.shape, np.uint8)
+    for point in range(_POINTS):
+        angle = 2 * np.pi * point / _POINTS
+        down, across = round(-radius * np.sin(angle), 5), round(radius * np.cos(angle), 5)
+        top, left = int(np.floor(down)), int(np.floor(across))
+        lower, further = down - top, across - left
+        neighbour = np.zeros_like(centre)
+        for a, b, share in (
+            (top, left, (1 - lower) * (1 - further)),
+            (top, left + 1, (1 - lower) * further),
+            (top + 1, left, lower * (1 - further)),
+            (top + 1, left + 1, lower * further),
+        ):
+            if share:
+                neighbour += share * moved(a, b)
+        codes |= (neighbour >= centre).view(np.uint8) << np.uint8(point)
+    return codes

@@ -66,6 +66,12 @@ class Cnn(ModelFamily):
         space.choice("schedule", ["constant", "cosine"], default="cosine")
         space.choice("batch_size", [16, 32, 64], default=32)
 
+    def warm_up(self, threads: int) -> None:
+        """Import Keras and set up its backend."""
+        from medbench.models import keras_backend
+
+        keras_backend.prepare(threads)
+
     def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
         """An untrained network; nothing is built before ``fit`` or ``load``."""
         return CnnClassifier(params, task, context, max_steps=self.max_steps or 1)

@@ -161,6 +161,13 @@ class ModelFamily(ABC):
         """Costlier configurations to try last, derived from the best one found so far."""
         return ()
 
+    def warm_up(self, threads: int) -> None:  # noqa: B027
+        """Import and start what every fit needs, before the seconds of the budget count.
+
+        Args:
+            threads: Number of threads that fits may use.
+        """
+
     def skip(self, task: Task) -> str | None:
         """Why this family does not apply to a task, or None."""
         return None

@@ -16,7 +16,8 @@ from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
 from medbench.errors import ModelError, ProtocolError
-from medbench.features.hog import Hog
+from medbench.features.extractor import Extractor
+from medbench.features.hog import Hog, HogPyramid
 from medbench.files import read_json
 from medbench.models.contract import (
     Classifier,
@@ -43,6 +44,8 @@ _STATE_FILE = "state.json"
 class HogSvm(ModelFamily):
     """Histogram of oriented gradients, support vector machine.
 
+    Histograms are normalised in blocks, as Dalal and Triggs had it, or left as they are, so that
+    the strength of edges stays, and taken at several scales.
     The few settings of the histograms are shared by all trials through the feature cache, so
     a trial costs little more than the fit of the machine. Of more than 5,000 training images
     it learns from a random 5,000, with each class in its proportion.
@@ -55,15 +58,21 @@ class HogSvm(ModelFamily):
     export_formats = ("skops",)
 
     def search_space(self, space: SearchSpace, task: Task) -> None:
-        """Declare the parameters; the defaults are 128 px, 16-px cells and an RBF machine, C=3."""
-        space.choice("side", (64, 128), default=128)
-        space.choice("cells", (4, 8, 16), default=8)
+        """Declare the parameters; the default is an RBF machine on gradient energies, C=3.
+
+        Energies of a 4 x 4 grid at four scales are the first choice and not blocks: they are
+        cheaper (640 numbers of an image of 64 px), and told more on grouped inner folds of
+        phantoms, brain-mri and covid-or-pneumonia.
+        """
+        space.choice("normalisation", ("none", "block"))
+        space.choice("side", (32, 64, 128), default=64)
+        space.choice("cells", (4, 8, 16), default=4)
         space.choice("orientations", (6, 9, 12), default=9)
         space.choice("pca", (False, True))
         space.integer("components", 8, 256, default=64, log=True, when={"pca": True})
         space.choice("kernel", ("rbf", "linear"))
         space.real("C", 1e-3, 1e3, default=3.0, log=True)
-        space.real("gamma", 0.05, 20.0, default=1.0, log=True, when={"kernel": "rbf"})
+        space.real("gamma", 0.01, 10.0, default=0.3, log=True, when={"kernel": "rbf"})
         space.choice("class_weight", ("balanced", "none"))
 
     def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
@@ -78,7 +87,8 @@ class _HogSvmClassifier(Classifier):
         self._params = dict(params)
         self._n_classes = len(task.classes)
         self._context = context
-        self._extractor = Hog(
+        histograms = HogPyramid if params["normalisation"] == "none" else Hog
+        self._extractor: Extractor = histograms(
             side=params["side"], cells=params["cells"], orientations=params["orientations"]
         )
         self._present: list[int] = []

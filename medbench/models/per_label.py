@@ -41,6 +41,7 @@ class PerLabel(Classifier):
         """``build`` makes an unfitted classifier of a binary task."""
         binary = Task(classes=_ABSENT_PRESENT, image_shape=task.image_shape)
         self._classifiers = [build(binary) for _ in task.classes]
+        self.max_steps = self._classifiers[0].max_steps
 
     def fit(
         self, train: LabelledBatch, validation: LabelledBatch | None, progress: Progress

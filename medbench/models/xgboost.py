@@ -32,8 +32,10 @@ from medbench.models.contract import (
 from medbench.models.space import SearchSpace
 from medbench.opening import MODEL, read_regular
 
-_MAX_ROUNDS = 500
-_PATIENCE = 40
+_MAX_ROUNDS = 300
+"""By grouped inner folds the best round was at the default learning rate nearly always among the
+first hundred; a slower configuration may use three times as many."""
+_PATIENCE = 25
 """Rounds without a lower validation loss after which a fit ends."""
 _PREDICTION_THREADS = 1
 """What a saved booster predicts with: more threads wait for each other longer than they work (one
@@ -62,6 +64,10 @@ _OPTIONAL: dict[str, Extractor] = {
 Trees pick single values, so a coarse grid of gradients serves them as well as a fine one: on 253
 brain MR images 4 cells a side gave the AUROC of 8 in a third of the time.
 """
+_DEAREST = "hog"
+"""The group that the first configuration leaves out. It costs as much as the two next ones of
+images of 128 px, and told little beside them: by grouped inner folds .858 with it and .856 without
+on brain-mri."""
 
 
 class XGBoost(ModelFamily):
@@ -71,17 +77,19 @@ class XGBoost(ModelFamily):
     requires = ("xgboost",)
     export_formats = ("xgboost",)
     max_steps = _MAX_ROUNDS
+    step_name = "round"
     multi_label = True
 
     def search_space(self, space: SearchSpace, task: Task) -> None:
         """Declare which feature groups are used, and the booster's parameters."""
         for name in _OPTIONAL:
-            space.choice(name, (True, False))
-        space.real("learning_rate", 0.02, 0.3, default=0.08, log=True)
+            first = name != _DEAREST
+            space.choice(name, (first, not first))
+        space.real("learning_rate", 0.03, 0.3, default=0.12, log=True)
         space.integer("max_depth", 2, 8, default=3)
         space.real("min_child_weight", 0.3, 10.0, default=1.0, log=True)
         space.real("subsample", 0.5, 1.0, default=0.8)
-        space.real("colsample_bytree", 0.05, 1.0, default=0.1, log=True)
+        space.real("colsample_bytree", 0.05, 1.0, default=0.2, log=True)
         space.real("reg_lambda", 0.1, 100.0, default=1.0, log=True)
         space.real("reg_alpha", 1e-3, 10.0, default=1e-2, log=True)
         space.choice("class_weight", ("balanced", "none"))
@@ -106,6 +114,7 @@ class XGBoostClassifier(Classifier):
         self._n_classes = len(task.classes)
         self._multi_label = task.kind == "multi-label"
         self._context = context
+        self.max_steps = _MAX_ROUNDS
         self._extractors = [
             _ALWAYS,
             *(extractor for name, extractor in _OPTIONAL.items() if params[name]),

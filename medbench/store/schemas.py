@@ -170,6 +170,11 @@ class Cell(Record):
     params: dict[str, Scalar] | None = None
     inner_score: Number | None = None
     n_trials: Count | None = None
+    complete_trials: Count | None = None
+    step: Count | None = None
+    max_steps: Count | None = None
+    step_name: str | None = None
+    cut: str | None = None
     failed_trials: FailedTrials | None = None
     threshold: Threshold | None = None
     calibration: Temperatures | None = None
@@ -200,6 +205,8 @@ class Trial(Record):
     state: str
     params: dict[str, Scalar]
     score: Number | None = None
+    fold_scores: list[Number] | None = None
+    stage: str | None = None
     at_seconds: Amount | None = None
 
 
@@ -215,6 +222,11 @@ class Fitted(Record):
     params: dict[str, Scalar]
     inner_score: Number
     n_trials: Count
+    complete_trials: Count | None = None
+    step: Count | None = None
+    max_steps: Count | None = None
+    step_name: str | None = None
+    cut: str | None = None
     threshold: Threshold | None
     calibration: Temperatures
     seconds: dict[str, Number]

@@ -166,6 +166,22 @@ def check_refit(fits: Fits) -> None:
 
 
 @ModelCheck
+def check_steps(fits: Fits) -> None:
+    """What a family says of its steps, if it says anything, is what its fits report."""
+    name, fit = fits.family.step_name, fits.of(fits.cases[0])
+    require(
+        isinstance(name, str) and bool(name.strip()),
+        f"step_name is {name!r}; name a step in the singular, such as 'epoch'.",
+    )
+    most, done = fit.classifier.max_steps, max(fit.steps, default=0)
+    require(
+        most is None or (isinstance(most, int) and most >= max(done, 1)),
+        f"max_steps of the classifier is {most!r}, and its fit reported {done} steps; set it to "
+        "the most steps that the configuration runs, or leave it None where it has none.",
+    )
+
+
+@ModelCheck
 def check_stop(fits: Fits) -> None:
     """A fit whose report is answered with False ends at once and can predict."""
     if not fits.count_steps():
@@ -226,6 +242,7 @@ MODEL_CHECKS: dict[str, ModelCheck] = {
     "save and load": check_save_and_load,
     "batch sizes": check_batch_sizes,
     "refit": check_refit,
+    "steps": check_steps,
     "stop": check_stop,
     "pruning": check_pruning,
     "learns": check_learns,

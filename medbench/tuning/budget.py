@@ -16,15 +16,16 @@ class Budget:
     """What one search may use; the same for every family and under every tuner.
 
     It bounds the search; the refit on all development data and the prediction come on top and
-    stand in the table. Seconds are looked at after every step and every inner fold: a fit that
-    reports no steps runs to its end, and the first trial is always completed.
+    stand in the table. The first trial always runs, and is cut where it takes more than its share
+    of the seconds; no later one begins that is not expected to end in time. Seconds are looked at
+    after every step and every inner fold: a fit that reports no steps runs to its end.
     """
 
     trials: int | None
     """Most distinct configurations; None for no bound."""
     seconds: float | None
-    """Wall seconds after which no trial begins or goes on, with the cold cost of cached features
-    counted in, and without those for which the run was suspended; None for no bound."""
+    """Wall seconds within which trials are to end, with the cold cost of cached features counted
+    in, and without those for which the run was suspended; None for no bound."""
 
     def __post_init__(self) -> None:
         if self.trials is None and self.seconds is None:
@@ -71,10 +72,23 @@ BUDGETS = {
 class Clock:
     """Seconds that a search has used, over interruptions, as if no cache had been warm."""
 
-    def __init__(self, features: FeatureCache, *, spent_before: float = 0.0) -> None:
-        """``spent_before``: seconds of the search before it was interrupted."""
+    def __init__(
+        self,
+        features: FeatureCache,
+        *,
+        spent_before: float = 0.0,
+        features_before: float = 0.0,
+    ) -> None:
+        """Start it.
+
+        Args:
+            features: Knows what features cost.
+            spent_before: Seconds of the search before it was interrupted.
+            features_before: The part of them that features had cost.
+        """
         self._features = features
         self._spent_before = spent_before
+        self._features_before = features_before
         self._began = awake_seconds()
 
     @property
@@ -82,3 +96,13 @@ class Clock:
         """Wall seconds awake, plus what cached features cost whoever computed them."""
         saved = self._features.cold_seconds - self._features.spent_seconds
         return self._spent_before + awake_seconds() - self._began + saved
+
+    @property
+    def features_seconds(self) -> float:
+        """The part of them that features have cost, as if no cache had been warm."""
+        return self._features_before + self._features.cold_seconds
+
+    @property
+    def fit_seconds(self) -> float:
+        """The other part of them."""
+        return self.seconds - self.features_seconds

@@ -41,7 +41,7 @@ class HyperbandTuner(Tuner):
         search = self._search(self.max_steps)
         suggestion = next(search, None)
         for trial in finished:
-            if trial.stage == "refinement":
+            if trial.stage != "search":
                 continue
             if suggestion is None or _facts(suggestion) != _facts(trial):
                 raise ModelError(

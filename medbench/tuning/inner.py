@@ -36,6 +36,8 @@ class FoldResults:
     """Out-of-fold probabilities, shape (n_development, n_classes), NaN where not predicted."""
     scores: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
+    max_steps: int | None = None
+    """Steps that a fit of the configuration runs at most; None where it has not said so."""
 
     @property
     def score(self) -> float | None:
@@ -82,22 +84,26 @@ class Workshop:
         suggestion: Suggestion,
         progress: Callable[[int], Progress],
         *,
+        folds: Sequence[int],
         keep: bool,
         fold_done: Callable[[FoldResults], None],
         results: FoldResults,
     ) -> None:
-        """Fit and validate a configuration on every inner fold.
+        """Fit and validate a configuration on inner folds.
 
         Args:
             number: The trial's; seeds and checkpoints carry it.
             suggestion: What to fit.
             progress: Gives the progress object of each fold.
+            folds: On which inner folds, in order.
             keep: Keep the fitted folds for trials that resume this one.
             fold_done: Called after each fold; may end the trial by an exception.
             results: Filled fold by fold, so that an ended trial leaves what it has.
         """
-        for fold, (train, validation) in enumerate(self.folds):
+        for fold in folds:
+            train, validation = self.folds[fold]
             classifier = self.build(suggestion, "trial", number, "fold", fold)
+            results.max_steps = classifier.max_steps
             if suggestion.resume_from is not None:
                 classifier.resume(self._checkpoint(suggestion.resume_from, fold))
             held = self.development.take(validation)

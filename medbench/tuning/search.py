@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.errors import ModelError
+from medbench.errors import FeaturesTooDearError, ModelError
 from medbench.faults import is_fault, reason_of
-from medbench.models.contract import Progress
 from medbench.tuning.budget import Budget, Clock
+from medbench.tuning.forecast import fold_seconds, seconds_from_scratch
 from medbench.tuning.inner import FoldResults, Workshop
 from medbench.tuning.pruning import Pruner
-from medbench.tuning.tuner import State, Suggestion, Trial, Tuner, frozen
+from medbench.tuning.tuner import (
+    RANDOM_FROM_ATTEMPT,
+    USABLE,
+    Stage,
+    State,
+    Suggestion,
+    Trial,
+    Tuner,
+    best_of,
+    configurations,
+    frozen,
+)
+from medbench.tuning.watch import TrialEndedError, Watch
 
 _MAX_REPEATS = 20
-"""Repeated configurations in a row after which the space counts as exhausted."""
+"""Repeated configurations in a row after which the space counts as exhausted; also those whose
+features would cost too much, after which nothing else is expected."""
 _MAX_FAILURES = 5
 """Failed trials, with none complete, after which a search is given up."""
 _SEARCH_SHARE = 0.5
 """Share of the seconds that the search may use where refinements follow."""
-
-Stage = Literal["search", "refinement"]
-
-
-class _TrialEndedError(Exception):
-    """Ends a trial from inside its fit; families let it through."""
-
-    state: State
-
-
-class _PrunedError(_TrialEndedError):
-    state = "pruned"
-
-
-class _BudgetSpentError(_TrialEndedError):
-    state = "stopped"
+_FEATURES_SHARE = 0.5
+"""Share of the seconds that features may cost after the first trial: beyond, a search would fit
+little of what it has extracted."""
 
 
 def next_suggestion(tuner: Tuner, finished: Sequence[Trial]) -> Suggestion | None:
@@ -47,7 +47,9 @@ def next_suggestion(tuner: Tuner, finished: Sequence[Trial]) -> Suggestion | Non
         ModelError: It is not in the search space; the tuner may be a plugin's.
     """
     seen = {frozen(trial.params) for trial in finished}
-    for attempt in range(_MAX_REPEATS):
+    # No tuner learns from a trial without a score, so after some that were refused it is random.
+    refused = 0 if tuner.prunes_itself else _refused_last(finished)
+    for attempt in range(min(refused, RANDOM_FROM_ATTEMPT), _MAX_REPEATS):
         suggestion = tuner.suggest(finished, attempt)
         if suggestion is None:
             return None
@@ -61,8 +63,18 @@ def next_suggestion(tuner: Tuner, finished: Sequence[Trial]) -> Suggestion | Non
     return None
 
 
+def _refused_last(finished: Sequence[Trial]) -> int:
+    """How many trials since the last that was fitted were refused."""
+    return sum(1 for _ in itertools.takewhile(lambda trial: trial.refused, reversed(finished)))
+
+
 class Search:
-    """One cell's search; it can be interrupted at any moment and goes on from its trials."""
+    """One cell's search; it can be interrupted at any moment and goes on from its trials.
+
+    Where a family is screened, a configuration is tried on the first inner fold only; when the
+    tuner has ended, the best one is fitted on the others too. A refinement that is no better than
+    the best on the first inner fold is not fitted on the others.
+    """
 
     def __init__(
         self,
@@ -72,6 +84,7 @@ class Search:
         clock: Clock,
         *,
         finished: Sequence[Trial],
+        oof: NDArray[np.float64] | None = None,
     ) -> None:
         """Prepare a search.
 
@@ -81,15 +94,24 @@ class Search:
             budget: What may be used.
             clock: What was used.
             finished: Trials of an interrupted search, in order.
+            oof: Out-of-fold probabilities of the best of them (see ``best_of``).
         """
         self._workshop = workshop
         self._tuner = tuner
         self._budget = budget
         self._clock = clock
         self.finished = list(finished)
-        self._pruner = Pruner(finished, inner_folds=len(workshop.folds))
-        family, task = workshop.family, workshop.task
-        self._n_refinements = len(family.refinements(tuner.space.defaults(), task))
+        self.best_oof = oof
+        """Out-of-fold probabilities of the best trial so far, float64, shape (n_development,
+        n_classes), NaN where an image was not predicted."""
+        family, weights = workshop.family, workshop.weights
+        self._n_folds = len(workshop.folds)
+        self._screened = family.screened and self._n_folds > 1
+        searched = [trial for trial in finished if trial.stage == "search"]
+        self._pruner = Pruner(searched, inner_folds=1 if self._screened else self._n_folds)
+        # Random weights make a refinement the training of a large network from nothing.
+        random = family.weights is not None and (weights is None or weights.path is None)
+        self._refine = () if random else family.refinements(tuner.space.defaults(), workshop.task)
 
     def run(self) -> Iterator[tuple[Trial, NDArray[np.float64]]]:
         """Search until the budget is spent or the space exhausted.
@@ -102,91 +124,148 @@ class Search:
             Exception: Whatever ``medbench.faults.is_fault`` calls trouble of the machine; the trial
                 that met it is none.
         """
-        stages: tuple[Stage, ...] = ("search", "refinement")
-        for stage in stages:
-            while (suggestion := self._next(stage)) is not None:
-                yield self._try(suggestion, stage)
+        while (suggestion := self._next()) is not None:
+            yield self._try(suggestion, "search")
+        while (screened := self._to_finish()) is not None:
+            # From the beginning, also where the screening went on from an earlier trial.
+            suggestion = Suggestion(params=screened.params, last_step=screened.last_step)
+            yield self._try(suggestion, "finish", finishes=screened)
+        while (suggestion := self._refinement()) is not None:
+            yield self._try(suggestion, "refinement")
+        self._workshop.features.allow_all = True  # whatever follows needs them
 
     @property
     def best(self) -> Trial:
-        """The complete trial with the best inner score (the earlier one of equals).
+        """The trial that is chosen (see ``best_of``), with all inner folds.
 
         Raises:
             ModelError: No trial could be completed.
         """
         best = self.best_so_far()
-        if best is None:
-            reasons = [trial.reason for trial in self.finished if trial.reason]
+        if best is None or len(best.fold_scores) < self._n_folds:
+            ended = [trial for trial in self.finished if trial.state not in USABLE]
+            reasons = [trial.reason for trial in ended if trial.reason]
             raise ModelError(f"no trial was completed: {reasons[-1] if reasons else 'no time'}")
         return best
 
     def best_so_far(self) -> Trial | None:
-        """As ``best``, but None as long as no trial is complete."""
-        complete = [trial for trial in self.finished if trial.state == "complete"]
-        return max(complete, key=lambda trial: (trial.score, -trial.number), default=None)
+        """As ``best``, but None as long as no trial has predictions, and also of fewer folds."""
+        best = best_of(map(vars, self.finished))
+        return None if best is None else self.finished[best["number"]]
 
-    def _next(self, stage: Stage) -> Suggestion | None:
-        """The next suggestion of a stage, or None where it is over."""
-        complete = any(trial.state == "complete" for trial in self.finished)
-        if not complete and sum(t.state == "failed" for t in self.finished) >= _MAX_FAILURES:
-            return None
-        seconds = self._seconds(stage)
-        if complete and seconds is not None and self._clock.seconds >= seconds:
-            return None
-        if stage == "refinement":
-            return None if self._trials_spent(stage) else self._refinement()
-        if any(trial.stage == "refinement" for trial in self.finished):
+    # --- what comes next --------------------------------------------------------------------
+
+    def _next(self) -> Suggestion | None:
+        """What the tuner suggests, or None where the search before any refinement is over."""
+        if any(trial.stage != "search" for trial in self.finished):
             return None  # interrupted after the search was over
+        if self._given_up() or _refused_last(self.finished) >= _MAX_REPEATS:
+            return None
         suggestion = next_suggestion(self._tuner, self.finished)
-        if suggestion is None or suggestion.resume_from is not None:
-            return suggestion  # training on with a tried configuration costs seconds only
-        return None if self._trials_spent(stage) else suggestion
+        if suggestion is None:
+            return None
+        # Training on with a tried configuration costs seconds only.
+        if suggestion.resume_from is None and self._trials_spent(len(self._refine)):
+            return None
+        return suggestion if self._ends_in_time(suggestion) else None
 
-    def _trials_spent(self, stage: Stage) -> bool:
-        if self._budget.trials is None:
-            return False
-        tried = sum(trial.resume_from is None for trial in self.finished)
-        kept_back = self._n_refinements if stage == "search" else 0
-        return tried >= max(1, self._budget.trials - kept_back)
-
-    def _seconds(self, stage: Stage) -> float | None:
-        share = _SEARCH_SHARE if stage == "search" and self._n_refinements else 1.0
-        return self._budget.seconds * share if self._budget.seconds is not None else None
+    def _to_finish(self) -> Trial | None:
+        """The best screened trial, as long as none has all inner folds."""
+        tried = {trial.finishes for trial in self.finished if trial.stage == "finish"}
+        best = self.best_so_far()
+        if not self._screened or best is None or len(best.fold_scores) == self._n_folds:
+            return None
+        if len(tried) >= _MAX_FAILURES:
+            return None
+        left = best_of(vars(trial) for trial in self.finished if trial.number not in tried)
+        return None if left is None else self.finished[left["number"]]
 
     def _refinement(self) -> Suggestion | None:
-        searched = [t for t in self.finished if t.stage == "search" and t.state == "complete"]
-        if not searched:
+        best = self.best_so_far()
+        if not self._refine or best is None or best.state != "complete" or self._trials_spent(0):
             return None
-        best = max(searched, key=lambda trial: (trial.score, -trial.number))
+        searched = best_of(vars(trial) for trial in self.finished if trial.stage != "refinement")
+        assert searched is not None
         seen = {frozen(trial.params) for trial in self.finished}
-        for params in self._workshop.family.refinements(best.params, self._workshop.task):
+        for params in self._workshop.family.refinements(searched["params"], self._workshop.task):
             if frozen(params) not in seen:
-                return Suggestion(params=params)
+                return Suggestion(params=params) if self._refinement_ends_in_time() else None
         return None
 
-    def _try(self, suggestion: Suggestion, stage: Stage) -> tuple[Trial, NDArray[np.float64]]:
+    def _given_up(self) -> bool:
+        failed = sum(trial.state == "failed" for trial in self.finished)
+        return failed >= _MAX_FAILURES and not self._has_usable
+
+    @property
+    def _has_usable(self) -> bool:
+        return any(trial.state in USABLE for trial in self.finished)
+
+    def _trials_spent(self, kept_back: int) -> bool:
+        if self._budget.trials is None:
+            return False
+        return configurations(self.finished) >= max(1, self._budget.trials - kept_back)
+
+    # --- seconds ------------------------------------------------------------------------------
+
+    @property
+    def _search_seconds(self) -> float | None:
+        """What the clock may say at the end of the search before the refinements."""
+        share = _SEARCH_SHARE if self._refine and self._has_usable else 1.0
+        return self._budget.seconds * share if self._budget.seconds is not None else None
+
+    def _ends_in_time(self, suggestion: Suggestion) -> bool:
+        """Whether a trial, and the finishing of the best one, are expected to end in time."""
+        seconds = self._search_seconds
+        if seconds is None or not self._has_usable:
+            return True  # there must be one
+        of_a_fold = of_another = fold_seconds(self.finished, suggestion) or 0.0
+        if self._screened:  # either this one or the best one so far will be finished
+            if suggestion.resume_from is not None:
+                earlier = self.finished[suggestion.resume_from]
+                of_another += seconds_from_scratch(earlier, self.finished)
+            of_another = max(of_another, self._finishing_seconds())
+        return self._clock.seconds + of_a_fold + (self._n_folds - 1) * of_another <= seconds
+
+    def _finishing_seconds(self) -> float:
+        """What a fit of one more inner fold of the best screened trial takes."""
+        best = self.best_so_far()
+        if best is None or not self._screened:
+            return 0.0
+        return seconds_from_scratch(best, self.finished)
+
+    def _refinement_ends_in_time(self) -> bool:
+        """By what the first one has cost; before it, by what it costs at least."""
+        if self._budget.seconds is None:
+            return True
+        refined = [trial for trial in self.finished if trial.stage == "refinement"]
+        if any(trial.state == "stopped" for trial in refined):
+            return False
+        tried = [trial for trial in refined if trial.fold_scores]
+        if tried:
+            of_a_fold = max(seconds_from_scratch(trial, self.finished) for trial in tried)
+        else:
+            of_a_fold = fold_seconds(self.finished) or 0.0
+        return self._clock.seconds + self._n_folds * of_a_fold <= self._budget.seconds
+
+    def _bound_features(self, *, first: bool) -> None:
+        """Say what features may cost in all, from now on."""
+        features, seconds = self._workshop.features, self._budget.seconds
+        features.allow_all = first or seconds is None
+        if seconds is not None:
+            left = _FEATURES_SHARE * seconds - self._clock.features_seconds
+            features.bound = features.cold_seconds + min(left, seconds - self._clock.seconds)
+
+    # --- one trial ----------------------------------------------------------------------------
+
+    def _try(
+        self, suggestion: Suggestion, stage: Stage, *, finishes: Trial | None = None
+    ) -> tuple[Trial, NDArray[np.float64]]:
         number = len(self.finished)
-        began = self._clock.seconds
-        results = self._workshop.empty_results()
-        watch = _Watch(self, suggestion, self._seconds(stage))
-        state: State = "complete"
-        reason = ""
-        self._pruner.begin()
-        try:
-            self._workshop.evaluate(
-                number,
-                suggestion,
-                watch.progress,
-                keep=self._tuner.prunes_itself,
-                fold_done=watch.fold_done,
-                results=results,
-            )
-        except _TrialEndedError as end:
-            state = end.state
-        except Exception as error:
-            if is_fault(error):
-                raise  # nothing is learnt of the configuration, so nothing is recorded
-            state, reason = "failed", reason_of(error)  # a family's own code
+        began, fits_began = self._clock.seconds, self._clock.fit_seconds
+        results, folds = self._begun(stage, finishes)
+        watch = self._watch(suggestion, stage, results, folds)
+        self._bound_features(first=watch.must_end)
+        state, reason = self._evaluated(number, suggestion, watch, folds, finishes)
         score = results.score
         if score is None and watch.intermediate:  # given up within its only validation part
             score = watch.intermediate[max(watch.intermediate)]
@@ -205,69 +284,91 @@ class Search:
             resume_from=suggestion.resume_from,
             stage=stage,
             reason=reason,
+            fit_seconds=self._clock.fit_seconds - fits_began,
+            finishes=None if finishes is None else finishes.number,
         )
-        self._pruner.finish(trial)
+        if stage == "search":
+            self._pruner.finish(trial)
         self.finished.append(trial)
+        if self.best_so_far() is trial:
+            self.best_oof = results.oof
         return trial, results.oof
 
+    def _begun(self, stage: Stage, finishes: Trial | None) -> tuple[FoldResults, range]:
+        """What is known of a trial before it begins, and the inner folds that it is asked for."""
+        results = self._workshop.empty_results()
+        if stage == "search" and self._screened:
+            return results, range(1)
+        if finishes is None or finishes is not self.best_so_far() or self.best_oof is None:
+            return results, range(self._n_folds)  # predictions are kept of the best one only
+        results.oof[:] = self.best_oof
+        results.scores.extend(finishes.fold_scores)
+        results.steps.extend([] if finishes.step is None else [finishes.step])
+        return results, range(len(finishes.fold_scores), self._n_folds)
 
-class _Watch:
-    """Follows one trial: rungs for the pruner, deadlines for the budget."""
+    def _watch(
+        self, suggestion: Suggestion, stage: Stage, results: FoldResults, folds: range
+    ) -> Watch:
+        first, best = not self._has_usable, self.best_so_far()
+        if stage == "search":
+            self._pruner.begin()
+        several = self._n_folds > 1
+        return Watch(
+            clock=self._clock,
+            suggestion=suggestion,
+            results=results,
+            n_folds=self._n_folds,
+            by_steps=stage != "finish" and len(folds) == 1,
+            seconds=self._search_seconds if stage == "search" else self._budget.seconds,
+            must_end=first or stage == "finish",
+            pruner=self._pruner if stage == "search" else None,
+            prunes=not self._tuner.prunes_itself,
+            kept_back=0.0 if first or stage != "search" else self._finishing_seconds(),
+            to_beat=best.fold_scores[0] if best and several and stage == "refinement" else None,
+            projects=self._screened or stage == "refinement",
+            family_steps=self._workshop.family.max_steps,
+        )
 
-    def __init__(self, search: Search, suggestion: Suggestion, seconds: float | None) -> None:
-        self._search = search
-        self._suggestion = suggestion
-        self._seconds = seconds
-        self._n_folds = len(search._workshop.folds)
-        self._prunes = not search._tuner.prunes_itself
-        self._rescue = not any(trial.state == "complete" for trial in search.finished)
-        self.intermediate: dict[int, float] = {}
+    def _evaluated(
+        self,
+        number: int,
+        suggestion: Suggestion,
+        watch: Watch,
+        folds: range,
+        finishes: Trial | None,
+    ) -> tuple[State, str]:
+        """Fit and validate; how it ended, and why."""
+        try:
+            self._workshop.evaluate(
+                number if finishes is None else finishes.number,
+                suggestion,
+                watch.progress,
+                folds=folds,
+                keep=self._tuner.prunes_itself and finishes is None,
+                fold_done=watch.fold_done,
+                results=watch.results,
+            )
+        except TrialEndedError as end:
+            return end.state, ""
+        except FeaturesTooDearError as error:
+            return "stopped", str(error)
+        except Exception as error:
+            if is_fault(error):
+                raise  # nothing is learnt of the configuration, so nothing is recorded
+            return "failed", reason_of(error)  # a family's own code
+        if watch.cuts:
+            return "cut", self._how_far(min(watch.cuts), watch.last_step)
+        if finishes is not None and finishes.state == "cut":
+            return "cut", finishes.reason
+        return "complete", ""
 
-    def progress(self, fold: int) -> Progress:
-        """The progress object of one fold's fit."""
-        deadline = None
-        if self._seconds is not None:
-            deadline = self._seconds
-            if self._rescue:  # there must be one complete trial: each fold gets its share
-                now = self._search._clock.seconds
-                deadline = now + max(0.0, self._seconds - now) / (self._n_folds - fold)
-        return _FoldProgress(self, self._suggestion, deadline)
-
-    def fold_done(self, results: FoldResults) -> None:
-        """Decide after a fold whether the trial goes on."""
-        done = len(results.scores)
-        mean = results.score
-        assert mean is not None
-        if self._n_folds == 1:
-            return
-        self.intermediate[done] = mean
-        hopeless = self._search._pruner.hopeless(done, mean, results.scores[-1])
-        if done == self._n_folds or self._rescue:
-            return
-        if self._prunes and hopeless:
-            raise _PrunedError
-        if self._seconds is not None and self._search._clock.seconds > self._seconds:
-            raise _BudgetSpentError
-
-    def step_done(self, step: int, score: float | None, deadline: float | None) -> bool:
-        """Decide after a step whether the fit goes on."""
-        late = deadline is not None and self._search._clock.seconds > deadline
-        if self._n_folds == 1 and score is not None:
-            self.intermediate[step] = score
-            hopeless = self._search._pruner.hopeless(step, score, score)
-            if hopeless and self._prunes and not self._rescue:
-                raise _PrunedError
-        if late and not self._rescue:
-            raise _BudgetSpentError
-        return not late
-
-
-class _FoldProgress(Progress):
-    def __init__(self, watch: _Watch, suggestion: Suggestion, deadline: float | None) -> None:
-        self._watch = watch
-        self._deadline = deadline
-        self.first_step = suggestion.first_step
-        self.last_step = suggestion.last_step
-
-    def report(self, step: int, score: float | None = None) -> bool:
-        return self._watch.step_done(step, score, self._deadline)
+    def _how_far(self, step: int, last: int | None) -> str:
+        """In words how far a trial came that the budget has cut."""
+        seconds, name = self._budget.seconds, self._workshop.family.step_name
+        assert seconds is not None, "nothing else cuts"
+        of = "" if last is None else f" of {last}"
+        features = self._clock.features_seconds
+        if features > seconds / 2:
+            steps = name if (step if last is None else last) == 1 else f"{name}s"
+            return f"{step}{of} {steps}: {features:.0f} of {seconds:g} s went into features"
+        return f"{name} {step}{of} when {seconds:g} s were over"

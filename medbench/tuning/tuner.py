@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +17,9 @@ _DRAWS = 10_000
 """Draws that give only configurations tried before, after which a space counts as exhausted."""
 
 State = Literal["complete", "cut", "pruned", "stopped", "failed"]
+Stage = Literal["search", "finish", "refinement"]
+USABLE: tuple[State, ...] = ("complete", "cut")
+"""States of a trial that has predictions for every image it was asked to predict."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,8 @@ class Trial:
     score: float | None
     """Mean validation AUROC over the inner folds that were done; None where there is none."""
     intermediate: Mapping[int, float]
-    """Score by rung (inner folds done, or steps where there is one validation part)."""
+    """Score by rung (inner folds done, or steps where there is one validation part, as in a
+    screening)."""
     fold_scores: Sequence[float]
     """Validation AUROC of each inner fold that was done."""
     step: int | None
@@ -57,9 +61,52 @@ class Trial:
     first_step: int = 0
     last_step: int | None = None
     resume_from: int | None = None
-    stage: Literal["search", "refinement"] = "search"
+    stage: Stage = "search"
+    """``finish``: the other inner folds of a configuration that a screening has chosen, together
+    with the one that it had; no configuration of its own."""
     reason: str = ""
-    """Why it failed."""
+    """Why it failed; how far it came, where it was cut; why it was not begun, where its features
+    would have cost too much."""
+    fit_seconds: float | None = None
+    """Duration without the cold cost of features; None in runs of earlier versions."""
+    finishes: int | None = None
+    """Number of the trial that a trial of the stage ``finish`` goes on with."""
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Trial:
+        """A stored trial; JSON has no whole-number keys and no tuples."""
+        fields = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
+        fields["intermediate"] = {int(rung): s for rung, s in record["intermediate"].items()}
+        fields["fold_scores"] = tuple(record["fold_scores"])
+        return cls(**fields)
+
+    @property
+    def refused(self) -> bool:
+        """Whether nothing of it was fitted, because its features would have cost too much."""
+        return self.state == "stopped" and bool(self.reason)
+
+
+def best_of(trials: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The trial that is chosen of those there are so far; None where none has predictions.
+
+    One of more inner folds comes before one of fewer (after a screening only the chosen one has
+    all), a complete one before one that was cut, then the higher score and the earlier one decide.
+
+    Args:
+        trials: As they are stored, or ``vars`` of each ``Trial``.
+    """
+    usable = [trial for trial in trials if trial["state"] in USABLE]
+    return max(usable, key=_rank, default=None)
+
+
+def _rank(trial: Mapping[str, Any]) -> tuple[int, bool, float, int]:
+    n_folds = len(trial.get("fold_scores") or ())
+    return n_folds, trial["state"] == "complete", trial["score"] or 0.0, -trial["number"]
+
+
+def configurations(trials: Iterable[Trial]) -> int:
+    """Number of distinct configurations of which anything was fitted."""
+    return len({frozen(trial.params) for trial in trials if not trial.refused})
 
 
 def frozen(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -119,5 +166,6 @@ class Tuner(ABC):
 
         Args:
             finished: Every finished trial so far, in order.
-            attempt: Counts up from 0 when earlier answers repeated a finished configuration.
+            attempt: Counts up from 0 when earlier answers repeated a finished configuration, or
+                were one whose features would have cost too much.
         """

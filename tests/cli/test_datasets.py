@@ -1,4 +1,5 @@
 import pytest
+import yaml
 
 from medbench.cli import main
 
@@ -13,6 +14,8 @@ def test_a_folder_is_added_shown_and_found_again(class_folders, capsys, tmp_path
     assert main(["datasets", "add", "mine", str(root)]) == 0
     shown = capsys.readouterr().out
     assert "images: 16" in shown and "a: 8" in shown
+    side = yaml.safe_load((tmp_path / "datasets.yaml").read_text())["mine"]["image_size"]
+    assert f"brought to {side} x {side} pixels" in shown
     assert "groups (patients): not known" in shown
     assert main(["datasets", "list"]) == 0
     assert "mine" in capsys.readouterr().out

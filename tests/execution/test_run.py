@@ -114,6 +114,33 @@ def test_an_interrupted_run_gives_what_an_undisturbed_one_gives(run, tuner, kind
     assert not list(Path("out").rglob("checkpoints/*"))  # nobody trains on them any more
 
 
+@pytest.mark.parametrize("after", [3, 5, 6])
+def test_an_interrupted_screening_gives_what_an_undisturbed_one_gives(run, after):
+    Path("steps.py").write_text(STEPPER.replace("max_steps = 9", "max_steps, screened = 9, True"))
+    assert run("--out", "whole") == 0
+    assert run("--out", "out", interrupted=TrialEnded, after=after) == 130
+    assert run("--out", "out") == 0
+    whole, found = predictions("whole"), predictions("out")
+    for cell, frame in whole.items():
+        pd.testing.assert_frame_equal(frame, found[cell])
+    for cell in RunStore(Path("out")).read().cells:
+        assert cell.record["n_trials"] == 5 == cell.trials[-1]["number"]  # and one that finishes
+        assert cell.trials[-1]["stage"] == "finish" and cell.record["trial"] == 5
+        assert cell.record["inner_score"] == np.mean(cell.trials[-1]["fold_scores"])
+        assert 1 <= cell.record["complete_trials"] <= 5 and cell.record["cut"] is None
+        assert (cell.record["step"], cell.record["step_name"]) == (9, "step")
+
+
+def test_a_cell_says_how_far_the_chosen_trial_came(run):
+    slow = STEPPER.replace("self.done = step\n", "self.done = step; time.sleep(0.1)\n")
+    Path("steps.py").write_text("import time\n" + slow)
+    assert run("--out", "out", "--time", "1s") == 0
+    for cell in RunStore(Path("out")).read().cells:
+        record = cell.record
+        assert (record["n_trials"], record["complete_trials"]) == (1, 0)
+        assert record["cut"] == f"step {cell.trials[0]['step']} of 9 when 1 s were over"
+
+
 @pytest.mark.processes
 def test_the_seconds_of_tuning_and_their_cpu_seconds_are_taken_between_the_same_moments(run):
     """Imports of the family count for neither."""

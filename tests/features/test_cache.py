@@ -17,7 +17,7 @@ import medbench.features.cache as cache_module
 from medbench.cache import cache_folder, places
 from medbench.cli import main
 from medbench.datasets.batch import Batch
-from medbench.errors import CacheWarning
+from medbench.errors import CacheWarning, FeaturesTooDearError
 from medbench.features.cache import Extractor, FeatureCache
 from medbench.features.hog import Hog
 from medbench.features.texture import Gabor, Glcm, Lbp
@@ -297,3 +297,44 @@ def test_what_workers_cannot_write_is_said_once_and_changes_no_number(
         for name in ("with", "without")
     )
     np.testing.assert_array_equal(one, other)
+
+
+def values_of(n: int) -> Batch:
+    """Images that all differ."""
+    images = np.zeros((n, 4, 4, 1), np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 1, 0] = np.arange(n) % 256, np.arange(n) // 256
+    properties = pd.DataFrame({"width": 4, "height": 4, "mode": "L", "bytes": 16}, index=range(n))
+    return Batch(images=images, properties=properties)
+
+
+def test_features_that_are_too_dear_are_refused_after_a_few_images(tmp_path, clock):
+    extractor, cache = FirstPixel(clock=clock), FeatureCache(tmp_path, bound=1999.0)
+    with pytest.raises(FeaturesTooDearError, match="840 images takes about 1,680 s"):
+        cache.get(extractor, values_of(1000))
+    tried = extractor.calls
+    assert tried < 200 and cache.cold_seconds == tried * SECONDS_PER_IMAGE
+    cache.allow_all = True
+    cache.get(extractor, values_of(1000))
+    assert extractor.calls == 1000 and cache.cold_seconds == 2000
+
+
+def test_the_bound_is_on_what_features_would_have_cost(tmp_path, clock):
+    FeatureCache(tmp_path).get(FirstPixel(clock=clock), values_of(20))
+    extractor, cache = FirstPixel(clock=clock), FeatureCache(tmp_path, bound=30.0)
+    with pytest.raises(FeaturesTooDearError):
+        cache.get(extractor, values_of(20))
+    assert extractor.calls == 0 and cache.cold_seconds == 0
+    cache.get(extractor, values_of(15))
+    assert cache.cold_seconds == 30
+    cache.get(extractor, values_of(15))  # paid for
+    with pytest.raises(FeaturesTooDearError, match=r"5 images takes about 10 s.*took 30 s before"):
+        cache.get(extractor, values_of(20))
+
+
+def test_features_within_the_bound_are_as_without_one(clock):
+    extractor, cache = FirstPixel(clock=clock), FeatureCache(None, bound=2000.0)
+    bounded = cache.get(extractor, values_of(1000))
+    np.testing.assert_array_equal(
+        bounded, FeatureCache(None).get(FirstPixel(clock=clock), values_of(1000))
+    )
+    assert extractor.calls == 1000 and cache.cold_seconds == cache.spent_seconds == 2000

@@ -9,12 +9,12 @@ import pytest
 
 from medbench.features.cache import Extractor
 from medbench.features.grey import reduced_grey, resize, to_grey
-from medbench.features.hog import Hog
+from medbench.features.hog import Hog, HogPyramid
 from medbench.features.intensity import Intensity
 from medbench.features.pixels import Pixels
 from medbench.features.texture import Gabor, Glcm, Lbp
 
-EXTRACTORS = (Hog(), Lbp(), Glcm(), Gabor(), Intensity(), Pixels())
+EXTRACTORS = (Hog(), HogPyramid(), Lbp(), Glcm(), Gabor(), Intensity(), Pixels())
 SIZES = ((16, 16), (17, 23), (28, 28), (150, 61), (160, 200))
 
 
@@ -53,6 +53,9 @@ def test_every_setting_is_in_the_key():
         Hog(side=64),
         Hog(cells=4),
         Hog(orientations=6),
+        HogPyramid(side=32),
+        HogPyramid(cells=8),
+        HogPyramid(orientations=6),
         Lbp(side=64),
         Lbp(radii=(1,)),
         Lbp(grid=2),
@@ -124,6 +127,21 @@ def test_hog_has_the_same_grid_for_images_of_different_size():
     assert Hog()(random_images(1, 128, 128, 1)).shape == Hog()(random_images(1, 64, 64, 1)).shape
 
 
+def test_a_pyramid_of_gradients_sees_contrast_and_every_scale_of_it():
+    rows, columns = np.indices((64, 64))
+    blob = np.exp(-((rows - 20) ** 2 + (columns - 44) ** 2) / 200)
+    images = np.stack([blob * 60, blob * 120]).astype(np.uint8)[..., None]
+    weak, strong = HogPyramid(orientations=4)(images).reshape(2, 4, 4, 4, 5)
+    assert (strong.max(axis=(1, 2, 3)) > weak.max(axis=(1, 2, 3))).all()
+    strongest = strong[..., -1].reshape(4, -1).argmax(axis=1)
+    assert set(strongest) <= {2, 3, 6, 7}, "the upper right quarter"
+
+
+def test_a_pyramid_does_not_see_a_brighter_exposure():
+    images = random_images(2, 40, 30, 1) // 3
+    np.testing.assert_allclose(HogPyramid()(images), HogPyramid()(images + 100), atol=1e-5)
+
+
 def test_lbp_histograms_are_shares_of_pixels():
     rows = Lbp(radii=(1,), grid=2)(random_images(2, 30, 30, 1))
     assert rows.shape == (2, 10 + 4 * 10)
@@ -144,7 +162,7 @@ def test_glcm_tells_fine_from_coarse_checks():
     assert contrast[0] > 3 * contrast[1] > 0
 
 
-def test_glcm_is_that_of_scikit_image_to_the_last_bit_whatever_the_company():
+def test_glcm_is_that_of_scikit_image_whatever_the_company():
     from skimage.feature import graycomatrix, graycoprops
 
     images = random_images(20, 30, 21, 1)
@@ -155,7 +173,34 @@ def test_glcm_is_that_of_scikit_image_to_the_last_bit_whatever_the_company():
     values = np.stack([graycoprops(matrix, name) for name in names])
     expected = np.concatenate([values.mean(axis=2).ravel(), values.std(axis=2).ravel()])
     row = Glcm(distances=(1, 2))(images)[17]
-    np.testing.assert_array_equal(row, expected.astype(np.float32))
+    np.testing.assert_allclose(row, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", ((30, 21), (128, 100), (4, 4)))
+def test_lbp_is_that_of_scikit_image(size):
+    from skimage.feature import local_binary_pattern
+
+    images = random_images(3, *size, 1)
+    expected = [
+        [
+            np.bincount(
+                local_binary_pattern(plane, 8, radius, method="uniform").ravel().astype(int),
+                minlength=10,
+            )
+            / plane.size
+            for radius in (1, 2)
+        ]
+        for plane in images[..., 0]
+    ]
+    rows = Lbp(grid=1)(images).reshape(3, 2, 2, 10)
+    np.testing.assert_allclose(rows[:, :, 0], expected, atol=1e-6)
+    np.testing.assert_array_equal(rows[:, :, 0], rows[:, :, 1])
+
+
+def test_lbp_of_a_flat_image_is_flat_whatever_its_grey():
+    flat = np.full((1, 20, 20, 1), 173, np.uint8)
+    inside = Lbp(radii=(1,), grid=5)(flat)[0, 10:].reshape(5, 5, 10)[1:-1, 1:-1]
+    np.testing.assert_array_equal(inside[..., 8], 1)
 
 
 def test_gabor_answers_to_the_direction_of_stripes():

@@ -97,6 +97,7 @@ def test_training_on_one_class_gives_that_class(data, tmp_path):
         {"pca": True, "components": 8},
         {"pca": True, "components": 256, "kernel": "linear"},
         {"side": 64, "cells": 16, "orientations": 12},
+        {"normalisation": "block", "side": 128, "cells": 8},
     ],
     ids=lambda params: "-".join(str(value) for value in params.values()),
 )

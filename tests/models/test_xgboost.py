@@ -22,6 +22,7 @@ QUICK = {
     "lbp": False,
     "glcm": False,
     "gabor": False,
+    "pixels": True,
     "max_depth": 2,
     "learning_rate": 0.3,
 }
@@ -78,7 +79,7 @@ def test_a_fit_ends_some_rounds_after_the_best_one(data):
     progress = Recorder()
     classifier = built(data)
     classifier.fit(noise, data.validation, progress)
-    assert len(progress.reports) == classifier.best_step + 40
+    assert len(progress.reports) == classifier.best_step + 25
     assert classifier.best_step < 100
 
 

@@ -12,7 +12,7 @@ import pytest
 from medbench.datasets.batch import PROPERTIES, LabelledBatch
 from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
-from medbench.errors import ModelError
+from medbench.errors import FeaturesTooDearError, ModelError
 from medbench.features.cache import FeatureCache
 from medbench.models.contract import Classifier, ModelFamily
 from medbench.models.space import SearchSpace
@@ -20,7 +20,7 @@ from medbench.registry import register_tuner, tuners
 from medbench.tuning.budget import Budget, Clock
 from medbench.tuning.inner import Workshop
 from medbench.tuning.search import Search
-from medbench.tuning.tuner import Suggestion, Tuner
+from medbench.tuning.tuner import Suggestion, Tuner, best_of, configurations
 
 N = 60
 
@@ -90,6 +90,8 @@ def run(
     finished=(),
     folds=3,
     spent=0.0,
+    clock=None,
+    oof=None,
     on_trial=lambda t: None,
 ):
     family = family or BlendFamily()
@@ -117,8 +119,9 @@ def run(
         workshop,
         tuners.get(tuner)(space, seed=3, trials=budget.trials, max_steps=family.max_steps),
         budget,
-        Clock(features, spent_before=spent),
+        clock or Clock(features, spent_before=spent),
         finished=finished,
+        oof=oof,
     )
     for trial, oof in search.run():
         json.dumps(asdict(trial), allow_nan=False)  # it can be stored
@@ -250,13 +253,234 @@ def test_with_five_folds_the_wilcoxon_test_prunes(tmp_path):
     assert all(len(t.fold_scores) >= 2 for t in trials)
 
 
-def test_the_time_budget_ends_the_search_but_one_trial_is_always_complete(tmp_path):
-    slow = family(fixed={"sleep": 0.05})
-    began = time.perf_counter()
-    best, trials, _ = run(tmp_path, family=slow, budget=Budget(trials=None, seconds=0.3))
-    assert best.state == "complete"
-    assert time.perf_counter() - began < 3
-    assert all(t.state in ("complete", "stopped", "pruned") for t in trials)
+class FakeClock:
+    """Time that passes only where a fit says so."""
+
+    seconds = features_seconds = 0.0
+
+    @property
+    def fit_seconds(self):
+        return self.seconds - self.features_seconds
+
+
+class TimedFamily(BlendFamily):
+    """Steps take ``pace`` seconds, and ``fits`` counts what was fitted, by image and parameters."""
+
+    max_steps = None
+    step_name = "epoch"
+    steps = 4
+    pace: ClassVar[float] = 1.0
+
+    def __init__(self):
+        self.clock = FakeClock()
+        self.fits = []
+
+    def build(self, params, task, context):
+        family = self
+
+        class Timed(Blend):
+            max_steps = family.steps
+
+            def fit(self, train, validation, progress):
+                family.fits.append((*sorted(params.items()), validation.groups[0]))
+                for step in range(progress.first_step + 1, (progress.last_step or 4) + 1):
+                    family.clock.seconds += params.get("pace", family.pace)
+                    self.best_step = step
+                    if not progress.report(step, params["quality"]):
+                        return
+
+        return Timed(params, context)
+
+
+def timed(tmp_path, made, *, seconds, trials=None, **options):
+    """A search of a family that says itself how time passes."""
+    budget = Budget(trials=trials, seconds=seconds)
+    return run(tmp_path, family=made, budget=budget, clock=made.clock, **options)
+
+
+def timed_family(**attributes):
+    return type("MadeTimed", (TimedFamily,), attributes)()
+
+
+def test_a_fit_that_the_budget_cut_is_not_complete_and_says_how_far_it_came(tmp_path):
+    best, trials, _ = timed(tmp_path, timed_family(), seconds=6)  # a configuration takes 12
+    assert best is trials[0] and [t.state for t in trials] == ["cut"]
+    assert best.reason == "epoch 2 of 4 when 6 s were over"
+    best, _, _ = timed(tmp_path, timed_family(), seconds=12)
+    assert (best.state, best.reason) == ("complete", "")
+
+
+def test_a_trial_that_lost_its_seconds_to_features_says_so(tmp_path):
+    made = timed_family(step_name="round")
+    made.clock.seconds = made.clock.features_seconds = 169.0
+    best, _, _ = timed(tmp_path, made, seconds=120)
+    assert best.reason == "1 of 4 rounds: 169 of 120 s went into features"
+
+
+def test_no_trial_begins_that_is_not_expected_to_end_in_time(tmp_path):
+    made = timed_family()
+    _, trials, _ = timed(tmp_path, made, seconds=30)
+    assert [t.state for t in trials] == ["complete"] * 2 and len(made.fits) == 6
+    assert trials[-1].at_seconds == 24  # a third one would have ended at 36
+
+
+def test_a_complete_trial_is_chosen_over_a_better_one_that_was_cut(tmp_path):
+    cut = {"state": "cut", "score": 0.9, "number": 0, "fold_scores": (0.9, 0.9)}
+    whole = {"state": "complete", "score": 0.7, "number": 1, "fold_scores": (0.7, 0.7)}
+    assert best_of([cut, whole]) is whole
+    assert best_of([cut, {**whole, "state": "stopped"}]) is cut
+
+
+@pytest.mark.parametrize("seconds", [None, 45])
+def test_only_the_chosen_configuration_of_a_screened_family_gets_all_folds(tmp_path, seconds):
+    made = timed_family(screened=True)
+    best, trials, recorded = timed(tmp_path, made, seconds=seconds, trials=8)
+    screened = [t for t in trials if t.stage == "search"]
+    assert len(screened) == 8 and all(len(t.fold_scores) <= 1 for t in screened)
+    assert [t.stage for t in trials[8:]] == ["finish"]
+    wanted = max((t for t in screened if t.state == "complete"), key=lambda t: t.score)
+    assert best is trials[-1] and best.params == wanted.params and best.finishes == wanted.number
+    assert best.fold_scores[0] == wanted.fold_scores[0] and len(best.fold_scores) == 3
+    assert best.score == pytest.approx(np.mean(best.fold_scores))
+    assert np.isfinite(recorded[-1][1]).all()
+    assert len(made.fits) == 8 + 2 == len(set(made.fits))  # nothing is fitted twice
+    assert any(t.state == "pruned" for t in screened) or seconds  # by steps
+
+
+def test_seconds_are_kept_back_for_the_other_folds_of_the_best(tmp_path):
+    made = timed_family(screened=True)
+    best, trials, _ = timed(tmp_path, made, seconds=19)
+    assert [t.stage for t in trials] == ["search"] * 2 + ["finish"]
+    assert best.state == "complete" and made.clock.seconds == 16  # a third one would end at 20
+
+
+def test_a_screened_configuration_that_is_dearer_than_expected_is_stopped(tmp_path):
+    class Uneven(Tuner):
+        def suggest(self, finished, attempt):
+            pace = 1.0 if not finished else 3.0
+            return Suggestion(params={"quality": 0.3 + len(finished) / 10, "pace": pace})
+
+    class UnevenFamily(TimedFamily):
+        screened = True
+
+        def search_space(self, space, task):
+            super().search_space(space, task)
+            space.real("pace", 1.0, 3.0)
+
+    register_tuner("uneven")(Uneven)
+    made = UnevenFamily()
+    best, trials, _ = timed(tmp_path, made, tuner="uneven", seconds=24)
+    assert [t.state for t in trials] == ["complete", "stopped", "stopped", "complete"]
+    assert [t.seconds for t in trials[1:3]] == [6, 6]  # the pace is known after two epochs
+    assert best.finishes == 0 and made.clock.seconds == 24
+
+
+def test_a_screened_family_that_is_cut_has_predictions_of_every_image(tmp_path):
+    made = timed_family(screened=True)
+    best, trials, recorded = timed(tmp_path, made, seconds=6)
+    assert [(t.stage, t.state) for t in trials] == [("search", "cut"), ("finish", "cut")]
+    assert np.isfinite(recorded[-1][1]).all() and "of 4 when 6 s" in best.reason
+
+
+def test_an_official_validation_part_needs_no_screening(tmp_path):
+    made = timed_family(screened=True)
+    best, trials, _ = timed(tmp_path, made, seconds=None, trials=4, folds=1)
+    assert [t.stage for t in trials] == ["search"] * 4 and best in trials
+
+
+def test_where_the_chosen_one_fails_on_another_fold_the_next_best_is_finished(tmp_path):
+    class Fragile(TimedFamily):
+        screened = True
+        best = 0.0
+
+        def build(self, params, task, context):
+            made = super().build(params, task, context)
+            if params["quality"] == self.best:
+                made.params = {**params, "crash": True}
+                made.fit = lambda *given: 1 / 0
+            return made
+
+    made = Fragile()
+    first, _, _ = timed(tmp_path, made, seconds=None, trials=4)
+    again = Fragile()
+
+    def fail_from_now_on(trial):
+        again.best = first.params["quality"] if trial.number == 3 else again.best
+
+    best, trials, recorded = timed(
+        tmp_path, again, seconds=None, trials=4, on_trial=fail_from_now_on
+    )
+    assert [t.state for t in trials[4:]] == ["failed", "complete"]
+    assert best is trials[-1] and best.params != first.params
+    assert np.isfinite(recorded[-1][1]).all()
+
+
+def test_features_that_are_too_dear_end_a_trial_and_not_the_search(tmp_path):
+    class Dear(BlendFamily):
+        def build(self, params, task, context):
+            if params["quality"] > 0.4:
+                raise FeaturesTooDearError("hog: 90 of 60 s")
+            return super().build(params, task, context)
+
+    budget = Budget(trials=4, seconds=1000)
+    _, trials, _ = run(tmp_path, family=Dear(), budget=budget)
+    refused = [t for t in trials if t.reason]
+    assert refused and all((t.state, t.score) == ("stopped", None) for t in refused)
+    assert configurations(trials) == 4 == len(trials) - len(refused)
+
+
+def test_where_all_other_features_are_too_dear_the_search_ends(tmp_path):
+    class Dear(BlendFamily):
+        def build(self, params, task, context):
+            if params["quality"] != 0.3:
+                raise FeaturesTooDearError("hog: 90 of 60 s")
+            return super().build(params, task, context)
+
+    best, trials, _ = run(tmp_path, family=Dear(), budget=Budget(trials=None, seconds=1000))
+    assert best is trials[0] and len(trials) == 21
+
+
+def test_a_refinement_that_is_no_better_on_the_first_fold_gets_no_other(tmp_path):
+    made = timed_family(extra=({"quality": 0.0}, {"quality": 1.0}))
+    best, trials, _ = timed(tmp_path, made, seconds=None, trials=4)
+    poor, good = trials[-2:]
+    assert (poor.state, len(poor.fold_scores)) == ("pruned", 1)
+    assert (good.state, len(good.fold_scores)) == ("complete", 3) and best is good
+
+
+def test_refinements_that_cannot_end_in_time_are_stopped_once_and_not_begun_again(tmp_path):
+    made = timed_family(extra=({"quality": 1.0, "pace": 9.0}, {"quality": 1.0, "pace": 8.0}))
+    _, trials, _ = timed(tmp_path, made, seconds=60)
+    refined = [t for t in trials if t.stage == "refinement"]
+    assert [t.state for t in refined] == ["stopped"]
+    assert refined[0].seconds == 18  # after the second of four epochs that is known
+    made = timed_family(
+        extra=({"quality": 1.0, "pace": 2.0}, {"quality": 1.0, "pace": 2.0, "n": 2})
+    )
+    _, trials, _ = timed(tmp_path, made, seconds=60)
+    assert [t.state for t in trials if t.stage == "refinement"] == ["complete"]  # 24 s, twice not
+
+
+def test_random_weights_are_not_refined(tmp_path):
+    made = timed_family(weights="mobilenet", extra=({"quality": 1.0},))
+    _, trials, _ = timed(tmp_path, made, seconds=None, trials=3)
+    assert [t.stage for t in trials] == ["search"] * 3
+
+
+@pytest.mark.parametrize("tuner", ["optuna", "hyperband"])
+def test_an_interrupted_screening_equals_an_undisturbed_one(tmp_path, tuner):
+    def made():
+        return family(screened=True, extra=({"quality": 1.0},))
+
+    _, whole, recorded = run(tmp_path / "whole", family=made(), tuner=tuner)
+    assert [t.stage for t in whole[-2:]] == ["finish", "refinement"]
+    for kept in range(1, len(whole)):
+        best = best_of(map(vars, whole[:kept]))
+        oof = None if best is None else recorded[best["number"]][1]
+        folder = tmp_path / "whole"  # where the checkpoints are
+        _, resumed, again = run(folder, family=made(), tuner=tuner, finished=whole[:kept], oof=oof)
+        assert facts(resumed) == facts(whole)
+        np.testing.assert_array_equal(again[-1][1], recorded[-1][1])
 
 
 def test_time_spent_before_an_interruption_counts(tmp_path):

@@ -137,6 +137,20 @@ class Reader(ABC):
         """
         return self.open(file.read(), origin=origin, pixel_limit=PIXEL_LIMIT).header
 
+    def shorter_side(self, file: IO[bytes], *, origin: str) -> int:
+        """Pixels along the shorter side of a slice, with as little reading as the format allows.
+
+        Args:
+            file: The file, at its beginning.
+            origin: Name of the file in messages.
+
+        Raises:
+            DatasetError: As ``open`` and ``OpenedImage.pixels``.
+        """
+        opened = self.open(file.read(), origin=origin, pixel_limit=PIXEL_LIMIT)
+        height, width = opened.pixels(opened.header.n_slices // 2).shape[:2]
+        return int(min(height, width))
+
 
 def hashed(*parts: object) -> str:
     """An opaque hash of what names a patient or a series: 32 hexadecimal digits.

@@ -94,6 +94,19 @@ class DicomReader(Reader):
                 dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(_LOOKED_AT))
             )
 
+    def shorter_side(self, file: IO[bytes], *, origin: str) -> int:
+        """See ``Reader.shorter_side``; the pixels are not read."""
+        from pydicom import dcmread
+
+        with _reading(origin):
+            if _DEFLATED in _file_meta(file):
+                file.seek(0)
+                return super().shorter_side(file, origin=origin)
+            file.seek(0)
+            tags = ["Rows", "Columns"]
+            said = dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(tags))
+            return min(int(said[tag].value) for tag in tags)
+
 
 class _OpenedDicom(OpenedImage):
     def __init__(self, dataset: FileDataset, n_bytes: int, origin: str) -> None:

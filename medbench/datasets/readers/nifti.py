@@ -76,6 +76,14 @@ class NiftiReader(Reader):
 
     def look(self, file: IO[bytes], *, origin: str) -> Header:
         """See ``Reader.look``; of a gzipped file only the first bytes are unpacked."""
+        return self._looked_at(file, origin).header
+
+    def shorter_side(self, file: IO[bytes], *, origin: str) -> int:
+        """See ``Reader.shorter_side``; of a gzipped file only the first bytes are unpacked."""
+        return int(min(self._looked_at(file, origin).size))
+
+    def _looked_at(self, file: IO[bytes], origin: str) -> _OpenedNifti:
+        """A file of which only the header was read."""
         packed = file.read(len(_GZIP)) == _GZIP
         file.seek(0)
         try:
@@ -83,7 +91,7 @@ class NiftiReader(Reader):
             start = unpacked.read(_LONGEST_HEADER)
         except _BROKEN_GZIP as error:
             raise _damaged_gzip(origin, error) from error
-        return _OpenedNifti(b"", start, origin).header
+        return _OpenedNifti(b"", start, origin)
 
 
 class _OpenedNifti(OpenedImage):

@@ -119,6 +119,14 @@ class PictureReader(Reader):
         file.seek(0)
         return super().look(file, origin=origin)
 
+    def shorter_side(self, file: IO[bytes], *, origin: str) -> int:
+        """See ``Reader.shorter_side``; only the header is read."""
+        try:
+            with QUIET, Image.open(file, formats=_FORMATS) as image:
+                return min(image.size)
+        except BROKEN as error:
+            raise DatasetError(f"{origin}: not a picture of a known format.") from error
+
 
 class _OpenedPicture(OpenedImage):
     def __init__(

@@ -81,6 +81,12 @@ class TiffReader(Reader):
         with _reading(origin):
             return Header(n_slices=len(pages_of(file, origin)[0]))
 
+    def shorter_side(self, file: IO[bytes], *, origin: str) -> int:
+        """See ``Reader.shorter_side``; only the directories are read."""
+        with _reading(origin):
+            page = pages_of(file, origin)[0][0]
+            return min(page.width, page.height)
+
 
 class _OpenedTiff(OpenedImage):
     def __init__(self, content: bytes, pages: list[Page], n_other: int, origin: str) -> None:

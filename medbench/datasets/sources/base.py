@@ -19,6 +19,7 @@ from medbench.cache import cache_folder
 from medbench.datasets.listing import Listing
 from medbench.datasets.place import Place
 from medbench.datasets.positive import with_positive
+from medbench.datasets.sizes import SIDE_OF_UNKNOWN
 from medbench.datasets.sources.words import Text
 from medbench.errors import DatasetError, UndecidedError
 
@@ -43,8 +44,9 @@ class Source(BaseModel, ABC):
     homepage: str = ""
     notes: tuple[str, ...] = ()
     """What a reader of results must know."""
-    image_size: int = Field(default=128, ge=16, le=1024)
-    """Side in pixels to which images are brought; the aspect ratio is not kept."""
+    image_size: int | None = Field(default=None, ge=16, le=1024)
+    """Side in pixels to which images are brought; the aspect ratio is not kept. Where nothing is
+    said: the archive's own, or what suits the files (see ``medbench.datasets.sizes``)."""
     channels: Literal["auto", "grey", "colour"] = "auto"
     """``auto`` looks at a sample of the images."""
     task: Literal["multi-class", "ordinal"] = "multi-class"
@@ -171,6 +173,10 @@ class Source(BaseModel, ABC):
         except UndecidedError as error:
             error.dataset = self._entry
             raise
+
+    def side(self, listing: Listing) -> int:
+        """Side in pixels to which the images of its listing are brought."""
+        return self.image_size or listing.image_size or SIDE_OF_UNKNOWN
 
     @property
     def orders_classes(self) -> bool:

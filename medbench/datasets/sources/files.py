@@ -15,6 +15,7 @@ from medbench.datasets.headers import Headers, headers_of
 from medbench.datasets.listing import Listing
 from medbench.datasets.readers import Content
 from medbench.datasets.remembered import state_of
+from medbench.datasets.sizes import side_of_files
 from medbench.datasets.slices import middle_slices
 from medbench.datasets.sources.base import Source
 from medbench.datasets.task import label_frame
@@ -77,6 +78,7 @@ class FileSource(Source):
             read=FileReader([paths[i] for i in file.tolist()]),
             signature=signature,
             kind=self.task,
+            image_size=side_of_files(paths) if self.image_size is None else None,
             notes=(*notes, *said, *self._said_of_slices(headers)),
         )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from medbench.counts import check_images
 from medbench.datasets.listing import Listing
+from medbench.datasets.sizes import side_of_archive
 from medbench.datasets.sources.archive import Header, ImageReader, NpzArchive
 from medbench.datasets.sources.base import Source
 from medbench.datasets.sources.files import file_signature
@@ -76,6 +77,7 @@ class NpzSource(Source):
             read=ImageReader(archive, [part.images for part in parts], channels_first=first),
             signature=file_signature([path]),
             kind=self.task,
+            image_size=side_of_archive(*_height_and_width(archive.headers[parts[0].images])),
             notes=(*told_names(archive, parts), *notes),
         )
 
@@ -86,6 +88,12 @@ class NpzSource(Source):
             DatasetError: It is damaged.
         """
         NpzArchive(path).check_content()
+
+
+def _height_and_width(pixels: Header) -> tuple[int, int]:
+    """Of each image of an array."""
+    height, width = pixels.shape[2:] if channels_first(pixels) else pixels.shape[1:3]
+    return height, width
 
 
 def guess_task(path: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from medbench.datasets.sources.base import Source
 class Squares(Source):
     source: str = "squares"
     images: int = 24
+    image_size: int = 128  # it draws them, so it must know
 
     def list_images(self, found):
         labels = np.arange(self.images, dtype=np.int64) % 2
