@@ -275,7 +275,7 @@ def measured(
         threads: That it had.
     """
     seconds = record["seconds"]
-    fitted = [trial for trial in trials if trial.get("fold_scores") or trial["seconds"] > _TINY]
+    fitted = [t for t in trials if not (t.get("state") == "stopped" and t.get("reason"))]
     searched = [trial for trial in fitted if trial["stage"] == "search"]
     refined = [trial["seconds"] for trial in fitted if trial["stage"] == "refinement"]
     finished = sum(trial["seconds"] for trial in fitted if trial["stage"] == "finish")
