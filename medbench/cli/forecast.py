@@ -18,7 +18,7 @@ _GOAL = 10
 """Trials for which a budget is named to who has fewer: a search that deserves the name."""
 _MARGIN = 1.2
 """How much more than expected such a budget gives."""
-_ROUND = ((10, 1), (60, 5), (600, 60), (3600, 300), (math.inf, 3600))
+_ROUND = ((10, 1), (60, 5), (120, 10), (600, 60), (3600, 300), (math.inf, 3600))
 """Below so many seconds a budget is rounded up to a multiple of so many."""
 
 

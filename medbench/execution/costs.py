@@ -78,7 +78,7 @@ class Measurement:
     refinement: float | None = None
     """Mean of the trials after the search; None where there were none."""
     finish: float = 0.0
-    """What the search took beside its trials: finishing the best, suggestions."""
+    """What the search took beside them: the best one on its other inner folds, suggestions."""
     refit: float = 0.0
     prediction: float = 0.0
 
@@ -95,7 +95,7 @@ class Expected:
     trials: int
     """Configurations that its budget lets it try."""
     first: float
-    """Seconds of the budget that its first trial needs."""
+    """Seconds of the budget that its first trial needs until it is complete."""
     trial: float
     """Seconds of the budget that each further one needs."""
     ends_first: bool
@@ -105,9 +105,12 @@ class Expected:
     seconds: float
     """Wall seconds of the whole cell."""
 
+    share: float = 1.0
+    """Share of the budget that the search has from its second trial on."""
+
     def seconds_for(self, trials: int) -> float:
         """Seconds of a budget that allows so many trials."""
-        return self.first + (trials - 1) * self.trial
+        return self.first if trials == 1 else (self.first + (trials - 1) * self.trial) / self.share
 
 
 class Costs:
@@ -213,7 +216,7 @@ class Costs:
         first = parts["first"] or 0.0
         trial = parts["trial"] or first
         n_refinements = _n_refinements(cell) if parts["refinement"] is not None else 0
-        finish = parts["finish"] or 0.0
+        finish = 0.0 if cell.split.validation is not None else parts["finish"] or 0.0
         budget = cell.settings.budget
         share = _SEARCH_SHARE if _n_refinements(cell) else 1.0
         whole = math.inf if budget.seconds is None else budget.seconds
@@ -223,8 +226,9 @@ class Costs:
         more = room / max(trial, _TINY)
         trials = max(1, most if more >= most else min(most, 1 + int(more)))
         spent = first + finish + (trials - 1) * trial
-        if cell.model.family.max_steps is not None and first > whole * share:
-            spent = whole * share  # a fit in steps is cut; another one runs to its end
+        ends_first = first + finish <= whole
+        if cell.model.family.max_steps is not None and not ends_first:
+            spent = whole  # a fit in steps is cut; another one runs to its end
         refinement, tried = parts["refinement"] or 0.0, trials
         for _ in range(n_refinements):
             if spent + refinement <= whole and (budget.trials is None or tried < budget.trials):
@@ -236,9 +240,10 @@ class Costs:
         on_top = sum(parts[name] or 0.0 for name in ("fixed", "refit", "prediction"))
         return Expected(
             trials=tried,
-            first=(first + finish) / share,
-            trial=trial / share,
-            ends_first=first <= whole * share,
+            first=first + finish,
+            trial=trial,
+            share=share,
+            ends_first=ends_first,
             exhausted=tried >= cell.model.space.n_configurations,
             seconds=on_top + spent - saved,
         )
@@ -270,8 +275,10 @@ def measured(
         threads: That it had.
     """
     seconds = record["seconds"]
-    searched = [trial for trial in trials if trial["stage"] == "search"]
-    refined = [trial["seconds"] for trial in trials if trial["stage"] == "refinement"]
+    fitted = [t for t in trials if not (t.get("state") == "stopped" and t.get("reason"))]
+    searched = [trial for trial in fitted if trial["stage"] == "search"]
+    refined = [trial["seconds"] for trial in fitted if trial["stage"] == "refinement"]
+    finished = sum(trial["seconds"] for trial in fitted if trial["stage"] == "finish")
     if not searched:
         return None
     first = searched[0]
@@ -301,7 +308,7 @@ def measured(
         trial=later / n_later if n_later else None,
         trial_features=later_features / n_later if n_later else 0.0,
         refinement=sum(refined) / len(refined) if refined else None,
-        finish=max(0.0, seconds["tuning"] - sum(trial["seconds"] for trial in trials)),
+        finish=finished + max(0.0, seconds["tuning"] - sum(t["seconds"] for t in trials)),
         refit=seconds["refit"],
         prediction=seconds["prediction"],
     )

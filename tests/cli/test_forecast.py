@@ -3,6 +3,7 @@
 from io import StringIO
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -153,3 +154,30 @@ def test_a_budget_of_a_suite_that_is_none_is_named_with_its_line(budget, tmp_pat
     file.write_text(f"datasets: [phantoms-mr]\nmodels: [majority]\nbudget: {budget}\n")
     assert main(["run", "--suite", str(file), "--dry-run"]) == 2
     assert "mine.yaml, line 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("images", "ends", "said"),
+    [
+        ("one", 2, "(30 images of 1 group) cannot be tested, tuned on and learnt: that takes 3"),
+        ("flat", 0, "set: serious: 60 images show nothing: all pixels are equal."),
+        ("few", 0, "Serious finding of the audit: Fewer than 10 independent images"),
+    ],
+)
+def test_constant_images_and_a_single_batch_end_with_rows_or_a_reason(
+    images, ends, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    pixels = {
+        "one": np.full((60, 28, 28), 128, np.uint8),
+        "flat": np.repeat(np.arange(0, 240, 4, dtype=np.uint8), 784).reshape(60, 28, 28),
+        "few": np.random.default_rng(0).integers(0, 200, (8, 28, 28), dtype=np.uint8),
+    }[images]
+    np.savez("set.npz", images=pixels, labels=(np.arange(len(pixels)) % 2)[:, None])
+    entry = "set: {source: npz, path: set.npz, image_size: 28}"
+    (tmp_path / "datasets.yaml").write_text(entry)
+    given = ["run", "--datasets", "set", "--models", "hog-svm", "--no-sanity", "--folds", "2"]
+    assert main([*given, "--trials", "2", "--time", "5s", "--threads", "1", "--out", "out"]) == ends
+    shown = capsys.readouterr()
+    assert said in " ".join((shown.out + shown.err).split())
+    assert (tmp_path / "out" / "leaderboard.csv").exists() == (ends == 0)

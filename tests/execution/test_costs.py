@@ -15,7 +15,7 @@ from medbench.execution.stock import Pace, expected_seconds
 from medbench.tuning.budget import Budget
 
 ONE = Measurement(
-    source="", data="", images=12, side=128.0, threads=1, held_out=12, folds=3,
+    source="", data="", images=12, side=24.0, threads=1, held_out=12, folds=3,
     fixed=2.0, first=10.0, first_features=4.0, trial=5.0, trial_features=1.0, finish=0.0,
     refit=3.0, prediction=1.0,
 )  # fmt: skip
