@@ -364,12 +364,12 @@ def _history(cell: CellResult) -> tuple[NDArray[np.float64], NDArray[np.bool_]] 
         trial["score"]
         if trial["state"] == "complete" and trial.get("score") is not None
         else -math.inf
-        for trial in cell.trials
+        for trial in cell.tried
     ]
     best = np.maximum.accumulate(np.array(scores, dtype=np.float64))
     if not len(best) or best[-1] == -math.inf:
         return None
-    pruned = np.array([trial["state"] == "pruned" for trial in cell.trials])
+    pruned = np.array([trial["state"] == "pruned" for trial in cell.tried])
     return np.where(np.isfinite(best), best, np.nan), pruned
 
 

@@ -57,6 +57,11 @@ class CellResult:
     key_parts: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What its key covers, by name."""
 
+    @property
+    def tried(self) -> tuple[Mapping[str, Any], ...]:
+        """The trials of configurations: all but those that fit one on its other inner folds."""
+        return tuple(trial for trial in self.trials if trial.get("stage") != "finish")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExternalResult:

@@ -135,7 +135,7 @@ def _costs_text(one: Drawn) -> str:
 
 def _anytime(models: Sequence[Drawn]) -> Markup | None:
     """Best inner score so far against seconds of the search, median over the folds."""
-    histories = {one.number: [_history(cell.trials) for cell in one.cells] for one in models}
+    histories = {one.number: [_history(cell.tried) for cell in one.cells] for one in models}
     histories = {n: [each for each in found if each] for n, found in histories.items()}
     ends = [at for found in histories.values() for each in found for at, _ in each]
     if not ends:

@@ -71,7 +71,7 @@ class Tuning:
 
 def tuning(name: str, title: str, models: Sequence[Drawn]) -> Tuning | None:
     """Draw the searches of one data set; None where nothing was searched."""
-    searched = [one for one in models if any(cell.trials for cell in one.cells)]
+    searched = [one for one in models if any(cell.tried for cell in one.cells)]
     if not searched:
         return None
     return Tuning(
@@ -85,13 +85,13 @@ def tuning(name: str, title: str, models: Sequence[Drawn]) -> Tuning | None:
 
 def _search(one: Drawn) -> Search:
     fields = one.row.fields
-    trials = [_relative(cell.trials) for cell in one.cells]
+    trials = [_relative(cell.tried) for cell in one.cells]
     flat = [trial for each in trials for trial in each]
     seconds = [(cell.record.get("seconds") or {}).get("tuning") for cell in one.cells]
     return Search(
         model=one.title,
         number=one.number,
-        states=Counter(str(t.get("state")) for cell in one.cells for t in cell.trials),
+        states=Counter(str(t.get("state")) for cell in one.cells for t in cell.tried),
         seconds=sum(s for s in seconds if s is not None) if any(seconds) else math.nan,
         inner=fields["inner_score"],
         test=fields["auroc"],
@@ -238,7 +238,7 @@ def _history(models: Sequence[Drawn]) -> Markup:
         for cell in one.cells:
             scores = [
                 t["score"] if t.get("state") == "complete" and t.get("score") is not None else -1.0
-                for t in cell.trials
+                for t in cell.tried
             ]
             if scores and max(scores) >= 0:
                 best.append(np.maximum.accumulate(scores))
