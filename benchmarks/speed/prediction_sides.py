@@ -138,7 +138,31 @@ def _keras(folders: list[Path], folds: Any) -> tuple[Predict, Predict]:
     return many, one
 
 
-_BARE = {"hog-svm": _hog_svm, "xgboost": _xgboost, "cnn": _keras, "mobilenet": _keras}
+def _onnx(folders: list[Path], folds: Any) -> tuple[Predict, Predict]:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    sessions = [
+        onnxruntime.InferenceSession(
+            folder / "model.onnx", options, providers=["CPUExecutionProvider"]
+        )
+        for folder in folders
+    ]
+
+    def predict(images: Images) -> NDArray[np.float64]:
+        chunks = np.split(images, range(_BATCH, len(images), _BATCH))
+        return np.mean(
+            [np.concatenate([s.run(None, {"image": c})[0] for c in chunks]) for s in sessions],
+            axis=0,
+            dtype=np.float64,
+        )
+
+    return predict, predict
+
+
+_BARE = {"hog-svm": _hog_svm, "xgboost": _xgboost, "cnn": _keras, "mobilenet": _onnx}
 
 
 if __name__ == "__main__":

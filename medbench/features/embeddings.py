@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,8 +32,6 @@ _BATCH = 16
 """Images of a forward pass; always filled up, so that a row does not depend on its company."""
 _KEPT_NETWORKS = 2
 _ONNX_FILE = "model.onnx"
-_bodies: dict[tuple[str, tuple[int, int], bytes], Any] = {}
-"""Backbones with the weights of saved models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,20 +144,13 @@ class Embedding(Extractor):
     def body_with(self, weights: Sequence[NDArray[np.float32] | None]) -> Any:
         """The backbone with the numbers that an ONNX model of it holds; see ``give_weights``.
 
-        Shared by all who have the same numbers, so never to be trained.
+        Made anew each time: Keras cannot read back a model of several that share layers.
         """
-        digest = hashlib.sha256()
-        for numbers in weights:
-            digest.update(b"-" if numbers is None else np.ascontiguousarray(numbers).data)
-        size = input_size(self.backbone, self.image_shape)
-        key = (self.backbone, size, digest.digest())
-        if key not in _bodies:
-            body = build_body(BACKBONES[self.backbone], size, None)
-            give_weights(body, weights)
-            while len(_bodies) >= _KEPT_NETWORKS:
-                del _bodies[next(iter(_bodies))]
-            _bodies[key] = body
-        return _bodies[key]
+        body = build_body(
+            BACKBONES[self.backbone], input_size(self.backbone, self.image_shape), None
+        )
+        give_weights(body, weights)
+        return body
 
     def prepared(self, inputs: Any) -> Any:
         """The layers between uint8 images and the backbone: channels, scale and size."""
