@@ -185,13 +185,15 @@ def _standardised(images: NDArray[np.uint8], step: int) -> NDArray[np.float32]:
 
 def _joined(pairs: pd.DataFrame, n_distinct: int) -> NDArray[np.bool_]:
     """Which pairs are joined, the closest first, so that no component becomes too large."""
+    from scipy.cluster.hierarchy import DisjointSet
+
     largest = max(int(LARGEST_SHARE * n_distinct), LARGEST_SMALL)
+    components = DisjointSet(np.unique(pairs[["first", "second"]].to_numpy()).tolist())
     joined = np.zeros(len(pairs), dtype=bool)
-    component: dict[int, list[int]] = {}  # of each image its members, one list for all of them
     for row, (one, other) in enumerate(zip(pairs["first"], pairs["second"], strict=True)):
-        ones, others = (component.setdefault(image, [image]) for image in (one, other))
-        joined[row] = ones is others or len(ones) + len(others) <= largest
-        if joined[row] and ones is not others:
-            ones += others
-            component.update(dict.fromkeys(others, ones))
+        joined[row] = components.connected(one, other) or (
+            components.subset_size(one) + components.subset_size(other) <= largest
+        )
+        if joined[row]:
+            components.merge(one, other)
     return joined

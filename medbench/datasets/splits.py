@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,8 +23,6 @@ from."""
 FEWEST_TO_TUNE_ON, FEWEST_OF_A_CLASS = 30, 3
 """Groups of an official validation part, and of a class in it, below which a score on it is noise:
 among models of equal worth the luckiest of twenty trials would win, and its threshold with it."""
-_LIKE, _LIKE_SHARE = 1e-8, 1e-5
-"""Spreads of strata that differ by no more, and by no larger share, are alike: rounding differs."""
 _MANY_GROUPS = 10
 _MOST_NAMED = 5
 """Classes named in a sentence; more are counted."""
@@ -344,62 +343,26 @@ def group_folds(
     Raises:
         ProtocolError: Not even two folds with every class can be made.
     """
+    from sklearn.model_selection import StratifiedGroupKFold
+
     shown = labels == 1 if labels.ndim == 2 else membership(labels, int(labels.max()) + 1)
     shown = shown[:, shown.any(axis=0)]
     strata = _rarest(shown) if labels.ndim == 2 else labels
     fewest = min(len(np.unique(groups[of_class])) for of_class in shown.T)
     for n_folds in range(min(folds, fewest), 1, -1):
         for attempt in range(_ATTEMPTS):
-            fold = stratified_folds(strata, groups, n_folds, derive_seed(seed, attempt))
-            drawn = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n_folds)]
+            splitter = StratifiedGroupKFold(
+                n_splits=n_folds, shuffle=True, random_state=derive_seed(seed, attempt)
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of a rare combination of labels
+                drawn = list(splitter.split(strata, strata, groups))
             if all(shown[part].any(axis=0).all() for pair in drawn for part in pair):
-                return drawn
+                return [(np.sort(train), np.sort(test)) for train, test in drawn]
     raise ProtocolError(
         "no division keeps every group whole and every class on both sides: too few groups "
         "(patients) of a class. Add patients or drop the class."
     )
-
-
-def stratified_folds(strata: Indices, groups: Indices, folds: int, seed: int) -> Indices:
-    """A fold for each image, groups kept whole and strata spread evenly.
-
-    Groups are shuffled, those with the most uneven strata go first, and each goes where the shares
-    of all strata differ least between the folds, or else where there are fewest images.
-
-    Args:
-        strata: Stratum of each image, shape (n_images,).
-        groups: Group number of each image, shape (n_images,).
-        folds: Number of folds.
-        seed: Seed of the shuffle.
-
-    Returns:
-        Fold of each image, from 0, shape (n_images,).
-
-    Source: ``StratifiedGroupKFold`` of scikit-learn 1.9, which gives the same folds; its import
-    alone takes longer than a data set of hundreds of images takes to be read.
-    """
-    _, of_stratum, in_stratum = np.unique(strata, return_inverse=True, return_counts=True)
-    numbers, of_group = np.unique(groups, return_inverse=True)
-    counts = np.zeros((len(numbers), len(in_stratum)))
-    np.add.at(counts, (of_group, of_stratum), 1)
-    order = np.arange(len(numbers))
-    np.random.RandomState(seed).shuffle(order)
-    order = order[np.argsort(-np.std(counts[order], axis=1), kind="stable")]
-    filled = np.zeros((folds, len(in_stratum)))
-    fold_of = np.empty(len(numbers), dtype=np.int64)
-    own = np.eye(folds)[:, :, None]
-    for group in order:
-        proposed = (filled + own * counts[group]) / in_stratum  # a plane for each fold it may join
-        spread = np.std(proposed, axis=1).mean(axis=1).tolist()
-        sizes = filled.sum(axis=1).tolist()
-        best = 0
-        for k in range(1, folds):
-            like = abs(spread[k] - spread[best]) <= _LIKE + _LIKE_SHARE * abs(spread[best])
-            if spread[k] < spread[best] or (like and sizes[k] < sizes[best]):
-                best = k
-        filled[best] += counts[group]
-        fold_of[group] = best
-    return fold_of[of_group]
 
 
 def _rarest(shown: NDArray[np.bool_]) -> Indices:

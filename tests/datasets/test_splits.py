@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medbench.datasets.splits import group_folds, image_splits, outer_splits, stratified_folds
+from medbench.datasets.splits import group_folds, image_splits, outer_splits
 from medbench.errors import ProtocolError
 
 
@@ -158,16 +158,3 @@ def test_folds_by_image_may_put_one_patient_on_both_sides_where_folds_by_group_n
 def test_a_class_of_one_image_cannot_be_split_by_image_either():
     with pytest.raises(ProtocolError, match=r"class 'b' \(1 image of 1 group\) cannot be tested"):
         image_splits(np.array([0, 0, 0, 1]), folds=2, repeats=1, seed=0, classes=("a", "b"))
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_folds_are_those_of_scikit_learn(seed):
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    generator = np.random.default_rng(seed)
-    labels = generator.choice(3, 150, p=[0.6, 0.3, 0.1])
-    groups = generator.integers(0, 60, 150)
-    splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
-    fold = stratified_folds(labels, groups, 5, seed)
-    for k, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
-        assert np.flatnonzero(fold == k).tolist() == sorted(held_out)
