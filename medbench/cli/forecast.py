@@ -130,8 +130,8 @@ def _in_words(reaches: Sequence[_Reach]) -> str:
         in_steps = cut[0].cell.model.family.max_steps is not None
         what = "will cut it" if in_steps else "is over before"
         return (
-            f"its first trial{which} takes about {format_seconds(first)}, so --time "
-            f"{_option(given)} {what}; the smallest that completes one is --time "
+            f"its first trial{which} takes about {format_seconds(first)}, so run --time "
+            f"{_option(given)} {what}; the smallest that completes one is run --time "
             f"{_option(_rounded_up(first))}"
         )
     least, most = (f(reach.expected.trials for reach in reaches) for f in (min, max))
@@ -144,7 +144,7 @@ def _in_words(reaches: Sequence[_Reach]) -> str:
     assert goal is not None
     needed = _rounded_up(max(reach.expected.seconds_for(goal) for reach in reaches))
     which = "all" if goal == wanted else f"{goal} trials"
-    return f"{said}; for {which} --time {_option(needed)}"
+    return f"{said}; for {which} run --time {_option(needed)}"
 
 
 def _rounded_up(seconds: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -43,6 +44,8 @@ _BATCHES = 16
 small steps from few images cost little."""
 _MOMENTUM = 0.9
 """Of batch normalisation: Keras' 0.99 lags behind for many epochs of a small data set."""
+_READ_AT_ONCE = 256 * 1024**2
+"""Bytes of images up to which a fit reads them once, instead of at each step."""
 _NOT_FITTED = "this network is neither fitted nor loaded: call fit or load first."
 
 # Rotation (part of a full turn), translation and zoom (part of the side), contrast (part).
@@ -339,4 +342,6 @@ def _residual_block(x: Any, width: int, *, stride: int) -> Any:
 def _examples(batch: LabelledBatch) -> Any:
     from medbench.models.keras_support import Examples
 
-    return Examples(inputs=batch.pixels, labels=batch.labels)
+    small = len(batch) * math.prod(batch.image_shape) <= _READ_AT_ONCE
+    inputs = batch.images.__getitem__ if small else batch.pixels
+    return Examples(inputs=inputs, labels=batch.labels)

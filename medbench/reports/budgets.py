@@ -122,8 +122,8 @@ def remedy(cuts: Sequence[Cut]) -> str:
     """What lets cut models end, for a sentence: the smallest ``--time`` that may be enough."""
     known = [cut.enough for cut in cuts if cut.enough is not None]
     if not known or len(known) < len(cuts):
-        return "give more --time"
-    return f"give --time {_rounded_up(max(known))} or more"
+        return "give more by run --time"
+    return f"give run --time {_rounded_up(max(known))} or more"
 
 
 def _cut_at(record: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -101,7 +101,10 @@ class Watch:
 
     def step_done(self, step: int, score: float | None) -> bool:
         """Decide after a step whether the fit goes on."""
-        late = self._is_late()
+        if self._first_step_at is None or step <= self._first_step_at[0]:
+            # steps begin anew where each class has its own fit
+            self._first_step_at = step, self.clock.fit_seconds
+        late = self._is_late(step)
         if self.by_steps and score is not None:
             self.intermediate[step] = score
             hopeless = self.pruner is not None and self.pruner.hopeless(step, score, score)
@@ -113,20 +116,28 @@ class Watch:
             self.cuts.append(step)
         return not late
 
-    def _is_late(self) -> bool:
-        """Whether the folds that are left, at what this one has taken so far, end too late."""
+    def _is_late(self, step: int | None = None) -> bool:
+        """Whether the folds that are left, at what this one has taken so far, end too late.
+
+        What the first step takes beyond the others, to build what they use, is paid once.
+        """
         if self.seconds is None:
             return False
-        taken = self.clock.fit_seconds - self._fold_began
+        now = self.clock.fit_seconds
+        taken = now - self._fold_began
+        if self._fold == 0 and step is not None and self._first_step_at is not None:
+            first, then = self._first_step_at
+            if step > first:
+                of_a_step = (now - then) / (step - first)
+                taken -= max(0.0, then - self._fold_began - of_a_step * first)
         return self.clock.seconds + self._n_left * max(taken, self.kept_back) > self.seconds
 
     def _will_be_late(self, step: int) -> bool:
         """Whether all folds end too late at the pace of the steps of the first one so far."""
         last, now = self.last_step, self.clock.fit_seconds
-        if self._first_step_at is None or step <= self._first_step_at[0]:
-            self._first_step_at = step, now  # steps begin anew where each class has its own fit
         if not self.projects or self._fold > 0 or self.seconds is None or last is None:
             return False
+        assert self._first_step_at is not None, "a step is done"
         first, then = self._first_step_at
         if step - first + 1 < _PACE_FROM_STEP or step >= last:
             return False

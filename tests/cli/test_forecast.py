@@ -64,7 +64,7 @@ def test_families_that_have_all_their_trials_share_a_line_and_others_say_what_th
     ]  # fmt: skip
     assert forecast(stock(known, *cells), 1) == [
         "all trials: svm (about 12s a cell), 2 sanity rows (about 4.0s a cell)",
-        "net: about 4 of 20 trials; for 10 trials --time 6m",
+        "net: about 4 of 20 trials; for 10 trials run --time 6m",
         "no measurement yet of own: counted by the budget",
         "about 3m 27s for the whole run",
     ]
@@ -75,9 +75,9 @@ def test_a_first_trial_that_the_budget_cuts_is_named_with_the_smallest_that_comp
     small = Budget(trials=None, seconds=5)
     known = Known(net=expected(1, ends_first=False), svm=expected(1, ends_first=False))
     assert forecast(stock(known, cell("net", small), cell("svm", small)), 1)[:2] == [
-        "net: its first trial takes about 40s, so --time 5s will cut it; the smallest that "
+        "net: its first trial takes about 40s, so run --time 5s will cut it; the smallest that "
         "completes one is --time 50s",
-        "svm: its first trial takes about 40s, so --time 5s is over before; the smallest that "
+        "svm: its first trial takes about 40s, so run --time 5s is over before; the smallest that "
         "completes one is --time 50s",
     ]
 
@@ -87,7 +87,7 @@ def test_seconds_alone_and_trials_alone_are_said_as_they_are():
     seconds, trials = Budget(trials=None, seconds=400), Budget(trials=3, seconds=None)
     assert forecast(stock(known, cell("net", seconds)), 1)[0] == "net: about 12 trials"
     assert forecast(stock(known, cell("svm", seconds)), 1)[0] == (
-        "svm: about 3 trials; for 10 trials --time 6m"
+        "svm: about 3 trials; for 10 trials run --time 6m"
     )
     assert forecast(stock(known, cell("svm", trials)), 1)[0].startswith("all trials: svm")
     assert forecast(stock(Known(), cell("own", trials)), 1) == [

@@ -62,6 +62,7 @@ def without_seconds(lines: bytes) -> list[dict]:
     clock = (
         "seconds",
         "at_seconds",
+        "fit_seconds",
         "cpu_at_seconds",
         "features_seconds",
         "sha256",

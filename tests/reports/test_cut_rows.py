@@ -135,7 +135,7 @@ def test_the_verdict_gives_the_time_that_may_be_enough(factory):
     # 3 epochs in 18 s, 24 in 144: 146 s with what came before, and a quarter more
     assert said(factory, "cut") == [
         f"cnn was cut by its budget: {EPOCHS}. It says nothing of what the family can do: "
-        "give --time 4m or more."
+        "give run --time 4m or more."
     ]
     kinds = [one.kind for one in verdicts(assess(factory.run()).datasets[0])]
     assert kinds.index("cut") < kinds.index("ranking")
@@ -146,20 +146,20 @@ def test_the_time_of_features_does_not_grow_with_the_rounds(factory):
     words = "10 of 200 rounds: 169 of 120 s went into features"
     trials = [trial(174.0, features=169.0, at=174.0)]
     factory.model("xgboost", 1.0, **cut(words, 10, 200, "round", trials))
-    assert "give --time 6m or more" in said(factory, "cut")[0]  # 169 + 200 * 0.5, and a quarter
+    assert "give run --time 6m or more" in said(factory, "cut")[0]  # 169 + 200 * 0.5, and a quarter
 
 
 def test_the_fold_that_was_cut_counts_and_not_the_median_of_the_folds(factory):
     factory.dataset(n_folds=1)
     factory.model("cnn", 1.0, **cut(step=24))
-    assert "give --time 4m or more" in said(factory, "cut")[0]
+    assert "give run --time 4m or more" in said(factory, "cut")[0]
 
 
 @pytest.mark.parametrize("fields", [{"trials": []}, {"words": "epoch 1 of 24 when 20 s were over"}])
 def test_without_seconds_or_steps_enough_no_time_is_made_up(factory, fields):
     factory.dataset(n_folds=1)
     factory.model("cnn", 1.0, **cut(**fields))
-    assert said(factory, "cut")[0].endswith(": give more --time.")
+    assert said(factory, "cut")[0].endswith(": give more by run --time.")
 
 
 def test_a_cut_sanity_row_says_nothing_of_shortcuts(factory):
