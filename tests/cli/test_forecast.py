@@ -76,9 +76,9 @@ def test_a_first_trial_that_the_budget_cuts_is_named_with_the_smallest_that_comp
     known = Known(net=expected(1, ends_first=False), svm=expected(1, ends_first=False))
     assert forecast(stock(known, cell("net", small), cell("svm", small)), 1)[:2] == [
         "net: its first trial takes about 40s, so run --time 5s will cut it; the smallest that "
-        "completes one is --time 50s",
+        "completes one is run --time 50s",
         "svm: its first trial takes about 40s, so run --time 5s is over before; the smallest that "
-        "completes one is --time 50s",
+        "completes one is run --time 50s",
     ]
 
 
@@ -144,7 +144,7 @@ def test_fractions_and_bare_numbers_are_seconds_and_what_is_too_small_is_said(
     assert main([*given, "--time", time]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert f"2 cells, each {seconds}, on 1 thread" in shown
-    too_small = "so --time 0.001s is over before; the smallest that completes one is --time"
+    too_small = "so run --time 0.001s is over before; the smallest that completes one is run --time"
     assert (too_small in shown) == (time == "0.001s")
 
 
