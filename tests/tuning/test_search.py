@@ -272,6 +272,8 @@ class TimedFamily(BlendFamily):
     step_name = "epoch"
     steps = 4
     pace: ClassVar[float] = 1.0
+    once: ClassVar[float] = 0.0
+    """Seconds that the very first fit takes beside its steps."""
 
     def __init__(self):
         self.clock = FakeClock()
@@ -285,6 +287,7 @@ class TimedFamily(BlendFamily):
 
             def fit(self, train, validation, progress):
                 family.fits.append((*sorted(params.items()), validation.groups[0]))
+                family.clock.seconds += family.once if len(family.fits) == 1 else 0.0
                 for step in range(progress.first_step + 1, (progress.last_step or 4) + 1):
                     family.clock.seconds += params.get("pace", family.pace)
                     self.best_step = step
@@ -310,6 +313,13 @@ def test_a_fit_that_the_budget_cut_is_not_complete_and_says_how_far_it_came(tmp_
     assert best.reason == "epoch 2 of 4 when 6 s were over"
     best, _, _ = timed(tmp_path, timed_family(), seconds=12)
     assert (best.state, best.reason) == ("complete", "")
+
+
+def test_what_only_the_first_fit_has_to_build_does_not_cut_it(tmp_path):
+    best, _, _ = timed(tmp_path, timed_family(once=2.0), seconds=14)  # 6, 4 and 4
+    assert best.state == "complete"
+    best, _, _ = timed(tmp_path, timed_family(once=2.0), seconds=12)
+    assert best.state == "cut"
 
 
 def test_a_trial_that_lost_its_seconds_to_features_says_so(tmp_path):
