@@ -249,7 +249,7 @@ def predict(
     Rows sum to one, but not those of a ``multi_label`` task.
     """
     parts = [
-        forward(model, inputs(np.arange(begin, min(begin + _PREDICT_BATCH, n))))
+        forward(model, inputs(np.arange(begin, min(begin + _PREDICT_BATCH, n))), of=n)
         for begin in range(0, n, _PREDICT_BATCH)
     ]
     probabilities: NDArray[np.float64] = np.concatenate(parts).astype(np.float64)
@@ -259,16 +259,21 @@ def predict(
     return normalised
 
 
-def forward(model: Any, inputs: NDArray[Any]) -> NDArray[np.float32]:
+def forward(model: Any, inputs: NDArray[Any], *, of: int | None = None) -> NDArray[np.float32]:
     """Outputs of a model in inference mode, float32, shape (n_inputs, ...).
 
-    The last, smaller chunk is filled up to a power of two: every new batch size would cost a
-    new tracing of the graph.
+    Every new batch size costs a new tracing of the graph, as much time as many images. So the last
+    chunk is filled up as the others are, and a few images alone to a power of two.
+
+    Args:
+        model: The model.
+        inputs: Shape (n_inputs, ...).
+        of: How many there are in all, where these are a part of them.
     """
     parts = []
+    size = min(1 << (max(of or 0, len(inputs)) - 1).bit_length(), _PREDICT_BATCH)
     for begin in range(0, len(inputs), _PREDICT_BATCH):
         chunk = inputs[begin : begin + _PREDICT_BATCH]
-        size = min(1 << (len(chunk) - 1).bit_length(), _PREDICT_BATCH)
         filled = chunk[np.minimum(np.arange(size), len(chunk) - 1)]
         parts.append(np.asarray(model.predict_on_batch(filled), np.float32)[: len(chunk)])
     return np.concatenate(parts)
