@@ -207,6 +207,7 @@ def test_every_format_marks_it_and_says_what_the_mark_means(one_cut, tmp_path):
     latex = write_latex(assessment, tmp_path).read_text()
     assert "cnn (cut)$^{!}$" in latex and "! was cut by its budget" in latex
     shown = page(assessment)
+    assert "ahead of every other model but cnn, which the budget cut" in shown
     assert 'data-standing="cut"' in shown and '<span class="chip caution">cut</span>' in shown
     write_cards(assessment, tmp_path)
     assert "cnn (cut): AUROC" in (tmp_path / "cards" / "model-phantoms.md").read_text()

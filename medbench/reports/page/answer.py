@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -129,14 +129,20 @@ def _sure(dataset: DatasetAssessment, best: Row) -> str:
     if best.name not in comparison.tie_group:
         return f"{words} On the held-out part, which must not choose, {leader.name} is ahead of it."
     others = [name for name in comparison.tie_group if name not in (best.name, leader.name)]
-    named = ", ".join(others[:_NAMED])
-    named += f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    named = _listed(others)
     if best.name == leader.name:
         if not others:
-            return f"{words} It is ahead of every other model."
+            cut = _listed([row.name for row in dataset.cut_rows])
+            but = f" but {cut}, which the budget cut" if cut else ""
+            return f"{words} It is ahead of every other model{but}."
         return f"{words} It cannot be told from {named}: a tie of {len(others) + 1}."
     both = f"Neither it nor {named} can" if others else "It cannot"
     return f"{words} {both} be told from the highest, {leader.name}: a tie of {len(others) + 2}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _standing(dataset: DatasetAssessment, best: Row) -> str:
@@ -146,7 +152,7 @@ def _standing(dataset: DatasetAssessment, best: Row) -> str:
     if best.name not in comparison.tie_group:
         return "behind the highest"
     tied = len(comparison.tie_group)
-    return f"tie of {tied}" if tied > 1 else "ahead of all others"
+    return f"tie of {tied}" if tied > 1 else "ahead of all that were compared"
 
 
 def _cost(best: Row) -> str:
