@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medbench.execution.stock import Stock, expected_seconds, makespan
-from medbench.reports.text import format_seconds
+from medbench.reports.text import format_seconds, time_option
 
 if TYPE_CHECKING:
     from medbench.execution.costs import Expected
@@ -18,8 +17,6 @@ _GOAL = 10
 """Trials for which a budget is named to who has fewer: a search that deserves the name."""
 _MARGIN = 1.2
 """How much more than expected such a budget gives."""
-_ROUND = ((10, 1), (60, 5), (120, 10), (600, 60), (3600, 300), (math.inf, 3600))
-"""Below so many seconds a budget is rounded up to a multiple of so many."""
 
 
 def forecast(stock: Stock, jobs: int) -> list[str]:
@@ -131,8 +128,8 @@ def _in_words(reaches: Sequence[_Reach]) -> str:
         what = "will cut it" if in_steps else "is over before"
         return (
             f"its first trial{which} takes about {format_seconds(first)}, so run --time "
-            f"{_option(given)} {what}; the smallest that completes one is run --time "
-            f"{_option(_rounded_up(first))}"
+            f"{time_option(given, exact=True)} {what}; the smallest that completes one is "
+            f"run --time {time_option(first * _MARGIN)}"
         )
     least, most = (f(reach.expected.trials for reach in reaches) for f in (min, max))
     trials = f"{least}" if least == most else f"{least} to {most}"
@@ -142,21 +139,6 @@ def _in_words(reaches: Sequence[_Reach]) -> str:
         return said
     goal = _GOAL if least < _GOAL and (wanted is None or wanted > _GOAL) else wanted
     assert goal is not None
-    needed = _rounded_up(max(reach.expected.seconds_for(goal) for reach in reaches))
+    needed = _MARGIN * max(reach.expected.seconds_for(goal) for reach in reaches)
     which = "all" if goal == wanted else f"{goal} trials"
-    return f"{said}; for {which} run --time {_option(needed)}"
-
-
-def _rounded_up(seconds: float) -> float:
-    """A budget that a person would write, a little above what is needed."""
-    wanted = seconds * _MARGIN
-    step = next(step for below, step in _ROUND if wanted < below)
-    return float(math.ceil(wanted / step) * step)
-
-
-def _option(seconds: float) -> str:
-    """As ``--time`` takes it: ``45s``, ``5m``, ``1h``, ``0.5s``."""
-    for unit, name in ((3600, "h"), (60, "m")):
-        if seconds >= unit and seconds % unit == 0:
-            return f"{seconds / unit:.0f}{name}"
-    return f"{seconds:g}s"
+    return f"{said}; for {which} run --time {time_option(needed)}"

@@ -20,6 +20,7 @@ from medbench.cache import cache_folder, keep_note, read_note
 from medbench.counts import MOST_TRIALS
 from medbench.execution.machine_speed import machine_seconds, note_of
 from medbench.execution.plan import PlannedCell
+from medbench.tuning.budget import SEARCH_SHARE
 
 TABLE = Path(__file__).with_name("reference_costs.json")
 """What cells took on the machine that made the table; ``python benchmarks/costs`` makes it anew."""
@@ -34,8 +35,6 @@ _NEAR = 0.05
 """Squared distance (of logarithms) below which cells are alike: about a quarter more images."""
 _SLOWEST = 5.0
 """Most that this machine is taken to be slower, or faster, than that of the table."""
-_SEARCH_SHARE = 0.5
-"""Share of the seconds that a search has where refinements follow, as ``Search`` has it."""
 _STILL_WARM, _KNOWN_WARM = 0.75, 0.95
 """Share of the features that a cell finds in the cache: after another cell of its data set in the
 same run, which had most of its images; after an earlier run on the same images."""
@@ -218,7 +217,7 @@ class Costs:
         n_refinements = _n_refinements(cell) if parts["refinement"] is not None else 0
         finish = 0.0 if cell.split.validation is not None else parts["finish"] or 0.0
         budget = cell.settings.budget
-        share = _SEARCH_SHARE if _n_refinements(cell) else 1.0
+        share = SEARCH_SHARE if _n_refinements(cell) else 1.0
         whole = math.inf if budget.seconds is None else budget.seconds
         most = (budget.trials or MOST_TRIALS) - n_refinements if cell.tuned else 1
         most = max(1, min(most, int(min(cell.model.space.n_configurations, MOST_TRIALS))))

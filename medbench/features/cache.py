@@ -65,7 +65,8 @@ class FeatureCache:
         self._threads = threads
         self._paid = frozenset(paid)
         self.bound = bound
-        """See above; a search lowers it as its seconds pass."""
+        """See above. A search lowers it as its seconds pass, and sets none for its first trial, so
+        that there is one, nor for what follows it."""
         self._memory: dict[str, _Rows] = {}
         self._charged: dict[str, set[bytes]] = {}
         self.cold_seconds = 0.0
@@ -74,9 +75,6 @@ class FeatureCache:
         """The part of them that was computed now, not found."""
         self.requests = 0
         """How often features were asked for."""
-        self.allow_all = False
-        """Whether features are handed out whatever they cost: for the first trial of a search, so
-        that there is one, and for what follows the search."""
 
     def get(self, extractor: Extractor, batch: Batch) -> NDArray[np.float32]:
         """Features of every image of a batch, float32, shape (n_images, n_features).
@@ -94,7 +92,7 @@ class FeatureCache:
             self._read(name, missing, rows)
         missing = rows.missing(keys)
         self._keep(name, rows)
-        if self.bound is not None and not self.allow_all and name not in self._paid:
+        if self.bound is not None and name not in self._paid:
             missing = self._within_bound(name, extractor, batch, keys, missing)
         if missing:
             self._add(name, extractor, batch, keys, missing)

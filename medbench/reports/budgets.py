@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from statistics import median_low
 from typing import Any
 
+from medbench.reports.text import time_option
 from medbench.store import CellResult
 
 _HEADROOM = 1.25
 """What an estimate of the seconds that are enough is multiplied by: steps do not all cost the same,
 and a machine is not always as fast."""
-_MINUTE, _HOUR = 60, 3600
 _AT = re.compile(r"\b(\d{1,9}) of (\d{1,9})\b")
 """The steps in the words of a cut, ``epoch 3 of 24 when ...`` or ``1 of 200 rounds: ...``."""
 _REST = re.compile(r" when |: ")
@@ -23,8 +23,6 @@ _FEWEST_STEPS = 3
 """Fewer steps tell what it costs to begin, not what a step costs."""
 _MOST_SECONDS = 10**9
 """Thirty years: beyond it a stored number is damage."""
-_TENS = 10
-"""Seconds to which a time below a minute is rounded up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +121,7 @@ def remedy(cuts: Sequence[Cut]) -> str:
     known = [cut.enough for cut in cuts if cut.enough is not None]
     if not known or len(known) < len(cuts):
         return "give more by run --time"
-    return f"give run --time {_rounded_up(max(known))} or more"
+    return f"give run --time {time_option(max(known))} or more"
 
 
 def _cut_at(record: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -173,12 +171,3 @@ def _number(value: object) -> float | None:
     if not isinstance(value, int | float) or not 0 <= value <= _MOST_SECONDS:
         return None
     return float(value)
-
-
-def _rounded_up(seconds: float) -> str:
-    """A time that a person would give: tens of seconds, whole minutes, from two hours on hours."""
-    if (tens := math.ceil(seconds / _TENS) * _TENS) < _MINUTE:
-        return f"{tens}s"
-    if (minutes := math.ceil(seconds / _MINUTE) * _MINUTE) < 2 * _HOUR:
-        return f"{minutes // _MINUTE}m"
-    return f"{math.ceil(seconds / _HOUR)}h"

@@ -37,6 +37,8 @@ _TEX = {
 }
 _TEX_LETTERS = frozenset("ßæøåÆØÅœŒłŁđĐıþÞðÐ¡¿«»§©®°±µ·×÷½¼¾¹²³£–—‘’“”„…†‡•™")
 """Beyond accented Latin letters, what pdfLaTeX prints without further packages."""
+_STEPS_OF_BUDGETS = ((10, 1), (60, 5), (120, 10), (600, 60), (3600, 300), (math.inf, 3600))
+"""Below so many seconds a budget is a multiple of so many."""
 _LAST_ACCENTED = "\u017f"
 
 
@@ -161,6 +163,22 @@ def format_seconds(seconds: float) -> str:
         return f"{whole // 60}m {whole % 60:02d}s"
     minutes = round(seconds / 60)
     return f"{minutes // 60}h {minutes % 60:02d}m"
+
+
+def time_option(seconds: float, *, exact: bool = False) -> str:
+    """Seconds as ``--time`` takes them: ``45s``, ``5m``, ``1h``, ``0.5s``.
+
+    Args:
+        seconds: More than 0.
+        exact: These very seconds; else rounded up to a budget that a person would write.
+    """
+    if not exact:
+        step = next(step for below, step in _STEPS_OF_BUDGETS if seconds < below)
+        seconds = math.ceil(seconds / step) * step
+    for unit, name in ((3600, "h"), (60, "m")):
+        if seconds >= unit and seconds % unit == 0:
+            return f"{seconds / unit:.0f}{name}"
+    return f"{seconds:g}s"
 
 
 def format_megabytes(megabytes: float) -> str:

@@ -10,6 +10,9 @@ from medbench.counts import LONGEST_SECONDS, MOST_TRIALS
 from medbench.errors import ConfigurationError
 from medbench.features.cache import FeatureCache
 
+SEARCH_SHARE = 0.5
+"""Share of a budget's seconds that the search may use where refinements follow."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:

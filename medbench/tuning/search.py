@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medbench.errors import FeaturesTooDearError, ModelError
 from medbench.faults import is_fault, reason_of
-from medbench.tuning.budget import Budget, Clock
+from medbench.tuning.budget import SEARCH_SHARE, Budget, Clock
 from medbench.tuning.forecast import fold_seconds, seconds_from_scratch
 from medbench.tuning.inner import FoldResults, Workshop
 from medbench.tuning.pruning import Pruner
@@ -33,8 +33,6 @@ _MAX_REPEATS = 20
 features would cost too much, after which nothing else is expected."""
 _MAX_FAILURES = 5
 """Failed trials, with none complete, after which a search is given up."""
-_SEARCH_SHARE = 0.5
-"""Share of the seconds that the search may use where refinements follow."""
 _FEATURES_SHARE = 0.5
 """Share of the seconds that features may cost after the first trial: beyond, a search would fit
 little of what it has extracted."""
@@ -132,7 +130,7 @@ class Search:
             yield self._try(suggestion, "finish", finishes=screened)
         while (suggestion := self._refinement()) is not None:
             yield self._try(suggestion, "refinement")
-        self._workshop.features.allow_all = True  # whatever follows needs them
+        self._workshop.features.bound = None  # whatever follows needs them
 
     @property
     def best(self) -> Trial:
@@ -210,7 +208,7 @@ class Search:
     @property
     def _search_seconds(self) -> float | None:
         """What the clock may say at the end of the search before the refinements."""
-        share = _SEARCH_SHARE if self._refine and self._has_usable else 1.0
+        share = SEARCH_SHARE if self._refine and self._has_usable else 1.0
         return self._budget.seconds * share if self._budget.seconds is not None else None
 
     def _ends_in_time(self, suggestion: Suggestion) -> bool:
@@ -253,8 +251,8 @@ class Search:
     def _bound_features(self, *, first: bool) -> None:
         """Say what features may cost in all, from now on."""
         features, seconds = self._workshop.features, self._budget.seconds
-        features.allow_all = first or seconds is None
-        if seconds is not None:
+        features.bound = None
+        if not first and seconds is not None:
             left = _FEATURES_SHARE * seconds - self._clock.features_seconds
             features.bound = features.cold_seconds + min(left, seconds - self._clock.seconds)
 
