@@ -39,7 +39,7 @@ from medbench.seeds import derive_seed
 from medbench.tuning.budget import Budget, Clock
 from medbench.tuning.inner import Workshop, predict
 from medbench.tuning.search import Search, next_suggestion
-from medbench.tuning.tuner import Suggestion, Trial, configurations
+from medbench.tuning.tuner import Suggestion, Trial, complete_configurations, configurations
 
 _INNER_FOLDS_SEED = "inner"
 _SINGLE_IMAGES, _IMAGES_TOGETHER = 3, 16
@@ -119,7 +119,7 @@ class Attempt:
             "params": dict(best.params),
             "trial": best.number,
             "n_trials": configurations(search.finished),
-            "complete_trials": configurations(t for t in search.finished if t.state == "complete"),
+            "complete_trials": complete_configurations(search.finished),
             "inner_score": best.score,
             "inner_folds": len(workshop.folds),
             "step": best.step,

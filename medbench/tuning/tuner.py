@@ -109,6 +109,12 @@ def configurations(trials: Iterable[Trial]) -> int:
     return len({frozen(trial.params) for trial in trials if not trial.refused})
 
 
+def complete_configurations(trials: Sequence[Trial]) -> int:
+    """Number of those that are complete; one whose other inner folds were cut is not."""
+    short = {trial.finishes for trial in trials if trial.state != "complete"}
+    return configurations(t for t in trials if t.state == "complete" and t.number not in short)
+
+
 def frozen(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """A configuration as a member of sets."""
     return tuple(sorted(params.items()))

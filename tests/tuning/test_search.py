@@ -21,7 +21,13 @@ from medbench.registry import register_tuner, tuners
 from medbench.tuning.budget import Budget, Clock
 from medbench.tuning.inner import Workshop
 from medbench.tuning.search import Search
-from medbench.tuning.tuner import Suggestion, Tuner, best_of, configurations
+from medbench.tuning.tuner import (
+    Suggestion,
+    Tuner,
+    best_of,
+    complete_configurations,
+    configurations,
+)
 
 N = 60
 
@@ -392,6 +398,12 @@ def test_a_screened_family_that_is_cut_has_predictions_of_every_image(tmp_path):
     best, trials, recorded = timed(tmp_path, made, seconds=6)
     assert [(t.stage, t.state) for t in trials] == [("search", "cut"), ("finish", "cut")]
     assert np.isfinite(recorded[-1][1]).all() and "of 4 when 6 s" in best.reason
+
+
+def test_a_configuration_whose_other_folds_were_cut_is_not_complete(tmp_path):
+    _, trials, _ = timed(tmp_path, timed_family(screened=True), seconds=9)
+    assert [(t.stage, t.state) for t in trials] == [("search", "complete"), ("finish", "cut")]
+    assert (configurations(trials), complete_configurations(trials)) == (1, 0)
 
 
 def test_an_official_validation_part_needs_no_screening(tmp_path):
