@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 from medbench.cache import VARIABLE
 
-ALLOWED = 1.5
-"""Factor within which an estimate holds."""
-_SAID = re.compile(r"^about (?P<time>[\dhms. ]+) for the whole run$", re.MULTILINE)
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # what benchmarks share
+from estimates import ALLOWED, watched
 
 
 def check(options: argparse.Namespace, scratch: Path) -> int:
@@ -25,49 +19,27 @@ def check(options: argparse.Namespace, scratch: Path) -> int:
     print("|---|---|---|---|---|---|")
     for name in options.datasets:
         for again in range(1 + options.again):
-            estimate, after, took = _measured(name, options, scratch, again)
-            factor = max(estimate / after, after / estimate)
-            worst = max(worst, factor)
+            arguments = [
+                "--datasets",
+                name,
+                *options.run,
+                "--out",
+                str(scratch / f"{name}-{again}"),
+            ]
+            for option, folder in (
+                ("--data-dir", options.data_dir),
+                ("--weights-dir", options.weights_dir),
+            ):
+                arguments += [option, str(folder)] if folder is not None else []
+            run = watched(arguments, {VARIABLE: str(scratch / f"cache-{name}")})
+            if run.factor is None:
+                raise SystemExit(f"{name}: the run gave no estimate (exit {run.status})")
+            worst = max(worst, run.factor)
             which = "again" if again else "first"
             print(
-                f"| {name} | {which} | {estimate:.0f} | {took:.0f} | {after:.0f} | {factor:.2f} |",
+                f"| {name} | {which} | {run.estimate:.0f} | {run.took:.0f} | {run.after:.0f} "
+                f"| {run.factor:.2f} |",
                 flush=True,
             )
     print(f"\nWorst factor {worst:.2f}; allowed {ALLOWED:g}.")
     return int(worst > ALLOWED)
-
-
-def _measured(
-    name: str, options: argparse.Namespace, scratch: Path, again: int
-) -> tuple[float, float, float]:
-    """Seconds that were said, that passed from then on, and that the whole command took."""
-    command = [sys.executable, "-m", "medbench", "run", "--datasets", name, *options.run]
-    command += ["--out", str(scratch / f"{name}-{again}")]
-    for option, folder in (
-        ("--data-dir", options.data_dir),
-        ("--weights-dir", options.weights_dir),
-    ):
-        command += [option, str(folder)] if folder is not None else []
-    environment = {**os.environ, VARIABLE: str(scratch / f"cache-{name}"), "PYTHONUNBUFFERED": "1"}
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-    )
-    assert process.stdout is not None
-    estimate = said_at = None
-    for line in process.stdout:
-        print(line.rstrip(), file=sys.stderr, flush=True)
-        if estimate is None and (found := _SAID.match(line)):
-            estimate, said_at = _seconds(found["time"]), time.perf_counter()
-    process.wait()
-    ended = time.perf_counter()
-    if estimate is None or said_at is None:
-        raise SystemExit(f"{name}: the run gave no estimate (exit {process.returncode})")
-    return estimate, ended - said_at, ended - began
-
-
-def _seconds(text: str) -> float:
-    """The inverse of ``medbench.reports.text.format_seconds``."""
-    return sum(
-        float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)([hms])", text)
-    )

@@ -8,8 +8,8 @@ the fewest complete trials that a family has in any fold.
 from __future__ import annotations
 
 import json
-import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from pairs import Places
 
 from medbench.datasets.sources.phantoms import PhantomSource
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # what benchmarks share
+from estimates import first_estimate
+
 CORE = ("hog-svm", "xgboost", "cnn", "inceptionv3")
 PHANTOMS = "phantoms-28"
 """A data set of this file: drawn images of MedMNIST's size, with an official split."""
@@ -27,8 +30,6 @@ _TINY = 24
 """Patients where nothing but that everything works is to be seen."""
 _CELLS_FAILED = 1
 """Status of a run of which cells failed, while others have their rows."""
-_ESTIMATE = re.compile(r"^about (.+) for the whole run", re.MULTILINE)
-_UNIT = {"h": 3600, "m": 60, "s": 1}
 
 
 def run(name: str, places: Places, *, quick: bool = False) -> dict[str, Any]:
@@ -71,19 +72,6 @@ def run(name: str, places: Places, *, quick: bool = False) -> dict[str, Any]:
     figures = {"seconds": seconds, "estimate": first_estimate(said), "families": _families(out)}
     shutil.rmtree(folder)
     return figures
-
-
-def first_estimate(said: str) -> float | None:
-    """Seconds that a run expected of itself before its first cell; None where it said none.
-
-    Args:
-        said: What it printed: ``about 9m for the whole run``, with hours, minutes and seconds.
-    """
-    found = _ESTIMATE.search(said)
-    if found is None:
-        return None
-    parts = re.findall(r"([\d.]+)\s*([hms])", found[1])
-    return sum(float(number) * _UNIT[unit] for number, unit in parts)
 
 
 def _families(out: Path) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """``python benchmarks/reference``: the reference leaderboards of ``results``, made anew.
 
-Runs each by the command that ``commands`` has for it, keeps what may be passed on in
-``results/reference/NAME`` (tables, figures, audits, predictions and trials; no models, and no
-images but those of synthetic sets), and writes the tables of ``results/README.md`` from them. Of
-the data sets only those have to be there that are made anew.
+Runs each by the command that ``commands`` has for it, into an empty cache, keeps what may be passed
+on in ``results/reference/NAME`` (tables, figures, audits, predictions and trials; no models, and no
+images but those of synthetic sets), and writes the tables of ``results/README.md`` from them, with
+what each run said of its duration before its first cell, and what it took. Of the data sets only
+those have to be there that are made anew.
 """
 
 from __future__ import annotations
@@ -18,13 +19,20 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from commands import COMMANDS, arguments_of
+
+from medbench.cache import VARIABLE
+from medbench.files import write_json
+from medbench.reports.text import format_seconds
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "results" / "reference"
 PAGE = ROOT / "results" / "README.md"
+TIMES = KEPT / "times.json"
 sys.path.append(str(ROOT / "benchmarks"))  # what benchmarks share
+from estimates import ALLOWED, WatchedRun, watched  # noqa: E402
 from markers import write_between_markers  # noqa: E402
 
 FAMILIES = ("hog-svm", "xgboost", "mobilenet", "inceptionv3", "cnn")
@@ -43,21 +51,26 @@ def main() -> int:
         runs = options.runs or Path(scratch)
         for name in options.names or COMMANDS:
             run = runs / name
-            command = ["-m", "medbench", "run", *arguments_of(name), "--out", str(run)]
+            arguments = [*arguments_of(name), "--out", str(run)]
             for option, folder in (("data", options.data_dir), ("weights", options.weights_dir)):
                 if folder is not None:
-                    command += [f"--{option}-dir", str(folder)]
-            print(f"\n{name}: python {shlex.join(command)}", flush=True)
-            if subprocess.run([sys.executable, *command], check=False).returncode:
+                    arguments += [f"--{option}-dir", str(folder)]
+            print(f"\n{name}: python -m medbench run {shlex.join(arguments)}", flush=True)
+            resumed = run.exists()
+            ended = watched(arguments, {VARIABLE: str(Path(scratch) / f"cache-{name}")})
+            if ended.status:
                 failed.append(name)
                 continue
             _keep(run, KEPT / name)
+            if not resumed:
+                _keep_times(name, ended)
             command = ["-m", "medbench", "report", str(KEPT / name)]
             subprocess.run([sys.executable, *command], check=True)
     rows = {name: _rows(KEPT / name) for name in COMMANDS if (KEPT / name).is_dir()}
     write_between_markers(PAGE, "families", _table(rows, FAMILIES, "model"))
     write_between_markers(PAGE, "sanity", _table(rows, SANITY, "sanity"))
     write_between_markers(PAGE, "trials", _trials(rows))
+    write_between_markers(PAGE, "times", _times())
     if failed:
         print(f"Not kept, because they failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -70,6 +83,35 @@ def _keep(run: Path, kept: Path) -> None:
     for record in kept.glob("datasets/*/dataset.json"):
         if not json.loads(record.read_text()).get("redistributable"):
             shutil.rmtree(record.parent / "pictures", ignore_errors=True)
+
+
+def _keep_times(name: str, ended: WatchedRun) -> None:
+    """Keep what a run said of its duration and what it took, in seconds."""
+    times = _kept_times()
+    times[name] = {"estimate": ended.estimate, "after": ended.after, "took": ended.took}
+    write_json(TIMES, times)
+
+
+def _kept_times() -> dict[str, Any]:
+    times: dict[str, Any] = json.loads(TIMES.read_text()) if TIMES.exists() else {}
+    return times
+
+
+def _times() -> str:
+    """What each run said of its duration before its first cell, and what it took from then on."""
+    lines = [
+        "| | said | took | factor | whole command |",
+        "|---|---|---|---|---|",
+    ]
+    for name, seconds in _kept_times().items():
+        ended = WatchedRun(status=0, **seconds)
+        if ended.factor is None:
+            lines.append(f"| {name} | nothing | | | {format_seconds(ended.took)} |")
+            continue
+        factor = f"{ended.factor:.2f}" + " (missed)" * (ended.factor > ALLOWED)
+        shown = (format_seconds(s) for s in (ended.estimate, ended.after))
+        lines.append(f"| {name} | {' | '.join(shown)} | {factor} | {format_seconds(ended.took)} |")
+    return "\n".join(lines)
 
 
 def _rows(folder: Path) -> list[Mapping[str, str]]:
