@@ -141,6 +141,10 @@ class ModelFamily(ABC):
     screened: ClassVar[bool] = False
     """Whether a configuration is first tried on one inner fold, and only the best one gets all of
     them: for families of which a single fit is dear."""
+    pruned: ClassVar[bool] = True
+    """Whether a configuration is given up where its first inner folds are poor beside others'.
+    Not for families of which a fit takes little: hardly any time is saved, and where images are
+    few one fold gives good configurations up."""
     multi_label: ClassVar[bool] = False
     """Whether its classifiers learn several labels an image by themselves. Of other families
     MedBench fits one classifier a class (see ``medbench.models.per_label``)."""

@@ -60,6 +60,7 @@ class TransferFamily(ModelFamily):
     """
 
     requires: ClassVar[tuple[str, ...]] = ("keras", "onnx", "onnxruntime")
+    pruned: ClassVar[bool] = False
     multi_label: ClassVar[bool] = True
     export_formats: ClassVar[tuple[str, ...]] = ("onnx", "keras")
 

@@ -310,7 +310,7 @@ class Search:
     def _watch(
         self, suggestion: Suggestion, stage: Stage, results: FoldResults, folds: range
     ) -> Watch:
-        first, best = not self._has_usable, self.best_so_far()
+        first, best, workshop = not self._has_usable, self.best_so_far(), self._workshop
         if stage == "search":
             self._pruner.begin()
         several = self._n_folds > 1
@@ -323,11 +323,11 @@ class Search:
             seconds=self._search_seconds if stage == "search" else self._budget.seconds,
             must_end=first or stage == "finish",
             pruner=self._pruner if stage == "search" else None,
-            prunes=not self._tuner.prunes_itself,
+            prunes=workshop.family.pruned and not self._tuner.prunes_itself,
             kept_back=0.0 if first or stage != "search" else self._finishing_seconds(),
             to_beat=best.fold_scores[0] if best and several and stage == "refinement" else None,
             projects=self._screened or stage == "refinement",
-            family_steps=self._workshop.family.max_steps,
+            family_steps=workshop.family.max_steps,
         )
 
     def _evaluated(

@@ -152,6 +152,14 @@ def test_the_best_complete_trial_by_inner_score_is_chosen(tmp_path):
     assert best.score == max(t.score for t in trials if t.state == "complete")
 
 
+def test_a_family_that_is_not_pruned_has_all_inner_folds_of_every_trial(tmp_path):
+    twelve = Budget(trials=12, seconds=None)
+    _, trials, _ = run(tmp_path / "pruned", budget=twelve)
+    assert any(t.state == "pruned" for t in trials)
+    _, trials, _ = run(tmp_path / "not", family=family(pruned=False), budget=twelve)
+    assert [t.state for t in trials] == ["complete"] * 12
+
+
 def test_out_of_fold_predictions_cover_every_image_once(tmp_path):
     _, _, recorded = run(tmp_path)
     for trial, oof in recorded:
