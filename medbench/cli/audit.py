@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from medbench.datasets.audit import Audit
     from medbench.datasets.catalog import Catalog
+    from medbench.datasets.how_far import Say
     from medbench.datasets.prepared import PreparedDataset
 
 _DEFAULT_OUT = Path("results") / "audit"
@@ -76,11 +77,13 @@ def execute(options: argparse.Namespace) -> int:
     for name in names:
         catalog.get(name)  # all of them are known before the first is read
     console = make_console()
+    say = functools.partial(console.print, markup=False, soft_wrap=True)
     fatal = failed = False
     for name in names:
         try:
             dataset = asking(
-                catalog, functools.partial(_prepared, name, catalog, options.skip_unreadable)
+                catalog,
+                functools.partial(_prepared, name, catalog, options.skip_unreadable, say),
             )
         except DatasetError as error:
             print(f"medbench: error: {message(error, options)}", file=sys.stderr)
@@ -105,7 +108,7 @@ def _names(options: argparse.Namespace) -> list[str]:
     return names
 
 
-def _prepared(name: str, catalog: Catalog, skip_unreadable: bool) -> PreparedDataset:
+def _prepared(name: str, catalog: Catalog, skip_unreadable: bool, say: Say) -> PreparedDataset:
     from medbench.cache import cache_folder
     from medbench.cores import available_threads
     from medbench.datasets.prepared import prepare
@@ -116,6 +119,7 @@ def _prepared(name: str, catalog: Catalog, skip_unreadable: bool) -> PreparedDat
         cache=cache_folder() / "prepared",
         threads=available_threads(),
         skip_unreadable=skip_unreadable,
+        say=say,
     )
 
 

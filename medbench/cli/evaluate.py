@@ -100,7 +100,12 @@ def _execute(options: argparse.Namespace) -> int:
         )
         for other in others:
             read = functools.partial(
-                prepare_like, model, other, catalog, skip_unreadable=options.skip_unreadable
+                prepare_like,
+                model,
+                other,
+                catalog,
+                skip_unreadable=options.skip_unreadable,
+                say=functools.partial(console.print, soft_wrap=True, markup=False),
             )
             data = asking(catalog, read)
             for note in data.notes:

@@ -177,7 +177,9 @@ def _plan(
     inflated = list(dict.fromkeys(one.id.model for one in wanted.values() if one.by_image))
     names = list(dict.fromkeys(one.dataset for one in ids))
     try:
-        datasets = plan_datasets(names, catalog, settings, setup, by_image=bool(inflated))
+        datasets = plan_datasets(
+            names, catalog, settings, setup, by_image=bool(inflated), say=watcher.say
+        )
     except UnreadableError as error:
         raise StoreError(
             f"{len(error.unreadable)} images that the run has read cannot be read now, first "

@@ -271,7 +271,7 @@ def _plan(
         store.check(settings.as_record())
     inflated = wanted.inflated
     prepared = plan_datasets(
-        wanted.datasets, wanted.catalog, settings, setup, by_image=bool(inflated)
+        wanted.datasets, wanted.catalog, settings, setup, by_image=bool(inflated), say=say
     )
     for dataset in prepared:
         for note in dataset.data.notes:

@@ -17,6 +17,7 @@ from medbench.datasets.decode import (
     is_coloured,
     read_slice,
 )
+from medbench.datasets.how_far import Say, saying_how_far, silently
 from medbench.datasets.listing import Listing
 from medbench.datasets.readers import Content, open_image
 from medbench.datasets.stored_images import ImageFile
@@ -37,19 +38,23 @@ Unreadable = str
 class ListedImages:
     """The images of a listing, decoded on all threads of a pool."""
 
-    def __init__(self, listing: Listing, size: int, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, listing: Listing, size: int, pool: ThreadPoolExecutor, say: Say = silently
+    ) -> None:
         """Nothing is read yet.
 
         Args:
             listing: What there is.
             size: Height and width to which images are brought, in pixels.
             pool: Threads.
+            say: Shows how far a long step is.
         """
         self._read = listing.read
         self._origins: list[str] = listing.table["origin"].tolist()
         self._slices: list[int] = listing.table["slice"].tolist()
         self._size = size
         self._pool = pool
+        self._say = say
         self._contents: dict[str, str] = {}
         """Hash of the content of each file that was read, by its origin; see ``content``."""
         self._seen: dict[int, dict[Channels, Decoded] | Unreadable] = {}
@@ -103,22 +108,29 @@ class ListedImages:
                 results[row] = kept(row, seen if isinstance(seen, Unreadable) else seen[channels])
             return [results[row] for row in rows]
 
-        return [result for found in self._pool.map(of_file, self._files()) for result in found]
+        files = self._files()
+        done = self._pool.map(of_file, files)
+        decoded = saying_how_far(done, len(files), "decoding images", self._say)
+        return [result for found in decoded for result in found]
 
     def content(self) -> str:
         """Hash of the content of all files; those are read that were not read yet.
 
         What cannot be read counts as such, so that it is another content when it can be.
         """
-        firsts = [rows[0] for rows in self._files() if self._origins[rows[0]] not in self._contents]
+        files = self._files()
+        firsts = [rows[0] for rows in files if self._origins[rows[0]] not in self._contents]
 
         def read(row: int) -> None:
             with contextlib.suppress(OSError, DatasetError):
                 self._note_content(row, self._read(row))
 
-        for _ in self._pool.map(read, firsts):
+        done = self._pool.map(read, firsts)
+        for _ in saying_how_far(
+            done, len(firsts), "comparing files with those prepared", self._say
+        ):
             pass
-        names = [self._origins[rows[0]] for rows in self._files()]
+        names = [self._origins[rows[0]] for rows in files]
         return sha256_of_json([self._contents.get(name) for name in names])
 
     def any_file_to_be_had(self, rows: Sequence[int]) -> bool:

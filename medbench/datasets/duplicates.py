@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from medbench.datasets.how_far import Say, saying_how_far, silently
 from medbench.datasets.stored_images import StoredImages
 
 Indices = NDArray[np.int64]
@@ -25,10 +26,12 @@ LARGEST_SHARE = 0.01
 """A component of near-identical images does not grow beyond this share of the set ..."""
 LARGEST_SMALL = 10
 """... or this many images in a small set: one brain slice has five copies among 253."""
-_TABLES, _BITS_A_TABLE, _FLIPPED = 8, 32, 2
-"""Of 8 pieces of 32 bits one at least differs by at most 20 / 8 = 2 bits: nothing is missed."""
-_QUERIES = 2_000
-"""Hashes looked up at a time."""
+_COMPARISONS = 20_000_000
+"""Hashes compared at a time: should all be within the distance, these answers fit in memory."""
+_QUERIES = 1_000
+"""Hashes looked up at a time, at most."""
+_DISTANCES = np.int16(MOST_BITS + 1)
+"""How many distances there are; with ``_QUERIES`` their product fits in 16 bits."""
 _NEIGHBOURS = 50
 """Nearest hashes kept of each: where all images look alike, all pairs would not fit in memory."""
 _SIDE = 64
@@ -52,7 +55,11 @@ def perceptual_hash(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def near_pairs(
-    hashes: NDArray[np.uint8], pixel_hashes: Sequence[str], images: Images, threads: int
+    hashes: NDArray[np.uint8],
+    pixel_hashes: Sequence[str],
+    images: Images,
+    threads: int,
+    say: Say = silently,
 ) -> pd.DataFrame:
     """Pairs of near-identical images: hashes at most 20 bits apart, and pixels that correlate.
 
@@ -64,14 +71,17 @@ def near_pairs(
         pixel_hashes: Hash of each image's pixels at full size.
         images: Prepared pixels, uint8, shape (n_images, height, width, channels).
         threads: Number of threads to search with.
+        say: Shows how far a long search is.
 
     Returns:
         One row a pair: ``first`` < ``second`` (row numbers), ``distance`` (bits),
         ``correlation``, and ``joined``: False where the component that the pair would have made
         is above the largest that is joined, which closer pairs may have reached.
 
-    Source: Norouzi, Punjani & Fleet (2014), "Fast exact search in Hamming space with multi-index
-    hashing", IEEE TPAMI 36(6), as the library Faiss has it.
+    Every hash is compared with every other: up to a million that is faster than tables of their
+    pieces, and takes as long where all images look alike.
+
+    Source: Douze et al. (2024), "The Faiss library", arXiv:2401.08281.
     """
     distinct = np.flatnonzero(~pd.Series(pixel_hashes).duplicated())
     _, first_with, of_hash = np.unique(
@@ -79,7 +89,7 @@ def near_pairs(
     )
     leader = first_with[of_hash.ravel()]
     same = np.flatnonzero(leader != np.arange(len(distinct)))
-    near = _within(hashes[distinct[first_with]], threads)
+    near = _within(hashes[distinct[first_with]], threads, say)
     ones = np.concatenate([leader[same], first_with[near["one"]]])
     others = np.concatenate([same, first_with[near["other"]]])
     ordered = np.sort(distinct[np.column_stack([ones, others])], axis=1)
@@ -141,22 +151,30 @@ def _numbered(values: Sequence[str]) -> Indices:
     return patient_numbers([f"={value}" for value in values])
 
 
-def _within(hashes: NDArray[np.uint8], threads: int) -> pd.DataFrame:
+def _within(hashes: NDArray[np.uint8], threads: int, say: Say) -> pd.DataFrame:
     """Pairs of distinct hashes within ``MOST_BITS``: ``one`` < ``other``, ``distance``."""
     import faiss
 
     faiss.omp_set_num_threads(threads)
-    index = faiss.IndexBinaryMultiHash(HASH_SIDE**2, _TABLES, _BITS_A_TABLE)
-    index.nflip = _FLIPPED
-    index.add(hashes)
+    n = len(hashes)
     found = [pd.DataFrame({"one": [], "other": [], "distance": []}, dtype="int64")]
-    for begin in range(0, len(hashes), _QUERIES):
-        chunk = hashes[begin : begin + _QUERIES]
+    step = min(_QUERIES, max(1, _COMPARISONS // max(1, n)))
+    begins = range(0, n, step)
+    for begin in saying_how_far(begins, len(begins), "looking for near-identical images", say):
+        index = faiss.IndexBinaryFlat(HASH_SIDE**2)
+        index.add(hashes[begin:])  # those before were compared with all
+        chunk = hashes[begin : begin + step]
         limits, distances, others = index.range_search(chunk, MOST_BITS + 1)  # strictly below
-        ones = np.repeat(np.arange(len(chunk)), np.diff(limits.astype(np.int64))) + begin
-        pairs = pd.DataFrame({"one": ones, "other": others, "distance": distances})
-        pairs = pairs[pairs["one"] < pairs["other"]].sort_values("distance", kind="stable")
-        found.append(pairs.groupby("one").head(_NEIGHBOURS).astype("int64"))
+        ones = np.repeat(np.arange(len(chunk), dtype=np.int16), np.diff(limits.astype(np.int64)))
+        later = others > ones
+        ones, others, distances = ones[later], others[later], distances[later]
+        # Numbers of 16 bits are sorted by radix, in linear time: all may be within the distance.
+        order = np.argsort(ones * _DISTANCES + distances.astype(np.int16), kind="stable")
+        starts = np.searchsorted(ones, np.arange(len(chunk), dtype=np.int16))
+        nearest = order[np.arange(len(ones)) - starts[ones] < _NEIGHBOURS]
+        pairs = {"one": ones, "other": others, "distance": distances}
+        frame = pd.DataFrame({name: values[nearest] for name, values in pairs.items()})
+        found.append(frame.astype("int64") + {"one": begin, "other": begin, "distance": 0})
     return pd.concat(found, ignore_index=True)
 
 

@@ -17,6 +17,7 @@ from medbench.cache import Entry, sums_of
 from medbench.datasets.decode import Channels, Decoded
 from medbench.datasets.decode_listing import ListedImages
 from medbench.datasets.duplicates import joined_groups, near_pairs, patient_numbers
+from medbench.datasets.how_far import Say, silently
 from medbench.datasets.listing import Listing
 from medbench.datasets.readers import all_readers, decoders
 from medbench.datasets.same_images import EntryPlace
@@ -89,6 +90,7 @@ def prepare(
     skip_unreadable: bool = False,
     image_shape: tuple[int, int, int] | None = None,
     positive_for: str = "",
+    say: Say = silently,
 ) -> PreparedDataset:
     """Decode a data set, or find it decoded.
 
@@ -101,6 +103,7 @@ def prepare(
         image_shape: Height, width (the same) and channels to which images are brought, as a model
             takes them; what the source's entry says where it is None.
         positive_for: What depends on the positive one of two classes; see ``Source.listing``.
+        say: Shows how far a long step is, a line now and then.
 
     Raises:
         UndecidedError: A person must say what something means.
@@ -115,6 +118,10 @@ def prepare(
         if image_shape is None
         else (image_shape[0], _CHANNELS["grey" if image_shape[2] == 1 else "colour"])
     )
+
+    def how_far(text: str) -> None:
+        say(f"{name}: {text}")
+
     recipe = sha256_of_json(
         {
             "code": code_version(__name__, type(source), *all_readers()),
@@ -126,11 +133,11 @@ def prepare(
         }
     )
     with ThreadPoolExecutor(threads) as pool:
-        images = ListedImages(listing, size, pool)
+        images = ListedImages(listing, size, pool, how_far)
         place = EntryPlace(cache, recipe, listing.signature)
         entry = place.find(images)
         if entry is None or images.any_file_to_be_had(_not_had(entry.path)):
-            how = (listing, images, size, channels, threads)
+            how = (listing, images, size, channels, threads, how_far)
             entry = place.make(
                 name,
                 images,
@@ -189,6 +196,7 @@ def _write(
     size: int,
     channels: Channels | None,
     threads: int,
+    say: Say,
 ) -> None:
     """Decode everything into a folder; where no image can be read only that is written."""
     channels = channels or images.channels()
@@ -208,7 +216,7 @@ def _write(
         write_images(path, StoredImages(all_of_them).take(np.array(read, dtype=np.int64)))
         all_of_them.unlink()
     pixel_hashes = [d.pixel_hash for d in decoded]
-    pairs = near_pairs(_stacked(decoded), pixel_hashes, StoredImages(path), threads)
+    pairs = near_pairs(_stacked(decoded), pixel_hashes, StoredImages(path), threads, say)
     pairs.to_parquet(folder / "near_pairs.parquet", index=False)
     _table(listing, read, decoded, pairs).to_parquet(folder / "table.parquet", index=False)
 

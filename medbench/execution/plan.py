@@ -19,6 +19,7 @@ from medbench.cache.upkeep import keep_within_bound
 from medbench.counts import LARGEST_SEED, MOST_FOLDS, MOST_SEEDS, MOST_SPLITS
 from medbench.datasets.batch import PROPERTIES
 from medbench.datasets.catalog import Catalog
+from medbench.datasets.how_far import Say, silently
 from medbench.datasets.prepared import PreparedDataset, prepare
 from medbench.datasets.sources.base import Source
 from medbench.datasets.splits import OuterSplit, SplitPlan, image_splits, outer_splits
@@ -243,6 +244,7 @@ def plan_datasets(
     setup: Setup,
     *,
     by_image: bool = False,
+    say: Say = silently,
 ) -> list[PlannedDataset]:
     """Decode every data set (or find it decoded) and split it.
 
@@ -252,6 +254,7 @@ def plan_datasets(
         settings: The run's.
         setup: How the run works on this machine.
         by_image: Also draw folds that divide single images, where there is no official split.
+        say: Shows how far a long step is.
 
     Raises:
         UndecidedError: A person must say what something means.
@@ -270,6 +273,7 @@ def plan_datasets(
             threads=setup.threads * setup.jobs,
             skip_unreadable=setup.skip_unreadable,
             positive_for=_about_positive(source, settings.operating_point),
+            say=say,
         )
         groups, official = data.table["group"].to_numpy(np.int64), data.table["split"].to_numpy(str)
         wanted: dict[str, Any] = {

@@ -14,6 +14,7 @@ from medbench.cache import cache_folder
 from medbench.cores import available_threads
 from medbench.datasets.batch import PROPERTIES, Batch
 from medbench.datasets.catalog import Catalog
+from medbench.datasets.how_far import Say, silently
 from medbench.datasets.prepared import PreparedDataset, describe, prepare
 from medbench.datasets.task import label_frame
 from medbench.errors import ConfigurationError
@@ -38,7 +39,12 @@ class Labelled:
 
 
 def prepare_like(
-    model: Model, name: str, catalog: Catalog, *, skip_unreadable: bool = False
+    model: Model,
+    name: str,
+    catalog: Catalog,
+    *,
+    skip_unreadable: bool = False,
+    say: Say = silently,
 ) -> PreparedDataset:
     """Another data set, in the shape that a model takes; of its two classes in the same order.
 
@@ -47,6 +53,7 @@ def prepare_like(
         name: The data set.
         catalog: Where its images are.
         skip_unreadable: Leave unreadable images out instead of failing.
+        say: Shows how far a long step is.
 
     Raises:
         DatasetError: Its images are not here or cannot be read.
@@ -61,6 +68,7 @@ def prepare_like(
             threads=available_threads(),
             skip_unreadable=skip_unreadable,
             image_shape=model.task.image_shape,
+            say=say,
         )
 
     data = prepared()

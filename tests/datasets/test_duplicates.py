@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from scipy.ndimage import gaussian_filter
 
+from medbench.datasets import duplicates
 from medbench.datasets.catalog import load_catalog
 from medbench.datasets.duplicates import (
     LARGEST_SMALL,
@@ -188,6 +189,23 @@ def test_the_search_finds_exactly_the_pairs_within_twenty_bits(seed, planted):
     wanted = {(i, j): distance[i, j] for i, j in np.argwhere(np.triu(distance <= MOST_BITS, 1))}
     found = {(p.first, p.second): p.distance for p in pairs.itertuples()}
     assert found == wanted
+
+
+@pytest.mark.parametrize("comparisons", [1, 300, duplicates._COMPARISONS])
+def test_where_all_images_look_alike_each_keeps_the_nearest_of_those_after_it(
+    comparisons, monkeypatch
+):
+    monkeypatch.setattr(duplicates, "_COMPARISONS", comparisons)
+    rng = np.random.default_rng(0)
+    bits = np.unique((rng.random((150, BITS)) < 0.03).astype(np.uint8), axis=0)
+    n = len(bits)
+    pairs = near_pairs(np.packbits(bits, axis=1), distinct(n), images_like(n), 1)
+    distance = (bits[:, None] != bits[None]).sum(axis=2)
+    for row in range(n):
+        found = sorted(pairs.loc[pairs["first"] == row, "distance"])
+        after = np.sort(distance[row, row + 1 :])
+        assert found == after[after <= MOST_BITS][: duplicates._NEIGHBOURS].tolist()
+    assert (pairs["first"] < pairs["second"]).all()
 
 
 @given(
