@@ -1,8 +1,9 @@
 """An attempt at a cell: tune, refit, save, and later predict the held-out images.
 
 It is given development images only, tunes and refits on them, saves the fitted classifier and
-freezes calibration and operating point. After that the held-out images arrive; the saved classifier
-is loaded and predicts them. Held-out labels never come here.
+freezes calibration and operating point. Where a trial has learnt from all that the model may
+learn from (an official split), its fit is the model, and there is no refit. After that the held-out
+images arrive; the saved classifier is loaded and predicts them. Held-out labels never come here.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from medbench.models.contract import Classifier, Progress
 from medbench.models.space import SearchSpace
 from medbench.seeds import derive_seed
 from medbench.tuning.budget import Budget, Clock
-from medbench.tuning.inner import Workshop, predict
+from medbench.tuning.inner import Workshop, can_be_repeated, predict
 from medbench.tuning.search import Search, next_suggestion
 from medbench.tuning.tuner import Suggestion, Trial, complete_configurations, configurations
 
@@ -112,7 +113,9 @@ class Attempt:
         yield RefitBegan(cell=task.cell)
         began, cpu_began = awake_seconds(), time.process_time()
         self._chosen = Suggestion(params=best.params)
-        classifier = self._refit(best)
+        classifier = self._model_of(search)
+        self._site.model.mkdir()
+        classifier.save(self._site.model)
         refit_seconds, refit_cpu = awake_seconds() - began, time.process_time() - cpu_began
         saved = [path for path in self._site.model.rglob("*") if path.is_file()]
         record = {
@@ -218,16 +221,24 @@ class Attempt:
             checkpoints=site.checkpoints,
         )
 
+    def _model_of(self, search: Search) -> Classifier:
+        """The classifier of the chosen trial, where it has learnt from all it may; else refitted.
+
+        After an interruption, which has lost it, the same fit is made again.
+        """
+        workshop, best = self._workshop, search.best
+        if not (workshop.fits_model and can_be_repeated(best)):
+            return self._refit(best)
+        return search.best_fitted or workshop.fit_again(best)
+
     def _refit(self, best: Trial) -> Classifier:
-        """Fit the chosen configuration on all it may learn from, and save it."""
+        """Fit the chosen configuration anew on all it may learn from."""
         workshop = self._workshop
         progress = Progress()
         progress.last_step = best.step
         assert self._chosen is not None
         classifier = workshop.build(self._chosen, "refit")
         classifier.fit(workshop.development.take(workshop.refit_on), None, progress)
-        self._site.model.mkdir()
-        classifier.save(self._site.model)
         return classifier
 
     def _frozen(self, oof: NDArray[np.float64] | None) -> tuple[Calibration, Threshold]:

@@ -78,7 +78,8 @@ class Measurement:
     """Mean of the trials after the search; None where there were none."""
     finish: float = 0.0
     """What the search took beside them: the best one on its other inner folds, suggestions."""
-    refit: float = 0.0
+    refit: float | None = None
+    """None where the model is the fit of a trial."""
     prediction: float = 0.0
 
 
@@ -215,7 +216,9 @@ class Costs:
         first = parts["first"] or 0.0
         trial = parts["trial"] or first
         n_refinements = _n_refinements(cell) if parts["refinement"] is not None else 0
-        finish = 0.0 if cell.split.validation is not None else parts["finish"] or 0.0
+        if cell.split.validation is not None:
+            parts["finish"] = parts["refit"] = None
+        finish = parts["finish"] or 0.0
         budget = cell.settings.budget
         share = SEARCH_SHARE if _n_refinements(cell) else 1.0
         whole = math.inf if budget.seconds is None else budget.seconds
@@ -308,7 +311,7 @@ def measured(
         trial_features=later_features / n_later if n_later else 0.0,
         refinement=sum(refined) / len(refined) if refined else None,
         finish=finished + max(0.0, seconds["tuning"] - sum(t["seconds"] for t in trials)),
-        refit=seconds["refit"],
+        refit=None if cell.split.validation is not None else seconds["refit"],
         prediction=seconds["prediction"],
     )
 
@@ -346,7 +349,7 @@ def _is_sound(row: Any) -> bool:
     """Whether a JSON value is a measurement: an older or a newer version's is none."""
     if not isinstance(row, dict) or row.keys() != {f.name for f in fields(Measurement)}:
         return False
-    optional = {"first", "trial", "refinement", "fixed"}
+    optional = {"first", "trial", "refinement", "refit", "fixed"}
     numbers = [row[name] for name in _NUMBERS if not (name in optional and row[name] is None)]
     if not all(type(n) in (int, float) and math.isfinite(n) and n >= 0 for n in numbers):
         return False

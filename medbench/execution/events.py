@@ -44,7 +44,7 @@ class TrialEnded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RefitBegan(Event):
-    """The search is over; the chosen configuration is fitted on all development images."""
+    """The search is over; the model is fitted, unless it is the fit of a trial, and saved."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ KEPT_BACK = 0.25
 """Share of ``--total-time`` left to imports, refits, predictions and trials that end late.
 
 Measured beside budgets of 20 to 60 s a cell on two cores: 11% (brain-mri, five folds), 23% (the
-demo) and 39% (PneumoniaMNIST, where the refit of a network takes as long as its only trial).
+demo) and 39% (PneumoniaMNIST, as long as the model of an official split was refitted).
 """
 
 

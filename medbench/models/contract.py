@@ -74,8 +74,8 @@ class Classifier(ABC):
 
         Args:
             train: Labelled images; a class of the task may be missing in it.
-            validation: Labelled images to stop early by; None in the final refit, which then
-                runs exactly ``progress.last_step`` steps.
+            validation: Labelled images to stop early by; None in a refit, which then runs exactly
+                ``progress.last_step`` steps.
             progress: Where to report steps, and how many to run.
         """
 

@@ -181,7 +181,14 @@ class XGBoostClassifier(Classifier):
         return self._predict(self._booster, self._matrix(batch), self.best_step or 0)
 
     def save(self, folder: Path) -> None:
-        """Write the booster in XGBoost's own binary JSON, and what else a later fit needs."""
+        """Write the rounds that predict in XGBoost's own binary JSON, and of which classes."""
+        self._write(folder, None if self._booster is None else self._booster[: self.best_step])
+
+    def checkpoint(self, folder: Path) -> None:
+        """Write all rounds, which a later fit goes on from."""
+        self._write(folder, self._booster)
+
+    def _write(self, folder: Path, booster: Any) -> None:
         if not self._present:
             raise ModelError("xgboost: fit the classifier before saving it.")
         state = {
@@ -191,9 +198,9 @@ class XGBoostClassifier(Classifier):
             "device": self.device,
         }
         (folder / _STATE_FILE).write_text(json.dumps(state))
-        if self._booster is not None:
+        if booster is not None:
             # save_model says nothing of a disk that is full
-            (folder / _BOOSTER_FILE).write_bytes(self._booster.save_raw("ubj"))
+            (folder / _BOOSTER_FILE).write_bytes(booster.save_raw("ubj"))
 
     def load(self, folder: Path) -> None:
         """Read what ``save`` wrote; predictions then run on this machine's own device."""

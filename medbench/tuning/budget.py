@@ -18,10 +18,11 @@ SEARCH_SHARE = 0.5
 class Budget:
     """What one search may use; the same for every family and under every tuner.
 
-    It bounds the search; the refit on all development data and the prediction come on top and
-    stand in the table. The first trial always runs, and is cut where it takes more than its share
-    of the seconds; no later one begins that is not expected to end in time. Seconds are looked at
-    after every step and every inner fold: a fit that reports no steps runs to its end.
+    It bounds the search; the refit on all development data (where there is one) and the prediction
+    come on top and stand in the table. The first trial always runs, and is cut where it takes more
+    than its share of the seconds; no later one begins that is not expected to end in time. Seconds
+    are looked at after every step and every inner fold: a fit that reports no steps runs to its
+    end.
     """
 
     trials: int | None

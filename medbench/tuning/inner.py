@@ -22,7 +22,7 @@ from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.per_label import build_classifier
 from medbench.models.weights import Weights
 from medbench.seeds import derive_seed
-from medbench.tuning.tuner import Suggestion
+from medbench.tuning.tuner import Suggestion, Trial
 
 _SUM_TOLERANCE = 1e-3
 """How far a row of probabilities may be from one (float32 softmax of many classes)."""
@@ -38,6 +38,8 @@ class FoldResults:
     steps: list[int] = field(default_factory=list)
     max_steps: int | None = None
     """Steps that a fit of the configuration runs at most; None where it has not said so."""
+    fitted: Classifier | None = None
+    """The classifier of the only fold, where ``Workshop.fits_model``."""
 
     @property
     def score(self) -> float | None:
@@ -60,7 +62,7 @@ class Workshop:
     folds: Sequence[tuple[Indices, Indices]]
     """Training and validation indices of each inner fold; one pair for an official validation."""
     refit_on: Indices
-    """Images of the final fit: all, or the training part of an official split."""
+    """Images that the model learns from: all, or the training part of an official split."""
     features: FeatureCache
     weights: Weights | None
     seed: int
@@ -77,6 +79,11 @@ class Workshop:
             weights=self.weights,
         )
         return build_classifier(self.family, suggestion.params, self.task, context)
+
+    @property
+    def fits_model(self) -> bool:
+        """Whether the only inner fit learns from what the model is to learn from."""
+        return len(self.folds) == 1 and np.array_equal(self.folds[0][0], self.refit_on)
 
     def evaluate(
         self,
@@ -108,6 +115,8 @@ class Workshop:
                 classifier.resume(self._checkpoint(suggestion.resume_from, fold))
             held = self.development.take(validation)
             classifier.fit(self.development.take(train), held, progress(fold))
+            if self.fits_model:
+                results.fitted = classifier
             probabilities = predict(classifier, held, self.task)
             results.oof[validation] = probabilities
             results.scores.append(auroc(held.labels, probabilities, len(self.task.classes)))
@@ -120,6 +129,15 @@ class Workshop:
                 classifier.checkpoint(folder)
             fold_done(results)
 
+    def fit_again(self, trial: Trial) -> Classifier:
+        """The classifier of a trial that ``can_be_repeated``, equal to that of its first fold."""
+        train, validation = self.folds[0]
+        suggestion = Suggestion(params=trial.params)
+        classifier = self.build(suggestion, "trial", trial.number, "fold", 0)
+        held = self.development.take(validation)
+        classifier.fit(self.development.take(train), held, _Again(trial))
+        return classifier
+
     def empty_results(self) -> FoldResults:
         """Results before the first fold."""
         return FoldResults(oof=np.full((len(self.development), len(self.task.classes)), np.nan))
@@ -130,6 +148,26 @@ class Workshop:
 
     def _checkpoint(self, number: int, fold: int) -> Path:
         return self.checkpoint_of(number) / str(fold)
+
+
+def can_be_repeated(trial: Trial) -> bool:
+    """Whether another fit can be told to end where the only fit of a complete or cut trial did.
+
+    It cannot where that went on from an earlier trial, or was cut at a step of which no score is
+    known (as where each class has its own fit).
+    """
+    return trial.resume_from is None and (trial.state == "complete" or bool(trial.intermediate))
+
+
+class _Again(Progress):
+    """Ends a fit where that of a trial has ended."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.last_step = trial.last_step
+        self._cut_at = max(trial.intermediate) if trial.state == "cut" else None
+
+    def report(self, step: int, score: float | None = None) -> bool:
+        return step != self._cut_at
 
 
 def predict(classifier: Classifier, batch: Any, task: Task) -> NDArray[np.float64]:

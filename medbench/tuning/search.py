@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from medbench.errors import FeaturesTooDearError, ModelError
 from medbench.faults import is_fault, reason_of
+from medbench.models.contract import Classifier
 from medbench.tuning.budget import SEARCH_SHARE, Budget, Clock
 from medbench.tuning.forecast import fold_seconds, seconds_from_scratch
 from medbench.tuning.inner import FoldResults, Workshop
@@ -94,6 +95,9 @@ class Search:
             finished: Trials of an interrupted search, in order.
             oof: Out-of-fold probabilities of the best of them (see ``best_of``).
         """
+        self.best_fitted: Classifier | None = None
+        """The classifier of the best trial so far, where ``Workshop.fits_model``; None after an
+        interruption, until another trial is better."""
         self._workshop = workshop
         self._tuner = tuner
         self._budget = budget
@@ -293,6 +297,7 @@ class Search:
         self.finished.append(trial)
         if self.best_so_far() is trial:
             self.best_oof = results.oof
+            self.best_fitted = results.fitted
         return trial, results.oof
 
     def _begun(self, stage: Stage, finishes: Trial | None) -> tuple[FoldResults, range]:

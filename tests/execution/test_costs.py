@@ -172,3 +172,16 @@ def test_the_shipped_table_is_sound_and_has_every_family_that_is_built_in():
     }
     wanted = {"majority", "hog-svm", "xgboost", "cnn", "inceptionv3", "mobilenet", "densenet121"}
     assert wanted | {costs.REPORTS, costs.START, costs.START_KERAS} <= shipped.keys()
+
+
+def test_an_official_split_has_no_refit_to_expect_or_to_tell_of(plan, table):
+    table(hog_svm=replace(ONE, folds=1))
+    cell = plan("hog-svm", 3, None)[0]
+    split = replace(cell.split, validation=cell.split.development[:6])
+    official = replace(cell, split=split)
+    assert Costs(1).expected(official).seconds == pytest.approx(2 + 10 + 5 + 5 + 1, rel=0.01)
+    trial = {"seconds": 2.0, "features_seconds": 1.0, "stage": "search"}
+    seconds = {"tuning": 2.0, "features": 1.0, "refit": 0.1, "prediction": 1.0}
+    record = {"seconds": seconds | {"wall_of_last_start": 5.0}, "inner_folds": 1}
+    measured = costs.measured(official, record, [trial], 1)
+    assert measured.refit is None and costs._measurements([asdict(measured)]) == [measured]

@@ -15,7 +15,7 @@ from medbench.models.space import SearchSpace
 from medbench.models.xgboost import XGBoost, has_cuda
 from medbench.testing import synthetic_data
 
-pytest.importorskip("xgboost")
+xgboost = pytest.importorskip("xgboost")
 
 QUICK = {
     "hog": False,
@@ -104,6 +104,18 @@ def test_a_later_fit_goes_on_where_the_first_one_ended(data, tmp_path):
     assert [step for step, _score in progress.reports] == [4, 5, 6, 7, 8]
     assert second.best_step > 3
     assert first.best_step == 3
+
+
+def test_what_is_saved_has_the_rounds_that_predict_and_a_checkpoint_has_all(three, tmp_path):
+    classifier = built(three, learning_rate=1.0)
+    classifier.fit(three.train, three.validation, Recorder())
+    rounds = {}
+    for write in ("save", "checkpoint"):
+        (folder := tmp_path / write).mkdir()
+        getattr(classifier, write)(folder)
+        booster = xgboost.Booster(model_file=folder / "booster.ubj")
+        rounds[write] = booster.num_boosted_rounds()
+    assert rounds["save"] == classifier.best_step < rounds["checkpoint"]
 
 
 def test_a_fit_from_the_beginning_forgets_the_one_before(data):

@@ -100,8 +100,8 @@ def _protocol(assessment: Assessment) -> list[str]:
         *([f"Two classes: {named}."] if named else []),
         f"Tuning: {describe_settings(configuration)}",
         "Selection: configuration, epochs or rounds and calibration come from inner predictions "
-        f"only, and so does {decided or 'the decision'}; the model was then refitted and "
-        "predicted the held-out part once.",
+        f"only, and so does {decided or 'the decision'}; the model was then refitted"
+        f"{_FITTED_BEFORE * bool(official)} and predicted the held-out part once.",
         "Calibration: one temperature fitted on inner predictions, where the smaller class has at "
         "least 50 groups among them.",
         "Scores: AUROC within each held-out fold, averaged over folds (unweighted mean of one "
@@ -117,6 +117,7 @@ def _protocol(assessment: Assessment) -> list[str]:
     ]
 
 
+_FITTED_BEFORE = ", unless a trial had learnt from the whole official training part already,"
 _KEPT_WHOLE = (
     " Groups (patients where the data set names them) and identical or near-identical images are "
     "never divided between two parts; where no patient is named, images of one that look different "
