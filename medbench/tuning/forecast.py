@@ -8,6 +8,10 @@ import numpy as np
 
 from medbench.tuning.tuner import Suggestion, Trial
 
+_MARGIN = 1.2
+"""How much slower another fit may be: beside other work of the machine, the same steps take longer
+or shorter."""
+
 
 def fold_seconds(trials: Sequence[Trial], suggestion: Suggestion | None = None) -> float | None:
     """Seconds that one fit of one inner fold is expected to take, features not counted.
@@ -46,6 +50,21 @@ def seconds_from_scratch(trial: Trial, trials: Sequence[Trial]) -> float:
     earlier = trial.resume_from
     before = 0.0 if earlier is None else seconds_from_scratch(trials[earlier], trials)
     return before + _of_one_fold(trial)
+
+
+def finishing_seconds(trial: Trial, trials: Sequence[Trial]) -> float:
+    """Seconds to be kept for one more inner fold of a trial that was screened on the first.
+
+    There it may stop later, so it is given all the steps that it may take.
+
+    Args:
+        trial: The trial.
+        trials: All finished ones, by number.
+    """
+    seconds = _MARGIN * seconds_from_scratch(trial, trials)
+    if trial.max_steps is None or not trial.intermediate:
+        return seconds
+    return seconds * max(1.0, trial.max_steps / max(trial.intermediate))
 
 
 def _of_one_fold(trial: Trial) -> float:

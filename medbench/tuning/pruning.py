@@ -12,12 +12,14 @@ _WILCOXON_FROM_FOLDS = 5
 """Fewer paired folds cannot reach any useful level of significance."""
 _WILCOXON_LEVEL = 0.1
 _REDUCTION_FACTOR = 2
+_COMPLETE_FIRST = 3
+"""Trials that are complete before one is given up: beside fewer, poor or good is chance."""
 _FIRST_STEPS_RUNG = 4
 """Epochs or rounds before a fit may first be given up."""
 
 
 class Pruner:
-    """Optuna's pruners, told of the trials of any tuner.
+    """Optuna's pruners, told of the trials of any tuner; the first three are spared.
 
     Over inner folds: successive halving on the running mean (Jamieson & Talwalkar 2016; Li et
     al. 2020), or from five folds on the Wilcoxon signed-rank test against the best trial. With
@@ -51,6 +53,7 @@ class Pruner:
             direction="maximize", pruner=pruner, sampler=optuna.samplers.RandomSampler(seed=0)
         )
         self._running: Any = None
+        self._n_complete = 0
         for trial in finished:
             self.begin()
             for rung, score in self._reports(trial):
@@ -76,6 +79,7 @@ class Pruner:
         from optuna.trial import TrialState
 
         if trial.state == "complete":
+            self._n_complete += 1
             self._study.tell(self._running, trial.score)
         else:
             pruned = trial.state == "pruned"
@@ -83,7 +87,8 @@ class Pruner:
 
     def _hopeless_at(self, rung: int, score: float) -> bool:
         self._running.report(score, rung)
-        return bool(self._running.should_prune())
+        hopeless = bool(self._running.should_prune())
+        return hopeless and self._n_complete >= _COMPLETE_FIRST
 
     def _reports(self, trial: Trial) -> list[tuple[int, float]]:
         if self._wilcoxon:

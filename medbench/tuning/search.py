@@ -12,7 +12,7 @@ from medbench.errors import FeaturesTooDearError, ModelError
 from medbench.faults import is_fault, reason_of
 from medbench.models.contract import Classifier
 from medbench.tuning.budget import SEARCH_SHARE, Budget, Clock
-from medbench.tuning.forecast import fold_seconds, seconds_from_scratch
+from medbench.tuning.forecast import finishing_seconds, fold_seconds, seconds_from_scratch
 from medbench.tuning.inner import FoldResults, Workshop
 from medbench.tuning.pruning import Pruner
 from medbench.tuning.tuner import (
@@ -229,11 +229,11 @@ class Search:
         return self._clock.seconds + of_a_fold + (self._n_folds - 1) * of_another <= seconds
 
     def _finishing_seconds(self) -> float:
-        """What a fit of one more inner fold of the best screened trial takes."""
+        """What is kept for one more inner fold of the best screened trial."""
         best = self.best_so_far()
         if best is None or not self._screened:
             return 0.0
-        return seconds_from_scratch(best, self.finished)
+        return finishing_seconds(best, self.finished)
 
     def _refinement_ends_in_time(self) -> bool:
         """By what the first one has cost; before it, by what it costs at least."""
@@ -287,6 +287,7 @@ class Search:
             first_step=suggestion.first_step,
             last_step=suggestion.last_step,
             resume_from=suggestion.resume_from,
+            max_steps=watch.last_step,
             stage=stage,
             reason=reason,
             fit_seconds=self._clock.fit_seconds - fits_began,

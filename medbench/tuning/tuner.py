@@ -61,6 +61,9 @@ class Trial:
     first_step: int = 0
     last_step: int | None = None
     resume_from: int | None = None
+    max_steps: int | None = None
+    """Steps after which a fit ends by itself, if it does not stop earlier; None where that is not
+    known."""
     stage: Stage = "search"
     """``finish``: the other inner folds of a configuration that a screening has chosen, together
     with the one that it had; no configuration of its own."""

@@ -14,7 +14,7 @@ from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
 from medbench.errors import FeaturesTooDearError, ModelError
 from medbench.features.cache import FeatureCache
-from medbench.models.contract import Classifier, ModelFamily
+from medbench.models.contract import Classifier, ModelFamily, Progress
 from medbench.models.space import SearchSpace
 from medbench.models.weights import Weights
 from medbench.registry import register_tuner, tuners
@@ -251,6 +251,7 @@ def test_poor_trials_are_given_up_after_a_fold(tmp_path):
     pruned = [t for t in trials if t.state == "pruned"]
     assert pruned
     assert all(len(t.fold_scores) < 3 for t in pruned)
+    assert all(t.state == "complete" for t in trials[:3])  # beside fewer nothing is called poor
     best = max(trials, key=lambda t: t.score if t.state == "complete" else 0)
     assert best.state == "complete"
 
@@ -378,6 +379,34 @@ def test_seconds_are_kept_back_for_the_other_folds_of_the_best(tmp_path):
     best, trials, _ = timed(tmp_path, made, seconds=19)
     assert [t.stage for t in trials] == ["search"] * 2 + ["finish"]
     assert best.state == "complete" and made.clock.seconds == 16  # a third one would end at 20
+
+
+def test_what_is_kept_back_is_enough_where_the_other_folds_stop_later(tmp_path):
+    class Short(Progress):
+        def __init__(self, progress):
+            self.report_to, self.last_step = progress.report, progress.last_step
+
+        def report(self, step, score=None):
+            return self.report_to(step, score) and step < 2
+
+    class StopsEarlyAtFirst(TimedFamily):
+        screened = True
+
+        def build(self, params, task, context):
+            made = super().build(params, task, context)
+            whole = made.fit
+
+            def fit(train, validation, progress):
+                first = not self.fits or validation.groups[0] == self.fits[0][-1]
+                whole(train, validation, Short(progress) if first else progress)
+
+            made.fit = fit
+            return made
+
+    made = StopsEarlyAtFirst()
+    best, trials, _ = timed(tmp_path, made, seconds=19)
+    assert [t.stage for t in trials] == ["search"] * 4 + ["finish"]
+    assert best.state == "complete" and made.clock.seconds == 4 * 2 + 2 * 4
 
 
 def test_a_screened_configuration_that_is_dearer_than_expected_is_stopped(tmp_path):
