@@ -53,7 +53,7 @@ def main() -> int:
             run = runs / name
             arguments = [*arguments_of(name), "--out", str(run)]
             for option, folder in (("data", options.data_dir), ("weights", options.weights_dir)):
-                if folder is not None:
+                if folder is not None and not COMMANDS[name].bare:
                     arguments += [f"--{option}-dir", str(folder)]
             print(f"\n{name}: python -m medbench run {shlex.join(arguments)}", flush=True)
             resumed = run.exists()

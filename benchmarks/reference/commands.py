@@ -15,6 +15,8 @@ class Command:
     arguments: str
     untuned: bool = False
     """Whether default configurations only were run, for the table of its own."""
+    bare: bool = False
+    """Whether it is run as it stands, without the folders of images and weights."""
 
 
 def _tuned(more: str = "") -> Command:
@@ -22,7 +24,7 @@ def _tuned(more: str = "") -> Command:
 
 
 COMMANDS = {
-    "demo": Command(""),
+    "demo": Command("", bare=True),
     "brain-mri": _tuned("--inflation hog-svm"),
     "covid-cxr": _tuned(),
     "covid-or-healthy": _tuned(),
