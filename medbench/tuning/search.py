@@ -71,8 +71,10 @@ class Search:
     """One cell's search; it can be interrupted at any moment and goes on from its trials.
 
     Where a family is screened, a configuration is tried on the first inner fold only; when the
-    tuner has ended, the best one is fitted on the others too. A refinement that is no better than
-    the best on the first inner fold is not fitted on the others.
+    tuner has ended, the best one is fitted on the others too. Where seconds are bounded the first
+    configuration is fitted on all at once, so that there is one that was not cut; a better one
+    takes its place if all its folds end in time. A refinement that is no better than the best on
+    the first inner fold is not fitted on the others.
     """
 
     def __init__(
@@ -114,6 +116,11 @@ class Search:
         # Random weights make a refinement the training of a large network from nothing.
         random = family.weights is not None and (weights is None or weights.path is None)
         self._refine = () if random else family.refinements(tuner.space.defaults(), workshop.task)
+        # Of ``_screened_best``, by its number; not there where an interruption has lost them.
+        self._screened_oof: dict[int, NDArray[np.float64]] = {}
+        screened = self._screened_best
+        if oof is not None and screened is not None and screened is self.best_so_far():
+            self._screened_oof[screened.number] = oof
 
     def run(self) -> Iterator[tuple[Trial, NDArray[np.float64]]]:
         """Search until the budget is spent or the space exhausted.
@@ -128,10 +135,10 @@ class Search:
         """
         while (suggestion := self._next()) is not None:
             yield self._try(suggestion, "search")
+            if self._budget.seconds is not None and self._whole is None:
+                yield from self._finish(self._to_finish())
         while (screened := self._to_finish()) is not None:
-            # From the beginning, also where the screening went on from an earlier trial.
-            suggestion = Suggestion(params=screened.params, last_step=screened.last_step)
-            yield self._try(suggestion, "finish", finishes=screened)
+            yield from self._finish(screened)
         while (suggestion := self._refinement()) is not None:
             yield self._try(suggestion, "refinement")
         self._workshop.features.bound = None  # whatever follows needs them
@@ -159,11 +166,12 @@ class Search:
 
     def _next(self) -> Suggestion | None:
         """What the tuner suggests, or None where the search before any refinement is over."""
-        if any(trial.stage != "search" for trial in self.finished):
-            return None  # interrupted after the search was over
+        if self._is_over:
+            return None
         if self._given_up() or _refused_last(self.finished) >= _MAX_REPEATS:
             return None
-        suggestion = next_suggestion(self._tuner, self.finished)
+        searched = [trial for trial in self.finished if trial.stage == "search"]
+        suggestion = next_suggestion(self._tuner, searched)
         if suggestion is None:
             return None
         # Training on with a tried configuration costs seconds only.
@@ -171,16 +179,42 @@ class Search:
             return None
         return suggestion if self._ends_in_time(suggestion) else None
 
-    def _to_finish(self) -> Trial | None:
-        """The best screened trial, as long as none has all inner folds."""
-        tried = {trial.finishes for trial in self.finished if trial.stage == "finish"}
+    @property
+    def _is_over(self) -> bool:
+        """Whether, before an interruption, the tuner had ended."""
+        finishes = [trial.state in USABLE for trial in self.finished if trial.stage == "finish"]
+        within = 0 if self._budget.seconds is None else 1 + [*finishes, True].index(True)
+        refined = any(trial.stage == "refinement" for trial in self.finished)
+        return refined or len(finishes) > within
+
+    @property
+    def _whole(self) -> Trial | None:
+        """The best trial so far that has all inner folds."""
         best = self.best_so_far()
-        if not self._screened or best is None or len(best.fold_scores) == self._n_folds:
+        return best if best is not None and len(best.fold_scores) == self._n_folds else None
+
+    @property
+    def _screened_best(self) -> Trial | None:
+        """The best screened trial, where it may be better than the best with all inner folds."""
+        tried = {trial.finishes for trial in self.finished if trial.stage == "finish"}
+        if not self._screened or len(tried) >= _MAX_FAILURES:
             return None
-        if len(tried) >= _MAX_FAILURES:
-            return None
-        left = best_of(vars(trial) for trial in self.finished if trial.number not in tried)
-        return None if left is None else self.finished[left["number"]]
+        searched = (trial for trial in self.finished if trial.stage == "search")
+        left = best_of(vars(trial) for trial in searched if trial.number not in tried)
+        screened, whole = None if left is None else self.finished[left["number"]], self._whole
+        if screened is None or whole is None:
+            return screened
+        better = screened.state == "complete" and screened.fold_scores[0] > whole.fold_scores[0]
+        return screened if better else None
+
+    def _to_finish(self) -> Trial | None:
+        """The best screened trial, if its other inner folds end in time or none has all of them."""
+        screened, seconds = self._screened_best, self._budget.seconds
+        if screened is None or seconds is None or self._whole is None:
+            return screened
+        n_folds = self._n_folds - (screened.number in self._screened_oof)
+        ends = self._clock.seconds + n_folds * self._finishing_seconds()
+        return screened if ends <= seconds else None
 
     def _refinement(self) -> Suggestion | None:
         best = self.best_so_far()
@@ -229,11 +263,9 @@ class Search:
         return self._clock.seconds + of_a_fold + (self._n_folds - 1) * of_another <= seconds
 
     def _finishing_seconds(self) -> float:
-        """What is kept for one more inner fold of the best screened trial."""
-        best = self.best_so_far()
-        if best is None or not self._screened:
-            return 0.0
-        return finishing_seconds(best, self.finished)
+        """What is kept for one more inner fold of the screened trial that may be chosen."""
+        screened = self._screened_best
+        return 0.0 if screened is None else finishing_seconds(screened, self.finished)
 
     def _refinement_ends_in_time(self) -> bool:
         """By what the first one has cost; before it, by what it costs at least."""
@@ -299,16 +331,25 @@ class Search:
         if self.best_so_far() is trial:
             self.best_oof = results.oof
             self.best_fitted = results.fitted
+        if self._screened_best is trial:
+            self._screened_oof = {number: results.oof}
         return trial, results.oof
+
+    def _finish(self, screened: Trial | None) -> Iterator[tuple[Trial, NDArray[np.float64]]]:
+        """Fit a screened trial on the other inner folds, if there is one."""
+        if screened is not None:
+            # From the beginning, also where the screening went on from an earlier trial.
+            suggestion = Suggestion(params=screened.params, last_step=screened.last_step)
+            yield self._try(suggestion, "finish", finishes=screened)
 
     def _begun(self, stage: Stage, finishes: Trial | None) -> tuple[FoldResults, range]:
         """What is known of a trial before it begins, and the inner folds that it is asked for."""
         results = self._workshop.empty_results()
         if stage == "search" and self._screened:
             return results, range(1)
-        if finishes is None or finishes is not self.best_so_far() or self.best_oof is None:
+        if finishes is None or finishes.number not in self._screened_oof:
             return results, range(self._n_folds)  # predictions are kept of the best one only
-        results.oof[:] = self.best_oof
+        results.oof[:] = self._screened_oof[finishes.number]
         results.scores.extend(finishes.fold_scores)
         results.steps.extend([] if finishes.step is None else [finishes.step])
         return results, range(len(finishes.fold_scores), self._n_folds)
@@ -327,7 +368,7 @@ class Search:
             n_folds=self._n_folds,
             by_steps=stage != "finish" and len(folds) == 1,
             seconds=self._search_seconds if stage == "search" else self._budget.seconds,
-            must_end=first or stage == "finish",
+            must_end=first or (stage == "finish" and self._whole is None),
             pruner=self._pruner if stage == "search" else None,
             prunes=workshop.family.pruned and not self._tuner.prunes_itself,
             kept_back=0.0 if first or stage != "search" else self._finishing_seconds(),
