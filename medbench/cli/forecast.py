@@ -134,7 +134,8 @@ def _in_words(reaches: Sequence[_Reach]) -> str:
     least, most = (f(reach.expected.trials for reach in reaches) for f in (min, max))
     trials = f"{least}" if least == most else f"{least} to {most}"
     wanted = reaches[0].wanted
-    said = f"about {trials}{f' of {wanted}' if wanted is not None else ''} trials"
+    of = f" of {wanted}" if wanted is not None else ""
+    said = f"about {trials}{of} trial{'s' * (most > 1 or wanted is not None)}"
     if wanted is None and least >= _GOAL:
         return said
     goal = _GOAL if least < _GOAL and (wanted is None or wanted > _GOAL) else wanted

@@ -90,6 +90,8 @@ def test_seconds_alone_and_trials_alone_are_said_as_they_are():
         "svm: about 3 trials; for 10 trials run --time 6m"
     )
     assert forecast(stock(known, cell("svm", trials)), 1)[0].startswith("all trials: svm")
+    one = forecast(stock(Known(net=expected(1)), cell("net", seconds)), 1)[0]
+    assert one.startswith("net: about 1 trial;")
     assert forecast(stock(Known(), cell("own", trials)), 1) == [
         "no measurement yet of own: counted by the budget",
         "no estimate of the whole run: nothing bounds the seconds of these families",
