@@ -125,16 +125,17 @@ def _in_words(reaches: Sequence[_Reach]) -> str:
             f" on {', '.join(r.cell.id.dataset for r in cut)}" if len(cut) < len(reaches) else ""
         )
         in_steps = cut[0].cell.model.family.max_steps is not None
-        what = "will cut it" if in_steps else "is over before"
+        what = "will cut it" if in_steps else "ends before it does"
         return (
-            f"its first trial{which} takes about {format_seconds(first)}, so run --time "
+            f"its first trial{which} takes about {format_seconds(first)}, and run --time "
             f"{time_option(given, exact=True)} {what}; the smallest that completes one is "
             f"run --time {time_option(first * _MARGIN)}"
         )
     least, most = (f(reach.expected.trials for reach in reaches) for f in (min, max))
     trials = f"{least}" if least == most else f"{least} to {most}"
     wanted = reaches[0].wanted
-    said = f"about {trials}{f' of {wanted}' if wanted is not None else ''} trials"
+    of = f" of {wanted}" if wanted is not None else ""
+    said = f"about {trials}{of} trial{'s' * (most > 1 or wanted is not None)}"
     if wanted is None and least >= _GOAL:
         return said
     goal = _GOAL if least < _GOAL and (wanted is None or wanted > _GOAL) else wanted

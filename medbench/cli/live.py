@@ -68,7 +68,7 @@ class _Running:
         if self.best is not None and not short:
             best = f"best {best}"
         if self.refitting:
-            return "refitting", best, ""
+            return "final model", best, ""  # refitted, or saved as a trial has left it
         trial = f"{self.tried + 1}"
         if self.trials is not None and self.tried < self.trials:
             trial += f"/{self.trials}" if short else f" of {self.trials}"

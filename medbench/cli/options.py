@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _RULES: tuple[Literal["sensitivity", "specificity"], ...] = ("sensitivity", "specificity")
 _SHOWN = 60
 """Characters of an argument in a message."""
+_PART = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([a-z]*)")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -235,11 +236,14 @@ def chosen_model(options: argparse.Namespace) -> Model:
 
 
 def duration(text: str) -> float:
-    """Seconds, above 0 and up to a year, of ``90``, ``90s``, ``2m`` or ``1h``."""
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([a-z]*)", text.strip().lower())
-    if match is None or match[2] not in _UNITS or not float(match[1]):
+    """Seconds, above 0 and up to a year, of ``90``, ``90s``, ``2m``, ``1h`` or ``1m 30s``."""
+    parts = [_PART.fullmatch(part) for part in re.findall(r"[\d.]+\s*[a-z]*|\S+", text.lower())]
+    units = [part and part[2] for part in parts]
+    if not parts or not set(units) <= set(_UNITS) or (len(parts) > 1 and "" in units):
         raise argparse.ArgumentTypeError(f"{_cut(text)} is no duration; write 90s, 2m or 1h")
-    seconds = float(match[1]) * _UNITS[match[2]]
+    seconds = sum(float(part[1]) * _UNITS[part[2]] for part in parts if part)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is no time at all; write 90s, 2m or 1h")
     if seconds > LONGEST_SECONDS:
         most = f"{LONGEST_SECONDS // 3600}h"
         raise argparse.ArgumentTypeError(f"{_cut(text)} is above a year; write at most {most}")

@@ -304,7 +304,7 @@ def _in_words(wanted: _Wanted, cells: Sequence[PlannedCell]) -> str:
     from medbench.execution.plan import KEPT_BACK
     from medbench.reports.text import format_seconds
 
-    datasets, setup = len(wanted.datasets), wanted.setup
+    datasets, n_cells, setup = len(wanted.datasets), len(cells), wanted.setup
     sanity = len({cell.id.model for cell in cells if cell.model.family.sanity})
     models = len(wanted.models) - sanity
     beside = f" and {sanity} sanity row{'s' * (sanity > 1)}" if sanity else ""
@@ -317,7 +317,8 @@ def _in_words(wanted: _Wanted, cells: Sequence[PlannedCell]) -> str:
     at_a_time = f"{setup.jobs} at a time " if setup.jobs > 1 else ""
     return (
         f"{datasets} data set{'s' * (datasets > 1)} x {models} model{'s' * (models != 1)}{beside}, "
-        f"{len(cells)} cells, each {cells[0].settings.budget}{shared}, {at_a_time}on "
+        f"{n_cells} cell{'s' * (n_cells > 1)}, each {cells[0].settings.budget}{shared}, "
+        f"{at_a_time}on "
         f"{setup.threads} thread{'s' * (setup.threads > 1)}{' each' * (setup.jobs > 1)}"
     )
 

@@ -41,6 +41,10 @@ same run, which had most of its images; after an earlier run on the same images.
 _BY_IMAGES, _BY_PIXELS, _BY_THREADS = 1.0, 0.5, -0.6
 """Exponents with which parts grow: fits and features with the images; with the pixels less, since
 families resize; threads help less than their number. They only bridge what was not measured."""
+_FEWEST_IMAGES = 100
+"""Parts of fewer images are taken to be as long as of so many: what is set up costs the same."""
+_FEWEST_STEPS = 3
+"""Fewer steps of a fit that was cut tell what it costs to begin, not what a step costs."""
 _OUTSIDE_BY_ROWS = 0.5
 """Likewise for what is outside of cells: page and figures come once, intervals for each row."""
 _TINY = 1e-3
@@ -286,7 +290,7 @@ def measured(
     first = searched[0]
     slower = 1.0
     if record.get("cut"):  # what is not finished tells of its steps only
-        if not record.get("step") or not record.get("max_steps"):
+        if (record.get("step") or 0) < _FEWEST_STEPS or not record.get("max_steps"):
             return None
         slower = max(1.0, record["max_steps"] / record["step"])
     later, n_later = sum(trial["seconds"] for trial in searched[1:]), len(searched) - 1
@@ -374,15 +378,16 @@ def _part(
         if seconds is None:
             continue
         images = math.log(wanted["images"] / cell.images)
+        more = math.log(max(wanted["images"], _FEWEST_IMAGES) / max(cell.images, _FEWEST_IMAGES))
         pixels = 2 * math.log(wanted["side"] / cell.side)
         threads = math.log(wanted["threads"] / cell.threads)
         scale = 0.0
         if name in ("first", "trial", "refinement", "finish"):
-            scale = _scale(images, pixels, threads) + math.log(wanted["folds"] / cell.folds)
+            scale = _scale(more, pixels, threads) + math.log(wanted["folds"] / cell.folds)
         elif name == "prediction":
             scale = _scale(math.log(wanted["held_out"] / cell.held_out), pixels, threads)
         elif name != "fixed":
-            scale = _scale(images, pixels, threads)
+            scale = _scale(more, pixels, threads)
         else:
             scale = by_images * images
         weight = trust / (_NEAR + images**2 + pixels**2 + threads**2) ** 2

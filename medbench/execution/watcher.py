@@ -22,7 +22,7 @@ class Watcher(Protocol):
         """So many trials have ended: the best inner score, and the seconds of the budget spent."""
 
     def refits(self, cell: CellId) -> None:
-        """The search of a cell is over, and the refit begins."""
+        """The search of a cell is over; its model is fitted, unless it is a trial's, and saved."""
 
     def finished(self, cell: CellId, record: Mapping[str, Any]) -> None:
         """A cell is finished, well or not."""

@@ -144,7 +144,7 @@ class ModelFamily(ABC):
     pruned: ClassVar[bool] = True
     """Whether a configuration is given up where its first inner folds are poor beside others'.
     Not for families of which a fit takes little: hardly any time is saved, and where images are
-    few one fold gives good configurations up."""
+    few a good configuration may be poor on one fold by chance."""
     multi_label: ClassVar[bool] = False
     """Whether its classifiers learn several labels an image by themselves. Of other families
     MedBench fits one classifier a class (see ``medbench.models.per_label``)."""

@@ -129,7 +129,7 @@ def _cut_at(record: Mapping[str, Any]) -> tuple[int, int] | None:
 
     Its words are of the inner fold that came the least far; ``step`` is the median of all of them.
     """
-    found = _AT.search(str(record["cut"]))
+    found = _AT.search(cut_briefly(record))
     return (int(found[1]), int(found[2])) if found else _steps(record)
 
 

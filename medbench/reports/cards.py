@@ -23,6 +23,7 @@ from medbench.reports.describe import (
 from medbench.reports.rows import PROBABILITY_SCORES, Row
 from medbench.reports.text import (
     format_megabytes,
+    format_number,
     format_score,
     format_seconds,
     markdown_text,
@@ -338,15 +339,11 @@ def _cost(won: Row) -> Iterator[str]:
         "Seconds over all folds (tuning, fit, prediction)": format_seconds(fields["seconds"]),
         "Trials over all folds (complete/tried)": trials_words(fields),
         "CPU time a fold": format_seconds(costs.get("cpu_seconds", math.nan)),
-        "Latency of one image": _measured(costs.get("latency_ms"), " ms"),
-        "Images a second, in batches": _measured(costs.get("images_per_second"), ""),
+        "Latency of one image": format_number(costs.get("latency_ms"), " ms"),
+        "Images a second, in batches": format_number(costs.get("images_per_second")),
         "Peak memory": format_megabytes(costs.get("peak_memory_mb", math.nan)),
     }
     yield from _entries({name: value for name, value in known.items() if value != "-"})
-
-
-def _measured(value: float | None, unit: str) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:,.3g}{unit}"
 
 
 def _environment(environment: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from medbench.reports.published import PUBLISHED
 from medbench.reports.rows import PROBABILITY_SCORES
 from medbench.reports.text import (
     format_megabytes,
+    format_number,
     format_score,
     format_seconds,
     markdown_text,
@@ -132,14 +132,10 @@ def _decisions_table(dataset: DatasetAssessment) -> Iterator[str]:
                 f"{format_score(row.uncalibrated[name])} to {format_score(row.scores[name])}"
                 for name in PROBABILITY_SCORES
             ),
-            _number(row.costs["latency_ms"], " ms"),
-            _number(row.costs["images_per_second"], ""),
+            format_number(row.costs["latency_ms"], " ms"),
+            format_number(row.costs["images_per_second"]),
         ]
         yield f"| {' | '.join(cells)} |"
-
-
-def _number(value: float, unit: str) -> str:
-    return "-" if math.isnan(value) else f"{value:,.3g}{unit}"
 
 
 def _external_lines(assessment: Assessment, dataset: DatasetAssessment) -> Iterator[str]:

@@ -165,6 +165,19 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes // 60}h {minutes % 60:02d}m"
 
 
+def format_number(value: float | None, unit: str = "") -> str:
+    """A number with three digits that count, as ``4.73 ms`` or ``2,010``; a dash for none or NaN.
+
+    Args:
+        value: It.
+        unit: What follows it, with the blank before.
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}{unit}" if abs(rounded) >= 1000 else f"{rounded:.3g}{unit}"
+
+
 def time_option(seconds: float, *, exact: bool = False) -> str:
     """Seconds as ``--time`` takes them: ``45s``, ``5m``, ``1h``, ``0.5s``.
 

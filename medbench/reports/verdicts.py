@@ -203,7 +203,7 @@ def _ranking(dataset: DatasetAssessment) -> Iterator[str]:
     if comparison is None:
         return
     if comparison.reason:
-        yield f"Models cannot be compared: {comparison.reason}."
+        yield f"Models cannot be compared: {comparison.reason.removeprefix('no comparison: ')}."
         return
     leader = comparison.leader
     behind = [each for each in comparison.differences if each.standing == "ahead"]

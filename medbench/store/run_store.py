@@ -67,6 +67,12 @@ class RunStore:
                     "Give the same options to go on with it, or another folder with --out."
                 )
             return
+        self._require_own()
+
+    def _require_own(self) -> None:
+        """Raise where the folder holds something, but no run."""
+        if self.layout.run.exists():
+            return
         if self.folder.exists() and not self.folder.is_dir():
             raise StoreError(f"--out {self.folder}: is a file, not a folder.")
         # Dot files are the lock and what a killed start may have left.
@@ -113,8 +119,10 @@ class RunStore:
         """Hold the folder for writing; the lock ends with the process, however it ends.
 
         Raises:
-            StoreError: Another run works in the folder, or it cannot be written.
+            StoreError: Another run works in the folder, it holds something else, or it cannot be
+                written.
         """
+        self._require_own()
         with held(self.layout):
             self._held = True
             try:

@@ -37,6 +37,8 @@ _MAX_FAILURES = 5
 _FEATURES_SHARE = 0.5
 """Share of the seconds that features may cost after the first trial: beyond, a search would fit
 little of what it has extracted."""
+_WHOLE_SECONDS_FROM = 10
+"""Fewer seconds are said with a decimal."""
 
 
 def next_suggestion(tuner: Tuner, finished: Sequence[Trial]) -> Suggestion | None:
@@ -418,5 +420,6 @@ class Search:
         features = self._clock.features_seconds
         if features > seconds / 2:
             steps = name if (step if last is None else last) == 1 else f"{name}s"
-            return f"{step}{of} {steps}: {features:.0f} of {seconds:g} s went into features"
+            took = f"{features:.0f}" if features >= _WHOLE_SECONDS_FROM else f"{features:.1f}"
+            return f"{step}{of} {steps}: {took} of {seconds:g} s went into features"
         return f"{name} {step}{of} when {seconds:g} s were over"

@@ -75,10 +75,10 @@ def test_a_first_trial_that_the_budget_cuts_is_named_with_the_smallest_that_comp
     small = Budget(trials=None, seconds=5)
     known = Known(net=expected(1, ends_first=False), svm=expected(1, ends_first=False))
     assert forecast(stock(known, cell("net", small), cell("svm", small)), 1)[:2] == [
-        "net: its first trial takes about 40s, so run --time 5s will cut it; the smallest that "
+        "net: its first trial takes about 40s, and run --time 5s will cut it; the smallest that "
         "completes one is run --time 50s",
-        "svm: its first trial takes about 40s, so run --time 5s is over before; the smallest that "
-        "completes one is run --time 50s",
+        "svm: its first trial takes about 40s, and run --time 5s ends before it does; the smallest "
+        "that completes one is run --time 50s",
     ]
 
 
@@ -90,6 +90,8 @@ def test_seconds_alone_and_trials_alone_are_said_as_they_are():
         "svm: about 3 trials; for 10 trials run --time 6m"
     )
     assert forecast(stock(known, cell("svm", trials)), 1)[0].startswith("all trials: svm")
+    one = forecast(stock(Known(net=expected(1)), cell("net", seconds)), 1)[0]
+    assert one.startswith("net: about 1 trial;")
     assert forecast(stock(Known(), cell("own", trials)), 1) == [
         "no measurement yet of own: counted by the budget",
         "no estimate of the whole run: nothing bounds the seconds of these families",
@@ -110,7 +112,7 @@ def test_the_lines_are_readable_on_forty_columns():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--time", "0"], "argument --time: '0' is no duration; write 90s, 2m or 1h"),
+        (["--time", "0"], "argument --time: '0' is no time at all; write 90s, 2m or 1h"),
         (["--time", "-5"], "argument --time: '-5' is no duration"),
         (["--trials", "0"], "argument --trials: '0' is not a whole number from 1 to"),
         (["--trials", "-1"], "argument --trials: '-1' is not a whole number from 1 to"),
@@ -144,7 +146,9 @@ def test_fractions_and_bare_numbers_are_seconds_and_what_is_too_small_is_said(
     assert main([*given, "--time", time]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert f"2 cells, each {seconds}, on 1 thread" in shown
-    too_small = "so run --time 0.001s is over before; the smallest that completes one is run --time"
+    too_small = (
+        "run --time 0.001s ends before it does; the smallest that completes one is run --time"
+    )
     assert (too_small in shown) == (time == "0.001s")
 
 

@@ -74,16 +74,16 @@ OK = {"status": "ok", "inner_score": 0.9123, "n_trials": 20}
 @pytest.mark.parametrize(
     ("width", "first", "second"),
     [
-        (60, "brain-mri x inceptionv3 x r0f0  4/20       .912   1m 15s", "refitting  .800"),
+        (60, "brain-mri x inceptionv3 x r0f0  4/20       .912   1m 15s", "final model  .800"),
         (
             80,
             "brain-mri x inceptionv3 x r0f0  trial 4 of 20     best .912  1m 15s left",
-            "refitting         best .800",
+            "final model       best .800",
         ),
         (
             200,
             "brain-mri x inceptionv3 x r0f0  trial 4 of 20     best .912  1m 15s left",
-            "refitting         best .800",
+            "final model       best .800",
         ),
     ],
 )

@@ -8,13 +8,22 @@ from medbench.cli.options import duration, whole
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("2m", 120), ("1.5h", 5400), ("3 min", 180)]
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("2m", 120),
+        ("1.5h", 5400),
+        ("3 min", 180),
+        ("1m 30s", 90),
+        ("1h30m", 5400),
+    ],
 )
 def test_durations_are_read_as_people_write_them(text, seconds):
     assert duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "5 days", "-3", "0", "0.0h"])
+@pytest.mark.parametrize("text", ["", "soon", "5 days", "-3", "0", "0.0h", "0m 0s", "1 30", "1m30"])
 def test_other_durations_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="write 90s, 2m or 1h"):
         duration(text)
@@ -108,7 +117,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(capsys, tmp_path):
 def test_budgets_that_contradict_each_other_are_refused(capsys, tmp_path):
     text = errors_of(capsys, "run", "--time", "60s", "--total-time", "1h")
     assert "--time bounds each cell and --total-time the whole run: give one of them" in text
-    assert "'0' is no duration" in usage_of(capsys, "run", "--total-time", "0")
+    assert "'0' is no time at all" in usage_of(capsys, "run", "--total-time", "0")
     assert list(tmp_path.iterdir()) == []
 
 

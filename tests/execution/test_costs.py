@@ -83,8 +83,14 @@ def test_a_slower_machine_takes_longer_and_more_images_too(plan, table):
     here = Costs(1).expected(cell).seconds
     table(slower=2.0, hog_svm=ONE)
     assert Costs(1).expected(cell).seconds == pytest.approx(2 * here, rel=0.01)
-    table(hog_svm=replace(ONE, images=24, held_out=24))  # so these are half as many
+    table(hog_svm=replace(ONE, images=200, held_out=24))  # few count as a hundred, so as half
     assert Costs(1).expected(cell).seconds == pytest.approx(2 + 24 / 2, rel=0.01)
+
+
+def test_below_a_hundred_images_fewer_are_not_expected_to_be_quicker(plan, table):
+    cell = plan("hog-svm", 3, None)[0]
+    table(hog_svm=replace(ONE, images=80))
+    assert Costs(1).expected(cell).seconds == pytest.approx(26, rel=0.01)
 
 
 def test_nothing_is_known_of_a_family_that_nobody_measured(plan, table):
@@ -145,6 +151,7 @@ def test_a_fit_that_the_budget_cut_tells_what_a_whole_one_would_take(plan):
     assert costs.measured(cell, cut, [trial], 1).first == pytest.approx(1 + 20 * 4)
     assert costs.measured(cell, record, [trial], 1).first == pytest.approx(21)
     assert costs.measured(cell, cut | {"step": None}, [trial], 1) is None
+    assert costs.measured(cell, cut | {"step": 2}, [trial], 1) is None  # told by too few steps
 
 
 def test_a_run_leaves_what_its_cells_took_and_the_next_one_knows_it(

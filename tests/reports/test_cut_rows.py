@@ -141,6 +141,13 @@ def test_the_verdict_gives_the_time_that_may_be_enough(factory):
     assert kinds.index("cut") < kinds.index("ranking")
 
 
+def test_seconds_of_features_are_not_taken_for_steps(factory):
+    factory.dataset(n_folds=1)
+    words = "3 rounds: 70 of 120 s went into features"  # of a family without a known end
+    factory.model("xgboost", 1.0, **cut(words, None, None, "round", [trial(80.0, 70.0)]))
+    assert said(factory, "cut")[0].endswith("give more by run --time.")
+
+
 def test_the_time_of_features_does_not_grow_with_the_rounds(factory):
     factory.dataset(n_folds=1)
     words = "10 of 200 rounds: 169 of 120 s went into features"

@@ -108,6 +108,9 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
     (tmp_path / "thesis.doc").write_text("x")
     with pytest.raises(StoreError, match=r"not empty and holds no run.json"):
         RunStore(tmp_path).begin(SETTINGS)
+    with pytest.raises(StoreError, match="not empty"), RunStore(tmp_path).lock():
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.doc"]
     with pytest.raises(StoreError, match="is a file"):
         RunStore(tmp_path / "thesis.doc").begin(SETTINGS)
 

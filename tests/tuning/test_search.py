@@ -337,11 +337,14 @@ def test_what_only_the_first_fit_has_to_build_does_not_cut_it(tmp_path):
     assert best.state == "cut"
 
 
-def test_a_trial_that_lost_its_seconds_to_features_says_so(tmp_path):
+@pytest.mark.parametrize(
+    ("features", "seconds", "said"), [(169.2, 120, "169 of 120 s"), (0.32, 0.5, "0.3 of 0.5 s")]
+)
+def test_a_trial_that_lost_its_seconds_to_features_says_so(tmp_path, features, seconds, said):
     made = timed_family(step_name="round")
-    made.clock.seconds = made.clock.features_seconds = 169.0
-    best, _, _ = timed(tmp_path, made, seconds=120)
-    assert best.reason == "1 of 4 rounds: 169 of 120 s went into features"
+    made.clock.seconds = made.clock.features_seconds = features
+    best, _, _ = timed(tmp_path, made, seconds=seconds)
+    assert best.reason == f"1 of 4 rounds: {said} went into features"
 
 
 def test_no_trial_begins_that_is_not_expected_to_end_in_time(tmp_path):

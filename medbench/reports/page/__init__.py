@@ -27,6 +27,7 @@ from medbench.reports.rows import CUT, PROBABILITY_SCORES, SCORELESS
 from medbench.reports.text import (
     format_interval,
     format_megabytes,
+    format_number,
     format_score,
     format_seconds,
     plain,
@@ -226,7 +227,7 @@ def _templates() -> jinja2.Environment:
         "trials": trials_words,
         "steps": steps_words,
         "sortable": _sortable,
-        "number": _number,
+        "number": format_number,
     }
     environment.globals |= {
         "METRICS": METRICS,
@@ -247,7 +248,3 @@ def _templates() -> jinja2.Environment:
 def _sortable(value: float) -> str:
     """A number as a table sorts it; what is not known comes last and is empty."""
     return "" if value is None or math.isnan(value) else f"{value:.6g}"
-
-
-def _number(value: float, unit: str = "") -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:,.3g}{unit}"
