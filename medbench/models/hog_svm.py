@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -37,6 +38,9 @@ one that does needed 22,000 on 10,000 noisy examples."""
 _MOST_IMAGES = 5_000
 """A machine learns from no more: its cost grows with the square of their number (on features
 without signal 5,000 images took 26 s beside other work), and a budget is for several trials."""
+_MOST_PRODUCTS = 2e10
+"""Nor from more than this, divided by its numbers of an image, is the square of: 5,232 images of
+4,080 numbers took two minutes, and no trial can be ended in between."""
 _MODEL_FILE = "model.skops"
 _STATE_FILE = "state.json"
 
@@ -47,8 +51,9 @@ class HogSvm(ModelFamily):
     Histograms are normalised in blocks, as Dalal and Triggs had it, or left as they are, so that
     the strength of edges stays, and taken at several scales.
     The few settings of the histograms are shared by all trials through the feature cache, so
-    a trial costs little more than the fit of the machine. Of more than 5,000 training images
-    it learns from a random 5,000, with each class in its proportion.
+    a trial costs little more than the fit of the machine. Of more than 5,000 training images it
+    learns from a random 5,000, with each class in its proportion, and from fewer where each has
+    more than 800 numbers and these are not brought down to components.
     """
 
     reference = (
@@ -107,14 +112,18 @@ class _HogSvmClassifier(Classifier):
 
         Source: Platt (1999), "Probabilistic outputs for support vector machines".
         """
-        train = train.take(_sample(train.labels, seed=self._context.seed))
+        seed = self._context.seed
+        train = train.take(_sample(train.labels, _MOST_IMAGES, seed))
+        features = self._context.features.get(self._extractor, train)
+        if not self._params["pca"]:
+            few = _sample(train.labels, math.isqrt(int(_MOST_PRODUCTS) // features.shape[1]), seed)
+            train, features = train.take(few), features[few]
         present, labels = np.unique(train.labels, return_inverse=True)
         self._present = present.tolist()
         self._model = None
         if len(present) == 1:
             return
-        features = self._context.features.get(self._extractor, train)
-        splits = calibration_splits(labels, train.groups, seed=self._context.seed)
+        splits = calibration_splits(labels, train.groups, seed=seed)
         fit_sizes = [len(inner) for inner, _ in splits] or [len(labels)]
         pipeline = self._pipeline(features.shape[1], min(fit_sizes))
         if splits:
@@ -209,16 +218,16 @@ class _HogSvmClassifier(Classifier):
         return Pipeline([*steps, ("classify", machine)])
 
 
-def _sample(labels: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
-    """Indices of at most ``_MOST_IMAGES`` images, the classes in proportion and none lost."""
-    if len(labels) <= _MOST_IMAGES:
+def _sample(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
+    """Indices of at most so many images, the classes in proportion and none lost."""
+    if len(labels) <= most:
         return np.arange(len(labels))
     random = np.random.default_rng(seed)
     place = np.empty(len(labels))
     for label in np.unique(labels):
         of_class = random.permutation(np.flatnonzero(labels == label))
         place[of_class] = np.arange(len(of_class)) / len(of_class)
-    return np.sort(np.argsort(place, kind="stable")[:_MOST_IMAGES])
+    return np.sort(np.argsort(place, kind="stable")[:most])
 
 
 def calibration_splits(

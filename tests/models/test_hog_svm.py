@@ -137,13 +137,22 @@ def test_the_rows_of_the_calibration_splits_are_not_saved(data, tmp_path):
     assert restored._model.named_steps["classify"].cv == 3
 
 
-def test_of_many_images_a_machine_takes_a_sample_in_proportion_without_losing_a_class(monkeypatch):
-    monkeypatch.setattr(hog_svm, "_MOST_IMAGES", 100)
+def test_of_many_images_a_machine_takes_a_sample_in_proportion_without_losing_a_class():
     labels = np.repeat([0, 1, 2], [700, 299, 1])
-    sample = hog_svm._sample(labels, seed=0)
+    sample = hog_svm._sample(labels, 100, 0)
     assert len(sample) == 100 and len(set(sample.tolist())) == 100
     counts = np.bincount(labels[sample])
     assert counts[2] == 1 and abs(counts[0] - 70) <= 1
-    assert np.array_equal(sample, hog_svm._sample(labels, seed=0))
-    assert not np.array_equal(sample, hog_svm._sample(labels, seed=1))
-    assert hog_svm._sample(labels[:100], seed=0).tolist() == list(range(100))
+    assert np.array_equal(sample, hog_svm._sample(labels, 100, 0))
+    assert not np.array_equal(sample, hog_svm._sample(labels, 100, 1))
+    assert hog_svm._sample(labels[:100], 100, 0).tolist() == list(range(100))
+
+
+@pytest.mark.parametrize(("pca", "learnt"), [(False, 30), (True, 54)])
+def test_of_images_with_many_numbers_a_machine_takes_fewer(monkeypatch, data, pca, learnt):
+    assert len(data.train) == 54
+    classifier = built(data, pca=pca, **({"components": 8} if pca else {}))
+    n_numbers = classifier._extractor(data.train.pixels(np.arange(1))).shape[1]
+    monkeypatch.setattr(hog_svm, "_MOST_PRODUCTS", 30**2 * n_numbers)
+    classifier.fit(data.train, None, Progress())
+    assert classifier._model.named_steps["scale"].n_samples_seen_ == learnt
