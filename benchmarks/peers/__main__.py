@@ -88,8 +88,8 @@ def _measurements(
             )
     if _DEMO in wanted:
         yield _DEMO, "", lambda: _demo(options, places)
-    if _QUICK in wanted:
-        for name in (*_sets(options), runs.PHANTOMS):
+    for name in (*_sets(options), runs.PHANTOMS):
+        if {_QUICK, f"{_QUICK}-{name}"} & set(wanted):
             yield _QUICK, name, lambda name=name: runs.run(name, places, quick=options.quick)
 
 
@@ -149,7 +149,8 @@ def _options() -> argparse.Namespace:
         "--only",
         nargs="+",
         metavar="NAME",
-        help=f"{', '.join(pairs.SETS)} (both sides in turns), {_DEMO}, {_QUICK} (hours)",
+        help=f"{', '.join(pairs.SETS)} (both sides in turns), {_DEMO}, {_QUICK} (hours), or of "
+        f"that one set only: {_QUICK}-{runs.PHANTOMS} and so on",
     )
     parser.add_argument(
         "--json",
@@ -168,7 +169,8 @@ def _options() -> argparse.Namespace:
         parser.error("--docs wants full sizes: leave --quick away.")
     if not options.quick and (options.data_dir is None or options.weights_dir is None):
         parser.error("name --data-dir and --weights-dir, or see that it works with --quick.")
-    known = (*_sets(options), _DEMO, _QUICK)
+    of_quick = (f"{_QUICK}-{name}" for name in (*_sets(options), runs.PHANTOMS))
+    known = (*_sets(options), _DEMO, _QUICK, *of_quick)
     if unknown := [name for name in options.only or [] if name not in known]:
         parser.error(f"--only {unknown[0]}: is none of {', '.join(known)}.")
     return options
