@@ -55,7 +55,8 @@ class TransferFamily(ModelFamily):
     """A linear classifier on a frozen backbone, optionally with its top block fine-tuned.
 
     Trials choose the depth of the cut, the pooling and the penalty, on embeddings that are
-    computed once a data set; the best one is then tried with its topmost block trained further.
+    computed once a data set; the best one is then tried with its topmost block trained further, if
+    it takes one cut and the budget has time for it.
     A subclass names the backbone by ``weights``; see ``transfer_family``.
     """
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,8 @@ _MAX_REPEATS = 20
 features would cost too much, after which nothing else is expected."""
 _MAX_FAILURES = 5
 """Failed trials, with none complete, after which a search is given up."""
+_PASSES = 10
+"""Passes of all images through a pretrained network, in time, that its training further takes."""
 _FEATURES_SHARE = 0.5
 """Share of the seconds that features may cost after the first trial: beyond, a search would fit
 little of what it has extracted."""
@@ -110,14 +113,10 @@ class Search:
         self.best_oof = oof
         """Out-of-fold probabilities of the best trial so far, float64, shape (n_development,
         n_classes), NaN where an image was not predicted."""
-        family, weights = workshop.family, workshop.weights
         self._n_folds = len(workshop.folds)
-        self._screened = family.screened and self._n_folds > 1
+        self._screened = workshop.family.screened and self._n_folds > 1
         searched = [trial for trial in finished if trial.stage == "search"]
         self._pruner = Pruner(searched, inner_folds=1 if self._screened else self._n_folds)
-        # Random weights make a refinement the training of a large network from nothing.
-        random = family.weights is not None and (weights is None or weights.path is None)
-        self._refine = () if random else family.refinements(tuner.space.defaults(), workshop.task)
         # Of ``_screened_best``, by its number; not there where an interruption has lost them.
         self._screened_oof: dict[int, NDArray[np.float64]] = {}
         screened = self._screened_best
@@ -177,7 +176,7 @@ class Search:
         if suggestion is None:
             return None
         # Training on with a tried configuration costs seconds only.
-        if suggestion.resume_from is None and self._trials_spent(len(self._refine)):
+        if suggestion.resume_from is None and self._trials_spent(len(self._refinements())):
             return None
         return suggestion if self._ends_in_time(suggestion) else None
 
@@ -219,16 +218,20 @@ class Search:
         return screened if ends <= seconds else None
 
     def _refinement(self) -> Suggestion | None:
-        best = self.best_so_far()
-        if not self._refine or best is None or best.state != "complete" or self._trials_spent(0):
-            return None
+        seen = {frozen(trial.params) for trial in self.finished}
+        left = [params for params in self._refinements() if frozen(params) not in seen]
+        return Suggestion(params=left[0]) if left and not self._trials_spent(0) else None
+
+    def _refinements(self) -> Sequence[Mapping[str, Any]]:
+        """Refinements of the best configuration that was searched, if they may end in time."""
+        family, weights, best = self._workshop.family, self._workshop.weights, self.best_so_far()
+        if family.weights is not None and (weights is None or weights.path is None):
+            return ()  # of random weights it would be the training of a large network from nothing
+        if best is None or best.state != "complete" or not self._refinement_ends_in_time():
+            return ()
         searched = best_of(vars(trial) for trial in self.finished if trial.stage != "refinement")
         assert searched is not None
-        seen = {frozen(trial.params) for trial in self.finished}
-        for params in self._workshop.family.refinements(searched["params"], self._workshop.task):
-            if frozen(params) not in seen:
-                return Suggestion(params=params) if self._refinement_ends_in_time() else None
-        return None
+        return family.refinements(searched["params"], self._workshop.task)
 
     def _given_up(self) -> bool:
         failed = sum(trial.state == "failed" for trial in self.finished)
@@ -248,7 +251,7 @@ class Search:
     @property
     def _search_seconds(self) -> float | None:
         """What the clock may say at the end of the search before the refinements."""
-        share = SEARCH_SHARE if self._refine and self._has_usable else 1.0
+        share = SEARCH_SHARE if self._refinements() else 1.0
         return self._budget.seconds * share if self._budget.seconds is not None else None
 
     def _ends_in_time(self, suggestion: Suggestion) -> bool:
@@ -282,8 +285,7 @@ class Search:
         else:
             of_a_fold = fold_seconds(self.finished) or 0.0
             if self._workshop.family.weights is not None:
-                # What is trained further sees every image at least once, as for its features.
-                of_a_fold = max(of_a_fold, self._clock.features_seconds)
+                of_a_fold = max(of_a_fold, _PASSES * self._clock.features_seconds)
         return self._clock.seconds + self._n_folds * of_a_fold <= self._budget.seconds
 
     def _bound_features(self, *, first: bool) -> None:
