@@ -155,3 +155,21 @@ def test_predictions_that_a_killed_start_left_are_gone_before_a_family_runs(
     assert refit["phase"] == "refit"
     labels = pd.read_parquet(folder / "predictions.parquet")["label"].tolist()
     assert not [c for look in looks for c in look["columns"] if c == labels]
+
+
+def test_a_cache_in_the_folder_of_an_archive_is_no_held_out_part(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
+    random = np.random.default_rng(0)
+    sizes = {"train": 40, "val": 16, "test": 16}
+    parts = {f"{part}_labels": np.arange(n) % 2 for part, n in sizes.items()}
+    for part, n in sizes.items():
+        parts[f"{part}_images"] = random.integers(0, 255, (n, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "archive.npz", **parts)
+    (tmp_path / "datasets.yaml").write_text(
+        "archive: {source: npz, path: archive.npz, classes: [a, b], image_size: 28, "
+        "channels: grey}\n"
+    )
+    options = ["--datasets", "archive", "--datasets-file", str(tmp_path / "datasets.yaml")]
+    models = ["--models", "squeezenet", "--no-sanity", "--trials", "1", "--threads", "1"]
+    assert main(["run", *options, *models, "--out", str(tmp_path / "run")]) == 0
+    assert "squeezenet" in capsys.readouterr().out

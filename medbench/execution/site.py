@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.cache import cache_folder
 from medbench.files import save_npy
 from medbench.models.weights import Weights
 
@@ -82,6 +83,7 @@ class Site:
         """What the attempt reads by itself, which may lie beside what is closed."""
         places = [self.folder, self.development, *self.plugins]
         places += [str(Path(plugin).parent / "__pycache__") for plugin in self.plugins]
+        places += [str(cache_folder() / part) for part in ("networks", "jax")]
         return places + [path for path in (self.features, self.weights_path) if path is not None]
 
     # --- a search that was interrupted ----------------------------------------------------
