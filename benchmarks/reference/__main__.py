@@ -62,8 +62,7 @@ def main() -> int:
                 failed.append(name)
                 continue
             _keep(run, KEPT / name)
-            if not resumed:
-                _keep_times(name, ended)
+            _keep_times(name, None if resumed else ended)
             command = ["-m", "medbench", "report", str(KEPT / name)]
             subprocess.run([sys.executable, *command], check=True)
     rows = {name: _rows(KEPT / name) for name in COMMANDS if (KEPT / name).is_dir()}
@@ -85,10 +84,12 @@ def _keep(run: Path, kept: Path) -> None:
             shutil.rmtree(record.parent / "pictures", ignore_errors=True)
 
 
-def _keep_times(name: str, ended: WatchedRun) -> None:
-    """Keep what a run said of its duration and what it took, in seconds."""
+def _keep_times(name: str, ended: WatchedRun | None) -> None:
+    """Keep what a run said of its duration and what it took, in seconds; None: it was resumed."""
     times = _kept_times()
-    times[name] = {"estimate": ended.estimate, "after": ended.after, "took": ended.took}
+    times.pop(name, None)
+    if ended is not None:
+        times[name] = {"estimate": ended.estimate, "after": ended.after, "took": ended.took}
     write_json(TIMES, times)
 
 

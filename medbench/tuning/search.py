@@ -36,7 +36,8 @@ features would cost too much, after which nothing else is expected."""
 _MAX_FAILURES = 5
 """Failed trials, with none complete, after which a search is given up."""
 _PASSES = 10
-"""Passes of all images through a pretrained network, in time, that its training further takes."""
+"""Passes of all images through a pretrained network that its training further on one fold is
+expected to take, in time: of 210 images of 128 px it took 5 (InceptionV3) and 15 (MobileNet)."""
 _FEATURES_SHARE = 0.5
 """Share of the seconds that features may cost after the first trial: beyond, a search would fit
 little of what it has extracted."""
