@@ -88,7 +88,7 @@ def _measurements(
             )
     if _DEMO in wanted:
         yield _DEMO, "", lambda: _demo(options, places)
-    for name in (*_sets(options), runs.PHANTOMS):
+    for name in _sets_of_quick(options):
         if {_QUICK, f"{_QUICK}-{name}"} & set(wanted):
             yield _QUICK, name, lambda name=name: runs.run(name, places, quick=options.quick)
 
@@ -104,6 +104,10 @@ def _demo(options: argparse.Namespace, places: pairs.Places) -> dict[str, Any]:
 
 def _sets(options: argparse.Namespace) -> tuple[str, ...]:
     return (data_tiny.NAME,) if options.quick else pairs.SETS
+
+
+def _sets_of_quick(options: argparse.Namespace) -> tuple[str, ...]:
+    return (*(_sets(options) if options.quick else runs.REFERENCE), runs.PHANTOMS)
 
 
 def _places(options: argparse.Namespace, scratch: Path) -> pairs.Places:
@@ -149,8 +153,8 @@ def _options() -> argparse.Namespace:
         "--only",
         nargs="+",
         metavar="NAME",
-        help=f"{', '.join(pairs.SETS)} (both sides in turns), {_DEMO}, {_QUICK} (hours), or of "
-        f"that one set only: {_QUICK}-{runs.PHANTOMS} and so on",
+        help=f"{', '.join(pairs.SETS)} (both sides in turns), {_DEMO}, {_QUICK} (an hour), or "
+        f"of that one set only: {_QUICK}-{runs.PHANTOMS} and so on",
     )
     parser.add_argument(
         "--json",
@@ -169,7 +173,7 @@ def _options() -> argparse.Namespace:
         parser.error("--docs wants full sizes: leave --quick away.")
     if not options.quick and (options.data_dir is None or options.weights_dir is None):
         parser.error("name --data-dir and --weights-dir, or see that it works with --quick.")
-    of_quick = (f"{_QUICK}-{name}" for name in (*_sets(options), runs.PHANTOMS))
+    of_quick = (f"{_QUICK}-{name}" for name in _sets_of_quick(options))
     known = (*_sets(options), _DEMO, _QUICK, *of_quick)
     if unknown := [name for name in options.only or [] if name not in known]:
         parser.error(f"--only {unknown[0]}: is none of {', '.join(known)}.")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 _SHOWN_LINES = 15
+_LOOKED_EVERY = 5.0
+"""Seconds between two looks at whether a process has done enough."""
 
 
 class SideError(Exception):
@@ -21,6 +24,7 @@ def timed(
     *,
     core: int | None = None,
     accepted: Sequence[int] = (0,),
+    enough: Callable[[], bool] | None = None,
 ) -> tuple[float, str]:
     """Run a command of this Python to its end.
 
@@ -29,6 +33,7 @@ def timed(
         environment: What is added to the environment variables.
         core: The only core that it may use, with all that it starts; None for all of them.
         accepted: Statuses with which it may end.
+        enough: Whether it has done what is wanted of it; it is then stopped as by Ctrl-C.
 
     Returns:
         Wall seconds, and what it printed on its standard output.
@@ -46,7 +51,7 @@ def timed(
         text=True,
         preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
     )
-    said, complained = process.communicate()
+    said, complained = _output(process, enough)
     seconds = time.perf_counter() - began
     if process.returncode not in accepted:
         lines = (said + complained).splitlines()[-_SHOWN_LINES:]
@@ -55,6 +60,18 @@ def timed(
             + "\n".join(lines)
         )
     return seconds, said
+
+
+def _output(process: subprocess.Popen[str], enough: Callable[[], bool] | None) -> tuple[str, str]:
+    """What it prints until its end, to which it is brought as soon as it has done enough."""
+    while enough is not None:
+        try:
+            return process.communicate(timeout=_LOOKED_EVERY)
+        except subprocess.TimeoutExpired:
+            if enough():
+                process.send_signal(signal.SIGINT)
+                enough = None
+    return process.communicate()
 
 
 def last_core() -> int:

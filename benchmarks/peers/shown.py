@@ -66,7 +66,8 @@ def reach_rows(demo: Mapping[str, Any] | None, quick: Mapping[str, Any]) -> Rows
                     _met(fewest >= _COMPLETE),
                 )
             )
-        rows.append(_of_estimate(name, run))
+        if run["seconds"] is not None:
+            rows.append(_of_estimate(name, run))
     return rows
 
 

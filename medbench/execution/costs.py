@@ -36,17 +36,18 @@ _NEAR = 0.05
 _SLOWEST = 5.0
 """Most that this machine is taken to be slower, or faster, than that of the table."""
 _STILL_WARM, _KNOWN_WARM = 0.75, 0.95
-"""Share of the features that a cell finds in the cache: after another cell of its data set in the
-same run, which had most of its images; after an earlier run on the same images."""
-_BY_IMAGES, _BY_PIXELS, _BY_THREADS = 1.0, 0.5, -0.6
-"""Exponents with which parts grow: fits and features with the images; with the pixels less, since
-families resize; threads help less than their number. They only bridge what was not measured."""
+"""Share of the features that a cell finds in the cache: those of later trials, which are not the
+same ones, after another cell of its data set in this run; all, after an earlier run."""
+_WORK = {"images": 1.0, "pixels": 0.5, "threads": -0.6}
+"""Exponents with which fits and features grow: with the pixels less, since families resize; threads
+help less than their number. They only bridge what was not measured."""
+_MOSTLY_SET_UP = {"images": 0.5}
+"""Likewise where much is always the same: a page and figures come once, intervals for each row; a
+sanity row is a few trees on few numbers, whatever the size of the images."""
 _FEWEST_IMAGES = 100
 """Parts of fewer images are taken to be as long as of so many: what is set up costs the same."""
 _FEWEST_STEPS = 3
 """Fewer steps of a fit that was cut tell what it costs to begin, not what a step costs."""
-_OUTSIDE_BY_ROWS = 0.5
-"""Likewise for what is outside of cells: page and figures come once, intervals for each row."""
 _TINY = 1e-3
 """Seconds added to parts, so that a part of nothing has a logarithm."""
 
@@ -142,7 +143,7 @@ class Costs:
         wanted = {"images": rows_of(cells), "side": 1.0, "threads": self._threads}
         names = {REPORTS, *(start_of(cell) for cell in cells)}
         parts = [
-            _part(self._known(name, ""), "fixed", wanted, _OUTSIDE_BY_ROWS * (name == REPORTS))
+            _part(self._known(name, ""), "fixed", wanted, _MOSTLY_SET_UP if name == REPORTS else {})
             for name in names
         ]
         return sum(part or 0.0 for part in parts)
@@ -216,7 +217,10 @@ class Costs:
             "held_out": len(split.held_out),
             "folds": _folds(cell, cell.settings.inner_folds),
         }
-        parts = {name: _part(known, name, wanted) for name in _PARTS}
+        work = _MOSTLY_SET_UP if cell.model.family.sanity else _WORK
+        parts = {
+            name: _part(known, name, wanted, {} if name == "fixed" else work) for name in _PARTS
+        }
         first = parts["first"] or 0.0
         trial = parts["trial"] or first
         n_refinements = _n_refinements(cell) if parts["refinement"] is not None else 0
@@ -239,10 +243,9 @@ class Costs:
         for _ in range(n_refinements):
             if spent + refinement <= whole and (budget.trials is None or tried < budget.trials):
                 spent, tried = spent + refinement, tried + 1
-        features = (parts["first_features"] or 0.0) + (trials - 1) * (
-            parts["trial_features"] or 0.0
-        )
-        saved = self._warm(cell) * min(features, spent)
+        warm_first, warm_later = self._warm(cell)
+        saved = warm_first * (parts["first_features"] or 0.0)
+        saved += warm_later * (trials - 1) * (parts["trial_features"] or 0.0)
         on_top = sum(parts[name] or 0.0 for name in ("fixed", "refit", "prediction"))
         return Expected(
             trials=tried,
@@ -251,19 +254,19 @@ class Costs:
             share=share,
             ends_first=ends_first,
             exhausted=tried >= cell.model.space.n_configurations,
-            seconds=on_top + spent - saved,
+            seconds=on_top + spent - min(saved, spent),
         )
 
-    def _warm(self, cell: PlannedCell) -> float:
-        """Share of its features that a cell will find in the cache."""
+    def _warm(self, cell: PlannedCell) -> tuple[float, float]:
+        """Shares of the features of its first and of later trials that are in the cache by then."""
         name = cell.model.name
         pair = (cell.dataset.data.name, name)
         before = pair in self._begun
         self._begun.add(pair)
         data = cell.dataset.data.pixels_sha256[:16]
         if any(each.data == data for each in self._own[name]) and _has_features():
-            return _KNOWN_WARM
-        return _STILL_WARM if before else 0.0
+            return _KNOWN_WARM, _KNOWN_WARM
+        return (1.0, _STILL_WARM) if before else (0.0, 0.0)
 
 
 def measured(
@@ -365,7 +368,7 @@ def _part(
     known: Iterable[tuple[float, float, Measurement]],
     name: str,
     wanted: Mapping[str, float],
-    by_images: float = 0.0,
+    growth: Mapping[str, float],
 ) -> float | None:
     """Seconds of a part of the wanted cell; None where no cell tells of it.
 
@@ -377,27 +380,25 @@ def _part(
         seconds = getattr(cell, name)
         if seconds is None:
             continue
-        images = math.log(wanted["images"] / cell.images)
-        more = math.log(max(wanted["images"], _FEWEST_IMAGES) / max(cell.images, _FEWEST_IMAGES))
-        pixels = 2 * math.log(wanted["side"] / cell.side)
-        threads = math.log(wanted["threads"] / cell.threads)
-        scale = 0.0
-        if name in ("first", "trial", "refinement", "finish"):
-            scale = _scale(more, pixels, threads) + math.log(wanted["folds"] / cell.folds)
-        elif name == "prediction":
-            scale = _scale(math.log(wanted["held_out"] / cell.held_out), pixels, threads)
-        elif name != "fixed":
-            scale = _scale(more, pixels, threads)
+        more = {
+            "images": math.log(wanted["images"] / cell.images),
+            "pixels": 2 * math.log(wanted["side"] / cell.side),
+            "threads": math.log(wanted["threads"] / cell.threads),
+        }
+        weight = trust / (_NEAR + sum(difference**2 for difference in more.values())) ** 2
+        if name == "prediction":
+            more["images"] = math.log(wanted["held_out"] / cell.held_out)
         else:
-            scale = by_images * images
-        weight = trust / (_NEAR + images**2 + pixels**2 + threads**2) ** 2
+            wanted_images, images = (
+                max(n, _FEWEST_IMAGES) for n in (wanted["images"], cell.images)
+            )
+            more["images"] = math.log(wanted_images / images)
+        scale = sum(growth.get(what, 0.0) * difference for what, difference in more.items())
+        if name in ("first", "trial", "refinement", "finish"):
+            scale += math.log(wanted["folds"] / cell.folds)
         total += weight * (math.log(factor * seconds + _TINY) + scale)
         weights += weight
     return max(0.0, math.exp(total / weights) - _TINY) if weights else None
-
-
-def _scale(images: float, pixels: float, threads: float) -> float:
-    return _BY_IMAGES * images + _BY_PIXELS * pixels + _BY_THREADS * threads
 
 
 def _side(image_shape: Sequence[int]) -> float:
