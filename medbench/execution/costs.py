@@ -228,11 +228,12 @@ class Costs:
         finish = parts["finish"] or 0.0
         budget = cell.settings.budget
         whole = math.inf if budget.seconds is None else budget.seconds
-        refinement, n_refinements = parts["refinement"] or 0.0, 0
-        if parts["refinement"] is not None:
+        refinement, least = parts["refinement"], trial
+        if cell.model.family.weights is not None:
             least = wanted["folds"] * PASSES * (parts["first_features"] or 0.0)
-            begins = first + finish + max(refinement, least) <= whole
-            n_refinements = _n_refinements(cell) if begins else 0
+        refinement = least if refinement is None else refinement
+        begins = first + finish + max(refinement, least) <= whole
+        n_refinements = _n_refinements(cell) if begins else 0
         share = SEARCH_SHARE if n_refinements else 1.0
         most = (budget.trials or MOST_TRIALS) - n_refinements if cell.tuned else 1
         most = max(1, min(most, int(min(cell.model.space.n_configurations, MOST_TRIALS))))
