@@ -13,10 +13,10 @@ from medbench.cache import cache_folder
 from medbench.datasets import headers
 from medbench.datasets.decode import decode
 from medbench.datasets.headers import headers_of
-from medbench.datasets.readers import Header, all_readers, hashed, open_image, reader_of
+from medbench.datasets.readers import Header, hashed, open_image, reader_of
 from medbench.errors import DatasetError
+from medbench.testing import ReaderContract, check_reader
 from medbench.testing.image_files import dicom_file, nifti_file, picture_file
-from medbench.testing.sources import READER_CHECKS, check_reader
 
 PLUGIN = '''
 import struct
@@ -79,15 +79,14 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("check", READER_CHECKS.values(), ids=READER_CHECKS.keys())
-@pytest.mark.parametrize("name", FILES)
 @pytest.mark.filterwarnings("ignore")
-def test_every_reader_keeps_the_contract(name, check) -> None:
-    check(registry.readers.get(name), FILES[name])
+class TestEveryReader(ReaderContract):
+    """Found in the registry: a new one without a file here fails."""
 
-
-def test_every_reader_is_checked() -> None:
-    assert {reader.name for reader in all_readers()} == set(FILES)
+    @pytest.fixture(autouse=True, params=registry.readers.names())
+    def registered(self, request):
+        self.reader = registry.readers.get(request.param)
+        self.content = FILES[request.param]
 
 
 @pytest.fixture
@@ -111,21 +110,6 @@ def test_a_format_of_a_plugin_is_read_like_ours(stacks, tmp_path) -> None:
     assert headers_of([path], "state").n_slices.tolist() == [5]
     with pytest.raises(DatasetError, match="Stack"):
         open_image(b"neither", origin="x")
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"recognises": lambda self, start: True}, "takes"),
-        ({"recognises": lambda self, start: False}, "its own file"),
-        ({"suffixes": ("STACK",)}, "suffix"),
-        ({"look": lambda self, file, origin: Header(n_slices=7)}, "look says"),
-    ],
-)
-def test_a_broken_promise_of_a_reader_is_told(stacks, change, said) -> None:
-    broken = type("Broken", (stacks,), change)
-    with pytest.raises(AssertionError, match=said):
-        check_reader(broken, stack(VOXELS))
 
 
 def test_the_content_decides_which_reader_is_taken() -> None:
