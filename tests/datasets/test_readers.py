@@ -18,56 +18,10 @@ from medbench.errors import DatasetError
 from medbench.testing import ReaderContract, check_reader
 from medbench.testing.image_files import dicom_file, nifti_file, picture_file
 
-PLUGIN = '''
-import struct
-
-import numpy as np
-
-from medbench import register_reader
-from medbench.datasets.readers import Header, OpenedImage, Reader, check_size, hashed
-from medbench.errors import DatasetError
-
-
-@register_reader("stack")
-class Stack(Reader):
-    """A word, width, height and depth, and the pixels."""
-
-    title = "Stack"
-    suffixes = (".stack",)
-
-    def recognises(self, start):
-        return start.startswith(b"STCK")
-
-    def open(self, content, *, origin, pixel_limit):
-        if len(content) < 10:
-            raise DatasetError(f"{origin}: the stack is truncated. Copy it again.")
-        width, height, depth = struct.unpack("<3H", content[4:10])
-        if not width * height * depth or len(content) < 10 + width * height * depth:
-            raise DatasetError(f"{origin}: the stack is truncated. Copy it again.")
-        check_size(width, height, origin, pixel_limit)
-        voxels = np.frombuffer(content[10:], np.uint8, width * height * depth)
-        return Opened(voxels.reshape(depth, height, width), origin)
-
-
-class Opened(OpenedImage):
-    def __init__(self, voxels, origin):
-        super().__init__(
-            origin=origin,
-            header=Header(n_slices=len(voxels), patient=hashed(int(voxels[0, 0, 0]))),
-            mode="stack",
-            n_bytes=voxels.nbytes,
-            what=f"{len(voxels)} planes",
-        )
-        self.voxels = voxels
-
-    def pixels(self, index):
-        return self.voxels[index]
-'''
-
 
 def stack(voxels: np.ndarray) -> bytes:
     depth, height, width = voxels.shape
-    return b"STCK" + struct.pack("<3H", width, height, depth) + voxels.tobytes()
+    return b"STCK" + struct.pack("<3HI", width, height, depth, 4711) + voxels.tobytes()
 
 
 VOXELS = np.random.default_rng(0).integers(0, 256, (5, 6, 8), dtype=np.uint8)
@@ -90,10 +44,10 @@ class TestEveryReader(ReaderContract):
 
 
 @pytest.fixture
-def stacks(tmp_path):
-    """A format that a plugin file adds."""
-    file = tmp_path / "stacks.py"
-    file.write_text(PLUGIN)
+def stacks(documented, tmp_path):
+    """The format that the page for authors of plugins adds."""
+    file = tmp_path / "stack.py"
+    file.write_text(documented("stack.py"))
     registry.load_plugin(file)
     return registry.readers.get("stack")
 
@@ -103,7 +57,7 @@ def test_a_format_of_a_plugin_is_read_like_ours(stacks, tmp_path) -> None:
     check_reader(stacks, content)
     decoded = decode(content, size=8, channels=1, origin="x", slice_number=3)
     assert decoded.pixel_hash == decode(VOXELS[2], size=8, channels=1, origin="x").pixel_hash
-    with pytest.raises(DatasetError, match=r"x: 5 planes, .*from 1 to 5"):
+    with pytest.raises(DatasetError, match=r"x: a stack of 5 planes, .*from 1 to 5"):
         decode(content, size=8, channels=1, origin="x")
     path = tmp_path / "one.stack"
     path.write_bytes(content)
