@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,11 @@ class TestEveryFamily(ModelContract):
 @functools.cache
 def short_cnn():
     return type("ShortCnn", (registry.models.get("cnn"),), {"max_steps": 6})
+
+
+def test_the_example_of_the_readme_keeps_the_contract():
+    registry.load_plugin(Path(__file__).parents[1] / "plugins" / "nearest_centroid.py")
+    check_model(registry.models.get("nearest-centroid"))
 
 
 @pytest.mark.slow

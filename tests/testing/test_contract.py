@@ -1,5 +1,6 @@
 """How a contract is used: by inheritance or by one call, with a clear word where it is not."""
 
+import unittest
 from unittest import SkipTest
 
 import pytest
@@ -62,6 +63,16 @@ def test_one_call_runs_every_test_and_tells_what_does_not_apply():
     assert Numbers.check(numbers=[]) == ("test_short",)
     with pytest.raises(AssertionError, match="must rise"):
         Numbers.check(numbers=[2, 1])
+
+
+def test_unittest_collects_the_same_tests():
+    class TestMine(Numbers, unittest.TestCase):
+        numbers = (2, 1, 3)
+
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(TestMine).run(result)
+    assert result.testsRun == 2
+    assert [test.id().rpartition(".")[2] for test, _ in result.failures] == ["test_rises"]
 
 
 def test_what_is_costly_is_made_once_for_a_plugin_whichever_object_asks():
