@@ -53,7 +53,7 @@ class ExecutorContract(Contract):
     """
 
     executor: Callable[[Resources], Executor] = needed("MyExecutor")
-    """What makes the executor, mostly its class."""
+    """Its class, or what makes one of given resources; write a function as a ``staticmethod``."""
 
     @property
     def isolates(self) -> bool:
