@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -114,6 +115,14 @@ def example_plugin(install) -> Path:
     files = {str(f.relative_to(PACKAGED)): f.read_text() for f in PACKAGED.rglob("*.py")}
     groups = {k.removeprefix("medbench."): v for k, v in project["entry-points"].items()}
     return install(project["name"], project["version"], groups, files, project["dependencies"])
+
+
+@pytest.fixture
+def documented():
+    """Gives the text of a Python file as the page for authors of plugins has it."""
+    page = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text()
+    blocks = re.findall(r"```python\n(# (\w+\.py)\n.*?)```", page, flags=re.DOTALL)
+    return {name: text for text, name in blocks}.__getitem__
 
 
 @pytest.fixture

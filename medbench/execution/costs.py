@@ -20,7 +20,7 @@ from medbench.cache import cache_folder, keep_note, read_note
 from medbench.counts import MOST_TRIALS
 from medbench.execution.machine_speed import machine_seconds, note_of
 from medbench.execution.plan import PlannedCell
-from medbench.tuning.budget import SEARCH_SHARE
+from medbench.tuning.budget import PASSES, SEARCH_SHARE
 
 TABLE = Path(__file__).with_name("reference_costs.json")
 """What cells took on the machine that made the table; ``python benchmarks/costs`` makes it anew."""
@@ -223,13 +223,18 @@ class Costs:
         }
         first = parts["first"] or 0.0
         trial = parts["trial"] or first
-        n_refinements = _n_refinements(cell) if parts["refinement"] is not None else 0
         if cell.split.validation is not None:
             parts["finish"] = parts["refit"] = None
         finish = parts["finish"] or 0.0
         budget = cell.settings.budget
-        share = SEARCH_SHARE if _n_refinements(cell) else 1.0
         whole = math.inf if budget.seconds is None else budget.seconds
+        refinement, least = parts["refinement"], trial
+        if cell.model.family.weights is not None:
+            least = wanted["folds"] * PASSES * (parts["first_features"] or 0.0)
+        refinement = least if refinement is None else refinement
+        begins = first + finish + max(refinement, least) <= whole
+        n_refinements = _n_refinements(cell) if begins else 0
+        share = SEARCH_SHARE if n_refinements else 1.0
         most = (budget.trials or MOST_TRIALS) - n_refinements if cell.tuned else 1
         most = max(1, min(most, int(min(cell.model.space.n_configurations, MOST_TRIALS))))
         room = max(0.0, whole * share - first - finish)
@@ -239,7 +244,7 @@ class Costs:
         ends_first = first + finish <= whole
         if cell.model.family.max_steps is not None and not ends_first:
             spent = whole  # a fit in steps is cut; another one runs to its end
-        refinement, tried = parts["refinement"] or 0.0, trials
+        tried = trials
         for _ in range(n_refinements):
             if spent + refinement <= whole and (budget.trials is None or tried < budget.trials):
                 spent, tried = spent + refinement, tried + 1

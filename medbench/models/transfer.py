@@ -29,10 +29,10 @@ from medbench.models.weights import Weights
 from medbench.opening import MODEL, read_regular
 
 MODEL_FILE = "model.onnx"
-ALL_CUTS = "all"
-"""In place of one cut: the features of every cut of the backbone side by side."""
-_PENALTY = (1e-4, 1.0)
-"""Range of C: with hundreds of features beyond it nothing changes, as training is separated."""
+_POOLINGS = ("avg", "both")
+"""How a frozen backbone's activations become features; the maximum alone is worse than these."""
+_PENALTY = (1e-4, 0.1)
+"""Range of C: with thousands of features beyond it nothing changes, as training is separated."""
 _DEFAULT_PENALTY = 3e-3
 _KEPT_BYTES = 256 * 1024**2
 """Standardised features kept in memory for the next trial on the same images."""
@@ -54,9 +54,9 @@ _kept: WeakKeyDictionary[FeatureCache, OrderedDict[Any, Standardised]] = WeakKey
 class TransferFamily(ModelFamily):
     """A linear classifier on a frozen backbone, optionally with its top block fine-tuned.
 
-    Trials choose the depth of the cut, the pooling and the penalty, on embeddings that are
-    computed once a data set; the best one is then tried with its topmost block trained further, if
-    it takes one cut and the budget has time for it.
+    The linear model sees the features of all depths side by side; trials choose their pooling and
+    the penalty, on embeddings that are computed once a data set. The best one is then tried on the
+    deepest cut alone with the block below it trained further, if the budget has time for it.
     A subclass names the backbone by ``weights``; see ``transfer_family``.
     """
 
@@ -66,14 +66,16 @@ class TransferFamily(ModelFamily):
     export_formats: ClassVar[tuple[str, ...]] = ("onnx", "keras")
 
     def search_space(self, space: SearchSpace, task: Task) -> None:
-        """Cut, pooling and penalty of the linear model; every trial takes milliseconds."""
-        cuts = [cut.layer for cut in BACKBONES[self._backbone()].cuts]
-        space.choice("cut", [ALL_CUTS, *cuts])
-        space.choice("pooling", [*POOLINGS, "both"])
+        """Pooling and penalty of the linear model; every trial takes milliseconds.
+
+        Depths are not chosen between: of a few hundred images the choice is mostly noise, and no
+        single one was better than all together (``results/README.md`` has the figures).
+        """
+        space.choice("pooling", _POOLINGS)
         space.real("C", *_PENALTY, default=_DEFAULT_PENALTY, log=True)
 
     def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
-        """An unfitted classifier; ``fine_tune`` is "none" unless ``refinements`` set it."""
+        """An unfitted classifier, of all cuts and frozen unless ``refinements`` say otherwise."""
         embedding = self.embedding(task, context.weights)
         if params.get("fine_tune", "none") == "none":
             return FrozenClassifier(params, task, context, embedding)
@@ -89,15 +91,15 @@ class TransferFamily(ModelFamily):
         )
 
     def refinements(self, params: Mapping[str, Any], task: Task) -> Sequence[Mapping[str, Any]]:
-        """The same configuration with the top block trained at two learning rates.
+        """The same configuration on the deepest cut alone, its block trained at two rates.
 
-        Not of all cuts together, where a step of the top block would move a part of the features
-        only, away from those beside it.
+        Of all cuts together a step of the top block would move a part of the features only, away
+        from those beside it.
         """
-        if params["cut"] == ALL_CUTS:
-            return []
+        deepest = BACKBONES[self._backbone()].cuts[-1].layer
         return [
-            {**params, "fine_tune": "top block", "learning_rate": rate} for rate in _LEARNING_RATES
+            {**params, "cut": deepest, "fine_tune": "top block", "learning_rate": rate}
+            for rate in _LEARNING_RATES
         ]
 
     def _backbone(self) -> str:
@@ -191,8 +193,8 @@ class _TransferClassifier(Classifier):
         return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
 
     def _cuts(self) -> tuple[str, ...]:
-        cut = self._params["cut"]
-        if cut != ALL_CUTS:
+        """The cut that is named, else all of them, from shallow to deep."""
+        if (cut := self._params.get("cut")) is not None:
             return (cut,)
         return tuple(known.layer for known in BACKBONES[self._embedding.backbone].cuts)
 

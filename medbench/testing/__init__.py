@@ -1,74 +1,40 @@
-"""Contract checks for authors of plugins, which what is built in passes as well.
+"""Contracts of what can be plugged in, for authors of plugins; what is built in keeps them too.
 
-One call checks a model family, a tuner, a data source, a reader or an executor::
+Inherit one and let pytest show each test by itself::
+
+    class TestMyModel(ModelContract):
+        family = MyModel
+
+Or run all of them by one call, without pytest::
 
     check_model(MyModel)
-    check_tuner(MyTuner)
-    check_source(...)
-    check_reader(...)
-    check_executor(MyExecutor)
 
-Or let pytest show each check by itself::
-
-    @pytest.mark.parametrize("check", MODEL_CHECKS.values(), ids=MODEL_CHECKS.keys())
-    def test_my_model_keeps_the_contract(check):
-        check(MyModel, params={"epochs": 2})
+A model family, a tuner, a data source, an image reader and an executor each have a contract. Its
+docstring says what a class must name; that of each test says what is demanded, and why.
 """
 
 from __future__ import annotations
 
-from medbench.testing.executors import (
-    EXECUTOR_CHECKS,
-    NEEDS_ISOLATION,
-    ExecutorContract,
-    check_executor,
-)
-from medbench.testing.models import (
-    MODEL_CHECKS,
-    ModelCheck,
-    check_batch_sizes,
-    check_determinism,
-    check_learns,
-    check_missing_class,
-    check_model,
-    check_probabilities,
-    check_pruning,
-    check_refit,
-    check_save_and_load,
-    check_space,
-    check_stop,
-    check_task_kinds,
-)
-from medbench.testing.sources import READER_CHECKS, SOURCE_CHECKS, check_reader, check_source
+from medbench.testing.contract import Contract
+from medbench.testing.executors import ExecutorContract, check_executor
+from medbench.testing.models import ModelContract, check_model
+from medbench.testing.readers import ReaderContract, check_reader
+from medbench.testing.sources import SourceContract, check_source
 from medbench.testing.synthetic import SyntheticData, synthetic_data
-from medbench.testing.tuners import TUNER_CHECKS, TunerCheck, check_tuner
+from medbench.testing.tuners import TunerContract, check_tuner
 
 __all__ = [
-    "EXECUTOR_CHECKS",
-    "MODEL_CHECKS",
-    "NEEDS_ISOLATION",
-    "READER_CHECKS",
-    "SOURCE_CHECKS",
-    "TUNER_CHECKS",
+    "Contract",
     "ExecutorContract",
-    "ModelCheck",
+    "ModelContract",
+    "ReaderContract",
+    "SourceContract",
     "SyntheticData",
-    "TunerCheck",
-    "check_batch_sizes",
-    "check_determinism",
+    "TunerContract",
     "check_executor",
-    "check_learns",
-    "check_missing_class",
     "check_model",
-    "check_probabilities",
-    "check_pruning",
     "check_reader",
-    "check_refit",
-    "check_save_and_load",
     "check_source",
-    "check_space",
-    "check_stop",
-    "check_task_kinds",
     "check_tuner",
     "synthetic_data",
 ]

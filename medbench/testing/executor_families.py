@@ -1,4 +1,4 @@
-"""Families that the contract checks of executors run; loaded as a plugin file."""
+"""Families that the contract of executors runs; loaded as a plugin file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from medbench.datasets.task import Task
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.space import SearchSpace
 from medbench.registry import register_model
-from medbench.testing.executors import (
+from medbench.testing.executor_work import (
     GROWN_MEGABYTES,
     LONG_SECONDS,
     NAP_SECONDS,

@@ -16,6 +16,7 @@ from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.per_label import build_classifier
 from medbench.models.space import SearchSpace
 from medbench.models.weights import Weights
+from medbench.testing.contract import require
 from medbench.testing.synthetic import SyntheticData, multi_label_data, synthetic_data
 
 SEED = 20
@@ -97,7 +98,8 @@ class Fits:
 
     def again(self, data: SyntheticData, features: FeatureCache | None = None) -> Fit:
         """A fit of its own."""
-        classifier, progress = self.build(data.task, features), Steps()
+        several = data.task.kind == "multi-label" and not self.family.multi_label
+        classifier, progress = self.build(data.task, features), Steps(begins_again=several)
         classifier.fit(data.train, data.validation, progress)
         return Fit(
             classifier=classifier,
@@ -117,15 +119,23 @@ class PrunedError(Exception):
 class Steps(Progress):
     """Remembers what was reported, and checks it on the way."""
 
-    def __init__(self, *, stop_after: int | None = None, prune_after: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        stop_after: int | None = None,
+        prune_after: int | None = None,
+        begins_again: bool = False,
+    ) -> None:
+        """``begins_again``: whether several classifiers are fitted, one after the other."""
         self.steps: list[int] = []
+        self._begins_again = begins_again
         self._stop_after = stop_after
         self._prune_after = prune_after
 
     def report(self, step: int, score: float | None = None) -> bool:
         """Answer False, or raise, after the number of steps given at the beginning."""
         require(
-            step > (self.steps[-1] if self.steps else 0),
+            step > (self.steps[-1] if self.steps else 0) or (step == 1 and self._begins_again),
             f"progress.report was told step {step} after {self.steps[-1:]}; count steps from 1 up.",
         )
         require(
@@ -136,9 +146,3 @@ class Steps(Progress):
         if self._prune_after is not None and step >= self._prune_after:
             raise PrunedError
         return self._stop_after is None or step < self._stop_after
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise ``AssertionError`` with the message unless the condition holds."""
-    if not condition:
-        raise AssertionError(message)

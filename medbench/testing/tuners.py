@@ -1,4 +1,4 @@
-"""The contract of a tuner, as checks that each of them can be called by itself."""
+"""The contract of a tuner."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 
 from medbench.errors import ModelError
 from medbench.models.space import SearchSpace
-from medbench.testing.fits import require
+from medbench.testing.contract import Contract, needed, require
 from medbench.tuning.search import next_suggestion
 from medbench.tuning.tuner import Suggestion, Trial, Tuner, frozen
 
@@ -20,35 +20,148 @@ _MOST_SUGGESTIONS = 200
 """More than any tuner has for a few configurations, promotions included."""
 
 
-class Searches:
-    """What the checks of one tuner search; the costly one once, whichever checks need it."""
+class TunerContract(Contract):
+    """What a tuner promises; a subclass that names one is a test class of pytest.
+
+    ::
+
+        class TestMyTuner(TunerContract):
+            tuner = MyTuner
+
+    Nothing is trained: the score of a configuration is computed from its numbers.
+    """
+
+    tuner: type[Tuner] = needed("MyTuner")
+    """The class, registered or not."""
+
+    @property
+    def varied(self) -> list[Trial]:
+        """A search of ``varied_space``, by one tuner from begin to end."""
+        return self.once(_Searches, self.tuner).varied
+
+    @property
+    def finite(self) -> list[Trial]:
+        """A search of ``finite_space`` until the tuner has no more."""
+        return self.once(_Searches, self.tuner).finite
+
+    def test_suggestions(self) -> None:
+        """Suggestions keep to the ranges and conditions of the space, and can be stored.
+
+        A family builds only what it has declared, and a run stores every configuration as JSON.
+        """
+        try:
+            done = self.varied
+        except ModelError as error:
+            raise AssertionError(
+                f"{error} Suggest each parameter that is active, no other, and no value out of "
+                "range."
+            ) from error
+        require(len(done) >= _TRIALS, f"it ended after {len(done)} of an endless space's trials.")
+        for trial in done:
+            text = json.dumps(dict(trial.params), default=repr, allow_nan=False)
+            require(
+                json.loads(text) == trial.params,
+                f"{text} changes when it is stored as JSON; use plain str, int, float and bool.",
+            )
+
+    def test_resumption(self) -> None:
+        """What is suggested follows from the seed and the finished trials alone.
+
+        So a run that was interrupted goes on as one that was not, and nothing is pickled.
+        """
+        done = self.varied
+        for cut in (0, 1, len(done) - 1):
+            again = self.tuner(varied_space(), seed=_SEED, trials=_TRIALS, max_steps=_MAX_STEPS)
+            suggestion = next_suggestion(again, done[:cut])
+            require(
+                suggestion is not None and _facts(suggestion) == _facts(done[cut]),
+                f"after {cut} finished trials a new tuner suggests something else than the one "
+                "that began the search; keep no state in it, and derive random numbers from "
+                "self.seed, the number of finished trials and attempt.",
+            )
+
+    def test_failures(self) -> None:
+        """A search goes on after trials that failed, which have no score.
+
+        One configuration that a family cannot fit must not end the search of the others.
+        """
+        tuner_class = self.tuner
+        done = simulate(tuner_class, varied_space(), fails=lambda number: number in (1, 2, 4))
+        n_tried = sum(trial.resume_from is None for trial in done)
+        require(
+            n_tried >= _TRIALS,
+            f"it ended after {n_tried} configurations, of which three had failed.",
+        )
+        for trial in done:
+            require(
+                trial.resume_from is None or done[trial.resume_from].state == "complete",
+                f"trial {trial.resume_from} is trained on, though it failed.",
+            )
+
+    def test_exhaustion(self) -> None:
+        """Where there are few configurations each is tried, and then the search ends.
+
+        Repeating one would cost the budget of the cell and find nothing.
+        """
+        space, done = finite_space(), self.finite
+        require(
+            len(done) < _MOST_SUGGESTIONS,
+            f"it never ends, though there are {space.n_configurations:g} configurations; "
+            "return None, or repeat one.",
+        )
+        n_tried = len({frozen(trial.params) for trial in done})
+        require(
+            n_tried == space.n_configurations,
+            f"it ends after {n_tried} of {space.n_configurations:g} configurations; when attempt "
+            "rises, suggest others, at last at random (see Tuner.untried).",
+        )
+
+    def test_promotion(self) -> None:
+        """A tuner that halves by itself trains the best on to the end, from where they were.
+
+        A configuration that is chosen must have been seen with all its steps.
+        """
+        tuner_class = self.tuner
+        for done in (self.varied, self.finite):
+            for trial in done:
+                _check_steps(trial, done, tuner_class)
+            if tuner_class.prunes_itself:
+                most = max(trial.last_step or _MAX_STEPS for trial in done)
+                require(
+                    most == _MAX_STEPS,
+                    f"no configuration is trained for more than {most} of {_MAX_STEPS} steps; "
+                    "begin no round with more configurations than the budget and the space have.",
+                )
+
+
+def check_tuner(tuner_class: type[Tuner]) -> tuple[str, ...]:
+    """Check that a tuner keeps its contract; returns if it does.
+
+    Args:
+        tuner_class: The tuner, registered or not.
+
+    Returns:
+        Names of the tests that do not apply to it.
+
+    Raises:
+        AssertionError: A test failed; the message says what is wrong and what to do.
+    """
+    return TunerContract.check(tuner=tuner_class)
+
+
+class _Searches:
+    """The two searches that most tests look at, each made when it is first wanted."""
 
     def __init__(self, tuner_class: type[Tuner]) -> None:
-        """``tuner_class`` as in ``check_tuner``."""
-        self.tuner_class = tuner_class
+        self._tuner_class = tuner_class
 
     @cached_property
     def varied(self) -> list[Trial]:
-        """A search of ``varied_space``, by one tuner from begin to end."""
-        return simulate(self.tuner_class, varied_space())
+        return simulate(self._tuner_class, varied_space())
 
     @cached_property
     def finite(self) -> list[Trial]:
-        """A search of ``finite_space`` until the tuner has no more."""
-        return simulate(self.tuner_class, finite_space(), trials=None)
-
-
-class TunerCheck:
-    """One check, called as ``check(tuner_class)``."""
-
-    def __init__(self, rule: Callable[[Searches], None]) -> None:
-        self.on = rule
-        """The check on searches that other checks share."""
-        self.__doc__ = rule.__doc__
-
-    def __call__(self, tuner_class: type[Tuner]) -> None:
-        """Check a tuner; errors as of ``check_tuner``."""
-        self.on(Searches(tuner_class))
+        return simulate(self._tuner_class, finite_space(), trials=None)
 
 
 def simulate(
@@ -83,114 +196,6 @@ def simulate(
             break
         done.append(_trial(len(done), suggestion, failed=fails(len(done))))
     return done
-
-
-@TunerCheck
-def check_suggestions(searches: Searches) -> None:
-    """Suggestions keep to the ranges and conditions of the space, and can be stored."""
-    try:
-        done = searches.varied
-    except ModelError as error:
-        raise AssertionError(
-            f"{error} Suggest each parameter that is active, no other, and no value out of range."
-        ) from error
-    require(len(done) >= _TRIALS, f"it ended after {len(done)} of an endless space's trials.")
-    for trial in done:
-        text = json.dumps(dict(trial.params), default=repr, allow_nan=False)
-        require(
-            json.loads(text) == trial.params,
-            f"{text} changes when it is stored as JSON; use plain str, int, float and bool.",
-        )
-
-
-@TunerCheck
-def check_resumption(searches: Searches) -> None:
-    """What is suggested follows from the seed and the finished trials, and from nothing else."""
-    done = searches.varied
-    for cut in (0, 1, len(done) - 1):
-        again = searches.tuner_class(
-            varied_space(), seed=_SEED, trials=_TRIALS, max_steps=_MAX_STEPS
-        )
-        suggestion = next_suggestion(again, done[:cut])
-        require(
-            suggestion is not None and _facts(suggestion) == _facts(done[cut]),
-            f"after {cut} finished trials a new tuner suggests something else than the one that "
-            "began the search; keep no state in it, and derive random numbers from self.seed, "
-            "the number of finished trials and attempt.",
-        )
-
-
-@TunerCheck
-def check_failures(searches: Searches) -> None:
-    """A search goes on after trials that failed, which have no score."""
-    tuner_class = searches.tuner_class
-    done = simulate(tuner_class, varied_space(), fails=lambda number: number in (1, 2, 4))
-    n_tried = sum(trial.resume_from is None for trial in done)
-    require(
-        n_tried >= _TRIALS, f"it ended after {n_tried} configurations, of which three had failed."
-    )
-    for trial in done:
-        require(
-            trial.resume_from is None or done[trial.resume_from].state == "complete",
-            f"trial {trial.resume_from} is trained on, though it failed.",
-        )
-
-
-@TunerCheck
-def check_exhaustion(searches: Searches) -> None:
-    """Where there are few configurations each is tried, and then the search ends."""
-    space, done = finite_space(), searches.finite
-    require(
-        len(done) < _MOST_SUGGESTIONS,
-        f"it never ends, though there are {space.n_configurations:g} configurations; return None, "
-        "or repeat one.",
-    )
-    n_tried = len({frozen(trial.params) for trial in done})
-    require(
-        n_tried == space.n_configurations,
-        f"it ends after {n_tried} of {space.n_configurations:g} configurations; when attempt "
-        "rises, suggest others, at last at random (see Tuner.untried).",
-    )
-
-
-@TunerCheck
-def check_promotion(searches: Searches) -> None:
-    """A tuner that halves by itself trains the best on to the end, from where they were."""
-    tuner_class = searches.tuner_class
-    for done in (searches.varied, searches.finite):
-        for trial in done:
-            _check_steps(trial, done, tuner_class)
-        if tuner_class.prunes_itself:
-            most = max(trial.last_step or _MAX_STEPS for trial in done)
-            require(
-                most == _MAX_STEPS,
-                f"no configuration is trained for more than {most} of {_MAX_STEPS} steps; begin no "
-                "round with more configurations than the budget and the space have.",
-            )
-
-
-TUNER_CHECKS: dict[str, TunerCheck] = {
-    "suggestions": check_suggestions,
-    "resumption": check_resumption,
-    "failures": check_failures,
-    "exhaustion": check_exhaustion,
-    "promotion": check_promotion,
-}
-"""Every check by name; each takes a class of tuners."""
-
-
-def check_tuner(tuner_class: type[Tuner]) -> None:
-    """Check that a tuner keeps its contract; returns if it does.
-
-    Args:
-        tuner_class: The tuner, registered or not.
-
-    Raises:
-        AssertionError: A check failed; the message says what is wrong and what to do.
-    """
-    searches = Searches(tuner_class)
-    for check in TUNER_CHECKS.values():
-        check.on(searches)
 
 
 def varied_space() -> SearchSpace:

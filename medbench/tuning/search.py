@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medbench.errors import FeaturesTooDearError, ModelError
 from medbench.faults import is_fault, reason_of
 from medbench.models.contract import Classifier
-from medbench.tuning.budget import SEARCH_SHARE, Budget, Clock
+from medbench.tuning.budget import PASSES, SEARCH_SHARE, Budget, Clock
 from medbench.tuning.forecast import finishing_seconds, fold_seconds, seconds_from_scratch
 from medbench.tuning.inner import FoldResults, Workshop
 from medbench.tuning.pruning import Pruner
@@ -35,9 +35,6 @@ _MAX_REPEATS = 20
 features would cost too much, after which nothing else is expected."""
 _MAX_FAILURES = 5
 """Failed trials, with none complete, after which a search is given up."""
-_PASSES = 10
-"""Passes of all images through a pretrained network that its training further on one fold is
-expected to take, in time: of 210 images of 128 px it took 5 (InceptionV3) and 15 (MobileNet)."""
 _FEATURES_SHARE = 0.5
 """Share of the seconds that features may cost after the first trial: beyond, a search would fit
 little of what it has extracted."""
@@ -286,7 +283,7 @@ class Search:
         else:
             of_a_fold = fold_seconds(self.finished) or 0.0
             if self._workshop.family.weights is not None:
-                of_a_fold = max(of_a_fold, _PASSES * self._clock.features_seconds)
+                of_a_fold = max(of_a_fold, PASSES * self._clock.features_seconds)
         return self._clock.seconds + self._n_folds * of_a_fold <= self._budget.seconds
 
     def _bound_features(self, *, first: bool) -> None:

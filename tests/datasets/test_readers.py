@@ -13,61 +13,15 @@ from medbench.cache import cache_folder
 from medbench.datasets import headers
 from medbench.datasets.decode import decode
 from medbench.datasets.headers import headers_of
-from medbench.datasets.readers import Header, all_readers, hashed, open_image, reader_of
+from medbench.datasets.readers import Header, hashed, open_image, reader_of
 from medbench.errors import DatasetError
+from medbench.testing import ReaderContract, check_reader
 from medbench.testing.image_files import dicom_file, nifti_file, picture_file
-from medbench.testing.sources import READER_CHECKS, check_reader
-
-PLUGIN = '''
-import struct
-
-import numpy as np
-
-from medbench import register_reader
-from medbench.datasets.readers import Header, OpenedImage, Reader, check_size, hashed
-from medbench.errors import DatasetError
-
-
-@register_reader("stack")
-class Stack(Reader):
-    """A word, width, height and depth, and the pixels."""
-
-    title = "Stack"
-    suffixes = (".stack",)
-
-    def recognises(self, start):
-        return start.startswith(b"STCK")
-
-    def open(self, content, *, origin, pixel_limit):
-        if len(content) < 10:
-            raise DatasetError(f"{origin}: the stack is truncated. Copy it again.")
-        width, height, depth = struct.unpack("<3H", content[4:10])
-        if not width * height * depth or len(content) < 10 + width * height * depth:
-            raise DatasetError(f"{origin}: the stack is truncated. Copy it again.")
-        check_size(width, height, origin, pixel_limit)
-        voxels = np.frombuffer(content[10:], np.uint8, width * height * depth)
-        return Opened(voxels.reshape(depth, height, width), origin)
-
-
-class Opened(OpenedImage):
-    def __init__(self, voxels, origin):
-        super().__init__(
-            origin=origin,
-            header=Header(n_slices=len(voxels), patient=hashed(int(voxels[0, 0, 0]))),
-            mode="stack",
-            n_bytes=voxels.nbytes,
-            what=f"{len(voxels)} planes",
-        )
-        self.voxels = voxels
-
-    def pixels(self, index):
-        return self.voxels[index]
-'''
 
 
 def stack(voxels: np.ndarray) -> bytes:
     depth, height, width = voxels.shape
-    return b"STCK" + struct.pack("<3H", width, height, depth) + voxels.tobytes()
+    return b"STCK" + struct.pack("<3HI", width, height, depth, 4711) + voxels.tobytes()
 
 
 VOXELS = np.random.default_rng(0).integers(0, 256, (5, 6, 8), dtype=np.uint8)
@@ -79,22 +33,21 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("check", READER_CHECKS.values(), ids=READER_CHECKS.keys())
-@pytest.mark.parametrize("name", FILES)
 @pytest.mark.filterwarnings("ignore")
-def test_every_reader_keeps_the_contract(name, check) -> None:
-    check(registry.readers.get(name), FILES[name])
+class TestEveryReader(ReaderContract):
+    """Found in the registry: a new one without a file here fails."""
 
-
-def test_every_reader_is_checked() -> None:
-    assert {reader.name for reader in all_readers()} == set(FILES)
+    @pytest.fixture(autouse=True, params=registry.readers.names())
+    def registered(self, request):
+        self.reader = registry.readers.get(request.param)
+        self.content = FILES[request.param]
 
 
 @pytest.fixture
-def stacks(tmp_path):
-    """A format that a plugin file adds."""
-    file = tmp_path / "stacks.py"
-    file.write_text(PLUGIN)
+def stacks(documented, tmp_path):
+    """The format that the page for authors of plugins adds."""
+    file = tmp_path / "stack.py"
+    file.write_text(documented("stack.py"))
     registry.load_plugin(file)
     return registry.readers.get("stack")
 
@@ -104,28 +57,13 @@ def test_a_format_of_a_plugin_is_read_like_ours(stacks, tmp_path) -> None:
     check_reader(stacks, content)
     decoded = decode(content, size=8, channels=1, origin="x", slice_number=3)
     assert decoded.pixel_hash == decode(VOXELS[2], size=8, channels=1, origin="x").pixel_hash
-    with pytest.raises(DatasetError, match=r"x: 5 planes, .*from 1 to 5"):
+    with pytest.raises(DatasetError, match=r"x: a stack of 5 planes, .*from 1 to 5"):
         decode(content, size=8, channels=1, origin="x")
     path = tmp_path / "one.stack"
     path.write_bytes(content)
     assert headers_of([path], "state").n_slices.tolist() == [5]
     with pytest.raises(DatasetError, match="Stack"):
         open_image(b"neither", origin="x")
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"recognises": lambda self, start: True}, "takes"),
-        ({"recognises": lambda self, start: False}, "its own file"),
-        ({"suffixes": ("STACK",)}, "suffix"),
-        ({"look": lambda self, file, origin: Header(n_slices=7)}, "look says"),
-    ],
-)
-def test_a_broken_promise_of_a_reader_is_told(stacks, change, said) -> None:
-    broken = type("Broken", (stacks,), change)
-    with pytest.raises(AssertionError, match=said):
-        check_reader(broken, stack(VOXELS))
 
 
 def test_the_content_decides_which_reader_is_taken() -> None:

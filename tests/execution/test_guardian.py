@@ -15,7 +15,7 @@ from medbench.execution.events import Outcome, TrialEnded
 from medbench.execution.executor import Resources
 from medbench.execution.local import LocalExecutor
 from medbench.execution.process_tree import descendants, is_stopped
-from medbench.testing.executors import _weighted, _work
+from medbench.testing.executor_work import small_work, weighted_work
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="guardians are for Linux")
 UNRULY = Path(__file__).with_name("unruly_families.py")
@@ -28,7 +28,7 @@ FOREIGN = (
 def run(folder, *families, **given):
     """What the local executor tells of a cell of each family, by its family."""
     resources = Resources(threads=1, jobs=2, plugins=(UNRULY,), **given)
-    work = [_weighted(_work(family), folder) for family in families]
+    work = [weighted_work(small_work(family), folder) for family in families]
     told = {family: [] for family in families}
     for event in LocalExecutor(resources).run(work):
         if isinstance(event, TrialEnded) and event.oof is not None:
@@ -176,7 +176,7 @@ def test_memory_that_processes_share_counts_once_and_a_shared_map_counts(tmp_pat
 
 def test_a_guardian_that_is_stopped_does_not_hold_up_the_end_of_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(process, "_GRACE_SECONDS", 0.5)
-    work = _weighted(_work("holds"), tmp_path)
+    work = weighted_work(small_work("holds"), tmp_path)
     events = LocalExecutor(Resources(threads=1, plugins=(UNRULY,))).run([work])
     next(events)
     wait_until((tmp_path / "holds").exists)

@@ -77,22 +77,17 @@ def classifier(
 def test_the_default_is_every_depth_of_the_backbone_pooled_by_average():
     space = SearchSpace()
     InceptionV3().search_space(space, Task(classes=("a", "b"), image_shape=(75, 75, 1)))
-    assert space.defaults() == {"cut": "all", "pooling": "avg", "C": 0.003}
+    assert space.defaults() == {"pooling": "avg", "C": 0.003}
 
 
 def test_refinements_keep_the_frozen_configuration_and_train_its_top_block():
-    best = {"cut": "mixed7", "pooling": "max", "C": 0.5}
+    best = {"pooling": "both", "C": 0.5}
     tried = InceptionV3().refinements(best, Task(classes=("a", "b"), image_shape=(75, 75, 1)))
     assert 1 <= len(tried) <= 3
     for params in tried:
         assert {name: params[name] for name in best} == best
-        assert params["fine_tune"] == "top block"
+        assert (params["fine_tune"], params["cut"]) == ("top block", "mixed10")
         assert 1e-5 <= params["learning_rate"] <= 1e-4
-
-
-def test_all_depths_together_are_not_refined():
-    best = {"cut": "all", "pooling": "avg", "C": 0.003}
-    assert not InceptionV3().refinements(best, Task(classes=("a", "b"), image_shape=(75, 75, 1)))
 
 
 def test_a_family_without_a_backbone_is_told_the_known_ones():
@@ -100,7 +95,7 @@ def test_a_family_without_a_backbone_is_told_the_known_ones():
         pass
 
     with pytest.raises(ModelError, match="inceptionv3"):
-        Nameless().search_space(SearchSpace(), Task(classes=("a", "b"), image_shape=(75, 75, 1)))
+        Nameless().embedding(Task(classes=("a", "b"), image_shape=(75, 75, 1)), None)
 
 
 @pytest.mark.parametrize("present", [[0, 1], [0, 2], [0, 1, 2], [1]])
@@ -171,9 +166,9 @@ def test_a_feature_of_rounding_noise_carries_no_weight():
 @pytest.mark.parametrize(
     ("kind", "cut", "pooling"),
     [
-        ("multi-class", "all", "avg"),
+        ("multi-class", None, "avg"),
         ("multi-class", "mixed5", "both"),
-        ("multi-label", "all", "max"),
+        ("multi-label", None, "max"),
     ],
 )
 def test_a_saved_frozen_model_needs_neither_cache_nor_weights(tmp_path, kind, cut, pooling):
@@ -209,7 +204,7 @@ images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 1), np.uint8)
 batch = LabelledBatch(images=images, properties=pd.DataFrame(index=range(8)),
                       labels=np.arange(8) % 2, groups=np.arange(8))
 task = Task(classes=("a", "b"), image_shape=(64, 64, 1))
-params = {"cut": "all", "pooling": "avg", "C": 0.003}
+params = {"pooling": "avg", "C": 0.003}
 made, loaded = (
     transfer_family("squeezenet")().build(
         params, task, Context(seed=0, threads=1, features=FeatureCache(None))

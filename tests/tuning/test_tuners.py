@@ -2,82 +2,31 @@
 
 import math
 
-import numpy as np
 import pytest
 
 from medbench.errors import ModelError
 from medbench.models.space import SearchSpace
 from medbench.registry import tuners
-from medbench.testing import TUNER_CHECKS, check_tuner
+from medbench.testing import TunerContract, check_tuner
 from medbench.testing.tuners import simulate, varied_space
-from medbench.tuning.tuner import Suggestion, Tuner
 
-NAMES = ["optuna", "keras-tuner", "hyperband"]
+NAMES = tuners.names()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_tuner_keeps_the_contract(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    check_tuner(tuners.get(name))
-    assert list(tmp_path.iterdir()) == []  # nor does it write files
+class TestEveryTuner(TunerContract):
+    """Found in the registry, so that a new one cannot be forgotten."""
+
+    @pytest.fixture(autouse=True, params=NAMES)
+    def registered(self, request, tmp_path, monkeypatch):
+        self.tuner = tuners.get(request.param)
+        monkeypatch.chdir(tmp_path)
+        yield
+        assert list(tmp_path.iterdir()) == []  # nor does it write files
 
 
 def test_a_plugins_tuner_keeps_the_contract(example_plugin):
     (name,) = set(tuners.names()) - set(NAMES)
     check_tuner(tuners.get(name))
-
-
-class Flawed(Tuner):
-    """Draws at random, with one flaw at a time."""
-
-    flaw = ""
-    prunes_itself = True
-    asked = 0
-
-    def suggest(self, finished, attempt):
-        Flawed.asked += 1
-        if self.flaw == "repeats":
-            return Suggestion(params=self.space.defaults())
-        if self.flaw == "gives up" and any(trial.score is None for trial in finished):
-            return None
-        if self.flaw == "starts over" and len(finished) == 5:
-            return Suggestion(params=finished[0].params, last_step=9, resume_from=0)
-        if self.flaw == "stops early":
-            new = self.untried(finished, attempt)
-            return new and Suggestion(params=new.params, last_step=3)
-        random = np.random.default_rng([self.seed, len(finished), attempt])
-        if self.flaw == "remembers":
-            random = np.random.default_rng(Flawed.asked)
-        params = self.space.sample(random)
-        if self.flaw == "too high":
-            params["components"] = 65
-        elif self.flaw == "numpy":
-            params = {name: np.asarray(value)[()] for name, value in params.items()}
-        elif self.flaw == "endless":
-            params["new"] = len(finished)
-        elif self.flaw == "ignores conditions":
-            params["gamma"] = 0.1
-        return Suggestion(params=params)
-
-
-@pytest.mark.parametrize(
-    ("flaw", "check", "message"),
-    [
-        ("too high", "suggestions", "components = 65; it takes a whole number from 2 to 64"),
-        ("numpy", "suggestions", "kernel"),
-        ("ignores conditions", "suggestions", "gamma"),
-        ("repeats", "suggestions", "ended after 1"),
-        ("remembers", "resumption", "keep no state"),
-        ("gives up", "failures", "had failed"),
-        ("repeats", "exhaustion", "1 of 5 configurations"),
-        ("starts over", "promotion", "not from the step where that ended"),
-        ("stops early", "promotion", "more than 3 of 27 steps"),
-    ],
-)
-def test_a_flawed_tuner_is_told_what_to_do(monkeypatch, flaw, check, message):
-    monkeypatch.setattr(Flawed, "flaw", flaw)
-    with pytest.raises(AssertionError, match=message):
-        TUNER_CHECKS[check](Flawed)
 
 
 def only(name, **options):
