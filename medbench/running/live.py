@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from medbench.awake import Sleep
-from medbench.cli.progress import RunWatcher
 from medbench.execution.stock import Pace, Stock, expected_seconds, makespan
 from medbench.reports.text import format_score, format_seconds
+from medbench.running.progress import RunWatcher
 
 if TYPE_CHECKING:
     from medbench.execution.plan import PlannedCell
