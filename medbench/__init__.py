@@ -40,13 +40,15 @@ _PUBLIC = {
     "register_tuner": "medbench.registry",
 }
 
-__all__ = ["__version__", *sorted(_PUBLIC)]
+__all__ = ["__version__", "errors", *sorted(_PUBLIC)]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
+    if name in __all__:
         import importlib
 
+        if name == "errors":
+            return importlib.import_module("medbench.errors")
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'medbench' has no attribute {name!r}")
 
