@@ -1,6 +1,8 @@
 """What ``medbench.load_run`` gives: the leaderboard, the page and the models of a run."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +117,16 @@ def test_what_is_no_run_is_refused_by_name(tmp_path):
         medbench.load_run(tmp_path / "nothing")
     with pytest.raises(ConfigurationError, match="argument RUN: 5 is no path"):
         medbench.load_run(5)
+
+
+def test_importing_medbench_imports_nothing_that_python_has_not():
+    """So that it costs no more than a bare interpreter, whatever of it is used later."""
+    code = (
+        "import os, sys; before = set(sys.modules); import medbench; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(said.stdout.split()) <= {"__future__", "medbench"}
 
 
 def test_every_public_name_is_there_and_described():
