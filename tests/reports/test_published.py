@@ -10,7 +10,7 @@ from rich.console import Console
 
 from medbench.datasets.catalog import load_catalog
 from medbench.reports.assessment import assess
-from medbench.reports.figures import write_figures
+from medbench.reports.figures import figures_of, write_figures
 from medbench.reports.leaderboard import write_leaderboard
 from medbench.reports.published import published_rows
 from medbench.reports.terminal import print_leaderboard
@@ -78,7 +78,7 @@ def test_they_are_in_every_file_and_on_the_terminal_and_in_no_figure(official, t
     out = io.StringIO()
     print_leaderboard(run, Console(file=out, width=80))
     assert ".947 (published)" in out.getvalue()
-    assert {path.stem for path in write_figures(run, tmp_path)} >= {"scores", "roc"}
+    assert {path.stem for path in write_figures(figures_of(run), tmp_path)} >= {"scores", "roc"}
 
 
 def test_every_registered_medmnist_set_has_its_seven_methods():
