@@ -124,7 +124,7 @@ def test_the_note_of_a_single_fold_needs_no_count(factory):
     words = "1 of 200 rounds: 169 of 120 s went into features"
     factory.model("xgboost", 1.0, **cut(words, 1, 200, "round"))
     (row,) = assess(factory.run()).datasets[0].rows
-    assert row.fields["note"] == f"cut: {words}"
+    assert row.fields.note == f"cut: {words}"
 
 
 def test_the_verdict_gives_the_time_that_may_be_enough(factory):

@@ -37,9 +37,9 @@ def costs(name: str, models: Sequence[Drawn]) -> Costs | None:
     if not scored:
         return None
     points = {
-        one.name: (max(one.row.fields["seconds"], _LEAST_SECONDS), one.row.fields["auroc"])
+        one.name: (max(one.row.fields.seconds, _LEAST_SECONDS), one.row.fields.auroc)
         for one in scored
-        if not math.isnan(one.row.fields["seconds"])
+        if not math.isnan(one.row.fields.seconds)
     }
     front = pareto_front(points)
     series = [
@@ -94,7 +94,7 @@ def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
 
 def _words(one: Drawn) -> str:
     fields = one.row.fields
-    seconds, score = format_seconds(fields["seconds"]), format_score(fields["auroc"])
+    seconds, score = format_seconds(fields.seconds), format_score(fields.auroc)
     return f"{one.name}: AUROC {score}, {seconds}"
 
 

@@ -121,7 +121,7 @@ def _curve(one: Drawn, curve: Curve, *, start: bool = False) -> Series:
         number=one.number,
         points=points,
         band=band if curve.band != "none" else (),
-        key=f"{format_score(one.row.fields['auroc'])}  {one.label}" if start else one.label,
+        key=f"{format_score(one.row.fields.auroc)}  {one.label}" if start else one.label,
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from medbench.reports.assessment import DatasetAssessment
 from medbench.reports.describe import row_title
 from medbench.reports.drawing import shown
-from medbench.reports.rows import CUT, Row
+from medbench.reports.fields import CUT
+from medbench.reports.rows import Row
 from medbench.reports.text import without_paths
 from medbench.store import CellResult, RunResult
 
@@ -34,10 +35,8 @@ class Drawn:
     @property
     def label(self) -> str:
         """As it is written in a figure: short, with what keeps it from being compared."""
-        said = (
-            [f"{self.row.fields['folds']} folds"] if self.row.fields["status"] == "partial" else []
-        )
-        said += [CUT] if self.row.fields["standing"] == CUT else []
+        said = [f"{self.row.fields.folds} folds"] if self.row.fields.status == "partial" else []
+        said += [CUT] if self.row.fields.standing == CUT else []
         name = shown(without_paths(self.name))
         return f"{name} ({', '.join(said)})" if said else name
 
@@ -53,7 +52,7 @@ def drawn_rows(run: RunResult, dataset: DatasetAssessment) -> tuple[Drawn, ...]:
 
 
 def _drawn(run: RunResult, dataset: DatasetAssessment, kinds: tuple[str, ...]) -> tuple[Drawn, ...]:
-    rows = [row for row in dataset.rows if row.fields["kind"] in kinds and row.folds]
+    rows = [row for row in dataset.rows if row.fields.kind in kinds and row.folds]
     return tuple(
         Drawn(row=row, cells=run.cells_of(dataset.name, row.name), number=number)
         for number, row in enumerate(rows)

@@ -34,7 +34,7 @@ def scores(name: str, rows: Sequence[Drawn], n_classes: int) -> Drawing | None:
         rows: Models and sanity rows, in the order of the leaderboard.
         n_classes: Number of its classes.
     """
-    scored = [one for one in rows if not math.isnan(one.row.fields["auroc"])]
+    scored = [one for one in rows if not math.isnan(one.row.fields.auroc)]
     if not scored:
         return None
     folds = [
@@ -42,7 +42,7 @@ def scores(name: str, rows: Sequence[Drawn], n_classes: int) -> Drawing | None:
         for one in scored
     ]
     several = max(map(len, folds)) > 1
-    known = [one.row.fields["auroc_low"] for one in scored] + [x for each in folds for x in each]
+    known = [one.row.fields.auroc_low for one in scored] + [x for each in folds for x in each]
     lowest = min(_CHANCE_LEVEL, *(x for x in known if not math.isnan(x)))
     axis = Axis(label="AUROC on held-out images", low=lowest - 0.02, high=1.01)
     left = 12 + UNITS_A_CHARACTER * max(len(one.label) for one in scored)
@@ -64,10 +64,10 @@ def scores(name: str, rows: Sequence[Drawn], n_classes: int) -> Drawing | None:
             fields, look = one.row.fields, _SANITY if _is_sanity(one) else _MEAN
             tag = Tag(title=f"{one.title}: {_interval(one)}")
             canvas.text((left - 8, y + 4), one.label, anchor="right", colour="ink")
-            low, high = fields["auroc_low"], fields["auroc_high"]
+            low, high = fields.auroc_low, fields.auroc_high
             if not math.isnan(low):
                 canvas.line([(across(low), y), (across(high), y)], _without_mark(look), tag=tag)
-            canvas.line([(across(fields["auroc"]), y)], look, tag=tag)
+            canvas.line([(across(fields.auroc), y)], look, tag=tag)
             if several:
                 canvas.line([(across(score), y + 6) for score in each], _FOLD)
         _draw_key(canvas, bottom + _BELOW - 8, several, any(map(_is_sanity, scored)))
@@ -103,9 +103,9 @@ def _without_mark(look: Look) -> Look:
 
 
 def _is_sanity(one: Drawn) -> bool:
-    return bool(one.row.fields["kind"] == "sanity")
+    return one.row.fields.kind == "sanity"
 
 
 def _interval(one: Drawn) -> str:
     fields = one.row.fields
-    return format_interval(fields["auroc"], fields["auroc_low"], fields["auroc_high"])
+    return format_interval(fields.auroc, fields.auroc_low, fields.auroc_high)

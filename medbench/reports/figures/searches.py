@@ -175,7 +175,7 @@ def optimism(name: str, models: Sequence[Drawn]) -> Drawing | None:
     """Inner against held-out score; below the diagonal the choice was optimistic."""
     series = []
     for one in models:
-        inner, test = one.row.fields["inner_score"], one.row.fields["auroc"]
+        inner, test = one.row.fields.inner_score, one.row.fields.auroc
         if math.isnan(inner) or math.isnan(test):
             continue
         text = f"{one.title}: inner {format_score(inner)}, held-out {format_score(test)}"

@@ -17,6 +17,7 @@ from medbench.reports.budgets import steps_words, trials_words
 from medbench.reports.describe import describe_settings, how_to_read, positive_words
 from medbench.reports.drawing import COLOURS
 from medbench.reports.external import External, compared, external_auroc, externals
+from medbench.reports.fields import CUT, SCORELESS
 from medbench.reports.figures import DatasetFigures, Figures, figures_of
 from medbench.reports.page.across import across
 from medbench.reports.page.answer import TRUST, Answer, answer
@@ -25,7 +26,7 @@ from medbench.reports.page.method import method
 from medbench.reports.page.pictures import Pictures, copies_sheet, may_be_shown, read_pictures
 from medbench.reports.page.results import SHOWN_AT_FIRST, Results, results
 from medbench.reports.page.tuning import Tuning, tuning
-from medbench.reports.rows import CUT, PROBABILITY_SCORES, SCORELESS
+from medbench.reports.rows import PROBABILITY_SCORES
 from medbench.reports.text import (
     format_interval,
     format_megabytes,
@@ -156,7 +157,7 @@ def _section(
     known = [
         value
         for row in dataset.rows
-        for value in (row.fields["auroc_low"], row.fields["auroc"])
+        for value in (row.fields.auroc_low, row.fields.auroc)
         if not math.isnan(value)
     ]
     return _Section(
