@@ -293,6 +293,7 @@ def style_of_figures(salt: str = "") -> Iterator[None]:
         **{"font.family": [FONT], "font.size": _TEXT_SIZE, "text.parse_math": False},
         **{"savefig.bbox": "standard", "savefig.transparent": False, "text.usetex": False},
         **{key: COLOURS["ink"] for key in ("xtick.color", "ytick.color", "axes.labelcolor")},
+        **{"text.hinting": "none", "text.antialiased": True, "path.simplify": True},
         **{"path.effects": [], "path.sketch": None, "lines.scale_dashes": True},
         **{"svg.fonttype": "none", "svg.hashsalt": salt or "medbench", "svg.id": None},
     }
