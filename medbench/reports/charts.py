@@ -270,8 +270,9 @@ def rank_chart(ranks: RanksAcross) -> Drawing:
             canvas.text((left, 14), words, colour="ink")
         for number, rank in enumerate(ranks.ranks):
             y = top + 10 + number * _ROW
-            name = shown(plain(rank.model), 24)
-            canvas.text((left - 12, y + 4), name, anchor="right", colour="ink")
+            name = plain(rank.model)
+            words = f"{shown(name, 18)}  {rank.mean_rank:.2f}"
+            canvas.text((left - 12, y + 4), words, anchor="right", colour="ink")
             if rank.low is not None and rank.high is not None:
                 interval = Look(colour="s0", width=4.0, opacity=0.55)
                 canvas.line([(across(rank.low), y), (across(rank.high), y)], interval)
