@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from medbench.datasets.batch import Batch
 from medbench.errors import unknown_name
 from medbench.inference.facts import RESEARCH_ONLY, Facts
+from medbench.inference.fold_models import FoldModels
 from medbench.inference.images import NewImage, batch_of
-from medbench.inference.members import Members
 from medbench.inference.prediction import Prediction
 from medbench.reports.text import format_score
 
@@ -65,7 +65,7 @@ class Explanation:
 
 
 def explain(
-    members: Members,
+    fold_models: FoldModels,
     facts: Facts,
     image: NewImage,
     prediction: Prediction,
@@ -74,7 +74,7 @@ def explain(
     """Explain one image: networks by Grad-CAM, everything else by occlusion.
 
     Args:
-        members: The fitted models.
+        fold_models: The fitted models.
         facts: What is known of them.
         image: The image.
         prediction: What is said of it.
@@ -91,7 +91,7 @@ def explain(
     if class_name not in classes:
         raise unknown_name("class of this model", class_name, classes)
     k = classes.index(class_name)
-    networks = members.networks()
+    networks = fold_models.networks()
     if networks is not None:
         from medbench.models.grad_cam import grad_cam
 
@@ -104,7 +104,7 @@ def explain(
         def predict(images: NDArray[np.uint8]) -> NDArray[np.float64]:
             properties = batch_of([image] * len(images)).properties  # an occluded file is the same
             batch = Batch(images=images, properties=properties)
-            mean: NDArray[np.float64] = members.probabilities(batch).mean(axis=0)
+            mean: NDArray[np.float64] = fold_models.probabilities(batch).mean(axis=0)
             return mean
 
         heat, method = occlusion(predict, image.pixels, k), "occlusion"

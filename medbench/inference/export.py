@@ -16,8 +16,8 @@ from medbench.errors import ConfigurationError, ModelError, StoreError
 from medbench.files import replacing_folder, write_json, write_parquet, write_text, writing
 from medbench.inference import exported
 from medbench.inference.facts import Facts
+from medbench.inference.fold_models import LARGEST_DIFFERENCE, FittedFoldModels
 from medbench.inference.from_run import RunOrigin
-from medbench.inference.members import LARGEST_DIFFERENCE, FittedMembers
 from medbench.inference.model import Model
 from medbench.store import signature
 
@@ -72,7 +72,7 @@ def _write(
         "sha256": exported.file_hashes(folder),
     }
     write_json(folder / exported.MANIFEST, manifest)
-    original = Model(model.facts, FittedMembers(model.facts, origin.folders), origin)
+    original = Model(model.facts, FittedFoldModels(model.facts, origin.folders), origin)
     copy = exported.load(folder, checked=False)
     difference = _difference(original, copy, images)
     checked = {"images": len(images), "largest_difference": difference}
@@ -124,7 +124,7 @@ def _write_model(facts: Facts, folders: Sequence[Path], kind: str, target: Path)
             "--format onnx: needs onnx and onnxruntime. pip install onnx onnxruntime"
         )
     # Loaded once more, since the calibration is worked into the weights.
-    networks = FittedMembers(facts, folders).networks()
+    networks = FittedFoldModels(facts, folders).networks()
     if networks is None:
         raise ModelError(f"model {facts.family!r}: has no network, although its family says so.")
     for network, fold in zip(networks, facts.folds, strict=True):
@@ -156,7 +156,7 @@ def _last_layer(network: Any) -> Any:
 
 
 def _whole(networks: Sequence[Any], image_shape: tuple[int, int, int]) -> Any:
-    """One Keras model whose output is the mean of all; see ``exported.KerasMembers``."""
+    """One Keras model whose output is the mean of all; see ``exported.KerasFoldModels``."""
     from keras import Input, Model, layers
 
     inputs = Input(image_shape, dtype="uint8", name="image")

@@ -23,9 +23,9 @@ from medbench.errors import (
 from medbench.files import read_json, read_parquet
 from medbench.hashes import sha256_of_files
 from medbench.inference.facts import Facts
-from medbench.inference.members import (
-    FittedMembers,
-    Members,
+from medbench.inference.fold_models import (
+    FittedFoldModels,
+    FoldModels,
     choose_keras_backend,
     fold_probabilities,
     normalised,
@@ -71,15 +71,15 @@ def load(
     if model not in ("best", facts.family):
         raise unknown_name(f"model exported to {folder}", model, [facts.family])
     _check_files(folder, hashes)
-    members: Members
+    fold_models: FoldModels
     if kind == "onnx":
-        members = OnnxMembers(folder / ONNX_FILE, facts)
+        fold_models = OnnxFoldModels(folder / ONNX_FILE, facts)
     elif kind == "keras":
-        members = KerasMembers(folder / KERAS_FILE, facts)
+        fold_models = KerasFoldModels(folder / KERAS_FILE, facts)
     else:
         folders = [folder / FOLDS / str(number) for number in range(len(facts.folds))]
-        members = FittedMembers(facts, folders)
-    return Model(facts, members, _Origin(folder, facts))
+        fold_models = FittedFoldModels(facts, folders)
+    return Model(facts, fold_models, _Origin(folder, facts))
 
 
 class _Origin:
@@ -108,7 +108,7 @@ class _Origin:
         ]
 
 
-class OnnxMembers:
+class OnnxFoldModels:
     """All fold models in one ONNX file, with preprocessing and calibration."""
 
     def __init__(self, path: Path, facts: Facts) -> None:
@@ -129,7 +129,7 @@ class OnnxMembers:
         self._facts = facts
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
-        """See ``Members.probabilities``."""
+        """See ``FoldModels.probabilities``."""
         return fold_probabilities(self._session, batch.images, self._facts)
 
     def networks(self) -> None:
@@ -137,7 +137,7 @@ class OnnxMembers:
         return
 
 
-class KerasMembers:
+class KerasFoldModels:
     """All fold models in one Keras file, with preprocessing and calibration."""
 
     def __init__(self, path: Path, facts: Facts) -> None:
@@ -159,7 +159,7 @@ class KerasMembers:
         self._facts = facts
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
-        """See ``Members.probabilities``."""
+        """See ``FoldModels.probabilities``."""
         from medbench.models.keras_support import forward
 
         rows = forward(self._joined, batch.images)
@@ -167,7 +167,7 @@ class KerasMembers:
         return normalised(np.moveaxis(by_fold, 1, 0), self._facts)
 
     def networks(self) -> Sequence[Any]:
-        """See ``Members.networks``."""
+        """See ``FoldModels.networks``."""
         return self._folds
 
 

@@ -221,7 +221,7 @@ def _predicted(
         some = rows[begin : begin + _CHUNK]
         properties = data.table.loc[some, list(PROPERTIES)].reset_index(drop=True)
         batch = Batch(images=np.ascontiguousarray(data.images[some]), properties=properties)
-        parts.append(model.members.probabilities(batch))
+        parts.append(model.fold_models.probabilities(batch))
         if detector is not None:
             scores.append(detector.score(batch.images))
         done(begin + len(some))

@@ -12,7 +12,7 @@ from medbench.datasets.task import Task, labels_in
 from medbench.errors import ConfigurationError, StoreError, unknown_name
 from medbench.evaluation.calibration import Calibration
 from medbench.inference.facts import Facts, Fold
-from medbench.inference.members import open_members
+from medbench.inference.fold_models import open_fold_models
 from medbench.inference.model import Development, Model
 from medbench.reports.assessment import DatasetAssessment
 from medbench.reports.cards import data_card, model_card
@@ -52,7 +52,7 @@ def load(folder: Path, *, dataset: str | None, model: str) -> Model:
             store.layout.data_card(of.name).name: data_card(of),
         },
     )
-    return Model(facts, open_members(facts, origin.folders), origin)
+    return Model(facts, open_fold_models(facts, origin.folders), origin)
 
 
 class RunOrigin:

@@ -18,6 +18,7 @@ from medbench.errors import ConfigurationError, DatasetError
 from medbench.evaluation.metrics import Threshold, decide
 from medbench.evaluation.operating_point import OperatingPoint
 from medbench.inference.facts import RESEARCH_ONLY, Facts, Fold
+from medbench.inference.fold_models import FoldModels
 from medbench.inference.images import (
     NewImage,
     as_sources,
@@ -26,7 +27,6 @@ from medbench.inference.images import (
     prepared_batch,
     read_images,
 )
-from medbench.inference.members import Members
 from medbench.inference.prediction import Prediction, Predictions, unlike
 from medbench.reports.text import format_score
 
@@ -74,16 +74,16 @@ class Model:
     on average, above the thresholds that were frozen for them.
     """
 
-    def __init__(self, facts: Facts, members: Members, origin: Origin) -> None:
+    def __init__(self, facts: Facts, fold_models: FoldModels, origin: Origin) -> None:
         """Put one together; ``load_model`` does this for a user.
 
         Args:
             facts: What is known of it.
-            members: Its fitted models, in the order of ``facts.folds``.
+            fold_models: Its fitted models, in the order of ``facts.folds``.
             origin: Where it was read from.
         """
         self.facts = facts
-        self.members = members
+        self.fold_models = fold_models
         self.origin = origin
 
     @property
@@ -181,7 +181,7 @@ class Model:
     def classify_read(self, images: Sequence[NewImage]) -> list[Prediction]:
         """What is said of images that are read already."""
         batch = batch_of(images)
-        by_fold = self.members.probabilities(batch)
+        by_fold = self.fold_models.probabilities(batch)
         mean = by_fold.mean(axis=0)
         low, high = by_fold.min(axis=0), by_fold.max(axis=0)
         decided = decide(mean, self.threshold)
@@ -244,7 +244,7 @@ class Model:
 
         if prediction is None:
             (prediction,) = self.classify_read([image])
-        return explain(self.members, self.facts, image, prediction, class_name)
+        return explain(self.fold_models, self.facts, image, prediction, class_name)
 
     def at(self, point: OperatingPoint, *, positive: str = "") -> Model:
         """The same model with another operating point, found on its development predictions.
@@ -281,7 +281,7 @@ class Model:
             estimate=estimate,
             positive_decided=decided,
         )
-        return Model(facts, self.members, self.origin)
+        return Model(facts, self.fold_models, self.origin)
 
     def _decided(self, point: OperatingPoint, positive: str) -> str:
         """How it is known which class an operating point is about.
@@ -334,7 +334,7 @@ class Model:
             yield some, list(read_images(some, self.task, slice_number=slice_number))
 
     def _mean(self, batch: Batch) -> NDArray[np.float64]:
-        mean: NDArray[np.float64] = self.members.probabilities(batch).mean(axis=0)
+        mean: NDArray[np.float64] = self.fold_models.probabilities(batch).mean(axis=0)
         return mean
 
     def _names(self, decided: Any) -> tuple[str, ...]:

@@ -159,8 +159,8 @@ def test_a_copy_that_says_otherwise_is_not_kept(run, entries, tmp_path, monkeypa
 
     def spoilt(folder, **more):
         model = load(folder, **more)
-        inner = model.members.probabilities
-        model.members.probabilities = lambda batch: inner(batch)[:, :, ::-1]
+        inner = model.fold_models.probabilities
+        model.fold_models.probabilities = lambda batch: inner(batch)[:, :, ::-1]
         return model
 
     load = exported.load

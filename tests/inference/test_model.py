@@ -65,7 +65,7 @@ def test_it_is_the_mean_of_the_fold_models_as_they_were_scored(run, entries):
         (cell,) = [c for c in result.cells if (c.id.model, c.id.split) == ("xgboost", fold.split)]
         stored = fold_predictions(cell, result.datasets["small"]).probabilities
         images = data.images[cell.predictions["image"].to_numpy()]
-        said = model.members.probabilities(prepared_batch(np.asarray(images)))
+        said = model.fold_models.probabilities(prepared_batch(np.asarray(images)))
         np.testing.assert_allclose(said[number], stored, atol=1e-9)
         np.testing.assert_allclose(said.mean(axis=0), model.predict_proba(images), atol=1e-12)
 

@@ -205,7 +205,7 @@ def test_an_error_nobody_thought_of_is_answered_without_its_details(model, monke
     def fails(*_):
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(model.members, "probabilities", fails)
+    monkeypatch.setattr(model.fold_models, "probabilities", fails)
     sent = []
 
     async def run():
@@ -277,24 +277,24 @@ def test_an_upload_that_takes_too_long_to_arrive_is_cut_off(model):
 
 def test_a_slow_classification_is_answered_in_time_and_the_next_image_is_classified(model):
     app = make_app(model, limits=Limits(seconds=0.3))
-    model.members.wait.clear()
+    model.fold_models.wait.clear()
     slow = post(app, png())
     assert slow.status == 503
     assert "over 0.3 seconds" in slow.json["error"]
     behind = post(app, png())
     assert behind.status == 503
     assert "busy" in behind.json["error"]
-    model.members.wait.set()
+    model.fold_models.wait.set()
     assert post(app, png()).status == 200
 
 
 def test_a_heat_map_that_nobody_waits_for_is_not_computed_to_its_end(model):
     app = make_app(model, limits=Limits(seconds=0.3))
-    model.members.wait.clear()
+    model.fold_models.wait.clear()
     assert post(app, png(), path="/explain").status == 503
-    model.members.wait.set()
+    model.fold_models.wait.set()
     assert post(app, png()).status == 200
-    assert model.members.seen == 2  # one batch each
+    assert model.fold_models.seen == 2  # one batch each
 
 
 def test_while_too_many_wait_the_next_is_refused_unread_and_none_is_classified_beside_another(
@@ -307,13 +307,13 @@ def test_while_too_many_wait_the_next_is_refused_unread_and_none_is_classified_b
         pytest.fail("it was read")
 
     async def run():
-        model.members.wait.clear()
+        model.fold_models.wait.clear()
         two = [asyncio.create_task(ask(app, "POST", "/classify", png(), headers)) for _ in "ab"]
-        await asyncio.to_thread(model.members.begun.wait, 10)
+        await asyncio.to_thread(model.fold_models.begun.wait, 10)
         await asyncio.sleep(0.1)
-        assert model.members.seen == 1
+        assert model.fold_models.seen == 1
         third = await ask(app, "POST", "/classify", png(), headers, receive=receive)
-        model.members.wait.set()
+        model.fold_models.wait.set()
         return third, [await one for one in two]
 
     third, two = asyncio.run(run())
@@ -326,22 +326,22 @@ def test_a_client_that_leaves_while_it_waits_costs_nothing(model):
     app = make_app(model)
 
     async def run():
-        model.members.wait.clear()
+        model.fold_models.wait.clear()
         first = asyncio.create_task(ask(app, "POST", "/classify", png(), BY_PAGE))
-        await asyncio.to_thread(model.members.begun.wait, 10)
+        await asyncio.to_thread(model.fold_models.begun.wait, 10)
         messages = iter([{"type": "http.request", "body": png()}, {"type": "http.disconnect"}])
 
         async def receive():
             return next(messages)
 
         left = await ask(app, "POST", "/classify", png(), BY_PAGE, receive=receive)
-        model.members.wait.set()
+        model.fold_models.wait.set()
         return left, await first
 
     left, first = asyncio.run(run())
     assert (left.status, first.status) == (499, 200)
     assert post(app, png()).status == 200
-    assert model.members.seen == 2  # the one who left was not classified
+    assert model.fold_models.seen == 2  # the one who left was not classified
 
 
 def test_a_client_that_leaves_while_it_sends_is_no_error(model):
@@ -366,7 +366,7 @@ def test_under_any_other_name_nothing_is_answered(model, host):
     app = make_app(model)
     assert get(app, host=host).status == 400
     assert post(app, png(), host=host).status == 400
-    assert model.members.seen == 0
+    assert model.fold_models.seen == 0
 
 
 def test_nothing_is_classified_for_the_pages_of_other_sites(model):
@@ -375,7 +375,7 @@ def test_nothing_is_classified_for_the_pages_of_other_sites(model):
     for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1:8731"):
         assert post(app, png(), headers={"Origin": origin}).status == 403
     assert asyncio.run(ask(app, "OPTIONS", "/classify", headers=BY_PAGE)).status == 405
-    assert model.members.seen == 0
+    assert model.fold_models.seen == 0
     assert post(app, png(), headers={"Origin": "http://127.0.0.1:8731"}).status == 200
 
 

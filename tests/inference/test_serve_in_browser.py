@@ -300,7 +300,7 @@ def test_another_web_site_can_have_nothing_classified(browser, address, model):
             f"{address}classify",
         )
         assert 200 not in got and len(got) == 3
-    assert model.members.seen == 0
+    assert model.fold_models.seen == 0
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -236,7 +236,7 @@ def test_a_connection_is_used_again_and_closed_when_it_idles(port, monkeypatch):
 
 @ON_THIS_MACHINE
 def test_a_request_is_not_cut_off_by_the_patience_for_the_next_one(port, model):
-    model.members.wait.clear()
+    model.fold_models.wait.clear()
     body = png()
     head = (
         f"POST /classify HTTP/1.1\r\nHost: 127.0.0.1\r\nX-MedBench: 1\r\nConnection: close\r\n"
@@ -244,9 +244,9 @@ def test_a_request_is_not_cut_off_by_the_patience_for_the_next_one(port, model):
     )
     with connected(port) as connection:
         connection.sendall(head.encode() + body)
-        assert model.members.begun.wait(20)
+        assert model.fold_models.begun.wait(20)
         time.sleep(0.8)  # more than the patience
-        model.members.wait.set()
+        model.fold_models.wait.set()
         assert ends(connection).startswith(b"HTTP/1.1 200")
 
 

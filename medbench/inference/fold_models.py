@@ -36,7 +36,7 @@ LARGEST_DIFFERENCE = 1e-4
 """Largest difference of a probability between a network and what was written of it."""
 
 
-class Members(Protocol):
+class FoldModels(Protocol):
     """Fitted models that see the same images."""
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
@@ -55,7 +55,7 @@ class Members(Protocol):
         ...
 
 
-class FittedMembers:
+class FittedFoldModels:
     """Classifiers as their families save them, read from a folder each."""
 
     def __init__(self, facts: Facts, folders: Sequence[Path]) -> None:
@@ -93,7 +93,7 @@ class FittedMembers:
             self.classifiers.append(classifier)
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
-        """See ``Members.probabilities``; features that several share are computed once."""
+        """See ``FoldModels.probabilities``; features that several share are computed once."""
         from medbench.tuning.inner import predict
 
         try:
@@ -110,7 +110,7 @@ class FittedMembers:
             self._features.forget()
 
     def networks(self) -> Sequence[Any] | None:
-        """See ``Members.networks``."""
+        """See ``FoldModels.networks``."""
         return self._networks
 
     @cached_property
@@ -123,12 +123,12 @@ class FittedMembers:
         return [inference_graph(network) for network in found]
 
 
-class NetworkMembers:
+class NetworkFoldModels:
     """Networks of a run as one ONNX model, which is kept in the cache folder.
 
     What folds have in common (a frozen backbone) is computed once for all of them, and nothing of
     Keras is imported: with onnxruntime this starts and predicts many times faster. Where it is
-    not installed, or a GPU is, ``FittedMembers`` serve.
+    not installed, or a GPU is, ``FittedFoldModels`` serve.
     """
 
     def __init__(self, facts: Facts, folders: Sequence[Path]) -> None:
@@ -141,7 +141,7 @@ class NetworkMembers:
         self._session = onnxruntime_session(self._content(), available_threads())
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
-        """See ``Members.probabilities``."""
+        """See ``FoldModels.probabilities``."""
         by_fold = fold_probabilities(self._session, batch.images, self._facts)
         return np.stack(
             [
@@ -151,12 +151,12 @@ class NetworkMembers:
         )
 
     def networks(self) -> Sequence[Any] | None:
-        """See ``Members.networks``; they are loaded when they are first asked for."""
+        """See ``FoldModels.networks``; they are loaded when they are first asked for."""
         return self._fitted.networks()
 
     @cached_property
-    def _fitted(self) -> FittedMembers:
-        return FittedMembers(self._facts, self._folders)
+    def _fitted(self) -> FittedFoldModels:
+        return FittedFoldModels(self._facts, self._folders)
 
     def _content(self) -> bytes:
         """The ONNX model, from the cache if it is as it was put there."""
@@ -190,18 +190,18 @@ class NetworkMembers:
         return content
 
 
-def open_members(facts: Facts, folders: Sequence[Path]) -> Members:
+def open_fold_models(facts: Facts, folders: Sequence[Path]) -> FoldModels:
     """The fitted models of a run, by whatever predicts fastest here.
 
     Raises:
-        ModelError, UnknownNameError, ConfigurationError: As ``FittedMembers``.
+        ModelError, UnknownNameError, ConfigurationError: As ``FittedFoldModels``.
     """
     formats = _family(facts.family).export_formats
     if "onnx" in formats and fastest_installed() == "onnxruntime":
         # what cannot be written as ONNX is predicted by Keras
         with contextlib.suppress(ModelError, StoreError):
-            return NetworkMembers(facts, folders)
-    return FittedMembers(facts, folders)
+            return NetworkFoldModels(facts, folders)
+    return FittedFoldModels(facts, folders)
 
 
 def fold_probabilities(
