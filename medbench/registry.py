@@ -95,7 +95,7 @@ class Registry:
         """Names that plugin files registered; they run without being asked for by name."""
         return [n for n, cls in self._registered.items() if cls.__module__.startswith(_FILE_MODULE)]
 
-    def origin(self, name: str) -> str:
+    def provider(self, name: str) -> str:
         """Where a name comes from: ``"built in"``, a package with its version, or a file."""
         if name in self._builtin:
             return "built in"
@@ -127,8 +127,9 @@ class Registry:
                 taken = True
             if taken:
                 raise PluginError(
-                    f"{self.noun} {name!r} is registered twice (first: {self.origin(name)}, second "
-                    f"time by {cls.__module__}.{cls.__qualname__}). Give one of them another name."
+                    f"{self.noun} {name!r} is registered twice (first: {self.provider(name)}, "
+                    f"second time by {cls.__module__}.{cls.__qualname__}). Give one of them "
+                    "another name."
                 )
             self._check(name, cls)
             self._registered[name] = cls

@@ -291,7 +291,7 @@ def _plugins() -> Iterator[Finding]:
         for name in usable:
             if kind.distribution(name) is not None:
                 any_there = True
-                text = f"{kind.noun} of {kind.origin(name)}"
+                text = f"{kind.noun} of {kind.provider(name)}"
                 yield Finding(state="ok", about=name, text=text)
         for warning in broken:
             any_there = True

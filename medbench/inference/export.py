@@ -17,7 +17,7 @@ from medbench.files import replacing_folder, write_json, write_parquet, write_te
 from medbench.inference import exported
 from medbench.inference.facts import Facts
 from medbench.inference.fold_models import LARGEST_DIFFERENCE, FittedFoldModels
-from medbench.inference.from_run import RunOrigin
+from medbench.inference.from_run import RunProvenance
 from medbench.inference.model import Model
 from medbench.store import signature
 
@@ -39,8 +39,8 @@ def export(model: Model, kind: str | None, folder: Path, images: NDArray[np.uint
         StoreError: The folder is in use or cannot be written.
         ModelError: The exported model does not say the same; nothing is left of it.
     """
-    origin = model.origin
-    if not isinstance(origin, RunOrigin):
+    provenance = model.provenance
+    if not isinstance(provenance, RunProvenance):
         raise ConfigurationError("only a model of a run is exported, not one that was exported.")
     kind = _kind(model.facts, kind)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -48,21 +48,21 @@ def export(model: Model, kind: str | None, folder: Path, images: NDArray[np.uint
     with writing(folder):
         try:
             with replacing_folder(folder, there="refuse") as temporary:
-                return _write(model, origin, kind, temporary, images)
+                return _write(model, provenance, kind, temporary, images)
         except FileExistsError as error:  # another export was faster
             raise StoreError(f"--out {folder}: is there already. Name a new folder.") from error
 
 
 def _write(
-    model: Model, origin: RunOrigin, kind: str, folder: Path, images: NDArray[np.uint8]
+    model: Model, provenance: RunProvenance, kind: str, folder: Path, images: NDArray[np.uint8]
 ) -> float:
     """Write everything into an empty folder, and compare it with the original."""
-    _write_model(model.facts, origin.folders, kind, folder)
-    if origin.ood_path.exists():
-        shutil.copyfile(origin.ood_path, folder / exported.OUT_OF_DISTRIBUTION)
-    table = exported.development_table(origin.development())
+    _write_model(model.facts, provenance.folders, kind, folder)
+    if provenance.ood_path.exists():
+        shutil.copyfile(provenance.ood_path, folder / exported.OUT_OF_DISTRIBUTION)
+    table = exported.development_table(provenance.development())
     write_parquet(folder / exported.DEVELOPMENT, table)
-    for name, page in origin.cards().items():
+    for name, page in provenance.cards().items():
         write_text(folder / name, page)
     manifest = {
         "format": exported.FORMAT,
@@ -72,7 +72,7 @@ def _write(
         "sha256": exported.file_hashes(folder),
     }
     write_json(folder / exported.MANIFEST, manifest)
-    original = Model(model.facts, FittedFoldModels(model.facts, origin.folders), origin)
+    original = Model(model.facts, FittedFoldModels(model.facts, provenance.folders), provenance)
     copy = exported.load(folder, checked=False)
     difference = _difference(original, copy, images)
     checked = {"images": len(images), "largest_difference": difference}

@@ -79,11 +79,11 @@ def load(
     else:
         folders = [folder / FOLDS / str(number) for number in range(len(facts.folds))]
         fold_models = FittedFoldModels(facts, folders)
-    return Model(facts, fold_models, _Origin(folder, facts))
+    return Model(facts, fold_models, ExportProvenance(folder, facts))
 
 
-class _Origin:
-    """The folder, as ``Origin``."""
+class ExportProvenance:
+    """The folder, as ``Provenance``."""
 
     def __init__(self, folder: Path, facts: Facts) -> None:
         from medbench.features.out_of_distribution import OutOfDistribution
@@ -94,7 +94,7 @@ class _Origin:
         self.out_of_distribution = OutOfDistribution.load(ood) if ood.exists() else None
 
     def development(self) -> Sequence[Development]:
-        """See ``Origin.development``."""
+        """See ``Provenance.development``."""
         table = read_parquet(self._path)
         n_classes = self._n_classes
         columns = [f"p{k}" for k in range(n_classes)]

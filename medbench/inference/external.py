@@ -216,7 +216,7 @@ def _predicted(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Probabilities by each fold model, shape (n_folds, n_images, n_classes), and unlikeness."""
     parts, scores = [], []
-    detector = model.origin.out_of_distribution
+    detector = model.provenance.out_of_distribution
     for begin in range(0, len(rows), _CHUNK):
         some = rows[begin : begin + _CHUNK]
         properties = data.table.loc[some, list(PROPERTIES)].reset_index(drop=True)

@@ -43,7 +43,7 @@ def load(folder: Path, *, dataset: str | None, model: str) -> Model:
     row, chosen = _row(of, model, run)
     cells = run.cells_of(of.name, row.name)
     facts = _facts(run, of, row, chosen, cells)
-    origin = RunOrigin(
+    provenance = RunProvenance(
         store,
         cells,
         facts,
@@ -52,10 +52,10 @@ def load(folder: Path, *, dataset: str | None, model: str) -> Model:
             store.layout.data_card(of.name).name: data_card(of),
         },
     )
-    return Model(facts, open_fold_models(facts, origin.folders), origin)
+    return Model(facts, open_fold_models(facts, provenance.folders), provenance)
 
 
-class RunOrigin:
+class RunProvenance:
     """A run folder, as far as one model of it is concerned."""
 
     def __init__(
@@ -79,7 +79,7 @@ class RunOrigin:
         self.out_of_distribution = OutOfDistribution.load(self.ood_path) if there else None
 
     def development(self) -> list[Development]:
-        """See ``Origin.development``."""
+        """See ``Provenance.development``."""
         return [_development(self._store, cell, self._facts) for cell in self._cells]
 
 

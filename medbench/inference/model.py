@@ -51,7 +51,7 @@ class Development:
     """Calibrated, shape (n_images, n_classes)."""
 
 
-class Origin(Protocol):
+class Provenance(Protocol):
     """Where a model was read from, and what else is kept of it there."""
 
     out_of_distribution: OutOfDistribution | None
@@ -74,17 +74,17 @@ class Model:
     on average, above the thresholds that were frozen for them.
     """
 
-    def __init__(self, facts: Facts, fold_models: FoldModels, origin: Origin) -> None:
+    def __init__(self, facts: Facts, fold_models: FoldModels, provenance: Provenance) -> None:
         """Put one together; ``load_model`` does this for a user.
 
         Args:
             facts: What is known of it.
             fold_models: Its fitted models, in the order of ``facts.folds``.
-            origin: Where it was read from.
+            provenance: Where it was read from.
         """
         self.facts = facts
         self.fold_models = fold_models
-        self.origin = origin
+        self.provenance = provenance
 
     @property
     def task(self) -> Task:
@@ -186,8 +186,8 @@ class Model:
         low, high = by_fold.min(axis=0), by_fold.max(axis=0)
         decided = decide(mean, self.threshold)
         ood: list[float | None] = [None] * len(images)
-        if self.origin.out_of_distribution is not None:
-            ood = self.origin.out_of_distribution.score(batch.images).tolist()
+        if self.provenance.out_of_distribution is not None:
+            ood = self.provenance.out_of_distribution.score(batch.images).tolist()
         return [
             Prediction(
                 image=image.name,
@@ -265,7 +265,7 @@ class Model:
                 "probable."
             )
         decided = self._decided(point, positive)
-        parts = self.origin.development()
+        parts = self.provenance.development()
         folds = [
             replace(
                 fold, threshold=point.thresholds(part.labels, part.probabilities, self.task.kind)
@@ -281,7 +281,7 @@ class Model:
             estimate=estimate,
             positive_decided=decided,
         )
-        return Model(facts, self.fold_models, self.origin)
+        return Model(facts, self.fold_models, self.provenance)
 
     def _decided(self, point: OperatingPoint, positive: str) -> str:
         """How it is known which class an operating point is about.

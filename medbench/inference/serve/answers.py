@@ -111,7 +111,7 @@ def warm_up(model: Model) -> None:
 
 
 def _until_given_up(model: Model, given_up: threading.Event) -> Model:
-    return Model(model.facts, _UntilGivenUp(model.fold_models, given_up), model.origin)
+    return Model(model.facts, _UntilGivenUp(model.fold_models, given_up), model.provenance)
 
 
 def _thresholds(model: Model) -> dict[str, float]:
