@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch
 from medbench.errors import unknown_name
-from medbench.inference.facts import RESEARCH_ONLY, Facts
 from medbench.inference.fold_models import FoldModels
 from medbench.inference.images import NewImage, batch_of
+from medbench.inference.model_info import RESEARCH_ONLY, ModelInfo
 from medbench.inference.prediction import Prediction
 from medbench.reports.text import format_score
 
@@ -66,7 +66,7 @@ class Explanation:
 
 def explain(
     fold_models: FoldModels,
-    facts: Facts,
+    info: ModelInfo,
     image: NewImage,
     prediction: Prediction,
     class_name: str | None = None,
@@ -75,7 +75,7 @@ def explain(
 
     Args:
         fold_models: The fitted models.
-        facts: What is known of them.
+        info: What is known of them.
         image: The image.
         prediction: What is said of it.
         class_name: The class; that of the decision (of several labels the most probable one)
@@ -84,10 +84,10 @@ def explain(
     Raises:
         UnknownNameError: There is no such class.
     """
-    classes = facts.task.classes
+    classes = info.task.classes
     if class_name is None:
         likeliest = classes[int(np.argmax(prediction.probabilities))]
-        class_name = likeliest if facts.multi_label else prediction.decision[0]
+        class_name = likeliest if info.multi_label else prediction.decision[0]
     if class_name not in classes:
         raise unknown_name("class of this model", class_name, classes)
     k = classes.index(class_name)

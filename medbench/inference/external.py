@@ -105,7 +105,7 @@ def labelled(model: Model, data: PreparedDataset, class_map: ClassMap) -> Labell
             f"{written_pair(theirs[-1], ours[-1])}."
         )
     several = data.task.kind == "multi-label"
-    if several != model.facts.multi_label:
+    if several != model.info.multi_label:
         raise ConfigurationError(
             f"data set {data.name!r}: is {data.task.kind}, and the model {model.task.kind}; labels "
             "of one kind cannot be translated into the other."
@@ -164,7 +164,7 @@ def evaluate(
         ConfigurationError: The class map does not fit.
         StoreError: The run folder cannot be written.
     """
-    internal = store.dataset_record(model.facts.dataset) or {}
+    internal = store.dataset_record(model.info.dataset) or {}
     if data.fingerprint == internal.get("fingerprint"):
         raise ConfigurationError(
             f"data set {data.name!r}: holds the very images that the model was developed on, of "
@@ -186,24 +186,24 @@ def evaluate(
         ],
         axis=1,
     )
-    facts, about = model.facts, describe(data)
+    info, about = model.info, describe(data)
     record = {
-        "dataset": facts.dataset,
-        "model": facts.family,
+        "dataset": info.dataset,
+        "model": info.family,
         "other": data.name,
         "title": about["title"],
         "synthetic": about["synthetic"],
         "licence": about["licence"],
         "citation": about["citation"],
         "fingerprint": data.fingerprint,
-        "models_sha256": [fold.sha256 for fold in facts.folds],
+        "models_sha256": [fold.sha256 for fold in info.folds],
         "same_collection": about["collection"] == internal.get("collection"),
         "class_map": dict(class_map),
         "left_out": dict(known.left_out),
         "n_images": len(known.rows),
         "n_groups": len(np.unique(groups)),
         "n_folds": n_folds,
-        "operating_point": facts.operating_point,
+        "operating_point": info.operating_point,
         "threshold": model.threshold,
         "unlike": None if ood is None else float(np.mean(ood > 1)),
     }

@@ -21,8 +21,8 @@ from medbench import cli
 from medbench.datasets.task import Task
 from medbench.errors import ConfigurationError, ModelError
 from medbench.evaluation.calibration import Calibration
-from medbench.inference.facts import RESEARCH_ONLY, Facts, Fold
 from medbench.inference.model import Model
+from medbench.inference.model_info import RESEARCH_ONLY, FoldInfo, ModelInfo
 from medbench.inference.serve import answers, reading, server
 from medbench.inference.serve.app import Limits, make_app
 from medbench.versions import install_command
@@ -53,14 +53,14 @@ class Brightness:
 
 
 def make_model(classes=("dark", "bright"), verdicts=("A <b>shortcut</b>: the border tells it.",)):
-    fold = Fold(
+    fold = FoldInfo(
         split="fold-0",
         params={},
         calibration=Calibration(temperatures=(1.0,)),
         threshold=0.4,
         sha256="",
     )
-    facts = Facts(
+    info = ModelInfo(
         family="brightness",
         dataset="lamps",
         title="Lamps & candles",
@@ -74,7 +74,7 @@ def make_model(classes=("dark", "bright"), verdicts=("A <b>shortcut</b>: the bor
         versions={},
         folds=(fold, fold),
     )
-    return Model(facts, Brightness(), SimpleNamespace(out_of_distribution=None))
+    return Model(info, Brightness(), SimpleNamespace(out_of_distribution=None))
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_an_image_is_answered_with_probabilities_decision_and_spread(model):
     assert answer.json["probabilities"] == pytest.approx({"dark": 0.6, "bright": 0.4})
     assert answer.json["spread_over_folds"]["bright"] == pytest.approx([0.36, 0.44])
     assert answer.json["operating_point"] == {"rule": "youden", "thresholds": {"bright": 0.4}}
-    assert answer.json["verdicts"] == list(model.facts.verdicts)
+    assert answer.json["verdicts"] == list(model.info.verdicts)
     assert answer.json["purpose"] == RESEARCH_ONLY
 
 

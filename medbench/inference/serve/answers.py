@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from medbench.datasets.batch import Batch
 from medbench.errors import MedBenchError, SliceError
 from medbench.inference.explanation import Explanation
-from medbench.inference.facts import RESEARCH_ONLY
 from medbench.inference.fold_models import FoldModels
 from medbench.inference.images import NewImage, new_image
 from medbench.inference.model import Model
+from medbench.inference.model_info import RESEARCH_ONLY
 from medbench.inference.prediction import as_record
 from medbench.inference.serve.worker import GivenUp
 
@@ -47,11 +47,11 @@ def classified(model: Model, image: NewImage, given_up: threading.Event) -> dict
     model = _until_given_up(model, given_up)
     (prediction,) = model.classify_read([image])
     return {
-        **as_record(prediction, model.facts),
-        "operating_point": {"rule": model.facts.operating_point, "thresholds": _thresholds(model)},
-        "model": model.facts.family,
-        "dataset": model.facts.dataset,
-        "verdicts": list(model.facts.verdicts),
+        **as_record(prediction, model.info),
+        "operating_point": {"rule": model.info.operating_point, "thresholds": _thresholds(model)},
+        "model": model.info.family,
+        "dataset": model.info.dataset,
+        "verdicts": list(model.info.verdicts),
         "purpose": RESEARCH_ONLY,
     }
 
@@ -111,7 +111,7 @@ def warm_up(model: Model) -> None:
 
 
 def _until_given_up(model: Model, given_up: threading.Event) -> Model:
-    return Model(model.facts, _UntilGivenUp(model.fold_models, given_up), model.provenance)
+    return Model(model.info, _UntilGivenUp(model.fold_models, given_up), model.provenance)
 
 
 def _thresholds(model: Model) -> dict[str, float]:

@@ -25,9 +25,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import medbench
 from medbench.datasets.image_names import HIDDEN, SYSTEM, why_left_out
 from medbench.errors import DatasetError, MedBenchError
-from medbench.inference.facts import RESEARCH_ONLY
 from medbench.inference.images import NewImage
 from medbench.inference.model import Model, describe
+from medbench.inference.model_info import RESEARCH_ONLY
 from medbench.inference.serve.answers import classified, explained, refused
 from medbench.inference.serve.reading import Readers
 from medbench.inference.serve.worker import Busy, Gone, TooLong, Worker
@@ -282,12 +282,12 @@ def _page(model: Model, limits: Limits) -> str:
         lstrip_blocks=True,
     )
     environment.filters["plain"] = lambda text: plain(str(text))
-    facts = model.facts
-    n_verdicts = len(facts.verdicts)
+    info = model.info
+    n_verdicts = len(info.verdicts)
     return environment.get_template("page.html.j2").render(
-        facts=facts,
-        about=describe(facts)[: -n_verdicts or None],
-        several=len(facts.folds) > 1,
+        info=info,
+        about=describe(info)[: -n_verdicts or None],
+        several=len(info.folds) > 1,
         purpose=RESEARCH_ONLY,
         limits=limits,
         version=medbench.__version__,
