@@ -136,8 +136,8 @@ class Key(Record):
     parts: dict[str, Any]
 
 
-class PieceList(Record):
-    """``pieces.json`` in the folder of a model."""
+class ChunkList(Record):
+    """``chunks.json`` in the folder of a model."""
 
     files: dict[str, list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]]
 
