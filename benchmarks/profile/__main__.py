@@ -27,7 +27,7 @@ from medbench.execution.environment import child_environment, describe_environme
 from medbench.execution.executor import Resources
 from medbench.execution.plan import Settings, Setup, plan_cells, plan_datasets
 from medbench.execution.run import _Handed
-from medbench.execution.workplace import Workplace
+from medbench.execution.working_folders import WorkingFolders
 from medbench.store import RunStore
 from medbench.tuning.budget import Budget
 
@@ -65,15 +65,18 @@ def _cell(family: str, options: argparse.Namespace, scratch: Path) -> dict[str, 
     store = RunStore(scratch / "run")
     work = _Handed(store, setup).work(cell, _nothing_left())
     resources = Resources(threads=1, features=setup.cache / "features")
-    workplace = Workplace(resources, [work])
-    with workplace.development(work) as development, workplace.held_out(work) as held_out:
-        site = workplace.site(work, development, closed=None)
+    working_folders = WorkingFolders(resources, [work])
+    with (
+        working_folders.development(work) as development,
+        working_folders.held_out(work) as held_out,
+    ):
+        workspace = working_folders.workspace(work, development, closed=None)
         request = scratch / "request.json"
         request.write_text(
             json.dumps(
                 {
                     "task": work.task.as_message(),
-                    "site": site.as_message(),
+                    "workspace": workspace.as_message(),
                     "held_out": str(held_out),
                     "modules": list(work.modules),
                 }
@@ -81,7 +84,7 @@ def _cell(family: str, options: argparse.Namespace, scratch: Path) -> dict[str, 
         )
         script = Path(__file__).with_name("stages.py")
         _, said = timed([script, request], child_environment(1), core=last_core())
-    workplace.close()
+    working_folders.close()
     answer: dict[str, Any] = json.loads(said.splitlines()[-1])
     return answer
 
