@@ -33,10 +33,10 @@ class PluginWarning(UserWarning):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """A class that a function makes when it is wanted."""
+class Factory:
+    """Makes a class when it is wanted."""
 
-    factory: str
+    function: str
     """``"module:function"``; equal arguments give the same class."""
     argument: str
     """What the function is called with."""
@@ -53,7 +53,7 @@ class Registry:
     """
 
     def __init__(
-        self, noun: str, base: str, builtin: Mapping[str, str | Made], group: str | None = None
+        self, noun: str, base: str, builtin: Mapping[str, str | Factory], group: str | None = None
     ) -> None:
         """An empty registry but for what is built in.
 
@@ -208,9 +208,9 @@ class Registry:
         return found
 
 
-def _load(target: str | Made) -> Any:
-    if isinstance(target, Made):
-        return _load(target.factory)(target.argument)
+def _load(target: str | Factory) -> Any:
+    if isinstance(target, Factory):
+        return _load(target.function)(target.argument)
     module, attribute = target.split(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -248,7 +248,7 @@ models = Registry(
         "xgboost": "medbench.models.xgboost:XGBoost",
         "cnn": "medbench.models.cnn:Cnn",
         **{
-            name: Made(factory="medbench.models.transfer:transfer_family", argument=name)
+            name: Factory(function="medbench.models.transfer:transfer_family", argument=name)
             for name in BACKBONES
         },
     },

@@ -63,7 +63,7 @@ def _cell(family: str, options: argparse.Namespace, scratch: Path) -> dict[str, 
     planned = plan_datasets([options.dataset], catalog, settings, setup)
     cell = plan_cells(planned, [family], settings, setup, lambda _: None, download=False)[0]
     store = RunStore(scratch / "run")
-    work = _Handed(store, setup).work(cell, _nothing_left())
+    work = _Handed(store, setup).work(cell, _nothing_earlier())
     resources = Resources(threads=1, features=setup.cache / "features")
     working_folders = WorkingFolders(resources, [work])
     with (
@@ -89,10 +89,10 @@ def _cell(family: str, options: argparse.Namespace, scratch: Path) -> dict[str, 
     return answer
 
 
-def _nothing_left() -> Any:
-    from medbench.execution.committer import Left
+def _nothing_earlier() -> Any:
+    from medbench.execution.committer import EarlierWork
 
-    return Left()
+    return EarlierWork()
 
 
 def _table(measured: dict[str, dict[str, Any]], options: argparse.Namespace, load: float) -> str:
