@@ -1,8 +1,7 @@
 """``python benchmarks/profile``: where the time of a cell goes, from its start to its row.
 
 For each family one cell (the first fold) with an empty cache, on one pinned core, by an attempt in
-a process of its own that is told what a worker is told. What the run itself does around cells is
-not in it.
+a process of its own, told as a run tells it. What the run itself does around cells is not in it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""One attempt at a cell in this process, as a worker makes it, with a clock for each stage.
+"""One attempt at a cell in this process, as in a run, with a clock for each stage.
 
     python stages.py REQUEST
 
-REQUEST is a JSON file: ``task`` and ``workspace`` as a worker is told them, ``held_out`` (a
+REQUEST is a JSON file: ``task`` and ``workspace`` as a run tells an attempt, ``held_out`` (a
 folder), and ``modules`` (what is imported beforehand, as the process does that attempts are
 forked off). Printed last is JSON: CPU seconds by stage, which on one core are what it takes when
 nothing else runs there.

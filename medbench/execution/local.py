@@ -32,7 +32,7 @@ from medbench.execution.parts import read_probabilities
 from medbench.execution.process import (
     FOREIGN,
     AttemptFailedError,
-    AttemptProcess,
+    AttemptHandle,
     KilledError,
     Processes,
     StoppedError,
@@ -202,7 +202,7 @@ class _Attendant:
         return Outcome(cell=cell, record=record, model=workspace.model, probabilities=probabilities)
 
     def _fitted(
-        self, work: Work, workspace: Workspace, process: AttemptProcess, finished: list[TrialEnded]
+        self, work: Work, workspace: Workspace, process: AttemptHandle, finished: list[TrialEnded]
     ) -> Mapping[str, Any]:
         """Have the process fit; the record of what it froze.
 

@@ -300,7 +300,7 @@ def test_a_heat_map_that_nobody_waits_for_is_not_computed_to_its_end(model):
 def test_while_too_many_wait_the_next_is_refused_unread_and_none_is_classified_beside_another(
     model,
 ):
-    app = make_app(model, limits=Limits(places=2))
+    app = make_app(model, limits=Limits(slots=2))
     headers = {**BY_PAGE, "X-MedBench-Name": "a"}
 
     async def receive():

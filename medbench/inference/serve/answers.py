@@ -18,7 +18,7 @@ from medbench.inference.images import NewImage, new_image
 from medbench.inference.model import Model
 from medbench.inference.model_info import RESEARCH_ONLY
 from medbench.inference.prediction import as_record
-from medbench.inference.serve.worker import GivenUp
+from medbench.inference.serve.prediction_queue import GivenUp
 
 
 class _UntilGivenUp:
