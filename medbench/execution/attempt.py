@@ -68,7 +68,9 @@ class Attempt:
         for plugin in workspace.plugins:
             registry.load_plugin(Path(plugin))
         self._cell_task, self._workspace = task, workspace
-        self._task = Task(classes=task.classes, image_shape=task.image_shape, kind=task.kind)
+        self._task = Task(
+            classes=task.classes, image_shape=task.image_shape, task_type=task.task_type
+        )
         records, self._best_oof = workspace.earlier()
         self._finished = [Trial.from_record(record) for record in records]
         self._features_before = records[-1]["features_seconds"] if records else 0.0
@@ -243,7 +245,7 @@ class Attempt:
 
     def _frozen(self, oof: NDArray[np.float64] | None) -> tuple[Calibration, Threshold]:
         """Temperature and operating point, from the out-of-fold predictions of the best trial."""
-        several = self._task.kind == "multi-label"
+        several = self._task.task_type == "multi-label"
         development = self._workshop.development
         assert oof is not None, "the best trial has predictions"
         known = np.isfinite(oof).all(axis=1)
@@ -251,7 +253,7 @@ class Attempt:
         calibration = fit_calibration(labels, oof, development.groups[known])
         oof = calibration.apply(oof, multi_label=several)
         point = OperatingPoint.parse(self._cell_task.operating_point)
-        return calibration, point.thresholds(labels, oof, self._task.kind)
+        return calibration, point.thresholds(labels, oof, self._task.task_type)
 
     @property
     def _features_seconds(self) -> float:

@@ -136,7 +136,9 @@ def _needs_keras(cell: PlannedCell, modules: Sequence[str], of_tuner: Sequence[s
     family = cell.model.family
     if not issubclass(family, TransferFamily) or any(_is_of(n, _IMPORT_KERAS) for n in of_tuner):
         return True
-    task = Task(classes=cell.task.classes, image_shape=cell.task.image_shape, kind=cell.task.kind)
+    task = Task(
+        classes=cell.task.classes, image_shape=cell.task.image_shape, task_type=cell.task.task_type
+    )
     return family().embedding(task, cell.model.weights).needs_keras()
 
 

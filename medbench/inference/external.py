@@ -88,7 +88,7 @@ def labelled(model: Model, data: PreparedDataset, class_map: ClassMap) -> Labell
 
     Raises:
         ConfigurationError: The map names a class that one of them does not have, leaves a class
-            of the model without images, or cannot translate from one kind of task to the other.
+            of the model without images, or cannot translate from one type of task to the other.
     """
     ours, theirs = model.task.classes, data.task.classes
     for there, here in class_map.items():
@@ -104,11 +104,11 @@ def labelled(model: Model, data: PreparedDataset, class_map: ClassMap) -> Labell
             f"example --class-map {written_pair(theirs[0], ours[0])} "
             f"{written_pair(theirs[-1], ours[-1])}."
         )
-    several = data.task.kind == "multi-label"
+    several = data.task.task_type == "multi-label"
     if several != model.info.multi_label:
         raise ConfigurationError(
-            f"data set {data.name!r}: is {data.task.kind}, and the model {model.task.kind}; labels "
-            "of one kind cannot be translated into the other."
+            f"data set {data.name!r}: is {data.task.task_type}, and the model "
+            f"{model.task.task_type}; labels of one type cannot be translated into the other."
         )
     places = [ours.index(class_map[name]) if name in class_map else -1 for name in theirs]
     if several:

@@ -181,7 +181,9 @@ def _model_info(
         family=row.name,
         dataset=of.name,
         title=record["title"],
-        task=Task(classes=tuple(record["classes"]), image_shape=tuple(shape), kind=record["task"]),
+        task=Task(
+            classes=tuple(record["classes"]), image_shape=tuple(shape), task_type=record["task"]
+        ),
         synthetic=record["synthetic"],
         why=chosen,
         operating_point=str(run.configuration.get("operating_point", "not recorded")),

@@ -258,7 +258,7 @@ class Model:
             ConfigurationError: A task of several exclusive classes has no point, or it is not
                 clear of which class it would be.
         """
-        if self.task.kind not in ("binary", "multi-label"):
+        if self.task.task_type not in ("binary", "multi-label"):
             raise ConfigurationError(
                 f"an operating point ({point}) is for two classes or several labels an image; this "
                 f"model tells {len(self.task.classes)} exclusive classes and decides for the most "
@@ -268,7 +268,8 @@ class Model:
         parts = self.provenance.development()
         folds = [
             replace(
-                fold, threshold=point.thresholds(part.labels, part.probabilities, self.task.kind)
+                fold,
+                threshold=point.thresholds(part.labels, part.probabilities, self.task.task_type),
             )
             for fold, part in zip(self.info.folds, parts, strict=True)
         ]
@@ -348,7 +349,7 @@ def describe(info: ModelInfo) -> list[str]:
     n = len(info.folds)
     of = "models of other seeds" if info.official else "fold models"
     mean = f"the mean of {n} {of}" if n > 1 else "one fitted model"
-    decided = info.task.kind not in ("multi-class", "ordinal")
+    decided = info.task.task_type not in ("multi-class", "ordinal")
     point = f" Operating point: {info.operating_point}." if decided else ""
     positive = f" {info.positive_words}." if info.positive_words else ""
     synthetic = " It has seen synthetic images only." if info.synthetic else ""

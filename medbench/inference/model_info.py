@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from medbench.datasets.positive import UNKNOWN, in_words
-from medbench.datasets.task import Kind, Task
+from medbench.datasets.task import Task, TaskType
 from medbench.evaluation.calibration import Calibration
 from medbench.evaluation.metrics import Threshold, decide
 from medbench.store.reading import split_of_format_3
@@ -85,7 +85,7 @@ class ModelInfo:
     @property
     def multi_label(self) -> bool:
         """Whether any number of classes may be present in an image."""
-        return self.task.kind == "multi-label"
+        return self.task.task_type == "multi-label"
 
     @property
     def official(self) -> bool:
@@ -129,7 +129,9 @@ class ModelInfo:
 
     def as_record(self) -> dict[str, Any]:
         """For ``model.json``."""
-        return {**asdict(self), "positive": self.task.positive or None}
+        record = asdict(self)
+        record["task"]["kind"] = record["task"].pop("task_type")
+        return {**record, "positive": self.task.positive or None}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ModelInfo:
@@ -138,7 +140,7 @@ class ModelInfo:
         Raises:
             KeyError, TypeError, ValueError: It lacks something, or holds something else.
         """
-        if record["task"]["kind"] not in get_args(Kind):
+        if record["task"]["kind"] not in get_args(TaskType):
             raise ValueError(f"kind {record['task']['kind']!r}")
         if not isinstance(record.get("positive_decided", ""), str):
             raise ValueError("positive_decided")
@@ -148,7 +150,7 @@ class ModelInfo:
         task = Task(
             classes=tuple(map(str, task["classes"])),
             image_shape=tuple(map(int, task["image_shape"])),  # type: ignore[arg-type]
-            kind=task["kind"],
+            task_type=task["kind"],
         )
         folds = tuple(FoldInfo.from_record(fold) for fold in record["folds"])
         verdicts = tuple(map(str, record["verdicts"]))
