@@ -29,15 +29,15 @@ _DECIDE_NOTHING = frozenset(
     f"{_HERE}{name}"
     for name in (
         "", ".cache", ".cores", ".disk", ".errors", ".files", ".hashes", ".registry", ".store",
-        ".versions", ".features.cache", ".models.weights",
+        ".versions", ".web", ".features.cache", ".models.weights",
     )
 )  # fmt: skip
 """Modules that store, name and find things, but decide no number."""
 _DECIDING_NOTHING = (f"{_HERE}.cache.", f"{_HERE}.store.")
 """Likewise all modules of these packages."""
 _LIBRARIES_THAT_DECIDE_NOTHING = frozenset(
-    {"filelock", "joblib", "packaging", "pandas", "platformdirs", "pooch", "pyarrow", "pydantic",
-     "requests", "rich", "tensorboard", "threadpoolctl", "typing_extensions", "yaml"}
+    {"filelock", "joblib", "packaging", "pandas", "platformdirs", "pooch", "psutil", "pyarrow",
+     "pydantic", "requests", "rich", "tensorboard", "threadpoolctl", "typing_extensions", "yaml"}
 )  # fmt: skip
 _ALWAYS = ("numpy", "scipy")
 """Beneath every other library that computes."""

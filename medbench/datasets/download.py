@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,7 @@ from medbench.datasets.place import Place
 from medbench.errors import DatasetError
 from medbench.files import place_file
 from medbench.hashes import hash_of_file
-
-_TIMEOUT_SECONDS = (10.0, 60.0)
-"""How long to wait for a connection, and for each piece of an answer."""
-_CHUNK_BYTES = 1 << 20
+from medbench.web import DownloadError, download
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,26 +32,24 @@ class RemoteFile(Place):
     def fetch(self, target: Path, progress: Any | None = None) -> str:
         """Download it, under another name until it is whole and its sum is right.
 
-        A download that is interrupted begins anew the next time. One with a wrong sum is kept
-        beside the target, with ``.wrong-md5`` behind its name, and not used.
+        A download that breaks off begins anew once, and else the next time. One with a wrong sum
+        is kept beside the target, with ``.wrong-md5`` behind its name, and not used.
 
         Raises:
             DatasetError: No network, a refusing server, a full disk, a wrong sum, or another
                 process is at it.
         """
-        import pooch
-        import requests
         from filelock import FileLock, Timeout
 
-        part = target.with_name(f"{target.name}.part")  # one name, so that none is left for ever
-        downloader = pooch.HTTPDownloader(
-            progressbar=progress or False, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS
-        )
+        unfinished = target.with_name(f".{target.name}.part")  # one name: none is left for ever
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(target.with_name(f".{target.name}.lock"), timeout=0):
+                shutil.rmtree(unfinished, ignore_errors=True)
                 try:
-                    downloader(self.url, str(part), None)
+                    part = unfinished / target.name
+                    unfinished.mkdir()
+                    download(self.url, part, progress=progress)
                     found = hash_of_file(part, "md5")
                     if found == self.md5:
                         place_file(part, target)
@@ -61,14 +57,14 @@ class RemoteFile(Place):
                     aside = target.with_name(f"{target.name}.wrong-md5")
                     part.replace(aside)
                 finally:
-                    part.unlink(missing_ok=True)
+                    shutil.rmtree(unfinished, ignore_errors=True)
         except Timeout:
             raise DatasetError(
                 f"{target}: another process is fetching it. Wait for it and give the command again."
             ) from None
-        except requests.RequestException as error:  # an OSError too, so it comes first
+        except DownloadError as error:
             raise DatasetError(
-                f"{self.url}: cannot be fetched ({_reason(error)}). Try again, or get the file on "
+                f"{self.url}: cannot be fetched ({error}). Try again, or get the file on "
                 f"any computer that reaches it and put it at {target} (MD5 {self.md5})."
             ) from error
         except OSError as error:
@@ -82,11 +78,3 @@ class RemoteFile(Place):
             f"It is kept as {aside} and not used. Try again; if that gives the same sum, something "
             f"between here and there changes it: get it elsewhere and put it at {target}."
         )
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong on the network, without the library's nested texts."""
-    response = getattr(error, "response", None)
-    return (
-        type(error).__name__ if response is None else f"the server answers {response.status_code}"
-    )

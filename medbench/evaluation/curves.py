@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.task import membership
-from medbench.evaluation.metrics import scored_classes
+from medbench.evaluation.metrics import Cuts, scored_classes
 from medbench.evaluation.resampling import FoldPredictions, Resampling
 
 GRID = np.linspace(0, 1, 101)
@@ -154,22 +154,12 @@ def _bootstrap(fold: FoldPredictions, n_classes: int, of_class: Any) -> tuple[An
     return low, high, "bootstrap"
 
 
-def _counts(
-    positive: NDArray[np.bool_], scores: NDArray[np.float64], weights: NDArray[np.float64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """True and false positives at each distinct threshold, the highest first."""
-    order = np.argsort(-scores, kind="stable")
-    each = np.ones(len(scores)) if weights is None else weights[order]
-    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    true = np.cumsum(each * positive[order])[last]
-    return true, np.cumsum(each)[last] - true
-
-
 def _sensitivity(
     positive: NDArray[np.bool_], scores: NDArray[np.float64], weights: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
-    true, false = _counts(positive, scores, weights)
-    false_rate, true_rate = np.append(0, false / false[-1]), np.append(0, true / true[-1])
+    cuts = Cuts.of(positive, scores, weights)
+    false_rate = np.append(0, cuts.false / cuts.false[-1])
+    true_rate = np.append(0, cuts.true / cuts.true[-1])
     # of several thresholds with one false positive rate the most sensitive one counts
     place = np.searchsorted(false_rate, GRID, side="right")
     reached = np.interp(GRID, false_rate, true_rate)
@@ -180,9 +170,9 @@ def _sensitivity(
 def _precision(
     positive: NDArray[np.bool_], scores: NDArray[np.float64], weights: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
-    true, false = _counts(positive, scores, weights)
-    some = true + false > 0
-    true, false = true[some], false[some]
+    cuts = Cuts.of(positive, scores, weights)
+    some = cuts.true + cuts.false > 0
+    true, false = cuts.true[some], cuts.false[some]
     # rounding must not ask for more than all positives
     place = np.searchsorted(true / true[-1], np.minimum(GRID, 1) - 1e-12)
     precision: NDArray[np.float64] = (true / (true + false))[place]

@@ -117,8 +117,8 @@ def class_aurocs(
 class Cuts:
     """What is called positive at each threshold that can make a difference, the highest first.
 
-    Written out because scikit-learn checks its input for longer than it counts; values are the
-    same to the last bit.
+    Written out because scikit-learn checks its input for longer than it counts (2 ms where this
+    takes .15, and a boosting round asks each time); values are the same to the last bit.
     """
 
     true: NDArray[np.float64]
@@ -127,13 +127,25 @@ class Cuts:
     """Negatives that are called positive, shape (n_distinct_scores,)."""
 
     @classmethod
-    def of(cls, positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> Cuts:
-        """Sort images, shape (n_images,) each, at least one; scores are finite."""
+    def of(
+        cls,
+        positive: NDArray[np.bool_],
+        scores: NDArray[np.float64],
+        weights: NDArray[np.float64] | None = None,
+    ) -> Cuts:
+        """Sort images, shape (n_images,) each, at least one; scores are finite.
+
+        Weights are how often each image counts, float64, shape (n_images,); by default once.
+        """
         order = np.argsort(scores, kind="stable")[::-1]
         in_order = scores[order]
         last = np.append(np.flatnonzero(in_order[1:] != in_order[:-1]), len(order) - 1)
-        true = np.cumsum(positive[order])[last].astype(np.float64)
-        return cls(true=true, false=1 + last - true)
+        if weights is None:
+            true = np.cumsum(positive[order])[last].astype(np.float64)
+            return cls(true=true, false=1 + last - true)
+        each = weights[order]
+        true = np.cumsum(each * positive[order])[last]
+        return cls(true=true, false=np.cumsum(each)[last] - true)
 
     @property
     def other_side(self) -> Cuts:
@@ -190,43 +202,6 @@ def decide(probabilities: NDArray[Any], threshold: Threshold) -> NDArray[np.int6
     if n_classes != 2:
         raise ProtocolError(f"a threshold ({threshold}) applies to 2 classes, not to {n_classes}.")
     return (probabilities[:, 1] >= threshold).astype(np.int64)
-
-
-def balanced_accuracy(
-    labels: NDArray[Any], probabilities: NDArray[Any], threshold: Threshold
-) -> float:
-    """Recall averaged over the classes that occur among ``labels``; see ``decide``.
-
-    Of a multi-label task it is the mean, over the labels that vary, of each label's own balanced
-    accuracy.
-
-    Args:
-        labels: As for ``auroc``.
-        probabilities: Shape (n_images, n_classes), finite.
-        threshold: Operating point: of a binary task a number, of a multi-label task one a class,
-            else None.
-
-    Raises:
-        ProtocolError: The input cannot be scored (see ``checked``), or the threshold does not fit
-            the task.
-
-    Source: Brodersen et al. (2010), "The balanced accuracy and its posterior distribution".
-    """
-    labels, probabilities = checked(labels, probabilities, np.shape(probabilities)[-1])
-    decided = decide(probabilities, threshold)
-    if decided.ndim != labels.ndim:
-        raise ProtocolError(f"the operating point {threshold} does not fit labels {labels.shape}.")
-    if labels.ndim == 1:
-        return _mean_recall(labels, decided)
-    varying = scored_classes(labels, labels.shape[1])
-    return float(np.mean([_mean_recall(labels[:, k], decided[:, k]) for k in varying]))
-
-
-def _mean_recall(labels: NDArray[np.int64], decided: NDArray[np.int64]) -> float:
-    of_class = np.bincount(labels)
-    found = np.bincount(labels[labels == decided], minlength=len(of_class))
-    present = of_class > 0
-    return float((found[present] / of_class[present]).mean())
 
 
 def confusion(labels: NDArray[Any], decided: NDArray[Any], n_classes: int) -> NDArray[np.int64]:

@@ -91,8 +91,10 @@ def fold_scores(
 ) -> dict[str, float]:
     """All metrics of one held-out part; which ones depends on the type of task.
 
-    - Every type: ``auroc`` and ``balanced_accuracy`` (as ``metrics`` has them), ``brier``,
-      ``log_loss`` (natural logarithm, probabilities clipped at the float64 epsilon) and ``ece``.
+    - Every type: ``auroc`` (as ``metrics`` has it), ``balanced_accuracy`` (recall averaged over
+      the classes that occur; of several labels an image each label's own, averaged over those that
+      vary), ``brier``, ``log_loss`` (natural logarithm, probabilities clipped at the float64
+      epsilon) and ``ece``.
     - Binary, class 1 being positive: ``average_precision``, ``accuracy``, ``sensitivity``,
       ``specificity``, ``f1``, ``mcc``, and ``ppv`` and ``npv`` at ``prevalence``, which is
       returned too. ``sensitivity_at_90_specificity``, ``..._95_...`` and the reverse are the best
@@ -142,8 +144,9 @@ def fold_scores(
             none.
 
     Source: Maier-Hein et al. (2024), "Metrics reloaded", Nature Methods 21, for the choice;
-    Gorodkin (2004) for the MCC of several classes; Cohen (1968) for weighted kappa; Brier (1950);
-    Guo et al. (2017) for ECE; PPV and NPV by Bayes' rule from sensitivity and specificity.
+    Brodersen et al. (2010) for balanced accuracy; Gorodkin (2004) for the MCC of several classes;
+    Cohen (1968) for weighted kappa; Brier (1950); Guo et al. (2017) for ECE; PPV and NPV by Bayes'
+    rule from sensitivity and specificity.
     """
     labels, probabilities = _checked(labels, probabilities, task_type)
     _check_threshold(threshold, task_type, probabilities.shape[1])
@@ -295,7 +298,7 @@ class _Part:
         return _ratio(n - self.n_shown - self.n_decided + self.hits, n - self.n_shown)
 
     def separation(self) -> dict[str, float]:
-        """What ``metrics`` measures, where it is defined."""
+        """How well the classes are told apart, where that is defined."""
         if not self.varying.any():
             return {"auroc": np.nan, "balanced_accuracy": np.nan}
         recall = self.recall[self.n_shown > 0]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from medbench import registry
 from medbench.errors import ConfigurationError
 from medbench.execution.limits import CELL_MEMORY, CELL_TIME, Limits
 from medbench.execution.plan import PlannedCell, Setup
-from medbench.memory import available_memory
+from medbench.memory import total_memory
 from medbench.sizes import format_bytes
 
 BUDGETS, ON_TOP_SECONDS, IMAGE_SECONDS = 10, 3600.0, 1.0
@@ -59,15 +60,16 @@ def _seconds(cells: Sequence[PlannedCell], setup: Setup) -> float:
 
 
 def _memory(setup: Setup) -> int | None:
-    wanted, there = setup.cell_memory, available_memory()
-    if wanted is None:
-        if there is None:
+    wanted = setup.cell_memory
+    if sys.platform != "linux":
+        if wanted is None:
             return None
-        return max(LEAST_MEMORY, int(MEMORY_SHARE * there / setup.jobs))
-    if there is None:
         raise ConfigurationError(
             f"{CELL_MEMORY}: the memory of a cell is watched on Linux only. Leave the option out."
         )
+    there = total_memory()
+    if wanted is None:
+        return max(LEAST_MEMORY, int(MEMORY_SHARE * there / setup.jobs))
     if not LEAST_MEMORY <= wanted <= there:
         raise ConfigurationError(
             f"{CELL_MEMORY} {format_bytes(wanted)}: give at least {format_bytes(LEAST_MEMORY)}, "

@@ -31,6 +31,7 @@ from medbench.datasets.catalog import DATA_FOLDER_VARIABLE, load_catalog
 from medbench.errors import ConfigurationError, MedBenchError, ModelError
 from medbench.execution import environment
 from medbench.features.engines import installed as installed_engines
+from medbench.memory import available_memory, total_memory
 from medbench.models.weights import find_weights
 from medbench.sizes import format_bytes
 from medbench.versions import distribution_versions, install_command
@@ -157,29 +158,12 @@ def _machine() -> Iterator[Finding]:
     yield Finding(state="ok", about="processor", text=environment.processor() or "not known")
     allowed, there = available_threads(), os.cpu_count()
     yield Finding(state="ok", about="cores", text=f"{allowed} of {there} may be used")
-    memory = _memory()
-    if memory is not None:
-        total, free = memory
-        little = free < _LITTLE_MEMORY
-        text = f"{format_bytes(total)}, {format_bytes(free)} free"
-        text += ". Close other programs, or expect cells that run out of memory." * little
-        yield Finding(state="note" if little else "ok", about="memory", text=text)
+    total, available = total_memory(), available_memory()
+    little = available < _LITTLE_MEMORY
+    text = f"{format_bytes(total)}, {format_bytes(available)} free"
+    text += ". Close other programs, or expect cells that run out of memory." * little
+    yield Finding(state="note" if little else "ok", about="memory", text=text)
     yield _gpus()
-
-
-def _memory() -> tuple[int, int] | None:
-    """Bytes of memory in all and free, as the kernel says; None where it does not."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines if ":" in line}
-    total, free = kilobytes["MemTotal"] * 1024, kilobytes["MemAvailable"] * 1024
-    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-        total, free = min(total, limit), min(free, limit - used)
-    return total, free
 
 
 def _gpus() -> Finding:

@@ -22,6 +22,9 @@ _BLOCK = 2
 _LARGEST_SHARE = 0.2
 """Where a block's values are cut between its two normalisations ("Hys")."""
 _EPSILON = 1e-5
+_HALF_TURN = 180.0
+_AT_ONCE = 16
+"""Images whose gradients are in memory at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +51,7 @@ class Hog(Extractor):
         cell = max(_SMALLEST_CELL, min(planes.shape[1:]) // self.cells)
         cell = min(cell, *planes.shape[1:])
         block = min(_BLOCK, min(planes.shape[1:]) // cell)
-        rows = [
-            _blocks(_histograms(plane, cell, self.orientations), block).ravel() for plane in planes
-        ]
-        return np.asarray(rows, dtype=np.float32)
+        return _blocks(_histograms(planes, cell, self.orientations), block).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,37 +89,43 @@ class HogPyramid(Extractor):
         """Mean gradient of each cell by direction, and over all, one row a plane."""
         shorter = min(planes.shape[1:])
         cell = min(max(_SMALLEST_CELL_OF_ENERGY, shorter // self.cells), shorter)
-        cells = np.stack([_histograms(plane, cell, self.orientations) for plane in planes])
+        cells = _histograms(planes, cell, self.orientations)
         whole = cells.sum(axis=3, keepdims=True)
         return np.concatenate([cells, whole], axis=3).reshape(len(planes), -1)
 
 
-def _histograms(plane: NDArray[np.float32], cell: int, orientations: int) -> NDArray[np.float64]:
-    """Gradients of each cell by direction, shape (cells down, cells across, orientations).
+def _histograms(planes: NDArray[np.float32], cell: int, orientations: int) -> NDArray[np.float64]:
+    """Mean gradient of each cell by direction, shape (n, cells down, cells across, orientations).
 
-    By the compiled part of ``skimage.feature.hog`` alone: that function normalises the blocks one
-    by one in Python, which for small cells takes longer than all the rest and keeps other threads
-    waiting.
+    Those of ``skimage.feature.hog`` before it normalises them, which it has no way to leave out.
     """
-    from skimage.feature._hoghistogram import hog_histograms
+    chunks = [planes[begin : begin + _AT_ONCE] for begin in range(0, len(planes), _AT_ONCE)]
+    return np.concatenate([_of_chunk(chunk, cell, orientations) for chunk in chunks])
 
-    height, width = plane.shape
-    down, across = np.zeros((2, height, width))
-    down[1:-1] = plane[2:] - plane[:-2]
-    across[:, 1:-1] = plane[:, 2:] - plane[:, :-2]
-    shape = (height // cell, width // cell)
-    histograms = np.zeros((*shape, orientations))
-    hog_histograms(
-        across, down, cell, cell, width, height, shape[1], shape[0], orientations, histograms
+
+def _of_chunk(planes: NDArray[np.float32], cell: int, orientations: int) -> NDArray[np.float64]:
+    n, height, width = planes.shape
+    rows, columns = height // cell, width // cell
+    down, across = np.zeros((2, n, height, width))
+    down[:, 1:-1] = planes[:, 2:] - planes[:, :-2]
+    across[:, :, 1:-1] = planes[:, :, 2:] - planes[:, :, :-2]
+    inside = np.s_[:, : rows * cell, : columns * cell]
+    down, across = down[inside], across[inside]
+    turned = np.rad2deg(np.arctan2(down, across)) / (_HALF_TURN / orientations)
+    direction = np.floor(turned).astype(np.intp) % orientations
+    cells = np.arange(n * rows * columns).reshape(n, rows, columns)
+    place = cells.repeat(cell, axis=1).repeat(cell, axis=2) * orientations + direction
+    sums = np.bincount(
+        place.ravel(), np.hypot(across, down).ravel(), minlength=cells.size * orientations
     )
-    return histograms
+    return sums.reshape(*cells.shape, orientations) / cell**2
 
 
 def _blocks(histograms: NDArray[np.float64], block: int) -> NDArray[np.float64]:
-    """Every block of ``block`` x ``block`` cells, normalised ("L2-Hys"), one row each."""
-    windows = np.lib.stride_tricks.sliding_window_view(histograms, (block, block), axis=(0, 1))
-    rows = np.moveaxis(windows, 2, -1).reshape(-1, block * block * histograms.shape[2])
-    return _unit(np.minimum(_unit(rows), _LARGEST_SHARE))
+    """Every block of ``block`` x ``block`` cells, normalised ("L2-Hys"), one row a plane."""
+    windows = np.lib.stride_tricks.sliding_window_view(histograms, (block, block), axis=(1, 2))
+    values = np.moveaxis(windows, 3, -1).reshape(-1, block * block * histograms.shape[3])
+    return _unit(np.minimum(_unit(values), _LARGEST_SHARE)).reshape(len(histograms), -1)
 
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -69,7 +69,7 @@ class TransferFamily(ModelFamily):
         """Pooling and penalty of the linear model; every trial takes milliseconds.
 
         Depths are not chosen between: of a few hundred images the choice is mostly noise, and no
-        single one was better than all together (``results/README.md`` has the figures).
+        single one was better than all together (``results/ablation.md`` has the figures).
         """
         space.choice("pooling", _POOLINGS)
         space.real("C", *_PENALTY, default=_DEFAULT_PENALTY, log=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +13,10 @@ from medbench.errors import ConfigurationError, MachineError, ModelError, unknow
 from medbench.files import place_file
 from medbench.hashes import hash_of_file
 from medbench.opening import WEIGHTS, open_regular
+from medbench.web import DownloadError, download
 
 _KINDS = {".h5": ("HDF5", b"\x89HDF\r\n\x1a\n"), ".npz": ("NPZ", b"PK\x03\x04")}
 """What a weights file of each kind is called, and how it begins."""
-_TIMEOUT_SECONDS = 10.0
-"""How long the download waits for a connection, and for each piece of an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,39 +157,23 @@ def _download(
     Raises:
         MachineError: There is nowhere space for it.
     """
-    import pooch
-    import requests
-
     say(f"Downloading {known.file_name} ({known.megabytes} MB) into {path.parent}, once.")
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)  # what it would tell was just said
     folder = working_folder(known.megabytes * 1_000_000, beside=path)
     fetched = folder / path.name
     try:
-        fetched.unlink(missing_ok=True)  # which pooch would keep if it has no sum
-        pooch.retrieve(
-            known.place,
-            known_hash=f"md5:{known.md5[0]}" if known.md5 else None,
-            fname=path.name,
-            path=folder,
-            downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_SECONDS),
-        )
-    except requests.RequestException as error:
-        return path, f"the download failed ({type(error).__name__})."
+        download(known.place, fetched)
+    except DownloadError as error:
+        return path, f"the download failed ({error})."
     except OSError as error:
         raise MachineError(
             f"{folder}: the {known.megabytes} MB of {known.file_name} cannot be written "
             f"({error.strerror or error}). Free space there, or name another folder with the "
             "environment variable MEDBENCH_CACHE."
         ) from error
-    except ValueError:
-        return path, "the server sent a file with another MD5 sum than Keras names for it."
-    finally:
-        logger.setLevel(level)
     if not _is_published(known, fetched):
         fetched.unlink(missing_ok=True)
-        return path, "the server sent something that is no whole HDF5 file."
+        is_not = "the one whose MD5 sum Keras names" if known.md5 else "a whole HDF5 file"
+        return path, f"what the server sent is not {is_not}."
     try:
         place_file(fetched, path)
     except OSError as error:

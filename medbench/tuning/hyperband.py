@@ -23,6 +23,10 @@ class HyperbandTuner(Tuner):
     has all its steps; brackets with fewer halvings follow. No round has more configurations than
     the budget and the space leave, so that those there are get to the end.
 
+    The schedule is not that of ``optuna.pruners.HyperbandPruner``, which decides about each
+    configuration when it is met, cannot go on with one that has waited, and draws its bracket by
+    lot: within the few dozen trials of a budget it ends with worse ones.
+
     Source: Li et al. (2018), "Hyperband: a novel bandit-based approach to hyperparameter
     optimization", JMLR 18(185).
     """

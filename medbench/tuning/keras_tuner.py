@@ -1,8 +1,8 @@
-"""Keras Tuner: its oracle is asked and told directly, so it tunes any family."""
+"""Keras Tuner: its oracle is told the finished trials and asked for values, of any family."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -29,51 +29,31 @@ class BayesianTuner(Tuner):
         if attempt >= RANDOM_FROM_ATTEMPT:
             return self.untried(finished, attempt)
         initial = max(2, min(_MAX_INITIAL_POINTS, (self.trials or 40) // 3))
-        oracle = _in_memory(oracles.BayesianOptimizationOracle)(
+        oracle = oracles.BayesianOptimizationOracle(
             objective=keras_tuner.Objective("score", "max"),
             hyperparameters=hyperparameters(self.space),
-            # Failed trials are counted by MedBench, not here.
-            max_consecutive_failed_trials=10**9,
             # Keras Tuner takes seed 0 for no seed.
             seed=derive_seed(self.seed, len(finished), attempt) | 1,
             num_initial_points=initial,
-            max_trials=None,
         )
-        oracle.verbose = 0
         for trial in finished:
             if trial.score is not None:
-                _insert(oracle, trial)
-        asked = oracle.create_trial("medbench")
-        if asked.status != "RUNNING":
+                oracle.trials[str(trial.number)] = _told(trial, oracle.get_space())
+        # asked for its values only: a trial of its own it would write to files
+        values = oracle.populate_space(str(len(finished)))["values"]
+        if values is None:
             return self.untried(finished, attempt)
-        return Suggestion(params=_params(asked.hyperparameters, self.space))
+        return Suggestion(params=_params(values, self.space))
 
 
-def _in_memory(oracle: Any) -> Any:
-    """The oracle without its files: it never writes a search, nor reloads an old one."""
-
-    class InMemory(oracle):  # type: ignore[misc]
-        def save(self, *args: Any, **kwargs: Any) -> None:
-            """Nothing: MedBench stores the trials."""
-
-        def _save_trial(self, trial: Any) -> None:
-            """Nothing: MedBench stores the trials."""
-
-    return InMemory
-
-
-def _insert(oracle: Any, trial: Trial) -> None:
-    """Put a finished trial into an oracle as if it had been asked and told."""
+def _told(trial: Trial, hyperparameters: Any) -> Any:
+    """Keras Tuner's word for a finished trial."""
     from keras_tuner.engine.trial import Trial as KerasTunerTrial
 
-    values = oracle.hyperparameters.copy()
-    values.values = dict(trial.params)
-    told = KerasTunerTrial(
-        hyperparameters=values, trial_id=f"{trial.number:04d}", status="COMPLETED"
-    )
+    hyperparameters.values = dict(trial.params)
+    told = KerasTunerTrial(hyperparameters, trial_id=str(trial.number), status="COMPLETED")
     told.score = trial.score
-    oracle.trials[told.trial_id] = told
-    oracle._record_values(told)
+    return told
 
 
 def hyperparameters(space: SearchSpace) -> Any:
@@ -100,7 +80,7 @@ def hyperparameters(space: SearchSpace) -> Any:
     return result
 
 
-def _params(asked: Any, space: SearchSpace) -> dict[str, Any]:
+def _params(values: Mapping[str, Any], space: SearchSpace) -> dict[str, Any]:
     """The parameters that exist in an oracle's answer, as plain Python values.
 
     Those of numbers are brought into their range: a logarithmic whole number of Keras Tuner 1.4.8
@@ -109,7 +89,7 @@ def _params(asked: Any, space: SearchSpace) -> dict[str, Any]:
     params: dict[str, Any] = {}
     for parameter in space:
         if parameter.active(params):
-            value = asked.values[parameter.name]
+            value = values[parameter.name]
             value = value.item() if isinstance(value, np.generic) else value
             if isinstance(parameter, Integer | Real):
                 value = parameter.nearest(value)

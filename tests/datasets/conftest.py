@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +26,8 @@ class Published:
     files: dict[str, bytes] = field(default_factory=dict)
     cut_off_after: int | None = None
     """Bytes after which the connection breaks."""
+    breaks: float = math.inf
+    """How many connections break."""
     asked: list[str] = field(default_factory=list)
 
 
@@ -44,7 +47,8 @@ def published(monkeypatch):
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body[: content.cut_off_after])
+            content.breaks -= 1
+            self.wfile.write(body[: content.cut_off_after] if content.breaks >= 0 else body)
 
         def log_message(self, *arguments):
             pass
@@ -54,6 +58,7 @@ def published(monkeypatch):
     content.address = f"http://127.0.0.1:{server.server_address[1]}/files"
     monkeypatch.setattr(medmnist, "RECORD", content.address)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # before a download is tried again
     with contextlib.closing(server.socket):
         yield content
         server.shutdown()

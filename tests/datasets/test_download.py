@@ -93,11 +93,23 @@ def test_an_interrupted_download_leaves_nothing_and_begins_anew(published, tiny,
     with pytest.raises(DatasetError, match="cannot be fetched"):
         fetch("tinymnist", source, tmp_path, say=said.append)
     assert [p for p in (tmp_path / "medmnist").iterdir() if p.name[0] != "."] == []
-    (tmp_path / "medmnist/tinymnist.npz.part").write_bytes(b"left by a killed process")
+    left = tmp_path / "medmnist/.tinymnist.npz.part/tmp12345"
+    left.parent.mkdir()
+    left.write_bytes(b"left by a killed process")
     published.cut_off_after = None
     fetch("tinymnist", source, tmp_path, say=said.append)
     assert source.is_here()
-    assert not (tmp_path / "medmnist/tinymnist.npz.part").exists()
+    assert not left.parent.exists()
+
+
+@ON_THIS_MACHINE
+def test_a_connection_that_breaks_once_is_made_again(published, tiny, said, tmp_path):
+    published.files = tiny.files
+    published.cut_off_after, published.breaks = 1000, 1
+    source = tiny.source(tmp_path)
+    fetch("tinymnist", source, tmp_path, say=said.append)
+    assert source.is_here()
+    assert published.asked == ["tinymnist.npz"] * 2
 
 
 @ON_THIS_MACHINE

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import (
     average_precision_score,
-    balanced_accuracy_score,
     confusion_matrix,
     roc_auc_score,
 )
@@ -13,7 +12,6 @@ from medbench.errors import ProtocolError
 from medbench.evaluation.metrics import (
     Cuts,
     auroc,
-    balanced_accuracy,
     class_aurocs,
     confusion,
     decide,
@@ -86,26 +84,6 @@ def test_a_threshold_for_three_classes_is_an_error():
         decide(np.full((4, 3), 1 / 3), 0.5)
 
 
-def test_balanced_accuracy_weighs_a_rare_class_like_a_common_one():
-    labels = np.array([0] * 8 + [1] * 2)
-    p1 = np.array([0.1] * 6 + [0.9] * 2 + [0.9, 0.1])
-    assert balanced_accuracy(labels, two_columns(p1), 0.5) == pytest.approx((6 / 8 + 1 / 2) / 2)
-    assert balanced_accuracy(labels, two_columns(p1), 0.95) == pytest.approx(0.5)
-
-
-@pytest.mark.filterwarnings("error")
-def test_balanced_accuracy_equals_scikit_learn_even_where_a_class_is_missing():
-    rng = np.random.default_rng(2)
-    probabilities = rng.dirichlet(np.ones(4), 60)
-    labels = rng.integers(0, 4, 60)
-    expected = balanced_accuracy_score(labels, probabilities.argmax(axis=1))
-    assert balanced_accuracy(labels, probabilities, None) == pytest.approx(expected)
-    kept = labels != 3
-    recalls = [(probabilities.argmax(axis=1)[labels == k] == k).mean() for k in range(3)]
-    got = balanced_accuracy(labels[kept], probabilities[kept], None)
-    assert got == pytest.approx(np.mean(recalls))
-
-
 def test_confusion_keeps_the_row_and_column_of_a_class_that_does_not_occur():
     counts = confusion(np.array([0, 0, 2]), np.array([0, 2, 2]), 4)
     assert counts.tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
@@ -139,19 +117,6 @@ def test_two_labels_that_may_both_be_present_are_both_scored():
     labels, probabilities = several_labels(n_classes=2)
     expected = roc_auc_score(labels, probabilities, average="macro")
     assert auroc(labels, probabilities, 2) == pytest.approx(expected, abs=1e-12)
-
-
-def test_balanced_accuracy_of_several_labels_is_the_mean_over_the_labels():
-    labels, probabilities = several_labels()
-    thresholds = [0.3, 0.4, 0.5, 0.6]
-    expected = [
-        balanced_accuracy_score(labels[:, k], probabilities[:, k] >= thresholds[k])
-        for k in range(4)
-    ]
-    assert balanced_accuracy(labels, probabilities, thresholds) == pytest.approx(np.mean(expected))
-    for unfit in (None, [0.5, 0.5]):
-        with pytest.raises(ProtocolError):
-            balanced_accuracy(labels, probabilities, unfit)
 
 
 def test_labels_of_several_classes_other_than_0_and_1_are_refused():

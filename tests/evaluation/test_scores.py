@@ -6,10 +6,11 @@ import typing
 
 import numpy as np
 import pytest
+from sklearn.metrics import recall_score
 
 from medbench.datasets.task import TaskType
 from medbench.errors import ProtocolError
-from medbench.evaluation.metrics import auroc, balanced_accuracy
+from medbench.evaluation.metrics import auroc, decide
 from medbench.evaluation.scores import (
     METRICS,
     class_scores,
@@ -345,7 +346,7 @@ def test_class_scores_equal_their_definitions_on_random_parts():
             assert {values.dtype.name for values in found.values()} == {"float64"}
 
 
-def test_auroc_and_balanced_accuracy_are_those_of_the_leaderboard():
+def test_auroc_is_that_of_the_leaderboard_and_balanced_accuracy_that_of_scikit_learn():
     cases = (
         ("binary", random_binary),
         ("ordinal", random_classes),
@@ -358,10 +359,26 @@ def test_auroc_and_balanced_accuracy_are_those_of_the_leaderboard():
             found = fold_scores(labels, probabilities, task_type=task_type, threshold=threshold)
             if not math.isnan(found["auroc"]):
                 assert found["auroc"] == auroc(labels, probabilities, probabilities.shape[1])
-                expected = balanced_accuracy(labels, probabilities, threshold)
-                assert found["balanced_accuracy"] == expected
+                decided = decide(probabilities, threshold)
+                pairs = [(labels, decided)]
+                if task_type == "multi-label":
+                    varies = [k for k, one in enumerate(labels.T) if len(set(one)) > 1]
+                    pairs = [(labels[:, k], decided[:, k]) for k in varies]
+                recalls = [
+                    recall_score(true, called, labels=np.unique(true), average="macro")
+                    for true, called in pairs
+                ]
+                assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
                 compared += 1
     assert compared > FEWER_INPUTS
+
+
+def test_a_rare_class_weighs_as_much_as_a_common_one():
+    labels = np.array([0] * 8 + [1] * 2)
+    p1 = np.array([0.1] * 6 + [0.9] * 2 + [0.9, 0.1])
+    probabilities = np.column_stack([1 - p1, p1])
+    found = fold_scores(labels, probabilities, task_type="binary", threshold=0.5)
+    assert found["balanced_accuracy"] == pytest.approx((6 / 8 + 1 / 2) / 2)
 
 
 def test_scores_of_probabilities_are_those_among_all_scores():
