@@ -104,7 +104,7 @@ BROKEN = {
 def test_a_broken_backend_is_a_problem_and_doctor_goes_on(install, capsys, monkeypatch, code):
     real = doctor._try_library
     install("broken", "1.0", {}, {"keras.py": code})
-    monkeypatch.setattr(doctor, "_PROBE_SECONDS", 2.0)
+    monkeypatch.setattr(doctor, "_LIBRARY_SECONDS", 2.0)
     monkeypatch.setattr(doctor.environment, "BACKENDS", ("json",))
     monkeypatch.setattr(
         doctor, "_try_library", lambda what, v: real(what, v) if what == "keras" else HEALTHY[what]
