@@ -1,16 +1,27 @@
 """MedBench: an honest AutoML benchmark for medical image classification.
 
-What a plugin author needs is importable from here, and loaded only when it is asked for.
+``run``, ``audit`` and ``load_run`` are what the command line does, ``load_model`` classifies new
+images, and the rest is what a plugin author needs. All is loaded only when it is asked for.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+import os
+
+TYPE_CHECKING = False  # as in typing, which takes as long to import as Python to start
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 
+IMPORTED_BY = os.getpid()
+"""Number of the process that imported MedBench, and not of one that was forked off it."""
+
 _PUBLIC = {
+    "run": "medbench.running.run",
+    "audit": "medbench.running.audit",
+    "load_run": "medbench.running.load",
+    "Run": "medbench.running.load",
     "Batch": "medbench.datasets.batch",
     "LabelledBatch": "medbench.datasets.batch",
     "Task": "medbench.datasets.task",
@@ -29,11 +40,15 @@ _PUBLIC = {
     "register_tuner": "medbench.registry",
 }
 
-__all__ = ["__version__", *sorted(_PUBLIC)]
+__all__ = ["__version__", "errors", *sorted(_PUBLIC)]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
+    if name in __all__:
+        import importlib
+
+        if name == "errors":
+            return importlib.import_module("medbench.errors")
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'medbench' has no attribute {name!r}")
 

@@ -145,6 +145,10 @@ def grouped(unreadable: Sequence[str]) -> list[str]:
     ]
 
 
+class AuditError(MedBenchError):
+    """An audit has found what ``fail_on_audit`` says is fatal."""
+
+
 class ProtocolError(MedBenchError):
     """The evaluation protocol cannot be followed on this data."""
 

@@ -517,14 +517,14 @@ def test_the_total_time_is_divided_recorded_and_the_same_command_goes_on(class_f
     arguments = [*RUN, "--data", root, "--models", "majority", "hog-svm", "--trials", "1"]
     arguments += ["--folds", "2", "--out", "out"]
     assert main([*arguments, "--total-time", "2m", "--dry-run"]) == 0
-    assert "1 trials / 45 s (an equal share of 2m 00s, 25% of it kept for" in spaced(capsys)
+    assert "1 trial / 45 s (an equal share of 2m 00s, 25% of it kept for" in spaced(capsys)
     assert main([*arguments, "--total-time", "2m"]) == 0
     configuration = RunStore(Path("out")).read().configuration
-    assert configuration["budget"] == "1 trials / 45 s"
+    assert configuration["budget"] == "1 trial / 45 s"
     assert main([*arguments, "--total-time", "2m"]) == 0
     assert "4 of 4 cells are finished already" in spaced(capsys)
     assert main([*arguments, "--total-time", "4m"]) == 2
-    assert "budget: '1 trials / 45 s' there, '1 trials / 90 s' now" in capsys.readouterr().err
+    assert "budget: '1 trial / 45 s' there, '1 trial / 90 s' now" in capsys.readouterr().err
 
 
 def spaced(capsys) -> str:
@@ -559,7 +559,7 @@ def test_a_dry_run_trains_and_writes_nothing_and_estimates(class_folders, tmp_pa
     capsys.readouterr()
     assert main([*small, "majority", "hog-svm", "--dry-run"]) == 0
     shown = spaced(capsys)
-    assert "hog-svm 2 1 1 optuna 1 trials" in shown and "majority 2 0 2 - -" in shown
+    assert "hog-svm 2 1 1 optuna 1 trial" in shown and "majority 2 0 2 - -" in shown
     assert "3 cells to run, 1 at a time: all trials: " in shown
     assert {file: file.stat().st_mtime_ns for file in Path("out").rglob("*")} == files
     assert main([*small[:-1], "--folds", "3", "--models", "hog-svm", "--dry-run"]) == 2

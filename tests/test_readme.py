@@ -5,9 +5,12 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from medbench import registry
 from medbench.cli import _parser
+from medbench.execution.suite import Suite
+from medbench.tuning.budget import BUDGETS, Budget
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -27,6 +30,22 @@ def test_every_command_is_understood(command):
     models = getattr(options, "models", None) or []
     for name in [models] if isinstance(models, str) else models:
         assert name in {"best", *registry.models.names()}
+
+
+def test_the_example_in_python_runs_reads_and_predicts(tmp_path, monkeypatch, capsys):
+    """As it stands, on the demo's images, under a budget of a trial on two folds."""
+    (example,) = (block for block in BLOCKS if "medbench.run(" in block)
+    assert len([line for line in example.splitlines() if line]) <= 10
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(BUDGETS, "smoke", Budget(trials=1, seconds=None))
+    monkeypatch.setattr("medbench.running.wanted.SANITY", ("majority",))
+    suite = Suite(datasets=("phantoms-mr",), models=("hog-svm",), folds=2)
+    monkeypatch.setattr("medbench.running.wanted.load_suite", lambda *_, **__: ("demo", suite))
+    Image.new("L", (64, 64), 90).save("film.png")
+    exec(compile(example, "README.md", "exec"), names := {})  # what a reader would paste
+    assert set(names["scores"]["model"]) == {"majority", "hog-svm", "xgboost"}
+    assert names["run"].failed == {} and names["model"].info.family in ("hog-svm", "xgboost")
+    assert "film.png" in capsys.readouterr().out
 
 
 def test_the_example_of_a_model_is_the_one_that_is_tested():

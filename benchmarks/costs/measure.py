@@ -14,8 +14,6 @@ from typing import Any
 
 from medbench import registry
 from medbench.cache import VARIABLE
-from medbench.cli.leaderboard import write_everything
-from medbench.cli.progress import RunWatcher, make_console
 from medbench.datasets.catalog import load_catalog
 from medbench.execution import costs
 from medbench.execution.environment import describe_environment
@@ -23,6 +21,8 @@ from medbench.execution.machine_speed import machine_seconds
 from medbench.execution.plan import Settings, Setup, plan_cells, plan_datasets
 from medbench.execution.run import run_cells
 from medbench.reports.stored import assessed
+from medbench.running.progress import RunWatcher, make_console
+from medbench.running.writing import write_everything
 from medbench.store import RunStore
 from medbench.tuning.budget import Budget
 

@@ -33,7 +33,7 @@ def timed(
         environment: What is added to the environment variables.
         core: The only core that it may use, with all that it starts; None for all of them.
         accepted: Statuses with which it may end.
-        enough: Whether it has done what is wanted of it; it is then stopped as by Ctrl-C.
+        enough: Whether it has done what is wanted of it; it is then told to stop.
 
     Returns:
         Wall seconds, and what it printed on its standard output.
@@ -69,7 +69,7 @@ def _output(process: subprocess.Popen[str], enough: Callable[[], bool] | None) -
             return process.communicate(timeout=_LOOKED_EVERY)
         except subprocess.TimeoutExpired:
             if enough():
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGTERM)  # Ctrl-C may be ignored in the background
                 enough = None
     return process.communicate()
 

@@ -46,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line.
 
     Returns:
-        0 if all went well, 1 if a cell failed, 2 if the input is wrong; after a signal that ends
-        commands 128 and its number, as 130 after Ctrl-C.
+        0 if all went well, 1 if a cell failed or ``--fail-on-audit`` finds what it is for, 2 if
+        the input is wrong; after a signal that ends commands 128 and its number, as 130 after
+        Ctrl-C.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     _allow_any_name()
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed.command = list(arguments)
 
     from medbench.cli.remedies import message
-    from medbench.errors import MedBenchError
+    from medbench.errors import AuditError, MedBenchError
 
     try:
         with _warnings_in_a_line():
@@ -67,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return signals.say_interrupted(error, _KEPT.get(parsed.verb, _NOTHING_HALF))
         if isinstance(error, MedBenchError):
             said = harmless(message(error, parsed), lines=True)
+            if isinstance(error, AuditError):  # as it was asked to
+                print(said)
+                return 1
             print(f"medbench: error: {said}", file=sys.stderr)
             return 2
         if isinstance(error, OSError):

@@ -41,7 +41,7 @@ def list_cache(options: argparse.Namespace) -> int:
 
     from medbench.cache import cache_folder
     from medbench.cache.upkeep import KINDS, SIZE_VARIABLE, bound, check_readable, foreign, items
-    from medbench.cli.progress import make_console
+    from medbench.running.progress import make_console
 
     check_readable()
     most, found = bound(), items(downloads=_downloads())
@@ -71,8 +71,8 @@ def list_cache(options: argparse.Namespace) -> int:
 def verify(options: argparse.Namespace) -> int:
     """Check everything that has checksums; 1 if anything was damaged."""
     from medbench.cache.upkeep import CHECKED, check_readable, items
-    from medbench.cli.progress import make_console
     from medbench.models.weights import is_whole
+    from medbench.running.progress import make_console
 
     check_readable()
     console, found = make_console(), items(CHECKED)
@@ -100,8 +100,8 @@ def clear(options: argparse.Namespace) -> int:
         ConfigurationError: There is no such kind.
     """
     from medbench.cache import upkeep
-    from medbench.cli.progress import make_console
     from medbench.errors import unknown_name
+    from medbench.running.progress import make_console
 
     for kind in options.kind or ():
         if kind not in upkeep.KINDS:

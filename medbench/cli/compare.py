@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Read both and print; nothing is trained or written."""
-    from medbench.cli.progress import make_console
     from medbench.reports.compare import compare_runs, print_comparison
+    from medbench.running.progress import make_console
     from medbench.store import RunStore
 
     first, second = RunStore(options.first).read(), RunStore(options.second).read()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +12,9 @@ from medbench.cli.options import add_catalog, add_plugin
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
     from medbench.datasets.catalog import Catalog
     from medbench.datasets.listing import Listing
-    from medbench.datasets.sources.base import Source
 
 _MOST_CLASSES_SHOWN = 20
 _OF_TABLES = (
@@ -110,7 +107,7 @@ def list_datasets(options: argparse.Namespace) -> int:
     from rich.markup import escape
     from rich.table import Table
 
-    from medbench.cli.progress import make_console
+    from medbench.running.progress import make_console
 
     catalog = _catalog(options)
     table = Table("data set", "what it is", "here", box=box.SIMPLE)
@@ -138,8 +135,9 @@ def list_datasets(options: argparse.Namespace) -> int:
 
 def fetch_datasets(options: argparse.Namespace) -> int:
     """Fetch every data set that is named; 1 if one of them could not be had."""
-    from medbench.cli.progress import make_console
     from medbench.errors import DatasetError
+    from medbench.running.downloading import fetch_shown
+    from medbench.running.progress import make_console
 
     catalog = _catalog(options)
     sources = {name: catalog.get(name) for name in options.names}
@@ -147,82 +145,17 @@ def fetch_datasets(options: argparse.Namespace) -> int:
     failed = False
     for name, source in sources.items():
         try:
-            _fetch(name, source, options.data_dir, console)
+            fetch_shown(name, source, options.data_dir, console)
         except DatasetError as error:
             print(f"{name}: {error}", file=sys.stderr)
             failed = True
     return int(failed)
 
 
-def download_missing(
-    names: Sequence[str], catalog: Catalog, data_dir: Path | None, console: Console
-) -> None:
-    """Fetch those data sets that are not here and that MedBench can get.
-
-    Raises:
-        DatasetError: One cannot be had.
-    """
-    for name in names:
-        source = catalog.get(name)
-        if source.place is not None and not source.is_here():
-            _fetch(name, source, data_dir, console)
-
-
-def _fetch(name: str, source: Source, data_dir: Path | None, console: Console) -> None:
-    from medbench.datasets.fetch import download_folder, fetch
-
-    def say(text: str) -> None:
-        console.print(text, soft_wrap=True, markup=False)
-
-    with _download_bar(console) as bar:
-        fetch(name, source, download_folder(data_dir), say=say, progress=bar)
-
-
-@contextlib.contextmanager
-def _download_bar(console: Console) -> Iterator[_Bar | None]:
-    """A line that shows how far a download is, where there is a terminal."""
-    if not console.is_terminal:
-        yield None
-        return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield _Bar(progress)
-
-
-class _Bar:
-    """What pooch asks of a progress bar."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("", total=None, visible=False)
-
-    @property
-    def total(self) -> int:
-        """Bytes to come; 0 where the server does not say."""
-        return int(self._progress.tasks[0].total or 0)
-
-    @total.setter
-    def total(self, n_bytes: int) -> None:
-        self._progress.update(self._task, total=n_bytes or None, visible=True)
-
-    def update(self, n_bytes: int) -> None:
-        """So many bytes more."""
-        self._progress.advance(self._task, n_bytes)
-
-    def reset(self) -> None:
-        """Back to nothing; pooch does it before it fills the bar at the end."""
-        self._progress.update(self._task, completed=0)
-
-    def close(self) -> None:
-        """It is done."""
-
-
 def show_dataset(options: argparse.Namespace) -> int:
     """Everything that is known of a data set without decoding it."""
-    from medbench.cli.ask import asking
-    from medbench.cli.progress import make_console
+    from medbench.running.ask import asking
+    from medbench.running.progress import make_console
 
     catalog = _catalog(options)
     source = catalog.get(options.name)
@@ -241,11 +174,11 @@ def add_dataset(options: argparse.Namespace) -> int:
     """Guess an entry, show it, try it, and append it to the user's file."""
     import yaml
 
-    from medbench.cli.progress import make_console
     from medbench.datasets.catalog import check_name
     from medbench.datasets.positive import GUESSED
     from medbench.errors import ConfigurationError
     from medbench.files import write_text
+    from medbench.running.progress import make_console
 
     file = options.datasets_file or Path("datasets.yaml")
     options.datasets_file = file if file.exists() else None
@@ -295,9 +228,9 @@ def _detected(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UndecidedError: A column cannot be guessed, and there is no terminal to ask at.
     """
-    from medbench.cli.ask import answer
     from medbench.datasets.detect import detect
     from medbench.errors import UndecidedError
+    from medbench.running.ask import answer
 
     given = {field: getattr(options, field) for field in _OF_TABLES}
     given["where"] = _where(options.where)
@@ -354,8 +287,8 @@ def _tried(entry: dict[str, Any]) -> tuple[Listing, int]:
         UndecidedError: Something is unclear, and there is no terminal to ask at.
     """
     from medbench import registry
-    from medbench.cli.ask import answer
     from medbench.errors import UndecidedError
+    from medbench.running.ask import answer
 
     while True:
         try:

@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Show every finding; 1 if one of them is a problem."""
-    from medbench.cli.progress import make_console
     from medbench.execution.doctor import examine
+    from medbench.running.progress import make_console
 
     sections = examine(data_dir=options.data_dir, weights_dir=options.weights_dir)
     if options.json:

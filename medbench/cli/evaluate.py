@@ -71,9 +71,6 @@ def execute(options: argparse.Namespace) -> int:
 
 def _execute(options: argparse.Namespace) -> int:
     """As ``execute``, in the process in which the models work."""
-    from medbench.cli.ask import asking
-    from medbench.cli.leaderboard import write_everything
-    from medbench.cli.progress import make_console
     from medbench.datasets.catalog import load_catalog, safe_name
     from medbench.errors import ConfigurationError
     from medbench.inference.external import evaluate, prepare_like
@@ -81,6 +78,9 @@ def _execute(options: argparse.Namespace) -> int:
     from medbench.reports.external import external_words, externals
     from medbench.reports.stored import assessed
     from medbench.reports.text import plain
+    from medbench.running.ask import asking
+    from medbench.running.progress import make_console
+    from medbench.running.writing import write_everything
     from medbench.store import RunStore
 
     console, store = make_console(), RunStore(options.run)

@@ -48,12 +48,12 @@ def execute(options: argparse.Namespace) -> int:
 
 def _execute(options: argparse.Namespace) -> int:
     """As ``execute``, in the process in which the models work."""
-    from medbench.cli.ask import asking
-    from medbench.cli.progress import make_console
     from medbench.files import folder_name
     from medbench.inference.export import export
     from medbench.inference.held_out import held_out_images
     from medbench.inference.load import load_model
+    from medbench.running.ask import asking
+    from medbench.running.progress import make_console
     from medbench.store import RunStore
 
     store = RunStore(options.run)

@@ -26,9 +26,9 @@ def list_models(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from medbench import registry
-    from medbench.cli.progress import make_console
     from medbench.execution.requirements import missing_requirement
     from medbench.faults import reason_of
+    from medbench.running.progress import make_console
 
     for plugin in options.plugin:
         registry.load_plugin(plugin)
@@ -57,12 +57,12 @@ def show_model(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from medbench import registry
-    from medbench.cli.progress import make_console
     from medbench.datasets.task import Task
     from medbench.errors import PluginError
     from medbench.execution.requirements import missing_requirement
     from medbench.faults import reason_of
     from medbench.models.space import SearchSpace
+    from medbench.running.progress import make_console
 
     for plugin in options.plugin:
         registry.load_plugin(plugin)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
-from medbench.counts import LONGEST_SECONDS, MOST_CORES
-from medbench.sizes import size_in_bytes
+from medbench.errors import ConfigurationError
+from medbench.running.options import AuditOptions, RunOptions
+from medbench.running.values import Check
 
 if TYPE_CHECKING:
     from medbench.datasets.catalog import Catalog
-    from medbench.evaluation.operating_point import OperatingPoint
     from medbench.inference.model import Model
 
-_RULES: tuple[Literal["sensitivity", "specificity"], ...] = ("sensitivity", "specificity")
-_SHOWN = 60
-"""Characters of an argument in a message."""
-_PART = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([a-z]*)")
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_RULES = ("sensitivity", "specificity")
+_NO_OPTION = ("verb", "command", "execute")
+"""What a parsed command line holds beside the options of its verb."""
 
 
 def add_plugin(parser: argparse.ArgumentParser) -> None:
@@ -48,27 +45,6 @@ def add_catalog(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def named_datasets(named: Sequence[str], folder: Path | None) -> list[str]:
-    """The data sets that are named, and that of ``--data``; each once.
-
-    Raises:
-        ConfigurationError: Both would have one name.
-    """
-    from medbench.datasets.catalog import safe_name
-    from medbench.errors import ConfigurationError
-
-    chosen = list(named)
-    if folder is not None:
-        name = safe_name(folder.resolve().name)
-        if name in chosen:
-            raise ConfigurationError(
-                f"--data {folder} and data set {name} would have the same name. "
-                "Take them one after the other, or rename the folder."
-            )
-        chosen.append(name)
-    return list(dict.fromkeys(chosen))
-
-
 def catalog_of_run(options: argparse.Namespace, names: Sequence[str]) -> Catalog:
     """The catalog with the data sets of a finished run, which does not say where they are.
 
@@ -81,7 +57,6 @@ def catalog_of_run(options: argparse.Namespace, names: Sequence[str]) -> Catalog
         ConfigurationError: One is not registered, or it cannot be told which one is meant.
     """
     from medbench.datasets.catalog import folder_data_set, load_catalog, safe_name
-    from medbench.errors import ConfigurationError
 
     catalog = load_catalog(data_dir=options.data_dir, datasets_file=options.datasets_file)
     lacking = [name for name in names if name not in catalog.sources]
@@ -125,7 +100,7 @@ def add_images(parser: argparse._ActionsContainer) -> None:
 
 def add_jobs(parser: argparse._ActionsContainer, threads: str) -> None:
     """``--jobs`` and ``--threads``; ``threads`` says how many each cell has by default."""
-    most = whole(1, MOST_CORES)
+    most = taken_by(RunOptions, "jobs")
     parser.add_argument("--jobs", type=most, default=1, metavar="N", help="cells at a time")
     parser.add_argument(
         "--threads", type=most, metavar="N", help=f"of each cell (default: {threads})"
@@ -136,14 +111,14 @@ def add_limits(parser: argparse._ActionsContainer) -> None:
     """``--cell-time`` and ``--cell-memory``."""
     parser.add_argument(
         "--cell-time",
-        type=duration,
+        type=taken_by(RunOptions, "cell_time"),
         metavar="T",
         help="end a cell that takes longer in all, as 30m (default: 10 times the seconds of the "
         "budget, an hour, and a second for each image; a week for a budget of trials only)",
     )
     parser.add_argument(
         "--cell-memory",
-        type=size,
+        type=taken_by(RunOptions, "cell_memory"),
         metavar="SIZE",
         help="end a cell that takes more memory, as 4GB (default: 80%% of what the machine or its "
         "container has, divided by --jobs; Linux only)",
@@ -197,31 +172,18 @@ def add_operating_point(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def operating_point(options: argparse.Namespace) -> OperatingPoint | None:
-    """What ``add_operating_point`` was given; None for neither.
-
-    Raises:
-        ProtocolError: It cannot be reached.
-    """
-    from medbench.evaluation.operating_point import OperatingPoint
-
-    for rule in _RULES:
-        wanted = getattr(options, rule, None)
-        if wanted is not None:
-            return OperatingPoint(rule=rule, at_least=wanted)
-    return None
-
-
 def chosen_model(options: argparse.Namespace) -> Model:
     """The model that ``add_model`` and, where it was called, ``add_operating_point`` tell.
 
     Raises:
         ConfigurationError: An operating point is asked for, and of which class is not clear.
     """
-    from medbench.errors import ConfigurationError
     from medbench.inference.load import load_model
+    from medbench.running.wanted import operating_point
 
-    point = operating_point(options)
+    point = operating_point(
+        getattr(options, "sensitivity", None), getattr(options, "specificity", None)
+    )
     model = load_model(
         options.run, dataset=options.dataset, model=options.models, plugins=options.plugin
     )
@@ -235,49 +197,23 @@ def chosen_model(options: argparse.Namespace) -> Model:
     return model
 
 
-def duration(text: str) -> float:
-    """Seconds, above 0 and up to a year, of ``90``, ``90s``, ``2m``, ``1h`` or ``1m 30s``."""
-    parts = [_PART.fullmatch(part) for part in re.findall(r"[\d.]+\s*[a-z]*|\S+", text.lower())]
-    units = [part and part[2] for part in parts]
-    if not parts or not set(units) <= set(_UNITS) or (len(parts) > 1 and "" in units):
-        raise argparse.ArgumentTypeError(f"{_cut(text)} is no duration; write 90s, 2m or 1h")
-    seconds = sum(float(part[1]) * _UNITS[part[2]] for part in parts if part)
-    if not seconds:
-        raise argparse.ArgumentTypeError(f"{_cut(text)} is no time at all; write 90s, 2m or 1h")
-    if seconds > LONGEST_SECONDS:
-        most = f"{LONGEST_SECONDS // 3600}h"
-        raise argparse.ArgumentTypeError(f"{_cut(text)} is above a year; write at most {most}")
-    return seconds
+def taken_by(options: type[AuditOptions], name: str) -> Callable[[str], Any]:
+    """What makes of the text of an option what Python may be given, for argparse."""
+    return as_type(options.check(name))
 
 
-def size(text: str) -> int:
-    """Bytes, above 0, of ``500MB`` or ``4GB``."""
-    n_bytes = size_in_bytes(text)
-    if not n_bytes:
-        raise argparse.ArgumentTypeError(f"{_cut(text)} is no size; write 500MB or 4GB")
-    return n_bytes
+def as_type(check: Check) -> Callable[[str], Any]:
+    """A type for argparse, whose message is that of the check."""
+
+    def convert(text: str) -> Any:
+        try:
+            return check(text)
+        except ConfigurationError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
 
 
-def whole(low: int, high: int) -> type:
-    """A type for argparse: a whole number from ``low`` to ``high``, which is beyond what is sane.
-
-    Nothing that a run does with a number is done before it has passed here.
-    """
-
-    class Whole(int):
-        def __new__(cls, text: str) -> Whole:
-            try:
-                value = int(text)
-            except ValueError:  # also thousands of digits
-                value = low - 1
-            if not low <= value <= high:
-                raise argparse.ArgumentTypeError(
-                    f"{_cut(text)} is not a whole number from {low} to {high}"
-                )
-            return super().__new__(cls, value)
-
-    return Whole
-
-
-def _cut(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of a verb, for the Python function of its name."""
+    return {name: value for name, value in vars(options).items() if name not in _NO_OPTION}

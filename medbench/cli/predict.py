@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medbench.cli.options import add_model, add_operating_point, add_plugin, whole
+from medbench.cli.options import add_model, add_operating_point, add_plugin, as_type
 from medbench.counts import MOST_SLICES
 from medbench.names import harmless
+from medbench.running.values import whole
 
 if TYPE_CHECKING:
     from medbench.inference.images import NewImage
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--slice",
-        type=whole(1, MOST_SLICES),
+        type=as_type(whole(1, MOST_SLICES)),
         metavar="N",
         help="of volumes, stacks and animations, the slice to classify, counted from 1",
     )
@@ -150,11 +151,11 @@ def _table(model: Model, predictions: Iterator[Prediction]) -> int:
     from rich.text import Text
 
     from medbench.cli.model_info import print_model_info
-    from medbench.cli.progress import make_console
     from medbench.errors import grouped
     from medbench.inference.model_info import RESEARCH_ONLY
     from medbench.inference.prediction import WHAT_UNLIKE_MEANS, unlike
     from medbench.reports.text import plain
+    from medbench.running.progress import make_console
 
     console = make_console()
     print_model_info(model.info, console)

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medbench.cli.options import add_images
+from medbench.running.options import FORMATS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from medbench.reports.assessment import Assessment
     from medbench.store import RunStore
-
-_FORMATS = ("html", "md", "latex", "csv", "json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         nargs="+",
-        choices=_FORMATS,
+        choices=FORMATS,
         default=["html"],
         help="the page (html, the default), or tables",
     )
@@ -42,10 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Read, write, and say where it is."""
-    from medbench.cli.progress import make_console
     from medbench.reports.join import join_runs
     from medbench.reports.stored import assessed
     from medbench.reports.text import plain
+    from medbench.running.progress import make_console
+    from medbench.running.writing import write_formats
     from medbench.store import RunStore
 
     console = make_console()
@@ -73,33 +72,6 @@ def execute(options: argparse.Namespace) -> int:
     if options.open:
         _open(written[0], console)
     return 0
-
-
-def write_formats(
-    assessment: Assessment,
-    folder: Path,
-    formats: list[str],
-    images: bool | None,
-    pictures_in: list[Path],
-) -> list[Path]:
-    """Write a run in some formats.
-
-    Returns:
-        The files a reader opens, in the order of the formats.
-    """
-    from medbench.reports.latex import write_latex
-    from medbench.reports.markdown import write_markdown
-    from medbench.reports.page import write_page
-    from medbench.reports.tables import write_csv, write_leaderboard_json
-
-    writers = {
-        "html": lambda: write_page(assessment, folder, images=images, pictures_in=pictures_in),
-        "md": lambda: write_markdown(assessment, folder),
-        "latex": lambda: write_latex(assessment, folder),
-        "csv": lambda: write_csv(assessment, folder),
-        "json": lambda: write_leaderboard_json(assessment, folder),
-    }
-    return [writers[name]() for name in dict.fromkeys(formats)]
 
 
 def _left_over(store: RunStore) -> str:

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """0 if every cell gave the same predictions; 1 if an input or a prediction differs."""
     from medbench import registry
-    from medbench.cli.ask import asking
+    from medbench.running.ask import asking
     from medbench.store import RunStore
 
     run = RunStore(options.run).read()
@@ -68,10 +68,10 @@ def _repeat(
     catalog: Catalog,
 ) -> int:
     """As ``execute``."""
-    from medbench.cli.live import make_watcher
-    from medbench.cli.progress import make_console
     from medbench.execution.environment import describe_environment
     from medbench.execution.run import run_cells
+    from medbench.running.live import make_watcher
+    from medbench.running.progress import make_console
     from medbench.store import RunStore
 
     setup = _setup(options, run)

@@ -42,9 +42,9 @@ def _execute(options: argparse.Namespace) -> int:
     """As ``execute``, in the process in which the models work."""
     from medbench.cli.model_info import print_model_info
     from medbench.cli.options import chosen_model
-    from medbench.cli.progress import make_console
     from medbench.inference.model_info import RESEARCH_ONLY
     from medbench.inference.serve.server import address, check_installed, listen, serve
+    from medbench.running.progress import make_console
 
     check_installed()
     console = make_console()

@@ -10,7 +10,7 @@ from medbench.store import CellId
 
 
 class Watcher(Protocol):
-    """Who is told what happens; see ``medbench.cli.progress``."""
+    """Who is told what happens; see ``medbench.running.progress``."""
 
     def planned(self, stock: Stock, jobs: int) -> None:
         """What is there already and what will be run, so many cells at a time."""

@@ -47,7 +47,9 @@ class Budget:
             )
 
     def __str__(self) -> str:
-        trials = f"{self.trials} trials" if self.trials is not None else ""
+        trials = ""
+        if self.trials is not None:
+            trials = f"{self.trials} trial{'s' * (self.trials > 1)}"
         seconds = f"{self.seconds:g} s" if self.seconds is not None else ""
         return " / ".join(part for part in (trials, seconds) if part)
 
@@ -58,7 +60,7 @@ class Budget:
         Raises:
             ConfigurationError: It is nothing that ``str`` gives.
         """
-        match = re.fullmatch(r"(?:(\d+) trials)?(?: / )?(?:(\S+) s)?", text)
+        match = re.fullmatch(r"(?:(\d+) trials?)?(?: / )?(?:(\S+) s)?", text)
         try:
             trials, seconds = match.groups() if match else (None, None)
             return cls(

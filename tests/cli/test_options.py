@@ -1,10 +1,13 @@
-import argparse
 from pathlib import Path
 
 import pytest
 
-from medbench.cli import main
-from medbench.cli.options import duration, whole
+from medbench.cli import _parser, main
+from medbench.cli.options import given
+from medbench.errors import ConfigurationError
+from medbench.running.options import RunOptions
+from medbench.running.values import duration, whole
+from medbench.running.wanted import wanted_of as wanted_of_options
 
 
 @pytest.mark.parametrize(
@@ -25,13 +28,13 @@ def test_durations_are_read_as_people_write_them(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "soon", "5 days", "-3", "0", "0.0h", "0m 0s", "1 30", "1m30"])
 def test_other_durations_are_refused(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="write 90s, 2m or 1h"):
+    with pytest.raises(ConfigurationError, match="write 90s, 2m or 1h"):
         duration(text)
 
 
 @pytest.mark.parametrize("text", ["1", "11", "1e9", "9" * 5000, "ten"])
 def test_a_number_out_of_range_is_refused_with_the_value_received(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="is not a whole number from 2 to 10") as e:
+    with pytest.raises(ConfigurationError, match="is not a whole number from 2 to 10") as e:
         whole(2, 10)(text)
     assert str(e.value).startswith(f"'{text[:60]}") and len(str(e.value)) < 120
     assert whole(2, 10)("10") == 10
@@ -39,7 +42,7 @@ def test_a_number_out_of_range_is_refused_with_the_value_received(text):
 
 @pytest.mark.parametrize("text", ["1e300h", "9999999h", "1" * 400, "8785h"])
 def test_no_budget_is_longer_than_a_year(text):
-    with pytest.raises(argparse.ArgumentTypeError, match=r"is no duration|above a year"):
+    with pytest.raises(ConfigurationError, match=r"is no duration|above a year"):
         duration(text)
     assert duration("8784h") == 366 * 24 * 3600
 
@@ -134,10 +137,8 @@ def test_only_failed_cells_can_be_retried(capsys):
 
 
 def wanted_of(*arguments):
-    from medbench.cli import _parser
-    from medbench.cli.run import _wanted
-
-    return _wanted(_parser().parse_args(["run", *arguments]))
+    options = _parser().parse_args(["run", *arguments])
+    return wanted_of_options(RunOptions.of(given(options)))
 
 
 def test_models_are_those_of_the_suite_or_the_core_and_those_of_plugins(tmp_path):
@@ -178,7 +179,7 @@ def test_the_operating_point_is_asked_for_by_one_of_two_rates(capsys):
 def test_the_inflation_of_a_model_that_does_not_run_is_refused_with_the_remedy(capsys, tmp_path):
     said = errors_of(capsys, "run", "--models", "xgboost", "--inflation", "hog-svm")
     assert "--inflation hog-svm: is not among the models of this run. Add it to --models." in said
-    assert wanted_of("--models", "xgboost", "--inflation", "border").inflated == ["border"]
+    assert wanted_of("--models", "xgboost", "--inflation", "border").inflated == ("border",)
 
 
 def test_cores_are_divided_among_the_jobs_unless_threads_are_given(monkeypatch):

@@ -156,7 +156,7 @@ def test_the_end_phase_of_a_run_can_be_interrupted_and_is_made_up_for(class_fold
         plugin.write(
             "\nimport sys, time\n"
             "if 'medbench.cli.run' in sys.modules:\n"  # not in an attempt
-            "    import medbench.cli.leaderboard as end\n"
+            "    import medbench.running.carry_out as end\n"
             "    def write(*_):\n"
             "        print('writing', flush=True)\n"
             "        time.sleep(600)\n"

@@ -44,7 +44,7 @@ def answering(monkeypatch):
                 raise EOFError from None
 
         terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
-        monkeypatch.setattr("medbench.cli.ask.sys", terminal)
+        monkeypatch.setattr("medbench.running.ask.sys", terminal)
         monkeypatch.setattr("builtins.input", read)
 
     return typed

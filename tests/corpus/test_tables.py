@@ -268,7 +268,7 @@ def test_the_column_that_nobody_can_guess_is_asked_for_at_a_terminal(twelve, mon
     add = ["datasets", "add", "mine", str(path)]
     assert main(add) == 2
     assert "--label of python -m medbench datasets add" in capsys.readouterr().err
-    monkeypatch.setattr("medbench.cli.ask.answer", lambda error: [*error.choices][1])
+    monkeypatch.setattr("medbench.running.ask.answer", lambda error: [*error.choices][1])
     assert main(add) == 0
     assert "label: grade 2" in capsys.readouterr().out
 

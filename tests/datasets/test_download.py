@@ -7,11 +7,11 @@ from rich.console import Console
 
 from medbench.cache import cache_folder
 from medbench.cli import main
-from medbench.cli.datasets import _download_bar
 from medbench.datasets.fetch import download_folder, fetch
 from medbench.datasets.place import Place
 from medbench.datasets.sources.folder import FolderSource
 from medbench.errors import DatasetError
+from medbench.running.downloading import download_bar
 
 ON_THIS_MACHINE = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -191,14 +191,14 @@ def test_a_run_downloads_only_when_it_is_told_to(published, tiny, capsys, tmp_pa
 
 def test_a_bar_shows_how_far_a_download_is_where_there_is_a_terminal(tiny, tmp_path):
     out = io.StringIO()
-    with _download_bar(Console(file=out, force_terminal=True, width=80)) as bar:
+    with download_bar(Console(file=out, force_terminal=True, width=80)) as bar:
         bar.total = 4_000_000
         bar.update(1_000_000)
         bar.reset()
         bar.update(bar.total)
         bar.close()
     assert "4.0/4.0 MB" in out.getvalue()
-    with _download_bar(Console(file=out)) as bar:
+    with download_bar(Console(file=out)) as bar:
         assert bar is None
 
 

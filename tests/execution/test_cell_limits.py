@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from medbench.cli import main
-from medbench.cli.options import size
 from medbench.execution import cell_limits
 from medbench.execution.limits import Limits, Overrun
 from medbench.execution.plan import Setup
+from medbench.running.values import size
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is watched on Linux only")
 

@@ -25,7 +25,7 @@ def run(class_folders, tmp_path, monkeypatch):
     """Runs the troubled family, which meets what the file ``trouble`` says."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TROUBLE", str(tmp_path / "trouble"))
-    monkeypatch.setattr("medbench.cli.leaderboard.write_everything", lambda *given: None)
+    monkeypatch.setattr("medbench.running.carry_out.write_everything", lambda *given: None)
     data = str(class_folders(per_class=12))
 
     def start(out: str, *options: str, trouble: str = "") -> int:

@@ -27,6 +27,8 @@ def batch():
 def test_the_named_budgets_are_those_of_the_design():
     assert str(BUDGETS["smoke"]) == "3 trials / 20 s"
     assert str(BUDGETS["thorough"]) == "200 trials / 3600 s"
+    assert str(Budget(trials=1, seconds=None)) == "1 trial"
+    assert Budget.parse("1 trial") == Budget(trials=1, seconds=None)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from medbench.cli.live import LiveWatcher, make_watcher
-from medbench.cli.progress import RunWatcher
 from medbench.execution.stock import Pace, Stock
+from medbench.running.live import LiveWatcher, make_watcher
+from medbench.running.progress import RunWatcher
 from medbench.store import CellId
 from medbench.tuning.budget import Budget
 

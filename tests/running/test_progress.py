@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from medbench.cli.progress import RunWatcher
+from medbench.running.progress import RunWatcher
 from medbench.store import CellId
 
 

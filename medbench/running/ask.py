@@ -40,7 +40,7 @@ def answer(error: UndecidedError) -> str:
     from rich.prompt import Prompt
     from rich.text import Text
 
-    from medbench.cli.progress import make_console
+    from medbench.running.progress import make_console
 
     console = make_console()
     console.print(error.question, markup=False, soft_wrap=True)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from medbench.cli.forecast import forecast
 from medbench.reports.budgets import cut_briefly
 from medbench.reports.text import brief, format_score, format_seconds, plain
+from medbench.running.forecast import forecast
 from medbench.store.results import ended_words
 
 if TYPE_CHECKING:

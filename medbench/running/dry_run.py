@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from medbench.cli.forecast import forecast
-from medbench.cli.progress import failed_are_kept, unfinished_go_on
 from medbench.reports.text import plain
+from medbench.running.forecast import forecast
+from medbench.running.progress import failed_are_kept, unfinished_go_on
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""The live view of a run on a terminal: a line a running cell, and a bar for the whole."""
+"""The live view of a run on a terminal or in a notebook: a line a running cell, and a bar."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from medbench.awake import Sleep
-from medbench.cli.progress import RunWatcher
 from medbench.execution.stock import Pace, Stock, expected_seconds, makespan
 from medbench.reports.text import format_score, format_seconds
+from medbench.running.notebook import NotebookView
+from medbench.running.progress import RunWatcher
 
 if TYPE_CHECKING:
     from medbench.execution.plan import PlannedCell
@@ -36,8 +37,8 @@ _LEAST_NAME = 20
 
 @contextlib.contextmanager
 def make_watcher(console: Console) -> Iterator[RunWatcher]:
-    """A watcher that writes to ``console``, with a live view where it is a terminal."""
-    if not console.is_interactive:
+    """A watcher that writes to ``console``, with a live view on a terminal and in a notebook."""
+    if not (console.is_interactive or console.is_jupyter):
         yield RunWatcher(console)
         return
     with LiveWatcher(console) as watcher:
@@ -94,7 +95,11 @@ class LiveWatcher(RunWatcher):
         self._pace = Pace()
         self._jobs = 1
         self._longest_name = 0
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live: Live | NotebookView = (
+            NotebookView(console)
+            if console.is_jupyter
+            else Live(console=console, auto_refresh=False, transient=True)
+        )
         self._sleep = Sleep()
         self._over = threading.Event()
         self._artist = threading.Thread(target=self._redraw, daemon=True)

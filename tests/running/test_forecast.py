@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from medbench.cli import main
-from medbench.cli.forecast import forecast
-from medbench.cli.live import make_watcher
 from medbench.execution.costs import Expected
 from medbench.execution.stock import Pace, Stock
+from medbench.running.forecast import forecast
+from medbench.running.live import make_watcher
 from medbench.store import CellId
 from medbench.tuning.budget import Budget
 

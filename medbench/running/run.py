@@ -1,0 +1,151 @@
+"""``medbench.run``: tune models on data sets under one equal budget and write a leaderboard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from medbench.errors import MachineError, MedBenchError
+from medbench.faults import is_fault, reason_of
+from medbench.running.ask import asking
+from medbench.running.call import call
+from medbench.running.options import RunOptions
+from medbench.running.wanted import wanted_of
+
+if TYPE_CHECKING:
+    from medbench.running.load import Run
+
+_Path = str | os.PathLike[str]
+_Words = str | Iterable[str]
+_Seconds = str | float
+
+
+def run(
+    *,
+    suite: _Path | None = None,
+    data: _Path | None = None,
+    datasets: _Words | None = None,
+    models: _Words | None = None,
+    no_sanity: bool = False,
+    inflation: _Words = (),
+    budget: str | None = None,
+    trials: int | None = None,
+    time: _Seconds | None = None,
+    total_time: _Seconds | None = None,
+    folds: int | None = None,
+    seeds: int | None = None,
+    seed: int | None = None,
+    strict_split: bool = False,
+    sensitivity: float | None = None,
+    specificity: float | None = None,
+    positive: str | None = None,
+    tuner: str | None = None,
+    jobs: int = 1,
+    threads: int | None = None,
+    executor: str | None = None,
+    cell_time: _Seconds | None = None,
+    cell_memory: str | int | None = None,
+    retry: Literal["failed"] | None = None,
+    dry_run: bool = False,
+    out: _Path | None = None,
+    data_dir: _Path | None = None,
+    datasets_file: _Path | None = None,
+    download: bool = False,
+    weights_dir: _Path | None = None,
+    plugin: _Path | Iterable[_Path] = (),
+    images: bool | None = None,
+    skip_unreadable: bool = False,
+    fail_on_audit: bool | Literal["serious", "warning"] | None = None,
+    **unknown: Any,
+) -> Run:
+    """Tune models on data sets under one equal budget, and write a leaderboard.
+
+    This is ``python -m medbench run``, with its names, defaults and errors: ``--data-dir D`` is
+    ``data_dir="D"``. It prints what the command prints, in a notebook too. Each cell (data set x
+    model x split) has a process of its own, which is no copy of this one: scripts need no main
+    guard, and a kernel is not forked. After Ctrl-C, and after any error, what is finished stays in
+    the run folder, and the same call goes on with it. A cell that fails is a row of the leaderboard
+    and no error; see ``Run.failed``.
+
+    Args:
+        suite: A suite by name, or its YAML file; ``"demo"`` where no data set is named.
+        data: A folder with one sub-folder of images per class.
+        datasets: Names of registered data sets; one or several.
+        models: Names of model families, or ``"all"``; one or several. Those of the suite, or the
+            core ones, where None are named; and those of ``plugin``.
+        no_sanity: Leave out the sanity rows that are not named.
+        inflation: Models that also run with images split one by one, to show what copies and
+            patients on both sides of a split would add.
+        budget: Of each cell: ``"smoke"``, ``"quick"`` (the default), ``"standard"`` or
+            ``"thorough"``.
+        trials: Most configurations that a cell may try, instead of ``budget``.
+        time: Most wall seconds of a cell's search, as ``90`` or ``"2m"``, instead of ``budget``.
+        total_time: Wall seconds of the whole run, as ``time``, divided over its cells.
+        folds: Outer folds where there is no official split; 5 by default.
+        seeds: How often folds are drawn, or with how many seeds an official split runs; 1 by
+            default.
+        seed: Base seed, 0 by default.
+        strict_split: Leave training images out whose patient is also in the official test part.
+        sensitivity: Ask for an operating point of at least this sensitivity on development data,
+            above 0 and up to 1; by default that of the highest Youden index.
+        specificity: The same for the specificity; give one of them.
+        positive: The positive of two classes.
+        tuner: ``"optuna"``, ``"keras-tuner"`` or ``"hyperband"``, for every family.
+        jobs: Cells that run at a time.
+        threads: Of each cell; all cores, divided by ``jobs``, by default.
+        executor: ``"local"``, a process for each cell, or ``"inline"``: in this process, without a
+            firewall, for debugging.
+        cell_time: Wall seconds, as ``time``, after which a cell is ended.
+        cell_memory: Bytes, or a text as ``"4GB"``, above which a cell is ended (Linux only).
+        retry: ``"failed"`` runs cells again that failed.
+        dry_run: Print the plan and an estimate, and train nothing.
+        out: The run folder; ``results/`` and the name of the suite or data sets by default.
+        data_dir: Where the images of registered data sets are; before ``MEDBENCH_DATA``.
+        datasets_file: A YAML file of more data sets.
+        download: Fetch data sets that are not here.
+        weights_dir: Where pretrained weights are; before ``MEDBENCH_WEIGHTS``.
+        plugin: Python files that register models, sources, readers or tuners; one or several.
+        images: Whether the page and the run folder show images of patients; where None, as before
+            in this run, else of data sets whose licence lets them be passed on.
+        skip_unreadable: Leave unreadable images out, instead of stopping.
+        fail_on_audit: Stop where the audit has findings that are ``"serious"`` (or True), or
+            ``"warning"`` and above.
+        **unknown: There is none; what is misspelt is refused with the closest name.
+
+    Returns:
+        The run, as ``medbench.load_run`` gives it. With ``dry_run``, as far as it is there.
+
+    Raises:
+        ConfigurationError: A name or a value cannot be, or two contradict each other. The message
+            is that of the command line, where ``data_dir`` is called ``--data-dir``.
+        PluginError: A plugin cannot be loaded.
+        DatasetError: The images of a data set cannot be used as they are; an ``UndecidedError``
+            where only a person can tell what they mean, and nobody can be asked.
+        AuditError: ``fail_on_audit`` has stopped it; nothing was trained or written.
+        ProtocolError: The data cannot be split or the operating point not be reached as asked.
+        StoreError: The run folder is in use, was begun with other settings, or cannot be written.
+        MachineError: There is no disk or memory.
+    """
+    given = {name: value for name, value in locals().items() if name != "unknown"}
+    with call("medbench.run"):
+        return _run(RunOptions.of({**given, **unknown}))
+
+
+def _run(options: RunOptions) -> Run:
+    """As ``run``."""
+    wanted = wanted_of(options)  # before all that training needs is imported
+    try:
+        from medbench.running.carry_out import carry_out
+
+        # What is unclear of a data set is asked when nothing is shown any more, and all begins
+        # again.
+        return asking(wanted.catalog, lambda: carry_out(options, wanted))
+    except Exception as error:
+        if isinstance(error, MedBenchError | OSError) or not is_fault(error):
+            raise  # told as it is, or a fault of ours
+        raise MachineError(
+            f"{reason_of(error)}. What is finished is kept: give the same command again when there "
+            "is room for it.",
+            options={"--jobs": "lets fewer cells run at a time"},
+        ) from error

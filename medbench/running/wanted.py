@@ -1,0 +1,169 @@
+"""What a run is asked for: the options, and what a suite says where they are silent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medbench import cores, registry
+from medbench.cache import cache_folder
+from medbench.datasets.catalog import Catalog, load_catalog, safe_name
+from medbench.errors import ConfigurationError
+from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
+from medbench.execution import plan
+from medbench.execution.plan import Settings, Setup
+from medbench.execution.suite import Suite, load_suite, named_budget
+from medbench.running.options import ALL, CORE, DEFAULT_SUITE, SANITY, AuditOptions, RunOptions
+from medbench.tuning.budget import Budget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the options ask for; every name in it is known."""
+
+    name: str
+    """Of the run folder, where none is given."""
+    datasets: Sequence[str]
+    models: Sequence[str]
+    """Those that were asked for and the sanity rows."""
+    inflated: Sequence[str]
+    """Those of them that also run on images split one by one."""
+    settings: Settings
+    total_time: float | None
+    """Seconds to divide over the plan; None for a budget that each cell has in full."""
+    catalog: Catalog
+    setup: Setup
+
+
+def wanted_of(options: RunOptions) -> Wanted:
+    """What is to be run, from a suite and the options over it.
+
+    Raises:
+        ConfigurationError: A name is unknown, or options contradict each other.
+    """
+    catalog, chosen = registered(options)
+    if options.suite or not chosen:
+        name, suite = load_suite(
+            options.suite or DEFAULT_SUITE,
+            datasets=catalog.sources,
+            models=[*registry.models.names(), ALL],
+        )
+    else:
+        name, suite = "-".join(chosen), Suite(datasets=tuple(chosen), models=CORE)
+    settings = Settings(
+        budget=_budget(options, suite.budget),
+        folds=options.folds or suite.folds,
+        seeds=options.seeds or suite.seeds,
+        inner_folds=suite.inner_folds,
+        seed=suite.seed if options.seed is None else options.seed,
+        strict_split=options.strict_split,
+        tuner=options.tuner,
+        operating_point=operating_point(options.sensitivity, options.specificity) or YOUDEN,
+    )
+    models = list(dict.fromkeys(options.models or [*suite.models, *registry.models.added()]))
+    if ALL in models:
+        models = registry.models.usable()
+    if not options.no_sanity:
+        models = [*SANITY, *(model for model in models if model not in SANITY)]
+    datasets = chosen or list(suite.datasets)
+    for model in models:
+        registry.models.get(model)
+    if missing := [model for model in options.inflation if model not in models]:
+        raise ConfigurationError(
+            f"--inflation {missing[0]}: is not among the models of this run. Add it to --models."
+        )
+    if settings.tuner is not None:
+        registry.tuners.get(settings.tuner)
+    if options.executor is not None:
+        registry.executors.get(options.executor)
+    for dataset in datasets:
+        catalog.get(dataset)
+    _decide_positive(options.positive, datasets, catalog)
+    return Wanted(
+        name=name,
+        datasets=datasets,
+        models=models,
+        inflated=options.inflation,
+        settings=settings,
+        total_time=options.total_time,
+        catalog=catalog,
+        setup=_setup(options),
+    )
+
+
+def _decide_positive(positive: str | None, datasets: Sequence[str], catalog: Catalog) -> None:
+    """Take ``--positive``, where it is given, for what the entry of the data set would say."""
+    if positive is None:
+        return
+    if len(datasets) > 1:
+        raise ConfigurationError(
+            f"--positive {positive}: is a class of one data set, and there are {len(datasets)}. "
+            "Run it alone, or write the field positive into its entry."
+        )
+    catalog.decide(datasets[0], positive=positive)
+
+
+def _budget(options: RunOptions, default: str) -> Budget:
+    """The budget of each cell; under ``--total-time`` what bounds its share from above."""
+    if options.time is not None and options.total_time is not None:
+        raise ConfigurationError(
+            "--time bounds each cell and --total-time the whole run: give one of them."
+        )
+    if options.trials is not None or options.time is not None:
+        if options.budget is not None:
+            raise ConfigurationError("give either --budget, or --trials and --time.")
+        return Budget(trials=options.trials, seconds=options.time)
+    if options.budget is None and options.total_time is not None:
+        return Budget(trials=None, seconds=options.total_time)
+    return named_budget(options.budget or default)
+
+
+def _setup(options: RunOptions) -> Setup:
+    return Setup(
+        cache=cache_folder(),
+        threads=options.threads or max(1, cores.available_threads() // options.jobs),
+        executor=options.executor or plan.DEFAULT_EXECUTOR,
+        jobs=options.jobs,
+        cell_seconds=options.cell_time,
+        cell_memory=options.cell_memory,
+        plugins=tuple(plugin.expanduser().resolve() for plugin in options.plugin),
+        weights_dir=options.weights_dir,
+        skip_unreadable=options.skip_unreadable,
+    )
+
+
+def registered(options: AuditOptions) -> tuple[Catalog, list[str]]:
+    """All data sets that may be named, with those of plugins, and the names that are; each once.
+
+    Raises:
+        ConfigurationError: A file that registers some is wrong, or two would have one name.
+        PluginError: A plugin cannot be loaded.
+    """
+    for plugin in options.plugin:
+        registry.load_plugin(plugin)
+    catalog = load_catalog(
+        data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
+    )
+    chosen = list(options.datasets)
+    if options.data is not None:
+        name = safe_name(options.data.resolve().name)
+        if name in chosen:
+            raise ConfigurationError(
+                f"--data {options.data} and data set {name} would have the same name. "
+                "Take them one after the other, or rename the folder."
+            )
+        chosen.append(name)
+    return catalog, list(dict.fromkeys(chosen))
+
+
+def operating_point(sensitivity: float | None, specificity: float | None) -> OperatingPoint | None:
+    """The point of a least sensitivity or specificity; None where neither is given.
+
+    Raises:
+        ProtocolError: It cannot be reached.
+    """
+    if sensitivity is not None:
+        return OperatingPoint(rule="sensitivity", at_least=sensitivity)
+    if specificity is not None:
+        return OperatingPoint(rule="specificity", at_least=specificity)
+    return None
