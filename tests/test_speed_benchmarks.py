@@ -164,6 +164,20 @@ def test_what_surviving_costs_is_measured_against_the_commit_before(measured):
     assert record["details"]["ratio of each pair"] == pytest.approx([record["ratio"]])
 
 
+@pytest.mark.slow
+def test_drawing_is_measured_against_the_commit_before(measured):
+    if subprocess.run(
+        ["git", "-C", str(ROOT), "cat-file", "-e", "e553f4c"], check=False
+    ).returncode:
+        pytest.skip("a clone without history")
+    records = measured("drawing")
+    assert {name: one["unit"] for name, one in records.items()} == {
+        "drawing": "s",
+        "drawing, CPU": "CPU s",
+    }
+    assert all(one["other_is"] == "the same of e553f4c" for one in records.values())
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux")
 def test_the_cpu_time_of_a_process_that_outlives_its_parent_counts(speed):
     busy = "import time\nwhile time.process_time() < 0.3: pass"

@@ -42,6 +42,7 @@ EARLIER = {
     "reading": "data_sets",
     "unreadable": "second_start",
     "survive": "survive",
+    "drawing": "drawing",
 }
 """Likewise, each a function of that name: MedBench against an earlier commit of itself."""
 
@@ -119,7 +120,9 @@ def _options() -> argparse.Namespace:
         "--weights-dir", type=Path, metavar="FOLDER", help="pretrained weights (else random)"
     )
     parser.add_argument(
-        "--commit", metavar="COMMIT", help="what survive is compared with (default: 22ac0f1)"
+        "--commit",
+        metavar="COMMIT",
+        help="what survive and drawing are compared with (default: 22ac0f1, e553f4c)",
     )
     options = parser.parse_args()
     if options.docs is not None and options.quick:

@@ -122,8 +122,8 @@ def _row(of: DatasetAssessment, model: str, run: RunResult) -> tuple[Row, str]:
         unfinished = [
             row.name
             for row in of.rows
-            if row.fields["kind"] == "model"
-            and row.fields["status"] not in ("ok", "published")
+            if row.fields.kind == "model"
+            and row.fields.status not in ("ok", "published")
             and row.cut is None
         ]
         said = why(of, run, best)
@@ -136,7 +136,7 @@ def _row(of: DatasetAssessment, model: str, run: RunResult) -> tuple[Row, str]:
     rows = {
         row.name: row
         for row in of.rows
-        if row.fields["kind"] in ("model", "sanity") and row.fields["status"] in ("ok", "partial")
+        if row.fields.kind in ("model", "sanity") and row.fields.status in ("ok", "partial")
     }
     if model not in rows and (damage := _damage(run, f"{of.name}/{model}")):
         raise StoreError(f"{run.folder}: {model!r} on {of.name} cannot be used.{damage}{_AGAIN}")
@@ -144,9 +144,9 @@ def _row(of: DatasetAssessment, model: str, run: RunResult) -> tuple[Row, str]:
         raise unknown_name(f"finished model of {run.folder} on {of.name}", model, [BEST, *rows])
     row = rows[model]
     said = "Named by the user, not chosen by its inner score."
-    if row.fields["status"] == "partial":
+    if row.fields.status == "partial":
         said += " Some of its folds are not finished."
-    if row.fields["kind"] == "sanity":
+    if row.fields.kind == "sanity":
         said += " A sanity row: it does not look at what an image shows."
     return row, said + _damage(run, of.name)
 
@@ -167,7 +167,12 @@ def _model_info(
             f"{run.folder}: was written by a version that did not record the shape of its images "
             "or the configuration of its models. Run again into a new folder."
         )
-    numbers = {name: row.fields[name] for name in ("auroc", "auroc_low", "auroc_high")}
+    fields = row.fields
+    numbers: dict[str, float | None] = {
+        "auroc": fields.auroc,
+        "auroc_low": fields.auroc_low,
+        "auroc_high": fields.auroc_high,
+    }
     if record["task"] == "binary":
         numbers |= {name: row.scores.get(name) for name in ("sensitivity", "specificity")}
     known = {
@@ -189,7 +194,7 @@ def _model_info(
         operating_point=str(run.configuration.get("operating_point", "not recorded")),
         estimate={**known, "n_folds": len(cells)},
         verdicts=tuple(against),
-        note=row.fields["note"],
+        note=row.fields.note,
         versions=dict(run.environment.get("packages") or {}),
         folds=tuple(_fold(cell) for cell in cells),
         positive_decided=record.get("positive_decided") or UNKNOWN,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -19,19 +19,10 @@ from medbench.evaluation.comparisons import (
 from medbench.evaluation.intervals import mean_auroc
 from medbench.evaluation.ranks import RanksAcross, rank_across
 from medbench.evaluation.resampling import FoldPredictions, Resampled, resample
+from medbench.reports.fields import COLUMNS, COUNTS, NUMBERS, SCORELESS, Kind, Status
 from medbench.reports.predictions import fold_predictions
 from medbench.reports.published import published_rows
-from medbench.reports.rows import (
-    COLUMNS,
-    COUNTS,
-    NUMBERS,
-    SCORELESS,
-    Kind,
-    Row,
-    make_row,
-    positive_class,
-    with_names,
-)
+from medbench.reports.rows import Row, make_row, with_names
 from medbench.store import CellResult, RunResult
 
 MAJORITY = "majority"
@@ -41,7 +32,7 @@ SHORTCUT_BOUND = 0.6
 Of = tuple[str, Kind]
 """Whose row it is: a model may have one row of each kind."""
 _KINDS: tuple[Kind, ...] = ("model", "sanity", "split by image", "published")
-_STATUSES = ("ok", "partial", *SCORELESS, "published")
+_STATUSES: tuple[Status, ...] = ("ok", "partial", *SCORELESS, "published")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +47,7 @@ class Probe:
     @property
     def above_bound(self) -> bool:
         """Whether its interval lies above ``SHORTCUT_BOUND``."""
-        low: float = self.row.fields["auroc_low"]
-        return low > SHORTCUT_BOUND
+        return self.row.fields.auroc_low > SHORTCUT_BOUND
 
     @property
     def leader_is(self) -> Standing | None:
@@ -101,18 +91,18 @@ class DatasetAssessment:
     @property
     def cut_rows(self) -> tuple[Row, ...]:
         """The real models that the budget cut in a fold."""
-        return tuple(r for r in self.rows if r.fields["kind"] == "model" and r.cut is not None)
+        return tuple(r for r in self.rows if r.fields.kind == "model" and r.cut is not None)
 
     @property
     def all_cut(self) -> bool:
         """Whether the budget cut every real model that has a score, so that none can be named."""
-        scored = [r for r in self.rows if r.fields["kind"] == "model" and r.folds]
+        scored = [r for r in self.rows if r.fields.kind == "model" and r.folds]
         return bool(scored) and all(row.cut is not None for row in scored)
 
     def row(self, model: str, kind: Kind = "model") -> Row | None:
         """The complete row of a model, which the budget did not cut."""
         for row in self.rows:
-            if row.name == model and row.fields["kind"] == kind and row.complete:
+            if row.name == model and row.fields.kind == kind and row.complete:
                 return row
         return None
 
@@ -139,7 +129,7 @@ class Assessment:
         over folds, ``size_mb`` the mean size of a fitted model in
         10**6 bytes; what is not known is NaN. Names are as stored: escape them before showing them.
         """
-        rows = [row.fields for dataset in self.datasets for row in dataset.rows]
+        rows = [asdict(row.fields) for dataset in self.datasets for row in dataset.rows]
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         counts = dict.fromkeys(COUNTS, "Int64")
         return table.astype(dict.fromkeys(NUMBERS, "float64") | {"n_trials": "int64"} | counts)
@@ -198,7 +188,7 @@ def _assess_dataset(run: RunResult, name: str, cells: Sequence[CellResult]) -> D
     resampled = _resample_rows(folds, len(record["classes"]))
     rows = _rows(name, record, of_row, folds, resampled)
     known = {of: one for of, one in resampled.items() if isinstance(one, Resampled)}
-    models = [row for row in rows if row.fields["kind"] == "model" and row.complete]
+    models = [row for row in rows if row.fields.kind == "model" and row.complete]
     comparison = None
     if models:
         found = compare_resampled({row.name: known[row.name, "model"] for row in models})
@@ -211,7 +201,7 @@ def _assess_dataset(run: RunResult, name: str, cells: Sequence[CellResult]) -> D
     probes = tuple(
         Probe(row=row, behind=_behind(leader, known[row.name, "sanity"]))
         for row in rows
-        if row.fields["kind"] == "sanity" and row.complete and row.name != MAJORITY
+        if row.fields.kind == "sanity" and row.complete and row.name != MAJORITY
     )
     if comparison is not None:
         rows = [_with_standing(row, comparison) for row in rows]
@@ -267,24 +257,15 @@ def _rows(
         make_row(found, record, wanted[of[1]], of[1], folds[of], resampled.get(of))
         for of, found in of_row.items()
     ]
-    floor = next((r.fields["auroc"] for r in rows if r.name == MAJORITY and r.complete), math.nan)
-    for row in rows:
-        if row.complete and row.fields["kind"] != "split by image":
-            row.fields["above_majority"] = row.fields["auroc"] - floor
+    floor = next((r.fields.auroc for r in rows if r.name == MAJORITY and r.complete), math.nan)
+    rows = [
+        replace(row, fields=replace(row.fields, above_majority=row.fields.auroc - floor))
+        if row.complete and row.fields.kind != "split by image"
+        else row
+        for row in rows
+    ]
     rows += [
-        Row(
-            fields={
-                **dict.fromkeys(COLUMNS, math.nan),
-                "standing": "",
-                "step_name": "",
-                "positive": positive_class(record),
-                **fields,
-            },
-            scores={},
-            uncalibrated={},
-            costs={},
-            class_scores={},
-        )
+        Row(fields=fields, scores={}, uncalibrated={}, costs={}, class_scores={})
         for fields in published_rows(name, record)
     ]
     return sorted(rows, key=_order)
@@ -292,11 +273,11 @@ def _rows(
 
 def _order(row: Row) -> tuple[Any, ...]:
     fields = row.fields
-    auroc = 0.0 if math.isnan(fields["auroc"]) else fields["auroc"]
-    status = _STATUSES.index(fields["status"])
+    auroc = 0.0 if math.isnan(fields.auroc) else fields.auroc
+    status = _STATUSES.index(fields.status)
     # a cut row may score high by luck, but it stands in no order with the others
     cut = row.cut is not None
-    return _KINDS.index(fields["kind"]), status, cut, -auroc, fields["model"]
+    return _KINDS.index(fields.kind), status, cut, -auroc, fields.model
 
 
 def _behind(leader: Resampled | None, row: Resampled) -> Difference | None:
@@ -310,18 +291,21 @@ def _behind(leader: Resampled | None, row: Resampled) -> Difference | None:
 
 def _with_standing(row: Row, comparison: Comparison) -> Row:
     """A row that says how it stands to the leader."""
-    if row.fields["kind"] != "model" or not row.complete:
+    if row.fields.kind != "model" or not row.complete:
         return row
-    fields = dict(row.fields)
+    fields = row.fields
     if row.name == comparison.leader:
-        fields["standing"] = "leader"
+        fields = replace(fields, standing="leader")
     for each in comparison.differences:
         if each.rival == row.name:
-            fields["standing"] = "behind" if each.separated else "tied"
-            fields["behind_leader"] = each.difference
-            fields["behind_leader_low"] = each.corrected_low
-            fields["behind_leader_high"] = each.corrected_high
-            fields["p_holm"] = each.p_holm
+            fields = replace(
+                fields,
+                standing="behind" if each.separated else "tied",
+                behind_leader=each.difference,
+                behind_leader_low=each.corrected_low,
+                behind_leader_high=each.corrected_high,
+                p_holm=each.p_holm,
+            )
     return replace(row, fields=fields)
 
 
@@ -330,9 +314,9 @@ def _ranks(datasets: Sequence[DatasetAssessment]) -> RanksAcross | None:
         return None
     scores = {
         dataset.name: {
-            row.name: row.fields["auroc"]
+            row.name: row.fields.auroc
             for row in dataset.rows
-            if row.fields["kind"] == "model" and row.complete
+            if row.fields.kind == "model" and row.complete
         }
         for dataset in datasets
     }

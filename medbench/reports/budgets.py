@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
-from typing import Any
+from typing import Any, TypedDict
 
+from medbench.reports.fields import Fields
 from medbench.reports.text import time_option
 from medbench.store import CellResult
 
@@ -67,48 +68,57 @@ def cut_of(cells: Sequence[CellResult]) -> Cut | None:
     )
 
 
-def progress_fields(cells: Sequence[CellResult]) -> dict[str, Any]:
-    """The columns of a row on its trials and steps; NaN and empty where they were not recorded.
+class Progress(TypedDict):
+    """The fields of a row on its trials and steps; see ``medbench.reports.fields``."""
+
+    complete_trials: float
+    steps: float
+    max_steps: float
+    step_name: str
+
+
+def progress(cells: Sequence[CellResult]) -> Progress:
+    """How far the searches and the chosen trials of a row came; NaN where it was not recorded.
 
     Args:
         cells: The finished cells of the row.
 
     Returns:
-        ``complete_trials``: their sum over the folds; ``steps`` and ``max_steps``: the median of
-        the folds (of an even number the lower one, so that it is a whole number of steps);
-        ``step_name``: what a step is.
+        Of an even number of folds the median is the lower one, so that it is a whole number of
+        steps.
     """
-    complete = [cell.record.get("complete_trials") for cell in cells]
+    each = [cell.record.get("complete_trials") for cell in cells]
+    complete = [int(n) for n in each if n is not None]
     stepped = [cell.record for cell in cells if _steps(cell.record) is not None]
     return {
-        "complete_trials": sum(complete) if complete and None not in complete else math.nan,
+        "complete_trials": sum(complete) if each and len(complete) == len(each) else math.nan,
         "steps": median_low(one["step"] for one in stepped) if stepped else math.nan,
         "max_steps": median_low(one["max_steps"] for one in stepped) if stepped else math.nan,
         "step_name": str(stepped[0].get("step_name") or "step") if stepped else "",
     }
 
 
-def trials_words(fields: Mapping[str, Any]) -> str:
+def trials_words(fields: Fields) -> str:
     """The trials of a row: ``4/6`` where four of six were complete, else their number."""
-    tried = int(fields["n_trials"])
-    complete = fields["complete_trials"]
+    tried = int(fields.n_trials)
+    complete = fields.complete_trials
     if math.isnan(complete) or complete == tried:
         return str(tried)
     return f"{int(complete)}/{tried}"
 
 
-def steps_words(fields: Mapping[str, Any]) -> str:
+def steps_words(fields: Fields) -> str:
     """The steps of a row in full, ``12 of 24 epochs``; a dash without any."""
-    if math.isnan(fields["steps"]):
+    if math.isnan(fields.steps):
         return "-"
-    return f"{int(fields['steps'])} of {int(fields['max_steps'])} {fields['step_name']}s"
+    return f"{int(fields.steps)} of {int(fields.max_steps)} {fields.step_name}s"
 
 
-def steps_numbers(fields: Mapping[str, Any]) -> str:
+def steps_numbers(fields: Fields) -> str:
     """The steps of a row for a narrow table, ``12/24``; a dash without any."""
-    if math.isnan(fields["steps"]):
+    if math.isnan(fields.steps):
         return "-"
-    return f"{int(fields['steps'])}/{int(fields['max_steps'])}"
+    return f"{int(fields.steps)}/{int(fields.max_steps)}"
 
 
 def cut_briefly(record: Mapping[str, Any]) -> str:

@@ -155,7 +155,7 @@ def _shortcuts(dataset: DatasetAssessment) -> list[str]:
 
 def _sanity(dataset: DatasetAssessment) -> list[str]:
     """The AUROC of each sanity row."""
-    rows = [row for row in dataset.rows if row.fields["kind"] == "sanity"]
+    rows = [row for row in dataset.rows if row.fields.kind == "sanity"]
     return [f"{row.name}: AUROC {auroc_words(row.fields)}" for row in rows]
 
 
@@ -220,8 +220,8 @@ def _model_card(
             "Tuner": _distinct(cells, "tuner"),
             "Keras backend": _distinct(cells, "backend"),
             "Device": _distinct(cells, "device"),
-            "Size": format_megabytes(won.fields["size_mb"]),
-            "Note": won.fields["note"],
+            "Size": format_megabytes(won.fields.size_mb),
+            "Note": won.fields.note,
         }
     )
     yield f"\n## Intended use\n\n{_INTENDED_USE}\n"
@@ -239,7 +239,7 @@ def _model_card(
     yield from _decisions(won, run.configuration)
     yield "\n## Beside it\n"
     yield from _listed(_sanity(dataset) or ["No sanity row was run."])
-    others = [row for row in dataset.rows if row.fields["kind"] == "model" and row is not won]
+    others = [row for row in dataset.rows if row.fields.kind == "model" and row is not won]
     yield from _listed([f"{row_title(row)}: AUROC {auroc_words(row.fields)}" for row in others])
     yield "\n## Verdicts on this data set\n"
     yield from _listed([one.text for one in verdicts(dataset)])
@@ -295,9 +295,9 @@ def _scores(won: Row) -> Iterator[str]:
     yield from _entries(
         {
             "AUROC (95% bootstrap interval over groups)": auroc_words(fields),
-            "Spread over folds (standard deviation)": format_score(fields["auroc_fold_sd"]),
-            "Inner AUROC, which chose the configuration": format_score(fields["inner_score"]),
-            "Above the majority class": format_score(fields["above_majority"]),
+            "Spread over folds (standard deviation)": format_score(fields.auroc_fold_sd),
+            "Inner AUROC, which chose the configuration": format_score(fields.inner_score),
+            "Above the majority class": format_score(fields.above_majority),
             "Standing by held-out AUROC": standing_words(fields),
         }
     )
@@ -336,7 +336,7 @@ def _cost(won: Row) -> Iterator[str]:
     fields, costs = won.fields, won.costs
     yield "\n## Cost\n"
     known = {
-        "Seconds over all folds (tuning, fit, prediction)": format_seconds(fields["seconds"]),
+        "Seconds over all folds (tuning, fit, prediction)": format_seconds(fields.seconds),
         "Trials over all folds (complete/tried)": trials_words(fields),
         "CPU time a fold": format_seconds(costs.get("cpu_seconds", math.nan)),
         "Latency of one image": format_number(costs.get("latency_ms"), " ms"),

@@ -7,8 +7,9 @@ from typing import Any
 
 from medbench.datasets.positive import UNKNOWN, in_words
 from medbench.reports.assessment import Assessment
+from medbench.reports.fields import CUT, SCORELESS, Fields
 from medbench.reports.published import HOW_TO_READ_PUBLISHED, PUBLISHED
-from medbench.reports.rows import CUT, SCORELESS, Row, positive_class
+from medbench.reports.rows import Row, positive_class
 from medbench.reports.text import format_interval, format_score
 
 _SAME_BUDGET = "Every model had the same tuning budget. "
@@ -68,7 +69,7 @@ def how_to_read(assessment: Assessment) -> tuple[str, ...]:
     ]
     if any(row.cut for row in _rows(assessment)):
         lines.append(HOW_TO_READ_CUT)
-    if any(row.fields["status"] == PUBLISHED for row in _rows(assessment)):
+    if any(row.fields.status == PUBLISHED for row in _rows(assessment)):
         lines.append(HOW_TO_READ_PUBLISHED)
     return tuple(lines)
 
@@ -115,35 +116,37 @@ def describe_dataset(record: Mapping[str, Any]) -> str:
 
 def row_title(row: Row) -> str:
     """A row's name: its model, what kind of row it is where that is not plain, and if it is cut."""
-    kind = row.fields["kind"]
-    said = [kind] if kind in ("sanity", "split by image") else []
+    kind = row.fields.kind
+    said: list[str] = [kind] if kind in ("sanity", "split by image") else []
     said += [CUT] if row.cut else []
     return f"{row.name} ({', '.join(said)})" if said else row.name
 
 
-def auroc_words(fields: Mapping[str, Any]) -> str:
+def auroc_words(fields: Fields) -> str:
     """The AUROC of a row with its interval, or why there is none."""
-    if fields["status"] in SCORELESS:
-        return str(fields["status"])
-    if fields["status"] == "partial":
-        return f"{format_score(fields['auroc'])} ({fields['folds']} folds)"
-    if fields["status"] == PUBLISHED:
-        return f"{format_score(fields['auroc'])} (published)"
-    return format_interval(fields["auroc"], fields["auroc_low"], fields["auroc_high"])
+    if fields.status in SCORELESS:
+        return fields.status
+    if fields.status == "partial":
+        return f"{format_score(fields.auroc)} ({fields.folds} folds)"
+    if fields.status == PUBLISHED:
+        return f"{format_score(fields.auroc)} (published)"
+    return format_interval(fields.auroc, fields.auroc_low, fields.auroc_high)
 
 
-def behind_words(fields: Mapping[str, Any]) -> str:
+def behind_words(fields: Fields) -> str:
     """How far a row lies behind the leader, with the corrected interval; a dash for none."""
-    if fields["standing"] not in ("tied", "behind"):
+    if fields.standing not in ("tied", "behind"):
         return "-"
-    return format_interval(*(fields[f"behind_leader{end}"] for end in ("", "_low", "_high")))
+    return format_interval(
+        fields.behind_leader, fields.behind_leader_low, fields.behind_leader_high
+    )
 
 
-def standing_words(fields: Mapping[str, Any]) -> str:
+def standing_words(fields: Fields) -> str:
     """How a row stands to the leader, and by how much."""
-    if fields["standing"] in ("tied", "behind"):
-        return f"{fields['standing']}: {behind_words(fields)}"
-    return str(fields["standing"]) or "-"
+    if fields.standing in ("tied", "behind"):
+        return f"{fields.standing}: {behind_words(fields)}"
+    return fields.standing or "-"
 
 
 def _rows(assessment: Assessment) -> list[Row]:

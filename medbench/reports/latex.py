@@ -19,8 +19,9 @@ from medbench.reports.describe import (
     row_title,
 )
 from medbench.reports.drawing import cut
+from medbench.reports.fields import CUT, SCORELESS
 from medbench.reports.published import PUBLISHED
-from medbench.reports.rows import CUT, SCORELESS, Row
+from medbench.reports.rows import Row
 from medbench.reports.text import format_score, format_seconds, latex_text
 from medbench.reports.verdicts import verdicts
 from medbench.store import RunLayout
@@ -82,7 +83,7 @@ def _table(dataset: DatasetAssessment, settings: str) -> Iterator[str]:
     yield r"    \toprule"
     yield f"    {' & '.join(_COLUMNS)} \\\\"
     # sanity rows stand apart, and so do rows split by image and published ones
-    for _, rows in groupby(dataset.rows, key=lambda row: str(row.fields["kind"])):
+    for _, rows in groupby(dataset.rows, key=lambda row: row.fields.kind):
         yield r"    \midrule"
         for row in rows:
             yield f"    {' & '.join(_row(row))} \\\\"
@@ -93,7 +94,7 @@ def _table(dataset: DatasetAssessment, settings: str) -> Iterator[str]:
 
 def _caption(dataset: DatasetAssessment, settings: str) -> str:
     record, said = dataset.record, positive_words(dataset.record)
-    standings = {row.fields["standing"] for row in dataset.rows}
+    standings = {row.fields.standing for row in dataset.rows}
     parts = [
         f"{record['title']} ({dataset.name}): {record['n_images']:,} images of "
         f"{record['n_groups']:,} groups; {f'{said}; ' if said else ''}split: {record['split']}; "
@@ -119,19 +120,19 @@ def _caption(dataset: DatasetAssessment, settings: str) -> str:
 
 def _row(row: Row) -> list[str]:
     fields = row.fields
-    mark = MARKS.get(fields["standing"], "")
+    mark = MARKS.get(fields.standing, "")
     name = latex_text(row_title(row)) + (f"$^{{{mark}}}$" if mark else "")
-    if fields["status"] in SCORELESS:
-        words = f"{fields['status']}: {cut(fields['note'], _LONGEST_REASON)}"
+    if fields.status in SCORELESS:
+        words = f"{fields.status}: {cut(fields.note, _LONGEST_REASON)}"
         return [name, rf"\multicolumn{{{len(_COLUMNS) - 1}}}{{l}}{{{latex_text(words)}}}"]
     return [
         name,
         _number(auroc_words(fields)),
         _number(behind_words(fields)),
-        _number(format_score(fields["balanced_accuracy"])),
-        "--" if fields["status"] == PUBLISHED else trials_words(fields),
+        _number(format_score(fields.balanced_accuracy)),
+        "--" if fields.status == PUBLISHED else trials_words(fields),
         _number(steps_numbers(fields)),
-        format_seconds(fields["seconds"]).replace("-", "--"),
+        format_seconds(fields.seconds).replace("-", "--"),
     ]
 
 

@@ -98,18 +98,20 @@ def _auroc_table(dataset: DatasetAssessment) -> Iterator[str]:
     yield "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|"
     for row in dataset.rows:
         fields = row.fields
-        scores = ("auroc_fold_sd", "balanced_accuracy", "inner_score", "above_majority")
         cells = [
             markdown_text(row_title(row)),
             auroc_words(fields),
             standing_words(fields),
-            *(format_score(fields[column]) for column in scores),
-            format_seconds(fields["seconds"]),
-            format_megabytes(fields["size_mb"]),
-            "-" if fields["status"] == PUBLISHED else trials_words(fields),
+            format_score(fields.auroc_fold_sd),
+            format_score(fields.balanced_accuracy),
+            format_score(fields.inner_score),
+            format_score(fields.above_majority),
+            format_seconds(fields.seconds),
+            format_megabytes(fields.size_mb),
+            "-" if fields.status == PUBLISHED else trials_words(fields),
             markdown_text(steps_words(fields)),
-            fields["folds"],
-            markdown_text(fields["note"]),
+            fields.folds,
+            markdown_text(fields.note),
         ]
         yield f"| {' | '.join(cells)} |"
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from medbench.reports.fields import Fields
+from medbench.reports.rows import positive_class
 from medbench.reports.text import format_score
 
-PUBLISHED = "published"
+PUBLISHED: Final = "published"
 """The status of such rows."""
 HOW_TO_READ_PUBLISHED = (
     "Rows marked published are what others report for the official test part of the set, fitted "
@@ -37,7 +39,7 @@ class PublishedResult:
     """0 to 1, of several labels an image over all labels; at .5 where there is a threshold."""
 
 
-def published_rows(dataset: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+def published_rows(dataset: str, record: Mapping[str, Any]) -> list[Fields]:
     """Rows of the leaderboard for what is published of a data set, best first.
 
     There are none unless the run used the official split, on which the results were made.
@@ -47,22 +49,22 @@ def published_rows(dataset: str, record: Mapping[str, Any]) -> list[dict[str, An
         record: Its ``dataset.json``.
 
     Returns:
-        ``dataset``, ``model``, ``status``, ``kind``, ``auroc``, ``n_trials`` (0: not comparable
-        with ours), ``folds`` (empty) and ``note``; every other column is left to be NaN.
+        Their fields, of which the number of trials is 0: it is not comparable with ours.
     """
     if not str(record["split"]).startswith(_OFFICIAL):
         return []
     return [
-        {
-            "dataset": dataset,
-            "model": result.method,
-            "status": PUBLISHED,
-            "kind": "published",
-            "auroc": result.auroc,
-            "n_trials": 0,
-            "folds": "",
-            "note": f"published; accuracy {format_score(result.accuracy)}; {origin(record)}",
-        }
+        Fields(
+            dataset=dataset,
+            model=result.method,
+            status=PUBLISHED,
+            kind="published",
+            auroc=result.auroc,
+            n_trials=0,
+            folds="",
+            positive=positive_class(record),
+            note=f"published; accuracy {format_score(result.accuracy)}; {origin(record)}",
+        )
         for result in _results().get(record.get("published", ""), ())
     ]
 

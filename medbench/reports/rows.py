@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,54 +17,12 @@ from medbench.errors import ProtocolError
 from medbench.evaluation.intervals import Interval, auroc_interval
 from medbench.evaluation.resampling import FoldPredictions, Resampled
 from medbench.evaluation.scores import class_scores, fold_scores, probability_scores
-from medbench.reports.budgets import Cut, cut_of, progress_fields
+from medbench.reports.budgets import Cut, cut_of, progress
+from medbench.reports.fields import CUT, SCORELESS, Fields, Kind, Status
 from medbench.reports.predictions import fold_predictions
 from medbench.reports.text import brief, format_seconds, one_line
 from medbench.store import CellResult
 
-Kind = Literal["model", "sanity", "split by image", "published"]
-
-COLUMNS = (
-    "dataset",
-    "model",
-    "status",
-    "auroc",
-    "auroc_low",
-    "auroc_high",
-    "auroc_fold_sd",
-    "balanced_accuracy",
-    "inner_score",
-    "above_majority",
-    "behind_leader",
-    "behind_leader_low",
-    "behind_leader_high",
-    "p_holm",
-    "seconds",
-    "size_mb",
-    "n_trials",
-    "complete_trials",
-    "steps",
-    "max_steps",
-    "step_name",
-    "folds",
-    "kind",
-    "standing",
-    "positive",
-    "note",
-)
-"""Columns of the leaderboard. There is no rank: ``standing`` says ``leader``, ``tied`` (cannot be
-told from the leader) or ``behind``, ``cut`` where the budget cut a chosen trial (such a row is
-compared with nothing), and nothing where nothing was compared. ``n_trials`` and
-``complete_trials`` are sums over the folds, ``steps`` and ``max_steps`` the median of the folds.
-``positive`` is the positive one of two classes, and empty for other tasks."""
-NUMBERS = COLUMNS[3:16]
-COUNTS = ("complete_trials", "steps", "max_steps")
-"""Columns of whole numbers that may be unknown."""
-CUT = "cut"
-"""The standing of a row whose chosen trial the budget cut in a fold."""
-SCORELESS = ("unfinished", "failed", "skipped")
-"""Statuses of rows without a finished fold. ``unfinished``: the machine ended a cell, not the
-family, and the run's command goes on with it."""
 _TOLERATED_OVERRUN = 0.1
 """Share of its seconds by which a search may go over them without a word: they are looked at
 between the steps and the folds of a trial."""
@@ -76,8 +34,8 @@ PROBABILITY_SCORES = ("brier", "log_loss", "ece")
 class Row:
     """One model on one data set."""
 
-    fields: dict[str, Any]
-    """By ``COLUMNS``; what is not known is NaN."""
+    fields: Fields
+    """What the leaderboard says of it."""
     folds: tuple[FoldPredictions, ...] = ()
     """Calibrated held-out predictions of the finished cells."""
     interval: Interval | None = None
@@ -101,13 +59,13 @@ class Row:
     @property
     def name(self) -> str:
         """The model's name."""
-        return str(self.fields["model"])
+        return self.fields.model
 
     @property
     def complete(self) -> bool:
         """Whether every fold is finished, uncut and scored, so that it may be compared."""
-        scored = not math.isnan(self.fields["auroc"])
-        return self.fields["status"] == "ok" and scored and self.cut is None
+        scored = not math.isnan(self.fields.auroc)
+        return self.fields.status == "ok" and scored and self.cut is None
 
 
 def positive_class(record: Mapping[str, Any]) -> str:
@@ -144,6 +102,7 @@ def make_row(
         resampled: What ``resample`` made of them, or why it could not; None without any.
     """
     finished = [cell for cell in cells if cell.status == "ok"]
+    status: Status
     if finished:
         status = "ok" if len(finished) == expected else "partial"
     else:
@@ -152,21 +111,6 @@ def make_row(
     seconds = [(cell.record.get("seconds") or {}).get("total") for cell in cells]
     sizes = [cell.record.get("size_bytes") for cell in finished]
     cut = cut_of(finished)
-    fields: dict[str, Any] = {
-        **dict.fromkeys(COLUMNS, math.nan),
-        "dataset": cells[0].id.dataset,
-        "model": cells[0].id.model,
-        "status": status,
-        "kind": kind,
-        "standing": CUT if cut else "",
-        "positive": positive_class(record),
-        "inner_score": _mean([cell.record.get("inner_score") for cell in finished]),
-        "seconds": _mean(seconds) * sum(value is not None for value in seconds),
-        "size_mb": _mean(sizes) / 1e6,
-        "n_trials": sum(cell.record.get("n_trials") or 0 for cell in cells),
-        **progress_fields(finished),
-        "folds": f"{len(finished)}/{expected}",
-    }
     notes = [cut.words] if cut else []
     notes += _notes(cells, status, expected)
     scored: dict[str, Any] = {"scores": {}, "uncalibrated": {}, "class_scores": {}}
@@ -177,17 +121,35 @@ def make_row(
             scored = _scored(finished, folds, record, resampled)
     except ProtocolError as error:
         notes.append(f"not scored: {with_names(str(error), record)}")
+    known: dict[str, float] = {}
     if interval := scored.get("interval"):
         each = scored.pop("each")
-        fields["auroc"] = interval.estimate
-        fields["auroc_low"] = math.nan if interval.low is None else interval.low
-        fields["auroc_high"] = math.nan if interval.high is None else interval.high
-        fields["auroc_fold_sd"] = float(np.std(each, ddof=1)) if len(each) > 1 else math.nan
-        fields["balanced_accuracy"] = scored["scores"]["balanced_accuracy"]
+        known = {
+            "auroc": interval.estimate,
+            "auroc_low": math.nan if interval.low is None else interval.low,
+            "auroc_high": math.nan if interval.high is None else interval.high,
+            "auroc_fold_sd": float(np.std(each, ddof=1)) if len(each) > 1 else math.nan,
+            "balanced_accuracy": scored["scores"]["balanced_accuracy"],
+        }
         of_groups = scored["groups_warning"]  # the same for every row, so not said of each
         said = (with_names(text, record) for text in (interval.reason, interval.warning))
         notes += [text for text in said if text and text != of_groups]
-    fields["note"] = "; ".join(one_line(note) for note in notes)
+    fields = Fields(
+        dataset=cells[0].id.dataset,
+        model=cells[0].id.model,
+        status=status,
+        kind=kind,
+        standing=CUT if cut else "",
+        positive=positive_class(record),
+        inner_score=_mean([cell.record.get("inner_score") for cell in finished]),
+        seconds=_mean(seconds) * sum(value is not None for value in seconds),
+        size_mb=_mean(sizes) / 1e6,
+        n_trials=sum(cell.record.get("n_trials") or 0 for cell in cells),
+        folds=f"{len(finished)}/{expected}",
+        note="; ".join(one_line(note) for note in notes),
+        **progress(finished),
+        **known,
+    )
     return Row(fields=fields, folds=tuple(folds), costs=_costs(finished), cut=cut, **scored)
 
 

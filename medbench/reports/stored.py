@@ -30,6 +30,7 @@ from medbench.reports.assessment import (
     finished_folds,
 )
 from medbench.reports.budgets import Cut
+from medbench.reports.fields import Fields
 from medbench.reports.published import BASELINES
 from medbench.reports.rows import Row
 from medbench.store import CellResult, RunLayout, RunResult, seals
@@ -119,7 +120,7 @@ def _dataset_record(dataset: DatasetAssessment) -> dict[str, Any]:
 
 def _row_record(row: Row) -> dict[str, Any]:
     return {
-        "fields": _plain(row.fields),
+        "fields": _plain(asdict(row.fields)),
         "interval": _plain(asdict(row.interval)) if row.interval else None,
         "scores": _plain(row.scores),
         "uncalibrated": _plain(row.uncalibrated),
@@ -184,7 +185,7 @@ def _dataset(
 
 def _row(stored: Mapping[str, Any], folds: tuple[FoldPredictions, ...]) -> Row:
     return Row(
-        fields=_numbers(stored["fields"]),
+        fields=Fields(**_numbers(stored["fields"])),
         folds=folds,
         interval=Interval(**stored["interval"]) if stored["interval"] else None,
         scores=_numbers(stored["scores"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def _json(assessment: Assessment) -> dict[str, Any]:
         }
     rows = [
         {
-            **row.fields,
+            **asdict(row.fields),
             "scores": dict(row.scores),
             "uncalibrated": dict(row.uncalibrated),
             "costs": dict(row.costs),
@@ -115,7 +116,7 @@ def _scores_table(assessment: Assessment) -> pd.DataFrame:
     """One row per data set and model with every score and cost."""
     rows = [
         {
-            **{name: row.fields[name] for name in _NAMES},
+            **{name: getattr(row.fields, name) for name in _NAMES},
             **row.scores,
             **{f"{name}_uncalibrated": value for name, value in row.uncalibrated.items()},
             **row.costs,
@@ -132,7 +133,7 @@ def _classes_table(assessment: Assessment) -> pd.DataFrame:
     """One row per data set, model and class."""
     rows = [
         {
-            **{name: row.fields[name] for name in ("dataset", "model", "kind")},
+            **{name: getattr(row.fields, name) for name in ("dataset", "model", "kind")},
             "class": name,
             **{score: values[k] for score, values in row.class_scores.items()},
         }

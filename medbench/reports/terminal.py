@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.budgets import steps_numbers, trials_words
@@ -14,8 +14,9 @@ from medbench.reports.describe import (
     describe_dataset,
     describe_settings,
 )
+from medbench.reports.fields import CUT, Fields
 from medbench.reports.published import PUBLISHED, origin
-from medbench.reports.rows import CUT, Row
+from medbench.reports.rows import Row
 from medbench.reports.text import (
     format_megabytes,
     format_score,
@@ -35,14 +36,14 @@ _LEAST_NAME, _MOST_NAME = 8, 17
 is file-properties."""
 _BETWEEN, _EDGES = 2, 2
 """Blanks between two columns of the table, and at its edges together."""
-_Shown = Callable[[Mapping[str, Any]], str]
+_Shown = Callable[[Fields], str]
 _COLUMNS: Mapping[str, tuple[int, _Shown]] = {
-    "bal.\nacc.": (4, lambda fields: format_score(fields["balanced_accuracy"])),
-    "inner": (1, lambda fields: format_score(fields["inner_score"])),
-    "trials": (2, lambda fields: "-" if fields["status"] == PUBLISHED else trials_words(fields)),
+    "bal.\nacc.": (4, lambda fields: format_score(fields.balanced_accuracy)),
+    "inner": (1, lambda fields: format_score(fields.inner_score)),
+    "trials": (2, lambda fields: "-" if fields.status == PUBLISHED else trials_words(fields)),
     "steps": (3, steps_numbers),
-    "time": (0, lambda fields: format_seconds(fields["seconds"])),
-    "size": (5, lambda fields: format_megabytes(fields["size_mb"])),
+    "time": (0, lambda fields: format_seconds(fields.seconds)),
+    "size": (5, lambda fields: format_megabytes(fields.size_mb)),
 }
 """Columns beside the AUROC: the higher the number, the sooner a column is left out, and what stands
 in it."""
@@ -86,8 +87,8 @@ def print_gaps(run: RunResult, console: Console) -> None:
 
 def _name(row: Row) -> str:
     """A row's name with its mark."""
-    name = f"{row.name}, by image" if row.fields["kind"] == "split by image" else row.name
-    return f"{MARKS.get(row.fields['standing'], ' ')} {one_line(name)}"
+    name = f"{row.name}, by image" if row.fields.kind == "split by image" else row.name
+    return f"{MARKS.get(row.fields.standing, ' ')} {one_line(name)}"
 
 
 def _columns(rows: Sequence[Row], width: int) -> dict[str, _Shown]:
@@ -115,7 +116,7 @@ def _columns(rows: Sequence[Row], width: int) -> dict[str, _Shown]:
 
 def _legend(rows: Sequence[Row], columns: Container[str]) -> str:
     """What the marks and the short columns mean, as far as there are any."""
-    standings = {row.fields["standing"] for row in rows}
+    standings = {row.fields.standing for row in rows}
     said = []
     if standings & {"tied", "behind"}:
         said += ["* highest", "= cannot be told from it"]
@@ -143,13 +144,13 @@ def _print_dataset(dataset: DatasetAssessment, console: Console) -> None:
     for title in columns:
         grid.add_column(title, justify="right", no_wrap=True)
     styles = {"ok": "", PUBLISHED: "dim"}
-    kind = dataset.rows[0].fields["kind"]
+    kind = dataset.rows[0].fields.kind
     for row in dataset.rows:
         fields = row.fields
-        if fields["kind"] != kind:  # sanity rows stand apart, and so do the others
+        if fields.kind != kind:  # sanity rows stand apart, and so do the others
             grid.add_section()
-            kind = fields["kind"]
-        style = "dim" if kind in ("sanity", "split by image") else styles.get(fields["status"])
+            kind = fields.kind
+        style = "dim" if kind in ("sanity", "split by image") else styles.get(fields.status)
         grid.add_row(
             Text(_name(row)),
             Text(auroc_words(fields), style="yellow" if style is None or row.cut else style),
@@ -164,11 +165,11 @@ def _print_dataset(dataset: DatasetAssessment, console: Console) -> None:
         sentences.add_row("-", Text(one_line(one.text), style=style))
     console.print(sentences)
     notes = [
-        f"{row.name}: {row.fields['note']}"
+        f"{row.name}: {row.fields.note}"
         for row in dataset.rows
-        if row.fields["note"] and row.fields["status"] != PUBLISHED
+        if row.fields.note and row.fields.status != PUBLISHED
     ]
-    if any(row.fields["status"] == PUBLISHED for row in dataset.rows):
+    if any(row.fields.status == PUBLISHED for row in dataset.rows):
         notes.append(f"published: {origin(record)}")  # the same for all of them, so said once
     for note in notes:
         console.print(Padding(Text(one_line(note)), (0, 0, 0, 2)))

@@ -172,7 +172,7 @@ def _seen(probe: Probe) -> str:
 
 def _auroc(probe: Probe) -> str:
     fields = probe.row.fields
-    return format_interval(fields["auroc"], fields["auroc_low"], fields["auroc_high"])
+    return format_interval(fields.auroc, fields.auroc_low, fields.auroc_high)
 
 
 def _caution(dataset: DatasetAssessment) -> Iterator[str]:
@@ -182,7 +182,7 @@ def _caution(dataset: DatasetAssessment) -> Iterator[str]:
     above = [
         row.name
         for row in dataset.rows
-        if row.fields["kind"] == "model" and row.complete and row.fields["auroc"] > bound
+        if row.fields.kind == "model" and row.complete and row.fields.auroc > bound
     ]
     if above:
         yield (
@@ -218,7 +218,7 @@ def _ranking(dataset: DatasetAssessment) -> Iterator[str]:
 
 def _trust(dataset: DatasetAssessment) -> Iterator[str]:
     """Why intervals and comparisons may not keep their level, each reason once."""
-    kept_whole = [row for row in dataset.rows if row.fields["kind"] != "split by image"]
+    kept_whole = [row for row in dataset.rows if row.fields.kind != "split by image"]
     reasons = dict.fromkeys(row.groups_warning for row in kept_whole if row.groups_warning)
     if dataset.comparison is not None and dataset.comparison.differences:
         reasons |= dict.fromkeys(filter(None, dataset.comparison.warning.split("; ")))
@@ -248,14 +248,14 @@ def _size(value: float) -> str:
 
 def _inflation(dataset: DatasetAssessment) -> Iterator[str]:
     for row in dataset.rows:
-        if row.fields["kind"] != "split by image" or not row.complete:
+        if row.fields.kind != "split by image" or not row.complete:
             continue
         honest = dataset.row(row.name) or dataset.row(row.name, "sanity")
         if honest is not None:
-            gained = row.fields["auroc"] - honest.fields["auroc"]
+            gained = row.fields.auroc - honest.fields.auroc
             yield (
-                f"{row.name} scores {format_score(row.fields['auroc'])} where images are split one "
-                f"by one, and {format_score(honest.fields['auroc'])} where patients and copies are "
+                f"{row.name} scores {format_score(row.fields.auroc)} where images are split one "
+                f"by one, and {format_score(honest.fields.auroc)} where patients and copies are "
                 f"kept together: {'leaks add' if gained > 0 else 'the difference is'} "
                 f"{_size(gained)}."
             )
@@ -265,7 +265,7 @@ def _calibration(dataset: DatasetAssessment) -> Iterator[str]:
     reasons = dict.fromkeys(
         reason
         for row in dataset.rows
-        if row.fields["kind"] == "model" and row.complete
+        if row.fields.kind == "model" and row.complete
         for reason in row.not_calibrated
     )
     if reasons:

@@ -32,18 +32,18 @@ def winner(dataset: DatasetAssessment, run: RunResult) -> Row | None:
     rows = {
         row.name: row
         for row in dataset.rows
-        if row.fields["kind"] == "model"
-        and row.fields["status"] == "ok"
+        if row.fields.kind == "model"
+        and row.fields.status == "ok"
         and row.cut is None
-        and not math.isnan(row.fields["inner_score"])
+        and not math.isnan(row.fields.inner_score)
     }
     if not rows:
         return None
-    best = max(rows.values(), key=lambda row: (row.fields["inner_score"], -_seconds(row)))
+    best = max(rows.values(), key=lambda row: (row.fields.inner_score, -_seconds(row)))
     noise = _standard_error(inner_scores(dataset.name, best.name, run))
-    least = best.fields["inner_score"] - noise
-    as_good = [row for row in rows.values() if row.fields["inner_score"] >= least]
-    return min(as_good, key=lambda row: (_seconds(row), -row.fields["inner_score"], row.name))
+    least = best.fields.inner_score - noise
+    as_good = [row for row in rows.values() if row.fields.inner_score >= least]
+    return min(as_good, key=lambda row: (_seconds(row), -row.fields.inner_score, row.name))
 
 
 def inner_scores(dataset: str, model: str, run: RunResult) -> list[float]:
@@ -58,7 +58,7 @@ def _standard_error(scores: list[float]) -> float:
 
 def _seconds(row: Row) -> float:
     """What a model took; without end where it was not recorded."""
-    seconds: float = row.fields["seconds"]
+    seconds = row.fields.seconds
     return math.inf if math.isnan(seconds) else seconds
 
 

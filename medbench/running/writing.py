@@ -8,7 +8,7 @@ from rich.console import Console
 
 from medbench.reports.assessment import Assessment
 from medbench.reports.cards import write_cards
-from medbench.reports.figures import write_figures
+from medbench.reports.figures import figures_of, write_figures
 from medbench.reports.latex import write_latex
 from medbench.reports.leaderboard import write_leaderboard
 from medbench.reports.markdown import write_markdown
@@ -28,8 +28,9 @@ def write_everything(assessment: Assessment, console: Console) -> None:
     folder = assessment.run.folder
     write_leaderboard(assessment, folder)
     write_cards(assessment, folder)
-    write_figures(assessment, folder)
-    page = write_page(assessment, folder)
+    figures = figures_of(assessment)
+    write_figures(figures, folder)
+    page = write_page(assessment, folder, figures=figures)
     for line in (
         f"Tables, figures and cards: {folder}/leaderboard.md, .csv, .json, .tex, figures/, cards/",
         f"Page: {page}",

@@ -241,7 +241,7 @@ def test_failed_trials_are_counted_in_the_row_of_a_cell_that_is_ok(run):
         found = cell.record["failed_trials"]
         assert found == {"n": 1, "of": 4, "reason": "ValueError: own error"}
     (row,) = assess(result).datasets[0].rows
-    assert "2 of 8 trials failed: ValueError: own error" in row.fields["note"]
+    assert "2 of 8 trials failed: ValueError: own error" in row.fields.note
 
 
 def test_a_search_in_which_every_trial_failed_is_a_failed_row(run):
@@ -250,8 +250,8 @@ def test_a_search_in_which_every_trial_failed_is_a_failed_row(run):
         assert cell.status == "failed"
         assert cell.reason == "no trial was completed: ValueError: own error"
     (row,) = assess(RunStore(Path("out")).read()).datasets[0].rows
-    assert row.fields["note"].endswith("; no trial was completed: ValueError: own error")
-    assert "trials failed" not in row.fields["note"]  # the same again
+    assert row.fields.note.endswith("; no trial was completed: ValueError: own error")
+    assert "trials failed" not in row.fields.note  # the same again
 
 
 # --- a run that meets nothing else --------------------------------------------------------------
@@ -494,11 +494,11 @@ def test_a_family_whose_own_code_fails_before_any_fit_is_a_row_and_the_others_go
     assert main(arguments) == 1
     result = RunStore(Path("out")).read()
     rows = {row.name: row.fields for row in assess(result).datasets[0].rows}
-    assert rows["majority"]["status"] == "ok"
+    assert rows["majority"].status == "ok"
     for name, reason in REASONS.items():
-        assert rows[name]["status"] == "failed" and reason in rows[name]["note"]
-    assert rows["full-disk"]["status"] == "unfinished"
-    assert "No space left on device" in rows["full-disk"]["note"]
+        assert rows[name].status == "failed" and reason in rows[name].note
+    assert rows["full-disk"].status == "unfinished"
+    assert "No space left on device" in rows["full-disk"].note
     for name in ("leaderboard.csv", "leaderboard.md", "leaderboard.tex", "report.html"):
         assert "unfinished" in (Path("out") / name).read_text()
     before = {path: path.read_bytes() for path in Path("out").rglob("cell.json")}

@@ -49,7 +49,7 @@ def test_data_sets_and_models_of_both_are_there(pair):
     assert run.folder == Path("together")
     assert sorted(run.datasets) == ["more", "phantoms"]
     found = assess(run)
-    rows = {(d.name, row.name): row.fields["status"] for d in found.datasets for row in d.rows}
+    rows = {(d.name, row.name): row.fields.status for d in found.datasets for row in d.rows}
     names = [("phantoms", "a"), ("phantoms", "b"), ("phantoms", "majority"), ("more", "b")]
     assert rows == dict.fromkeys(names, "ok")
     assert found.datasets[1].comparison.differences  # paired over the runs

@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from medbench.errors import StoreError
 from medbench.reports.assessment import assess
+from medbench.reports.fields import COLUMNS
 from medbench.reports.leaderboard import write_leaderboard
-from medbench.reports.rows import COLUMNS
 
 pytestmark = pytest.mark.filterwarnings("error")
 HOSTILE = ("<script>", "=cmd()", "a|b", "[red]x[/red]", "`x`\nnew \x1b[31mline", "-1+1", "@sum")
@@ -128,7 +128,7 @@ def test_a_search_that_went_well_over_its_seconds_says_so(factory):
     for model, first, second in (("a", within, within), ("b", within, over), ("c", over, over)):
         factory.finished(model, 1, fold=0, seconds=first)
         factory.finished(model, 1, fold=1, seconds=second)
-    notes = {row.name: row.fields["note"] for row in assess(factory.run()).datasets[0].rows}
+    notes = {row.name: row.fields.note for row in assess(factory.run()).datasets[0].rows}
     assert notes["a"] == ""
     assert notes["b"] == "the search of 1 of 2 folds took up to 2m 49s of 2m 00s"
     assert notes["c"] == "the search of 2 of 2 folds took up to 2m 49s of 2m 00s"

@@ -3,21 +3,21 @@
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-import medbench
 from medbench.evaluation.curves import GRID, Curve
 from medbench.reports.assessment import assess
+from medbench.reports.charts import Axis
+from medbench.reports.drawing import COLOURS
+from medbench.reports.figures.costs import pareto_front
+from medbench.reports.figures.curves import _kept
+from medbench.reports.figures.searches import Trial
 from medbench.reports.page import page, write_page
-from medbench.reports.page.across import pareto_front
-from medbench.reports.page.charts import Axis
 from medbench.reports.page.pictures import keep_pictures, most_wrong
-from medbench.reports.page.results import _kept
-from medbench.reports.page.tuning import _Trial, parameter_importance
+from medbench.reports.page.tuning import parameter_importance
 
 HOSTILE = ("<script>alert(1)</script>", "=cmd()", '"><img src=x onerror=alert(1)>', "{{7*7}}")
 
@@ -61,6 +61,11 @@ def text_of(html):
     """The page without markup, styles and scripts."""
     html = re.sub(r"<(style|script)>.*?</\1>", "", html, flags=re.S)
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+def drawn(html, model):
+    """How many parts of charts are of a model."""
+    return len(re.findall(rf'<g class="series" data-series="\d+"><title>{model}</title>', html))
 
 
 def test_the_first_part_says_which_model_how_sure_at_what_cost_and_whether_to_trust_it(usual):
@@ -176,7 +181,7 @@ def test_every_type_of_task_has_curves_and_confusion(factory, classes, task):
     factory.dataset(classes=classes, task=task)
     factory.model("hog-svm", 1.0)
     html = page(assess(factory.run()))
-    assert html.count('class="line"') >= 3 and "Confusion matrix of hog-svm" in html
+    assert drawn(html, "hog-svm") >= 3 and "Confusion matrix of hog-svm" in html
 
 
 def test_a_multi_label_task_has_curves_and_no_confusion(factory):
@@ -191,7 +196,7 @@ def test_a_multi_label_task_has_curves_and_no_confusion(factory):
         frame = frame.assign(**{f"p{k}": chances[:, k] for k in range(3)})
         factory.cells[-1] = replace(factory.cells[-1], predictions=frame)
     html = page(assess(factory.run()))
-    assert html.count('class="line"') >= 3 and "Confusion matrix" not in html
+    assert drawn(html, "cnn") >= 3 and "Confusion matrix" not in html
     assert "one a label" in html
 
 
@@ -199,7 +204,8 @@ def test_an_official_split_has_one_part_and_a_bootstrap_band(factory):
     factory.dataset(n_folds=1)
     factory.model("hog-svm", 1.0)
     html = page(assess(factory.run()))
-    assert "pointwise 95% interval of 1,000 bootstrap resamples" in html and 'class="band"' in html
+    assert "pointwise 95% interval of 1,000 bootstrap resamples" in html
+    assert re.search(r"<title>hog-svm</title><path [^>]*;opacity:", html)
 
 
 def test_images_are_shown_only_where_the_licence_lets_them_be_passed_on(factory, tmp_path):
@@ -266,14 +272,15 @@ COLOUR_VISIONS = {
 
 @pytest.mark.parametrize("vision", COLOUR_VISIONS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_colours_of_models_are_told_apart_with_every_colour_vision(vision, scheme):
+def test_colours_of_models_are_told_apart_with_every_colour_vision(factory, vision, scheme):
     from skimage.color import deltaE_ciede2000, rgb2lab
 
-    css = Path(medbench.reports.page.__file__).with_name("templates") / "page.css"
-    light, dark = css.read_text().split("@media screen and (prefers-color-scheme: dark)", 1)
+    light, dark = page(assess(factory.run())).split("(prefers-color-scheme: dark)", 1)
     block = light if scheme == "light" else dark
     names = [f"s{number}" for number in range(10)] + ["paper"]
     found = [re.search(rf"--{name}: #(\w{{6}})", block)[1] for name in names]
+    if scheme == "light":
+        assert [f"#{colour}" for colour in found] == [COLOURS[name] for name in names]
     rgb = np.array([[int(text[i : i + 2], 16) / 255 for i in (0, 2, 4)] for text in found])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ np.transpose(COLOUR_VISIONS[vision]), 0, 1)
@@ -295,7 +302,7 @@ def test_the_parameter_that_decides_is_found_and_an_idle_one_is_not():
     rng = np.random.default_rng(0)
     found = parameter_importance(
         [
-            _Trial(params={"decides": x, "idle": float(rng.uniform())}, score=x, relative=x)
+            Trial(params={"decides": x, "idle": float(rng.uniform())}, score=x, relative=x)
             for x in rng.uniform(size=60).tolist()
         ]
     )
@@ -308,7 +315,7 @@ def test_where_nothing_matters_a_parameter_is_named_in_about_one_search_of_twent
         bool(
             parameter_importance(
                 [
-                    _Trial(
+                    Trial(
                         params={n: float(rng.uniform()) for n in "abcd"}
                         | {"kernel": str(rng.integers(3))},
                         score=0.5,
@@ -324,12 +331,12 @@ def test_where_nothing_matters_a_parameter_is_named_in_about_one_search_of_twent
 
 
 def test_equal_scores_give_no_importance():
-    trials = [_Trial(params={"a": float(i)}, score=0.5, relative=0.0) for i in range(30)]
+    trials = [Trial(params={"a": float(i)}, score=0.5, relative=0.0) for i in range(30)]
     assert parameter_importance(trials) == ()
 
 
 def test_few_trials_give_no_importance():
-    assert parameter_importance([_Trial(params={"a": 1.0}, score=0.5, relative=0.0)] * 5) == ()
+    assert parameter_importance([Trial(params={"a": 1.0}, score=0.5, relative=0.0)] * 5) == ()
 
 
 @pytest.mark.parametrize(

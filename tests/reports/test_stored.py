@@ -105,7 +105,7 @@ def test_what_was_stored_is_what_was_computed(known, computed, never_computed):
     probes = again.datasets[0].probes
     assert probes[0].row in again.datasets[0].rows and probes[0].behind is not None
     (small,) = (dataset for dataset in again.datasets if dataset.name == "small")
-    assert small.comparison.reason and {row.fields["kind"] for row in small.rows} >= {"published"}
+    assert small.comparison.reason and {row.fields.kind for row in small.rows} >= {"published"}
 
 
 def test_all_that_reads_an_assessment_says_the_same_of_a_stored_one(

@@ -42,13 +42,13 @@ def rows(run) -> dict:
 
 def test_rows_say_what_is_not_finished_and_why(run):
     found = rows(run)
-    assert {name: fields["status"] for name, fields in found.items()} == {
+    assert {name: fields.status for name, fields in found.items()} == {
         "weak": "ok", "shaky": "ok", "half": "partial", "waiting": "unfinished",
     }  # fmt: skip
     assert list(found)[-2:] == ["half", "waiting"]
-    assert found["waiting"]["note"] == SAID
-    assert f"r0f1 unfinished: {SAID}" in found["half"]["note"]
-    assert "2 of 3 folds and compare with no other row" in found["half"]["note"]
+    assert found["waiting"].note == SAID
+    assert f"r0f1 unfinished: {SAID}" in found["half"].note
+    assert "2 of 3 folds and compare with no other row" in found["half"].note
 
 
 def test_a_row_that_failed_on_one_fold_and_waits_on_another_waits(factory):
@@ -56,8 +56,8 @@ def test_a_row_that_failed_on_one_fold_and_waits_on_another_waits(factory):
     factory.unfinished("mixed", "failed", "boom", fold=0)
     factory.unfinished("mixed", "unfinished", FULL, fold=1)
     fields = rows(factory.run())["mixed"]
-    assert fields["status"] == "unfinished"
-    assert fields["note"] == f"r0f0 failed: boom; r0f1 unfinished: {SAID}"
+    assert fields.status == "unfinished"
+    assert fields.note == f"r0f0 failed: boom; r0f1 unfinished: {SAID}"
 
 
 def test_no_words_speak_of_a_family_with_unfinished_cells(run):
@@ -65,7 +65,7 @@ def test_no_words_speak_of_a_family_with_unfinished_cells(run):
     said = " ".join(one.text for one in verdicts(dataset))
     assert "half" not in said and "waiting" not in said and "weak" in said
     assert winner(dataset, run).name in ("weak", "shaky")
-    assert rows(run)["half"]["standing"] == rows(run)["waiting"]["standing"] == ""
+    assert rows(run)["half"].standing == rows(run)["waiting"].standing == ""
 
 
 def test_the_run_says_how_many_and_why(run):
@@ -92,8 +92,8 @@ def test_reasons_that_name_other_files_are_one(factory):
 
 
 def test_trials_that_failed_are_counted_over_the_folds(run):
-    assert rows(run)["shaky"]["note"] == "6 of 36 trials failed: ValueError: boom"
-    assert "trials failed" not in rows(run)["weak"]["note"]
+    assert rows(run)["shaky"].note == "6 of 36 trials failed: ValueError: boom"
+    assert "trials failed" not in rows(run)["weak"].note
 
 
 def test_every_format_says_it(run, tmp_path):
@@ -127,7 +127,7 @@ def test_runs_that_are_joined_keep_it(run, new_factory, tmp_path):
     other.dataset()
     other.model("cnn", 1.0)
     joined = join_runs([run, _named(other.run())], tmp_path)
-    assert rows(joined)["waiting"]["status"] == "unfinished"
+    assert rows(joined)["waiting"].status == "unfinished"
     assert "4 cells were left unfinished" in joined.unfinished
 
 

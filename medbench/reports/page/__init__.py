@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import medbench
 from medbench.evaluation.scores import METRICS
@@ -15,15 +15,18 @@ from medbench.files import write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.budgets import steps_words, trials_words
 from medbench.reports.describe import describe_settings, how_to_read, positive_words
+from medbench.reports.drawing import COLOURS
 from medbench.reports.external import External, compared, external_auroc, externals
+from medbench.reports.fields import CUT, SCORELESS
+from medbench.reports.figures import DatasetFigures, Figures, figures_of
 from medbench.reports.page.across import across
 from medbench.reports.page.answer import TRUST, Answer, answer
-from medbench.reports.page.charts import interval_bar
+from medbench.reports.page.interval_bar import interval_bar
 from medbench.reports.page.method import method
 from medbench.reports.page.pictures import Pictures, copies_sheet, may_be_shown, read_pictures
-from medbench.reports.page.results import SHOWN_AT_FIRST, Results, drawn_models, results
+from medbench.reports.page.results import SHOWN_AT_FIRST, Results, results
 from medbench.reports.page.tuning import Tuning, tuning
-from medbench.reports.rows import CUT, PROBABILITY_SCORES, SCORELESS
+from medbench.reports.rows import PROBABILITY_SCORES
 from medbench.reports.text import (
     format_interval,
     format_megabytes,
@@ -63,6 +66,7 @@ class _Section:
     """Where links to it go: safe in an address."""
     answer: Answer
     verdicts: tuple[str, ...]
+    figures: DatasetFigures
     results: Results
     tuning: Tuning | None
     externals: tuple[External, ...]
@@ -79,6 +83,7 @@ def write_page(
     assessment: Assessment,
     folder: Path,
     *,
+    figures: Figures | None = None,
     images: bool | None = None,
     pictures_in: Sequence[Path] = (),
 ) -> Path:
@@ -87,6 +92,8 @@ def write_page(
     Args:
         assessment: The run, assessed.
         folder: Where the page goes.
+        figures: Its figures, where they have been computed; those that were written are not drawn
+            again.
         pictures_in: Run folders that may hold thumbnails; that of the run where none is given.
         images: Whether images are shown, whatever was chosen for the run. Where nothing was, those
             of data sets whose licence lets them be passed on are, so that the page can be too.
@@ -98,20 +105,24 @@ def write_page(
         StoreError: The folder cannot be written.
     """
     path = RunLayout(folder).page
-    write_text(path, page(assessment, images=images, pictures_in=pictures_in))
+    write_text(path, page(assessment, figures=figures, images=images, pictures_in=pictures_in))
     return path
 
 
 def page(
-    assessment: Assessment, *, images: bool | None = None, pictures_in: Sequence[Path] = ()
+    assessment: Assessment,
+    *,
+    figures: Figures | None = None,
+    images: bool | None = None,
+    pictures_in: Sequence[Path] = (),
 ) -> str:
     """The page as text; arguments as of ``write_page``."""
     run = assessment.run
     images = run.images if images is None else images
-    models = {d.name: drawn_models(run, d) for d in assessment.datasets}
+    figures = figures or figures_of(assessment)
     places = tuple(pictures_in) or (run.folder,)
     sections = [
-        _section(assessment, dataset, models[dataset.name], number, images, places)
+        _section(assessment, dataset, figures.datasets[dataset.name], number, images, places)
         for number, dataset in enumerate(assessment.datasets)
     ]
     return (
@@ -121,7 +132,7 @@ def page(
             run=run,
             run_name=run.folder.resolve().name,
             sections=sections,
-            across=across(assessment, models),
+            across=across(assessment, figures),
             method=method(assessment),
             status=_status(assessment),
             by_name={section.dataset.name: section for section in sections},
@@ -137,7 +148,7 @@ def page(
 def _section(
     assessment: Assessment,
     dataset: DatasetAssessment,
-    models: Any,
+    figures: DatasetFigures,
     number: int,
     images: bool | None,
     places: Sequence[Path],
@@ -146,7 +157,7 @@ def _section(
     known = [
         value
         for row in dataset.rows
-        for value in (row.fields["auroc_low"], row.fields["auroc"])
+        for value in (row.fields.auroc_low, row.fields.auroc)
         if not math.isnan(value)
     ]
     return _Section(
@@ -154,8 +165,9 @@ def _section(
         anchor=f"data-{number}",
         answer=answer(dataset, assessment.run),
         verdicts=tuple(one.text for one in verdicts(dataset)),
-        results=results(dataset, models),
-        tuning=tuning(dataset.name, str(dataset.record["title"]), models),
+        figures=figures,
+        results=results(dataset.record, figures),
+        tuning=tuning(str(dataset.record["title"]), figures),
         externals=tuple(externals(assessment.run, dataset)),
         scale_from=min(0.4, *known) if known else 0.4,
         pictures=pictures,
@@ -230,6 +242,7 @@ def _templates() -> jinja2.Environment:
         "number": format_number,
     }
     environment.globals |= {
+        "COLOURS": COLOURS,
         "METRICS": METRICS,
         "PROBABILITY_SCORES": PROBABILITY_SCORES,
         "SCORELESS": SCORELESS,

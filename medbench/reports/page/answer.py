@@ -83,7 +83,7 @@ def answer(dataset: DatasetAssessment, run: RunResult) -> Answer:
     fields = best.fields
     return Answer(
         model=best.name,
-        headline=f"AUROC {format_score(fields['auroc'])}",
+        headline=f"AUROC {format_score(fields.auroc)}",
         sure=_sure(dataset, best),
         standing=_standing(dataset, best),
         cost=_cost(best),
@@ -114,7 +114,7 @@ def _unknown(dataset: DatasetAssessment) -> Iterator[str]:
 
 def _sure(dataset: DatasetAssessment, best: Row) -> str:
     fields = best.fields
-    interval = format_interval(fields["auroc"], fields["auroc_low"], fields["auroc_high"])
+    interval = format_interval(fields.auroc, fields.auroc_low, fields.auroc_high)
     words = f"On held-out images its AUROC is {interval}."
     if "(" not in interval:
         words = f"On held-out images its AUROC is {interval}; an interval cannot be given."
@@ -159,8 +159,8 @@ def _cost(best: Row) -> str:
     fields, costs = best.fields, best.costs
     over = f" over {len(best.folds)} folds" if len(best.folds) > 1 else ""
     parts = [
-        f"{format_seconds(fields['seconds'])} to tune, fit and test{over}",
-        f"a model of {format_megabytes(fields['size_mb'])}",
+        f"{format_seconds(fields.seconds)} to tune, fit and test{over}",
+        f"a model of {format_megabytes(fields.size_mb)}",
     ]
     latency = costs.get("latency_ms", float("nan"))
     if latency == latency:  # NaN where it was not measured

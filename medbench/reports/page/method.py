@@ -172,7 +172,7 @@ def _checklist(assessment: Assessment) -> list[Item]:
     packages = run.environment.get("packages") or {}
     models = list(
         dict.fromkeys(
-            r.name for d in datasets for r in d.rows if r.fields["kind"] in ("model", "sanity")
+            r.name for d in datasets for r in d.rows if r.fields.kind in ("model", "sanity")
         )
     )
     risky = [d.name for d in datasets if any(probe.alarming for probe in d.probes)]
