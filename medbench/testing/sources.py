@@ -137,7 +137,7 @@ class SourceContract(Contract):
             return  # what a place gives may lie at a path of the place's own
         require(
             gone.paths().get("path") == _NOWHERE and not gone.is_here(),
-            "is_here() is True where path leads nowhere; name in paths() what the fields name.",
+            "is_here() is True where path leads nowhere: paths() has to give it.",
         )
         error = refusal(gone.listing, "a source whose path leads nowhere is listed.")
         require(_NOWHERE in str(error), f"the error does not name the missing path: {error}")
