@@ -1,4 +1,4 @@
-"""Opening what somebody else may have made: regular files only, none above the size of its kind.
+"""Opening what somebody else may have made: regular files only, none larger than its limit.
 
 A pipe would keep its reader waiting for ever and a device would never end, so both are refused, on
 the descriptor that is read from afterwards: nothing can be put in a file's place in between. A
@@ -24,16 +24,16 @@ _KB, _MB, _GB = 10**3, 10**6, 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileKind:
+class FileLimit:
     """What is about to be opened, and the most bytes that it may have, packed and unpacked."""
 
     name: str
     """In messages, with its article."""
     n_bytes: int
-    """Before ``FACTOR_VARIABLE`` counts; see ``limit``."""
+    """Before ``FACTOR_VARIABLE`` counts; see ``most_bytes``."""
 
     @property
-    def limit(self) -> int:
+    def most_bytes(self) -> int:
         """The most bytes, with what ``FACTOR_VARIABLE`` says.
 
         Raises:
@@ -61,34 +61,34 @@ class FileKind:
         Raises:
             RefusedFileError: It is above the limit.
         """
-        if n_bytes > self.limit:
+        if n_bytes > self.most_bytes:
             has = "it would unpack to" if unpacked else "it has"
             raise RefusedFileError(
                 f"{has} {format_bytes(n_bytes)}, and {self.name} may have "
-                f"{format_bytes(self.limit)}; the environment variable {FACTOR_VARIABLE} "
+                f"{format_bytes(self.most_bytes)}; the environment variable {FACTOR_VARIABLE} "
                 "multiplies that, where a larger one is meant"
             )
 
 
-IMAGE = FileKind(name="an image file", n_bytes=1 * _GB)
+IMAGE = FileLimit(name="an image file", n_bytes=1 * _GB)
 """A volume or a stack of pages; it is held in memory once for each thread that reads."""
-TABLE = FileKind(name="a table", n_bytes=200 * _MB)
+TABLE = FileLimit(name="a table", n_bytes=200 * _MB)
 """A CSV of a million rows; its cells take several times as much memory."""
-SETTINGS = FileKind(name="a YAML file", n_bytes=1 * _MB)
+SETTINGS = FileLimit(name="a YAML file", n_bytes=1 * _MB)
 """``datasets.yaml`` or a suite: the one that is shipped has 17 kB."""
-ARCHIVE = FileKind(name="an archive of images", n_bytes=100 * _GB)
+ARCHIVE = FileLimit(name="an archive of images", n_bytes=100 * _GB)
 """An ``.npz`` of images, which are read one by one; the largest of MedMNIST has 13 GB."""
-ARRAY = FileKind(name="an array", n_bytes=4 * _GB)
+ARRAY = FileLimit(name="an array", n_bytes=4 * _GB)
 """One that is read as a whole: the labels of an archive, or the predictions of a trial."""
-RECORD = FileKind(name="a record in JSON", n_bytes=100 * _MB)
+RECORD = FileLimit(name="a record in JSON", n_bytes=100 * _MB)
 """What a run, a cell or a model says of itself; the largest that the demo writes has 2 MB."""
-PARQUET = FileKind(name="a table of a run", n_bytes=2 * _GB)
+PARQUET = FileLimit(name="a table of a run", n_bytes=2 * _GB)
 """Predictions, images, curves: some hundred bytes an image."""
-MODEL = FileKind(name="a fitted model", n_bytes=4 * _GB)
+MODEL = FileLimit(name="a fitted model", n_bytes=4 * _GB)
 """One file of a model; the largest backbone here has 250 MB with the state of its optimiser."""
-WEIGHTS = FileKind(name="a file of weights", n_bytes=4 * _GB)
+WEIGHTS = FileLimit(name="a file of weights", n_bytes=4 * _GB)
 """Pretrained weights of a backbone; the largest here have 90 MB."""
-PICTURE = FileKind(name="a picture of a report", n_bytes=100 * _MB)
+PICTURE = FileLimit(name="a picture of a report", n_bytes=100 * _MB)
 """A contact sheet or a heat map, in a run folder."""
 
 
@@ -102,12 +102,12 @@ class RefusedFileError(OSError):
         return str(self.strerror)
 
 
-def open_regular(path: str | Path, kind: FileKind | None) -> BufferedReader:
+def open_regular(path: str | Path, limit: FileLimit | None) -> BufferedReader:
     """Open a regular file for reading, without waiting for anybody.
 
     Args:
         path: The file; links are followed.
-        kind: What it should be; None where its size does not matter, since it is read in pieces.
+        limit: What it should be; None where its size does not matter, since it is read in pieces.
 
     Raises:
         RefusedFileError: It is something else, or too large.
@@ -116,8 +116,8 @@ def open_regular(path: str | Path, kind: FileKind | None) -> BufferedReader:
     """
     file = _RegularFile(FileIO(path, "rb", opener=_open))
     try:
-        if kind is not None:
-            kind.refuse_above(os.fstat(file.fileno()).st_size)
+        if limit is not None:
+            limit.refuse_above(os.fstat(file.fileno()).st_size)
     except BaseException:
         file.close()
         raise
@@ -137,20 +137,20 @@ class _RegularFile(BufferedReader):
         return super().read(size)
 
 
-def read_regular(path: str | Path, kind: FileKind) -> bytes:
+def read_regular(path: str | Path, limit: FileLimit) -> bytes:
     """All bytes of a regular file, also if it grows meanwhile, up to the limit.
 
     Raises:
         RefusedFileError, OSError, ValueError: As ``open_regular``.
     """
-    with open_regular(path, kind) as file:
+    with open_regular(path, limit) as file:
         size = os.fstat(file.fileno()).st_size
         content = file.read(size + 1)
         if len(content) > size:  # it has grown, or a file of the system tells no size
-            content += file.read(min(max(kind.limit - size, 0), _MB) + 1)
-            while len(content) <= kind.limit and (more := file.read(_MB)):
+            content += file.read(min(max(limit.most_bytes - size, 0), _MB) + 1)
+            while len(content) <= limit.most_bytes and (more := file.read(_MB)):
                 content += more
-            kind.refuse_above(len(content))
+            limit.refuse_above(len(content))
         return content
 
 

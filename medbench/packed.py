@@ -11,7 +11,7 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any
 
-from medbench.opening import FileKind, RefusedFileError, open_regular
+from medbench.opening import FileLimit, RefusedFileError, open_regular
 
 DAMAGED_ZIP = (
     OSError,
@@ -41,8 +41,8 @@ _LONGEST_ARRAY_HEADER = 10_000
 
 
 @contextmanager
-def open_zip(path: str | Path, kind: FileKind) -> Iterator[zipfile.ZipFile]:
-    """A zip archive whose members, together, do not unpack to more than its kind may have.
+def open_zip(path: str | Path, limit: FileLimit) -> Iterator[zipfile.ZipFile]:
+    """A zip archive whose members, together, do not unpack to more than its limit.
 
     ``zipfile`` never unpacks more of a member than is announced, so what is announced counts.
     Members that are NumPy's arrays must be as large as their headers say, since an array is
@@ -50,23 +50,23 @@ def open_zip(path: str | Path, kind: FileKind) -> Iterator[zipfile.ZipFile]:
 
     Args:
         path: The archive.
-        kind: What it should be.
+        limit: What it should be.
 
     Raises:
         RefusedFileError: It is no regular file, or too large, packed or unpacked.
         zipfile.BadZipFile: It is no archive; and what else ``DAMAGED_ZIP`` names.
     """
-    with open_regular(path, kind) as stream, zipfile.ZipFile(stream) as file:
-        check_zip(file, kind)
+    with open_regular(path, limit) as stream, zipfile.ZipFile(stream) as file:
+        check_zip(file, limit)
         yield file
 
 
-def check_zip(file: zipfile.ZipFile, kind: FileKind) -> None:
+def check_zip(file: zipfile.ZipFile, limit: FileLimit) -> None:
     """See ``open_zip``."""
     members = file.infolist()
     if len(members) > _MOST_MEMBERS:
         raise RefusedFileError(f"it holds {len(members):,} files, above {_MOST_MEMBERS:,}")
-    kind.refuse_above(sum(member.file_size for member in members), unpacked=True)
+    limit.refuse_above(sum(member.file_size for member in members), unpacked=True)
     for member in members:
         if member.compress_type not in _METHODS:
             raise RefusedFileError("it is packed by another method than deflation")
@@ -117,7 +117,7 @@ def read_array_header(data: IO[bytes], n_bytes: int) -> tuple[tuple[int, ...], b
 
 
 @contextmanager
-def open_npz(path: str | Path, kind: FileKind) -> Iterator[Any]:
+def open_npz(path: str | Path, limit: FileLimit) -> Iterator[Any]:
     """The arrays of an ``.npz`` file, by name, as ``numpy.load`` gives them; none are objects.
 
     Raises:
@@ -125,15 +125,15 @@ def open_npz(path: str | Path, kind: FileKind) -> Iterator[Any]:
     """
     import numpy as np
 
-    with open_regular(path, kind) as stream:
+    with open_regular(path, limit) as stream:
         with zipfile.ZipFile(stream) as file:
-            check_zip(file, kind)
+            check_zip(file, limit)
         stream.seek(0)
         with np.load(stream, allow_pickle=False) as arrays:
             yield arrays
 
 
-def read_npy_file(path: str | Path, kind: FileKind) -> Any:
+def read_npy_file(path: str | Path, limit: FileLimit) -> Any:
     """The array of an ``.npy`` file.
 
     Raises:
@@ -142,7 +142,7 @@ def read_npy_file(path: str | Path, kind: FileKind) -> Any:
     """
     import numpy as np
 
-    with open_regular(path, kind) as file:
+    with open_regular(path, limit) as file:
         size = file.seek(0, 2)
         file.seek(0)
         read_array_header(file, size)

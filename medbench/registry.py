@@ -33,10 +33,10 @@ class PluginWarning(UserWarning):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """A class that a function makes when it is wanted."""
+class Factory:
+    """Makes a class when it is wanted."""
 
-    factory: str
+    function: str
     """``"module:function"``; equal arguments give the same class."""
     argument: str
     """What the function is called with."""
@@ -53,7 +53,7 @@ class Registry:
     """
 
     def __init__(
-        self, noun: str, base: str, builtin: Mapping[str, str | Made], group: str | None = None
+        self, noun: str, base: str, builtin: Mapping[str, str | Factory], group: str | None = None
     ) -> None:
         """An empty registry but for what is built in.
 
@@ -95,7 +95,7 @@ class Registry:
         """Names that plugin files registered; they run without being asked for by name."""
         return [n for n, cls in self._registered.items() if cls.__module__.startswith(_FILE_MODULE)]
 
-    def origin(self, name: str) -> str:
+    def provider(self, name: str) -> str:
         """Where a name comes from: ``"built in"``, a package with its version, or a file."""
         if name in self._builtin:
             return "built in"
@@ -127,8 +127,9 @@ class Registry:
                 taken = True
             if taken:
                 raise PluginError(
-                    f"{self.noun} {name!r} is registered twice (first: {self.origin(name)}, second "
-                    f"time by {cls.__module__}.{cls.__qualname__}). Give one of them another name."
+                    f"{self.noun} {name!r} is registered twice (first: {self.provider(name)}, "
+                    f"second time by {cls.__module__}.{cls.__qualname__}). Give one of them "
+                    "another name."
                 )
             self._check(name, cls)
             self._registered[name] = cls
@@ -207,9 +208,9 @@ class Registry:
         return found
 
 
-def _load(target: str | Made) -> Any:
-    if isinstance(target, Made):
-        return _load(target.factory)(target.argument)
+def _load(target: str | Factory) -> Any:
+    if isinstance(target, Factory):
+        return _load(target.function)(target.argument)
     module, attribute = target.split(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -239,15 +240,15 @@ models = Registry(
     "medbench.models.contract:ModelFamily",
     {
         "majority": "medbench.models.majority:Majority",
-        "file-properties": "medbench.models.probes:FileProperties",
-        "intensity": "medbench.models.probes:IntensityStatistics",
-        "border": "medbench.models.probes:OuterBorder",
-        "thumbnail": "medbench.models.probes:Thumbnail",
+        "file-properties": "medbench.models.sanity:FileProperties",
+        "intensity": "medbench.models.sanity:IntensityStatistics",
+        "border": "medbench.models.sanity:OuterBorder",
+        "thumbnail": "medbench.models.sanity:Thumbnail",
         "hog-svm": "medbench.models.hog_svm:HogSvm",
         "xgboost": "medbench.models.xgboost:XGBoost",
         "cnn": "medbench.models.cnn:Cnn",
         **{
-            name: Made(factory="medbench.models.transfer:transfer_family", argument=name)
+            name: Factory(function="medbench.models.transfer:transfer_family", argument=name)
             for name in BACKBONES
         },
     },

@@ -41,8 +41,8 @@ def test_the_page_says_what_the_code_holds_to(what):
     (said,) = [line.split("|")[2] for line in page.splitlines() if line.startswith(f"| {what} |")]
     for limit in ROWS[what]:
         if isinstance(limit, tuple):
-            kind, unit = limit
-            assert f"{kind.n_bytes // {'MB': 10**6, 'GB': 10**9}[unit]} {unit}" in said
+            of_file, unit = limit
+            assert f"{of_file.n_bytes // {'MB': 10**6, 'GB': 10**9}[unit]} {unit}" in said
         else:
             assert f"{limit:,}" in said
     assert opening.WEIGHTS.n_bytes == opening.MODEL.n_bytes

@@ -12,7 +12,7 @@ import pytest
 from medbench.disk import check_space, take_space
 from medbench.errors import StoreError
 from medbench.files import save_npy, write_npy
-from medbench.store.pieces import Pieces
+from medbench.store.chunks import ChunkStore
 
 
 def no_call(monkeypatch):
@@ -122,5 +122,5 @@ def test_a_model_that_has_no_room_is_said_with_what_is_needed_and_free(tmp_path,
     monkeypatch.setattr("shutil.disk_usage", lambda path: free)
     target = tmp_path / "run" / "model"
     with pytest.raises(StoreError, match=r"model: cannot .*0\.5 MB are needed and 0\.1 MB free"):
-        Pieces(tmp_path / "pieces").keep(tmp_path / "model", target)
+        ChunkStore(tmp_path / "chunks").keep(tmp_path / "model", target)
     assert list(target.parent.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Only regular files are opened, whoever names them, and none above the size of its kind."""
+"""Only regular files are opened, whoever names them, and none larger than its limit."""
 
 import os
 import socket
@@ -26,11 +26,11 @@ from medbench.files import read_json, read_lines, read_npy, read_parquet
 from medbench.models.keras_support import read_keras
 from medbench.models.persistence import load_sklearn
 from medbench.models.weights import find_weights
-from medbench.opening import FileKind, RefusedFileError, open_regular, read_regular
+from medbench.opening import FileLimit, RefusedFileError, open_regular, read_regular
 from medbench.testing.image_files import picture_file
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
-SMALL = FileKind(name="a small file", n_bytes=100)
+SMALL = FileLimit(name="a small file", n_bytes=100)
 
 
 def pipe(path):
@@ -192,7 +192,7 @@ def test_a_file_above_the_size_of_its_kind_is_refused_before_it_is_read(tmp_path
 
 
 def test_a_file_that_tells_no_size_is_read_up_to_the_limit():
-    assert read_regular("/proc/self/stat", FileKind(name="a state", n_bytes=10_000))
+    assert read_regular("/proc/self/stat", FileLimit(name="a state", n_bytes=10_000))
     with pytest.raises(RefusedFileError, match="a small file may have 100 B"):
         read_regular("/proc/self/environ", SMALL)
 
@@ -223,7 +223,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_to_its_end(tmp_path, monkeyp
 @pytest.mark.parametrize(("said", "limit"), [("2", 200), ("0.5", 50), ("1e3", 100_000)])
 def test_a_factor_moves_all_sizes(said, limit, monkeypatch):
     monkeypatch.setenv("MEDBENCH_SIZE_FACTOR", said)
-    assert SMALL.limit == limit
+    assert SMALL.most_bytes == limit
 
 
 @pytest.mark.parametrize("said", ["", "0", "-1", "nan", "inf", "much", "1e999"])
@@ -232,7 +232,7 @@ def test_a_factor_that_is_none_is_named(said, monkeypatch):
     with pytest.raises(
         ConfigurationError, match=r"MEDBENCH_SIZE_FACTOR=.*: must be a number above"
     ):
-        _ = SMALL.limit
+        _ = SMALL.most_bytes
 
 
 def test_a_large_image_is_an_error_that_says_how_to_go_on(tmp_path, monkeypatch):

@@ -18,10 +18,10 @@ from medbench.errors import DatasetError, ModelError, StoreError
 from medbench.features.out_of_distribution import OutOfDistribution
 from medbench.files import read_npy, read_parquet, write_npy, write_parquet
 from medbench.models.persistence import load_sklearn, save_sklearn
-from medbench.opening import FileKind, RefusedFileError
+from medbench.opening import FileLimit, RefusedFileError
 from medbench.packed import open_zip
 
-SMALL = FileKind(name="a small file", n_bytes=10_000)
+SMALL = FileLimit(name="a small file", n_bytes=10_000)
 ZEROS = bytes(1_000_000)
 
 
@@ -51,7 +51,7 @@ def test_only_deflation_is_unpacked_which_can_be_bounded(tmp_path, method):
 
 def test_an_archive_that_would_unpack_to_more_is_refused_unread(tmp_path, monkeypatch):
     path = zipped(tmp_path / "x.zip", {"a": ZEROS, "b": b"c"})
-    assert path.stat().st_size < SMALL.limit
+    assert path.stat().st_size < SMALL.most_bytes
     monkeypatch.setattr(zipfile.ZipFile, "open", None)
     with pytest.raises(RefusedFileError, match=r"would unpack to 1\.0 MB"), open_zip(path, SMALL):
         pass

@@ -44,7 +44,7 @@ def test_the_example_in_python_runs_reads_and_predicts(tmp_path, monkeypatch, ca
     Image.new("L", (64, 64), 90).save("film.png")
     exec(compile(example, "README.md", "exec"), names := {})  # what a reader would paste
     assert set(names["scores"]["model"]) == {"majority", "hog-svm", "xgboost"}
-    assert names["run"].failed == {} and names["model"].facts.family in ("hog-svm", "xgboost")
+    assert names["run"].failed == {} and names["model"].info.family in ("hog-svm", "xgboost")
     assert "film.png" in capsys.readouterr().out
 
 

@@ -47,7 +47,7 @@ def test_a_plugin_file_registers_a_model_once(tmp_path):
     load_plugin(file)
     assert models.get("mine").name == "mine"
     assert models.added() == ["mine"]
-    assert models.origin("mine") == "mine.py"
+    assert models.provider("mine") == "mine.py"
 
 
 @pytest.mark.parametrize("name", ["cnn", "Mine!", "../x", ""])
@@ -102,10 +102,10 @@ def test_a_plugin_that_ends_the_process_is_named(tmp_path):
 def test_what_a_package_declares_is_listed_without_being_imported(example_plugin):
     for registry, name in ((models, "brightness"), (sources, "squares"), (tuners, "random")):
         assert registry.names()[-1] == name
-        assert registry.origin(name) == "medbench-brightness 1.2.0"
+        assert registry.provider(name) == "medbench-brightness 1.2.0"
     assert "medbench_brightness" not in sys.modules
     assert models.get("brightness").name == "brightness"
-    assert models.origin("majority") == "built in"
+    assert models.provider("majority") == "built in"
     assert models.added() == []  # it runs when it is asked for
 
 
@@ -194,6 +194,6 @@ def test_a_package_that_pip_installs_is_found(tmp_path):
     pip += ["--no-build-isolation", "--target", str(site), str(project)]
     subprocess.run(pip, check=True)
     code = f"import sys; sys.path.append({str(site)!r}); from medbench.registry import models; "
-    code += "print(models.get('brightness').__module__, models.origin('brightness'))"
+    code += "print(models.get('brightness').__module__, models.provider('brightness'))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "medbench_brightness.model medbench-brightness 1.2.0\n"

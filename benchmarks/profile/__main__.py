@@ -1,8 +1,7 @@
 """``python benchmarks/profile``: where the time of a cell goes, from its start to its row.
 
 For each family one cell (the first fold) with an empty cache, on one pinned core, by an attempt in
-a process of its own that is told what a worker is told. What the run itself does around cells is
-not in it.
+a process of its own, told as a run tells it. What the run itself does around cells is not in it.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from medbench.execution.environment import child_environment, describe_environme
 from medbench.execution.executor import Resources
 from medbench.execution.plan import Settings, Setup, plan_cells, plan_datasets
 from medbench.execution.run import _Handed
-from medbench.execution.workplace import Workplace
+from medbench.execution.working_folders import WorkingFolders
 from medbench.store import RunStore
 from medbench.tuning.budget import Budget
 
@@ -63,17 +62,20 @@ def _cell(family: str, options: argparse.Namespace, scratch: Path) -> dict[str, 
     planned = plan_datasets([options.dataset], catalog, settings, setup)
     cell = plan_cells(planned, [family], settings, setup, lambda _: None, download=False)[0]
     store = RunStore(scratch / "run")
-    work = _Handed(store, setup).work(cell, _nothing_left())
+    work = _Handed(store, setup).work(cell, _nothing_earlier())
     resources = Resources(threads=1, features=setup.cache / "features")
-    workplace = Workplace(resources, [work])
-    with workplace.development(work) as development, workplace.held_out(work) as held_out:
-        site = workplace.site(work, development, closed=None)
+    working_folders = WorkingFolders(resources, [work])
+    with (
+        working_folders.development(work) as development,
+        working_folders.held_out(work) as held_out,
+    ):
+        workspace = working_folders.workspace(work, development, closed=None)
         request = scratch / "request.json"
         request.write_text(
             json.dumps(
                 {
                     "task": work.task.as_message(),
-                    "site": site.as_message(),
+                    "workspace": workspace.as_message(),
                     "held_out": str(held_out),
                     "modules": list(work.modules),
                 }
@@ -81,15 +83,15 @@ def _cell(family: str, options: argparse.Namespace, scratch: Path) -> dict[str, 
         )
         script = Path(__file__).with_name("stages.py")
         _, said = timed([script, request], child_environment(1), core=last_core())
-    workplace.close()
+    working_folders.close()
     answer: dict[str, Any] = json.loads(said.splitlines()[-1])
     return answer
 
 
-def _nothing_left() -> Any:
-    from medbench.execution.committer import Left
+def _nothing_earlier() -> Any:
+    from medbench.execution.committer import EarlierWork
 
-    return Left()
+    return EarlierWork()
 
 
 def _table(measured: dict[str, dict[str, Any]], options: argparse.Namespace, load: float) -> str:

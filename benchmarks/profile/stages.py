@@ -1,11 +1,11 @@
-"""One attempt at a cell in this process, as a worker makes it, with a clock for each stage.
+"""One attempt at a cell in this process, as in a run, with a clock for each stage.
 
     python stages.py REQUEST
 
-REQUEST is a JSON file: ``task`` and ``site`` as a worker is told them, ``held_out`` (a folder),
-and ``modules`` (what is imported beforehand, as the process does that attempts are forked off).
-Printed last is JSON: CPU seconds by stage, which on one core are what it takes when nothing else
-runs there.
+REQUEST is a JSON file: ``task`` and ``workspace`` as a run tells an attempt, ``held_out`` (a
+folder), and ``modules`` (what is imported beforehand, as the process does that attempts are
+forked off). Printed last is JSON: CPU seconds by stage, which on one core are what it takes when
+nothing else runs there.
 
 A stage is charged with its own time only: what begins within it (features within a fit, imports
 within anything) is taken off. So the stages add up to the whole.
@@ -88,8 +88,8 @@ def main() -> None:
             except ImportError:  # names of what is in modules are among them
                 continue
     from medbench.execution import attempt as at
-    from medbench.execution.site import Site
     from medbench.execution.task import CellTask
+    from medbench.execution.workspace import Workspace
     from medbench.features.cache import FeatureCache
     from medbench.tuning.inner import Workshop
 
@@ -133,9 +133,9 @@ def main() -> None:
         return classifier
 
     Workshop.build = built  # type: ignore[method-assign]
-    site = Site.from_message(asked["site"])
+    workspace = Workspace.from_message(asked["workspace"])
     with clock.stage(REST):
-        attempt = at.Attempt(CellTask.from_message(asked["task"]), site)
+        attempt = at.Attempt(CellTask.from_message(asked["task"]), workspace)
         events = [event for event in attempt.fit()]
         part[0] = "predict"
         attempt.predict(Path(asked["held_out"]))

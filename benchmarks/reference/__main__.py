@@ -37,7 +37,7 @@ from markers import write_between_markers  # noqa: E402
 
 FAMILIES = ("hog-svm", "xgboost", "mobilenet", "inceptionv3", "cnn")
 SANITY = ("file-properties", "intensity", "border", "thumbnail")
-_LEFT_OUT = ("model", "oof", "pieces", "cell.log", "out-of-distribution.npz", "duplicates.png")
+_LEFT_OUT = ("model", "oof", "chunks", "cell.log", "out-of-distribution.npz", "duplicates.png")
 _LEFT_OUT_OF_THE_RUN = (".lock", ".holder.json", "assessment.json")
 _SIGNS = {"leader": "**{}**", "tied": "{} =", "cut": "{} cut"}
 """How a cell of the table shows where its row stands."""

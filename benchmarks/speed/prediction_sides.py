@@ -40,8 +40,8 @@ def compare(run: str, family: str, path: str) -> None:
 
     images = np.load(path)
     model = load_model(run, model=family)
-    folders = [Path(run) / "cells" / "films" / family / fold.split for fold in model.facts.folds]
-    many, one = _BARE[family]([folder / "model" for folder in folders], model.facts.folds)
+    folders = [Path(run) / "cells" / "films" / family / fold.split for fold in model.info.folds]
+    many, one = _BARE[family]([folder / "model" for folder in folders], model.info.folds)
     difference = float(np.abs(model.predict_proba(images) - many(images)).max())
     if difference > 1e-5:
         raise SystemExit(f"{family}: the two sides differ by {difference:.2g}")

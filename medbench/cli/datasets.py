@@ -316,8 +316,8 @@ def _show_listing(listing: Listing, side: int, console: Console) -> None:
     for note in listing.notes:
         console.print(f"note: {plain(note)}", markup=False, soft_wrap=True)
     counts = membership(labels_in(listing.table), len(listing.classes)).sum(axis=0)
-    kind = "" if listing.kind == "multi-class" else f" ({listing.kind})"
-    console.print(f"images: {len(listing.table)}{kind}")
+    task_type = "" if listing.task_type == "multi-class" else f" ({listing.task_type})"
+    console.print(f"images: {len(listing.table)}{task_type}")
     console.print(f"  brought to {side} x {side} pixels (field image_size)")
     for index, name in enumerate(listing.classes[:_MOST_CLASSES_SHOWN]):
         console.print(f"  {plain(name)}: {counts[index]}", markup=False)

@@ -61,15 +61,15 @@ def _execute(options: argparse.Namespace) -> int:
     model = load_model(
         options.run, dataset=options.dataset, model=options.models, plugins=options.plugin
     )
-    facts = model.facts
-    catalog = catalog_of_run(options, [facts.dataset])
-    images = asking(catalog, lambda: held_out_images(store, facts.dataset, catalog))
-    name = folder_name(f"{facts.family}-{facts.dataset}")
+    info = model.info
+    catalog = catalog_of_run(options, [info.dataset])
+    images = asking(catalog, lambda: held_out_images(store, info.dataset, catalog))
+    name = folder_name(f"{info.family}-{info.dataset}")
     out = options.out or Path("results") / "exported" / name
     difference = export(model, options.format, out, images)
     console = make_console()
     for line in (
-        f"{facts.family} on {facts.dataset}: {facts.why}",
+        f"{info.family} on {info.dataset}: {info.why}",
         f"Checked on {len(images)} held-out images: its probabilities are the original's (largest "
         f"difference {difference:.1g}).",
         f"Written: {out}/ (model, model-card.md, model.json)",

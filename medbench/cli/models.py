@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def list_models(options: argparse.Namespace) -> int:
-    """Name, first line and origin of every family; what is missing or broken is said."""
+    """Name, first line and provider of every family; what is missing or broken is said."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -39,8 +39,8 @@ def list_models(options: argparse.Namespace) -> int:
             missing = missing_requirement(family()) or ""
         except Exception as error:  # its own code
             missing = f"cannot be used: {reason_of(error)}"
-        origin = escape(registry.models.origin(name))
-        table.add_row(name, escape(summary(family)), origin, escape(missing))
+        provider = escape(registry.models.provider(name))
+        table.add_row(name, escape(summary(family)), provider, escape(missing))
     make_console().print(table)
     return 0
 
@@ -71,7 +71,7 @@ def show_model(options: argparse.Namespace) -> int:
     console.print(f"{options.name}: {inspect.getdoc(family) or ''}", markup=False)
     if family.reference:
         console.print(f"Reference: {family.reference}", markup=False)
-    console.print(f"From: {registry.models.origin(options.name)}", markup=False)
+    console.print(f"From: {registry.models.provider(options.name)}", markup=False)
     console.print(f"Tuner: {family.default_tuner}", markup=False)
     space = SearchSpace()
     shape = (128, 128, 1)

@@ -16,9 +16,9 @@ from medbench.names import harmless
 from medbench.running.values import whole
 
 if TYPE_CHECKING:
-    from medbench.inference.facts import Facts
     from medbench.inference.images import NewImage
     from medbench.inference.model import Model
+    from medbench.inference.model_info import ModelInfo
     from medbench.inference.prediction import Prediction
 
 _FORMATS = ("table", "json", "csv")
@@ -150,15 +150,15 @@ def _table(model: Model, predictions: Iterator[Prediction]) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from medbench.cli.facts import print_facts
+    from medbench.cli.model_info import print_model_info
     from medbench.errors import grouped
-    from medbench.inference.facts import RESEARCH_ONLY
+    from medbench.inference.model_info import RESEARCH_ONLY
     from medbench.inference.prediction import WHAT_UNLIKE_MEANS, unlike
     from medbench.reports.text import plain
     from medbench.running.progress import make_console
 
     console = make_console()
-    print_facts(model.facts, console)
+    print_model_info(model.info, console)
     done = list(predictions)
     classes = model.task.classes
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -189,7 +189,7 @@ def _table(model: Model, predictions: Iterator[Prediction]) -> int:
         console.print(Text(plain(f"{note}: {', '.join(names)}"), style="yellow"))
     if any(unlike(one.ood_score) for one in done):
         console.print(WHAT_UNLIKE_MEANS)
-    if len(model.facts.folds) > 1:
+    if len(model.info.folds) > 1:
         console.print(
             "In brackets: the lowest and highest of the fold models. It is their disagreement, "
             "not a confidence interval."
@@ -222,12 +222,12 @@ def _csv(model: Model, predictions: Iterator[Prediction]) -> int:
     from medbench.inference.prediction import as_row, columns
     from medbench.reports.text import no_formula, plain
 
-    _facts_to_standard_error(model.facts)
+    _info_to_standard_error(model.info)
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([plain(name) for name in columns(model.facts)])
+    writer.writerow([plain(name) for name in columns(model.info)])
     n_failed = 0
     for one in predictions:
-        image, *cells = as_row(one, model.facts)
+        image, *cells = as_row(one, model.info)
         texts = [plain(cell) if isinstance(cell, str) else cell for cell in cells]
         writer.writerow([no_formula(x) if isinstance(x, str) else x for x in (image, *texts)])
         sys.stdout.flush()
@@ -238,36 +238,36 @@ def _csv(model: Model, predictions: Iterator[Prediction]) -> int:
 def _json(model: Model, predictions: Iterator[Prediction]) -> int:
     import json
 
-    from medbench.inference.facts import RESEARCH_ONLY
+    from medbench.inference.model_info import RESEARCH_ONLY
     from medbench.inference.prediction import as_record
 
     done = list(predictions)
-    facts = model.facts
+    info = model.info
     about: dict[str, Any] = {
-        "model": facts.family,
-        "dataset": facts.dataset,
-        "classes": list(facts.task.classes),
-        "positive": facts.task.positive or None,
-        "positive_decided": facts.positive_decided if facts.task.positive else None,
-        "why": facts.why,
-        "not_calibrated": facts.calibration_words or None,
-        "estimate": {**facts.estimate, "words": facts.estimate_words},
-        "operating_point": {"rule": facts.operating_point, "threshold": model.threshold},
-        "verdicts": list(facts.verdicts),
+        "model": info.family,
+        "dataset": info.dataset,
+        "classes": list(info.task.classes),
+        "positive": info.task.positive or None,
+        "positive_decided": info.positive_decided if info.task.positive else None,
+        "why": info.why,
+        "not_calibrated": info.calibration_words or None,
+        "estimate": {**info.estimate, "words": info.estimate_words},
+        "operating_point": {"rule": info.operating_point, "threshold": model.threshold},
+        "verdicts": list(info.verdicts),
         "purpose": RESEARCH_ONLY,
     }
-    images = [as_record(one, facts) for one in done]
+    images = [as_record(one, info) for one in done]
     print(json.dumps({"about": about, "images": images}, indent=2))
     return sum(bool(one.error) for one in done)
 
 
-def _facts_to_standard_error(facts: Facts) -> None:
+def _info_to_standard_error(info: ModelInfo) -> None:
     """Beside a table for machines, what a person must know goes to standard error."""
     from rich.console import Console
 
-    from medbench.cli.facts import print_facts
-    from medbench.inference.facts import RESEARCH_ONLY
+    from medbench.cli.model_info import print_model_info
+    from medbench.inference.model_info import RESEARCH_ONLY
 
     console = Console(stderr=True, highlight=False)
-    print_facts(facts, console)
+    print_model_info(info, console)
     console.print(RESEARCH_ONLY, markup=False)

@@ -40,9 +40,9 @@ def execute(options: argparse.Namespace) -> int:
 
 def _execute(options: argparse.Namespace) -> int:
     """As ``execute``, in the process in which the models work."""
-    from medbench.cli.facts import print_facts
+    from medbench.cli.model_info import print_model_info
     from medbench.cli.options import chosen_model
-    from medbench.inference.facts import RESEARCH_ONLY
+    from medbench.inference.model_info import RESEARCH_ONLY
     from medbench.inference.serve.server import address, check_installed, listen, serve
     from medbench.running.progress import make_console
 
@@ -53,7 +53,7 @@ def _execute(options: argparse.Namespace) -> int:
         from medbench.inference.serve.answers import warm_up
 
         warm_up(model)
-        print_facts(model.facts, console)
+        print_model_info(model.info, console)
         console.print(RESEARCH_ONLY, markup=False)
         where = address(listening)
         console.print(f"Open {where} in a browser; stop with Ctrl-C.", soft_wrap=True)

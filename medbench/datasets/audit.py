@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medbench.datasets.copies import Apart, Copies, Rows, label_key
+from medbench.datasets.copies import Copies, DifferingPairs, Rows, label_key
 from medbench.datasets.doubtful_reading import doubtful_reading
 from medbench.datasets.duplicates import LARGEST_SHARE, LARGEST_SMALL
 from medbench.datasets.file_properties import file_properties
@@ -129,7 +129,7 @@ def _unreadable(dataset: PreparedDataset) -> Iterator[Finding]:
 
 
 def _copies(dataset: PreparedDataset, copies: Copies) -> Iterator[Finding]:
-    conflicts = copies.apart(label_key(dataset))
+    conflicts = copies.differing(label_key(dataset))
     if conflicts.pairs:
         carry = "carries" if conflicts.pairs == 1 else "carry"
         yield Finding(
@@ -218,7 +218,7 @@ def _across_parts(dataset: PreparedDataset, copies: Copies) -> Iterator[Finding]
     for earlier, later in _PAIRS_OF_PARTS:
         severity: Severity = "serious" if later == "test" else "warning"
         side = np.where(part == earlier, 0, np.where(part == later, 1, -1)).astype(np.int64)
-        crossing = copies.apart(side)
+        crossing = copies.differing(side)
         if crossing.pairs:
             have = "has" if crossing.pairs == 1 else "have"
             yield Finding(
@@ -265,7 +265,7 @@ def _patients(dataset: PreparedDataset, copies: Copies) -> Iterator[Finding]:
             numbers={},
         )
         return
-    joins = copies.apart(patient)
+    joins = copies.differing(patient)
     if joins.pairs:
         join = "joins" if joins.pairs == 1 else "join"
         yield Finding(
@@ -392,13 +392,13 @@ def _in_groups(dataset: PreparedDataset, rows: Rows) -> tuple[int, ...]:
     return tuple(rows[order].tolist())
 
 
-def _alike(apart: Apart) -> str:
+def _alike(pairs: DifferingPairs) -> str:
     """The beginning of a sentence on pairs, with what kind they are."""
-    if apart.near == 0:
-        return f"{how_many(apart.pairs, 'pair')} of identical images"
-    if apart.identical == 0:
-        return f"{how_many(apart.pairs, 'pair')} of near-identical images"
+    if pairs.near == 0:
+        return f"{how_many(pairs.pairs, 'pair')} of identical images"
+    if pairs.identical == 0:
+        return f"{how_many(pairs.pairs, 'pair')} of near-identical images"
     return (
-        f"{how_many(apart.pairs, 'pair')} of identical ({apart.identical:,}) or near-identical "
-        f"({apart.near:,}) images"
+        f"{how_many(pairs.pairs, 'pair')} of identical ({pairs.identical:,}) or near-identical "
+        f"({pairs.near:,}) images"
     )

@@ -33,7 +33,7 @@ class Copies:
         first, second = near["first"].to_numpy(np.int64), near["second"].to_numpy(np.int64)
         return cls(content=content, first=content[first], second=content[second])
 
-    def apart(self, key: Rows) -> Apart:
+    def differing(self, key: Rows) -> DifferingPairs:
         """The pairs of identical or near-identical images whose keys differ.
 
         They are counted, never listed: a thousand copies of one image are half a million pairs.
@@ -58,11 +58,11 @@ class Copies:
         concerned[self.first[near > 0]] = True
         concerned[self.second[near > 0]] = True
         rows: Rows = np.flatnonzero(concerned[self.content] & counted)
-        return Apart(identical=int(identical.sum()), near=int(near.sum()), rows=rows)
+        return DifferingPairs(identical=int(identical.sum()), near=int(near.sum()), rows=rows)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Apart:
+class DifferingPairs:
     """Pairs that differ in something, counted."""
 
     identical: int

@@ -10,7 +10,7 @@ import pandas as pd
 
 from medbench.counts import check_n_classes
 from medbench.datasets.readers import Content
-from medbench.datasets.task import Kind, label_columns
+from medbench.datasets.task import TaskType, label_columns
 from medbench.errors import DatasetError
 
 
@@ -30,7 +30,7 @@ class Listing:
     """Content of the file (or the pixels) in row i; safe to call from several threads."""
     signature: str
     """A hash that changes whenever the content may have changed (names, sizes, times)."""
-    kind: Kind = "multi-class"
+    task_type: TaskType = "multi-class"
     """How the labels relate to the classes; see ``Task``."""
     image_size: int | None = None
     """Side in pixels to which images are brought where the entry says nothing: the archive's own,
@@ -45,7 +45,7 @@ class Listing:
         check_n_classes(len(self.classes), "this data set")
         columns = list(self.table.columns)
         labels = label_columns(columns)
-        n_labels = len(self.classes) if self.kind == "multi-label" else 1
+        n_labels = len(self.classes) if self.task_type == "multi-label" else 1
         wanted = ["origin", "slice", *labels, "group", "split"]
         whole = [name for name in ("slice", *labels) if name in columns]
         other = [name for name in whole if self.table[name].dtype != np.int64]

@@ -67,12 +67,12 @@ def with_positive(listing: Listing, wanted: str, *, written: bool, needed_for: s
         UndecidedError: Only the alphabet tells, and something depends on it.
     """
     classes = listing.classes
-    if not Task(classes=classes, image_shape=(1, 1, 1), kind=listing.kind).binary:
+    if not Task(classes=classes, image_shape=(1, 1, 1), task_type=listing.task_type).binary:
         if wanted:
             raise DatasetError(
                 f"the positive class is to be {quoted(wanted)} (as the entry, the command or "
                 "the run has it), but only one of two classes is that, and here are "
-                f"{len(classes)} {'labels' if listing.kind == 'multi-label' else 'classes'}: "
+                f"{len(classes)} {'labels' if listing.task_type == 'multi-label' else 'classes'}: "
                 f"{', '.join(classes)}. Leave it out."
             )
         return listing

@@ -156,7 +156,9 @@ def prepare(
     return PreparedDataset(
         name=name,
         source=source,
-        task=Task(classes=listing.classes, image_shape=stored.image_shape, kind=listing.kind),
+        task=Task(
+            classes=listing.classes, image_shape=stored.image_shape, task_type=listing.task_type
+        ),
         images=stored,
         table=table,
         near_pairs=pd.read_parquet(folder / "near_pairs.parquet"),
@@ -258,7 +260,7 @@ def _lost(listing: Listing, unreadable: Sequence[int]) -> str:
 def _fingerprint(table: pd.DataFrame, listing: Listing, shape: tuple[int, ...]) -> str:
     columns = ["pixel_hash", *label_columns(table.columns), "group", "split"]
     lines = [
-        f"{_FINGERPRINT} {shape} {listing.classes} {listing.kind}",
+        f"{_FINGERPRINT} {shape} {listing.classes} {listing.task_type}",
         *table[columns].itertuples(index=False),
     ]
     return sha256_of_pieces(f"{line}\n".encode() for line in lines)
@@ -272,7 +274,7 @@ def describe(dataset: PreparedDataset) -> dict[str, object]:
         "title": source.title or dataset.name,
         "source": source.source,
         "synthetic": type(source).synthetic,
-        "task": dataset.task.kind,
+        "task": dataset.task.task_type,
         "classes": list(dataset.task.classes),
         "class_counts": counts.tolist(),
         "positive": dataset.task.positive or None,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Kind = Literal["binary", "multi-class", "ordinal", "multi-label"]
+TaskType = Literal["binary", "multi-class", "ordinal", "multi-label"]
 _LABEL = "label"
 
 
@@ -21,19 +21,19 @@ class Task:
     """Class names; a label is an index into them. The last one is the positive of a binary task."""
     image_shape: tuple[int, int, int]
     """Height, width and channels (1 or 3) of every prepared image, in pixels."""
-    kind: Kind = "multi-class"
+    task_type: TaskType = "multi-class"
     """How labels relate to classes: one class an image (two of them are always ``"binary"``),
     ``"ordinal"`` where the classes stand in rising order, or ``"multi-label"``, where any number
     of classes may be present in an image."""
 
     def __post_init__(self) -> None:
-        if len(self.classes) == 2 and self.kind != "multi-label":
-            object.__setattr__(self, "kind", "binary")
+        if len(self.classes) == 2 and self.task_type != "multi-label":
+            object.__setattr__(self, "task_type", "binary")
 
     @property
     def binary(self) -> bool:
         """Whether one of two exclusive classes is the positive one."""
-        return self.kind == "binary"
+        return self.task_type == "binary"
 
     @property
     def positive(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.datasets.task import Kind
+from medbench.datasets.task import TaskType
 from medbench.errors import ProtocolError
 from medbench.evaluation.metrics import Threshold
 
@@ -97,15 +97,15 @@ class OperatingPoint:
         return middle if below < middle <= lowest_positive else lowest_positive
 
     def thresholds(
-        self, labels: NDArray[Any], probabilities: NDArray[np.float64], kind: Kind
+        self, labels: NDArray[Any], probabilities: NDArray[np.float64], task_type: TaskType
     ) -> Threshold:
-        """What a task of any kind is decided by; see ``medbench.evaluation.metrics.decide``.
+        """What a task of any type is decided by; see ``medbench.evaluation.metrics.decide``.
 
         Args:
             labels: Class index of each image, shape (n_images,); or of a multi-label task 0 or 1
                 for each class, shape (n_images, n_classes).
             probabilities: Shape (n_images, n_classes), finite.
-            kind: The kind of task.
+            task_type: The type of the task.
 
         Returns:
             Of a binary task one threshold; of a multi-label task one a label, .5 for a label that
@@ -115,9 +115,9 @@ class OperatingPoint:
         Raises:
             ProtocolError: As ``threshold``.
         """
-        if kind == "binary":
+        if task_type == "binary":
             return self.threshold(labels, probabilities[:, 1])
-        if kind != "multi-label":
+        if task_type != "multi-label":
             return None
         return [
             self.threshold(labels[:, k], probabilities[:, k])

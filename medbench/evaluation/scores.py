@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.datasets.task import Kind, membership
+from medbench.datasets.task import TaskType, membership
 from medbench.errors import ProtocolError
 from medbench.evaluation.metrics import (
     Cuts,
@@ -85,13 +85,13 @@ def fold_scores(
     labels: NDArray[Any],
     probabilities: NDArray[Any],
     *,
-    kind: Kind,
+    task_type: TaskType,
     threshold: Threshold,
     prevalence: float | None = None,
 ) -> dict[str, float]:
-    """All metrics of one held-out part; which ones depends on the kind of task.
+    """All metrics of one held-out part; which ones depends on the type of task.
 
-    - Every kind: ``auroc`` (as ``metrics`` has it), ``balanced_accuracy`` (recall averaged over
+    - Every type: ``auroc`` (as ``metrics`` has it), ``balanced_accuracy`` (recall averaged over
       the classes that occur; of several labels an image each label's own, averaged over those that
       vary), ``brier``, ``log_loss`` (natural logarithm, probabilities clipped at the float64
       epsilon) and ``ece``.
@@ -128,7 +128,7 @@ def fold_scores(
             for each class, shape (n_images, n_classes).
         probabilities: float, shape (n_images, n_classes), from 0 to 1; rows sum to one, except of
             a multi-label task.
-        kind: Kind of the task.
+        task_type: Type of the task.
         threshold: Frozen operating point: of a binary task a number (class 1 is decided where
             p1 >= threshold), of a multi-label task one number a class, else None (the most
             probable class is decided).
@@ -140,7 +140,7 @@ def fold_scores(
 
     Raises:
         ProtocolError: Labels or probabilities that cannot be scored (see ``metrics.checked``), a
-            shape, threshold or prevalence that does not fit the kind, or probabilities that are
+            shape, threshold or prevalence that does not fit the type, or probabilities that are
             none.
 
     Source: Maier-Hein et al. (2024), "Metrics reloaded", Nature Methods 21, for the choice;
@@ -148,27 +148,27 @@ def fold_scores(
     Cohen (1968) for weighted kappa; Brier (1950); Guo et al. (2017) for ECE; PPV and NPV by Bayes'
     rule from sensitivity and specificity.
     """
-    labels, probabilities = _checked(labels, probabilities, kind)
-    _check_threshold(threshold, kind, probabilities.shape[1])
-    if prevalence is not None and kind != "binary":
-        raise ProtocolError(f"a prevalence applies to a binary task, not to a {kind} one.")
+    labels, probabilities = _checked(labels, probabilities, task_type)
+    _check_threshold(threshold, task_type, probabilities.shape[1])
+    if prevalence is not None and task_type != "binary":
+        raise ProtocolError(f"a prevalence applies to a binary task, not to a {task_type} one.")
     if prevalence is not None and not 0 < prevalence < 1:
         raise ProtocolError(f"a prevalence lies between 0 and 1, not at {prevalence}.")
     part = _Part(labels=labels, probabilities=probabilities, threshold=threshold)
-    found = part.separation() | _quality(labels, probabilities, kind)
-    if kind == "binary":
+    found = part.separation() | _quality(labels, probabilities, task_type)
+    if task_type == "binary":
         found |= _binary(part, prevalence)
-    elif kind == "multi-label":
+    elif task_type == "multi-label":
         found |= _multi_label(part)
     else:
         found |= _multi_class(part)
-        if kind == "ordinal":
+        if task_type == "ordinal":
             found |= _ordinal(part)
     return {name: float(found[name]) for name in METRICS if name in found}
 
 
 def probability_scores(
-    labels: NDArray[Any], probabilities: NDArray[Any], *, kind: Kind
+    labels: NDArray[Any], probabilities: NDArray[Any], *, task_type: TaskType
 ) -> dict[str, float]:
     """Those of ``fold_scores`` that calibration is meant to improve, and that need no threshold.
 
@@ -177,11 +177,11 @@ def probability_scores(
     Returns:
         ``brier``, ``log_loss`` and ``ece``; plain floats.
     """
-    return _quality(*_checked(labels, probabilities, kind), kind)
+    return _quality(*_checked(labels, probabilities, task_type), task_type)
 
 
 def class_scores(
-    labels: NDArray[Any], probabilities: NDArray[Any], *, kind: Kind, threshold: Threshold
+    labels: NDArray[Any], probabilities: NDArray[Any], *, task_type: TaskType, threshold: Threshold
 ) -> dict[str, NDArray[np.float64]]:
     """How well each class (or label) is told from the rest.
 
@@ -195,11 +195,11 @@ def class_scores(
         images show is 1 whatever the model says). Both classes of a binary task are given, class
         0 as seen from the other side.
     """
-    labels, probabilities = _checked(labels, probabilities, kind)
-    _check_threshold(threshold, kind, probabilities.shape[1])
+    labels, probabilities = _checked(labels, probabilities, task_type)
+    _check_threshold(threshold, task_type, probabilities.shape[1])
     part = _Part(labels=labels, probabilities=probabilities, threshold=threshold)
     areas = part.aurocs.copy()
-    if kind == "binary":
+    if task_type == "binary":
         areas[0] = areas[1]
     return {
         "recall": part.recall,
@@ -389,12 +389,12 @@ def _multi_label(part: _Part) -> dict[str, float]:
 
 
 def _quality(
-    labels: NDArray[np.int64], probabilities: NDArray[np.float64], kind: Kind
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], task_type: TaskType
 ) -> dict[str, float]:
     """How near the probabilities are to what came."""
-    if kind == "binary":
+    if task_type == "binary":
         return _binary_quality(labels, probabilities[:, 1])
-    if kind == "multi-label":
+    if task_type == "multi-label":
         each = [
             _binary_quality(of_label, scores)
             for of_label, scores in zip(labels.T, probabilities.T, strict=True)
@@ -473,42 +473,44 @@ def _predictive_values(
 
 
 def _checked(
-    labels: NDArray[Any], probabilities: NDArray[Any], kind: Kind
+    labels: NDArray[Any], probabilities: NDArray[Any], task_type: TaskType
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Labels and probabilities, if they fit the kind of task."""
-    if kind not in get_args(Kind):
-        raise ProtocolError(f'no kind of task is "{kind}". Kinds: {", ".join(get_args(Kind))}.')
+    """Labels and probabilities, if they fit the type of task."""
+    if task_type not in get_args(TaskType):
+        raise ProtocolError(
+            f'no type of task is "{task_type}". Types: {", ".join(get_args(TaskType))}.'
+        )
     if np.ndim(probabilities) != 2:
         raise ProtocolError(
             f"probabilities have shape {np.shape(probabilities)}; expected (n_images, n_classes)."
         )
     n_classes = np.shape(probabilities)[1]
     labels, probabilities = checked(labels, probabilities, n_classes)
-    if (labels.ndim == 2) != (kind == "multi-label"):
-        raise ProtocolError(f"labels of shape {labels.shape} do not fit a {kind} task.")
-    if kind != "multi-label" and (n_classes == 2) != (kind == "binary"):
-        raise ProtocolError(f"{n_classes} classes do not fit a {kind} task.")
+    if (labels.ndim == 2) != (task_type == "multi-label"):
+        raise ProtocolError(f"labels of shape {labels.shape} do not fit a {task_type} task.")
+    if task_type != "multi-label" and (n_classes == 2) != (task_type == "binary"):
+        raise ProtocolError(f"{n_classes} classes do not fit a {task_type} task.")
     if probabilities.min() < 0 or probabilities.max() > 1:
         raise ProtocolError("probabilities are not all between 0 and 1.")
     far = np.abs(probabilities.sum(axis=1) - 1) > _SUM_TOLERANCE
-    if kind != "multi-label" and far.any():
+    if task_type != "multi-label" and far.any():
         raise ProtocolError(
             f"probabilities of {int(far.sum())} of {len(labels)} images do not sum to one."
         )
     return labels, probabilities
 
 
-def _check_threshold(threshold: Threshold, kind: Kind, n_classes: int) -> None:
-    if kind == "binary":
+def _check_threshold(threshold: Threshold, task_type: TaskType, n_classes: int) -> None:
+    if task_type == "binary":
         fits, expected = isinstance(threshold, Real), "one number"
-    elif kind == "multi-label":
+    elif task_type == "multi-label":
         fits = isinstance(threshold, Sequence) and len(threshold) == n_classes
         expected = f"a sequence of {n_classes} numbers"
     else:
         fits, expected = threshold is None, "None"
     if not fits:
         raise ProtocolError(
-            f"the operating point {threshold} does not fit a {kind} task; expected {expected}."
+            f"the operating point {threshold} does not fit a {task_type} task; expected {expected}."
         )
     if threshold is not None and np.isnan(np.asarray(threshold, dtype=np.float64)).any():
         raise ProtocolError(f"the operating point {threshold} is not a number.")

@@ -29,8 +29,8 @@ from medbench.evaluation.operating_point import OperatingPoint
 from medbench.execution.events import Event, Fitted, RefitBegan, TrialEnded
 from medbench.execution.firewall import Firewall
 from medbench.execution.parts import read_development, read_held_out, write_probabilities
-from medbench.execution.site import Site
 from medbench.execution.task import CellTask
+from medbench.execution.workspace import Workspace
 from medbench.features.cache import FeatureCache
 from medbench.files import save_npy
 from medbench.hashes import sha256_of_folder
@@ -52,30 +52,32 @@ _SPEED_SECONDS = 1.0
 class Attempt:
     """One attempt at a cell: ``fit``, then ``predict``."""
 
-    def __init__(self, task: CellTask, site: Site) -> None:
+    def __init__(self, task: CellTask, workspace: Workspace) -> None:
         """Read the development part and what an earlier attempt has finished.
 
         Args:
             task: What is to be done.
-            site: Where.
+            workspace: Where.
 
         Raises:
             MedBenchError: A plugin cannot be loaded, or the development part cannot be divided.
         """
         self._firewall = None
-        if site.closed is not None:
-            self._firewall = Firewall(site.closed, site.open_places())
-        for plugin in site.plugins:
+        if workspace.closed is not None:
+            self._firewall = Firewall(workspace.closed, workspace.open_places())
+        for plugin in workspace.plugins:
             registry.load_plugin(Path(plugin))
-        self._cell_task, self._site = task, site
-        self._task = Task(classes=task.classes, image_shape=task.image_shape, kind=task.kind)
-        records, self._best_oof = site.earlier()
+        self._cell_task, self._workspace = task, workspace
+        self._task = Task(
+            classes=task.classes, image_shape=task.image_shape, task_type=task.task_type
+        )
+        records, self._best_oof = workspace.earlier()
         self._finished = [Trial.from_record(record) for record in records]
         self._features_before = records[-1]["features_seconds"] if records else 0.0
         self._cpu_before = records[-1].get("cpu_at_seconds", 0.0) if records else 0.0
         self._features = FeatureCache(
-            Path(site.features) if site.features is not None else None,
-            threads=site.threads,
+            Path(workspace.features) if workspace.features is not None else None,
+            threads=workspace.threads,
             paid={name for record in records for name in record["features"]},
         )
         self._workshop = self._make_workshop()
@@ -114,10 +116,10 @@ class Attempt:
         began, cpu_began = awake_seconds(), time.process_time()
         self._chosen = Suggestion(params=best.params)
         classifier = self._model_of(search)
-        self._site.model.mkdir()
-        classifier.save(self._site.model)
+        self._workspace.model.mkdir()
+        classifier.save(self._workspace.model)
         refit_seconds, refit_cpu = awake_seconds() - began, time.process_time() - cpu_began
-        saved = [path for path in self._site.model.rglob("*") if path.is_file()]
+        saved = [path for path in self._workspace.model.rglob("*") if path.is_file()]
         record = {
             "params": dict(best.params),
             "trial": best.number,
@@ -138,7 +140,7 @@ class Attempt:
                 "refit": refit_seconds,
             },
             "cpu_seconds": {"tuning": tuning_cpu, "refit": refit_cpu},
-            "model_sha256": sha256_of_folder(self._site.model),
+            "model_sha256": sha256_of_folder(self._workspace.model),
             "size_bytes": sum(path.stat().st_size for path in saved),
         }
         yield Fitted(cell=task.cell, record=record)
@@ -167,7 +169,7 @@ class Attempt:
         write_probabilities(held_out, probabilities)
         timed = classifier
         if self._features.requests > requests:  # its features are cached now, and would be free
-            timed = self._load(FeatureCache(None, threads=self._site.threads))
+            timed = self._load(FeatureCache(None, threads=self._workspace.threads))
         return {
             "seconds": seconds,
             **_speed(timed, batch),
@@ -180,7 +182,7 @@ class Attempt:
         assert self._chosen is not None
         workshop = replace(self._workshop, features=features)
         classifier = workshop.build(self._chosen, "refit")
-        classifier.load(self._site.model)
+        classifier.load(self._workspace.model)
         return classifier
 
     def _tuner(self) -> Any:
@@ -195,8 +197,8 @@ class Attempt:
         )
 
     def _make_workshop(self) -> Workshop:
-        task, site = self._cell_task, self._site
-        development, official = read_development(Path(site.development))
+        task, workspace = self._cell_task, self._workspace
+        development, official = read_development(Path(workspace.development))
         if official is not None:
             validation, train = np.flatnonzero(official), np.flatnonzero(~official)
             folds, refit_on = [(train, validation)], train
@@ -215,10 +217,10 @@ class Attempt:
             folds=folds,
             refit_on=refit_on,
             features=self._features,
-            weights=site.weights,
+            weights=workspace.weights,
             seed=task.cell_seed,
-            threads=site.threads,
-            checkpoints=site.checkpoints,
+            threads=workspace.threads,
+            checkpoints=workspace.checkpoints,
         )
 
     def _model_of(self, search: Search) -> Classifier:
@@ -243,7 +245,7 @@ class Attempt:
 
     def _frozen(self, oof: NDArray[np.float64] | None) -> tuple[Calibration, Threshold]:
         """Temperature and operating point, from the out-of-fold predictions of the best trial."""
-        several = self._task.kind == "multi-label"
+        several = self._task.task_type == "multi-label"
         development = self._workshop.development
         assert oof is not None, "the best trial has predictions"
         known = np.isfinite(oof).all(axis=1)
@@ -251,7 +253,7 @@ class Attempt:
         calibration = fit_calibration(labels, oof, development.groups[known])
         oof = calibration.apply(oof, multi_label=several)
         point = OperatingPoint.parse(self._cell_task.operating_point)
-        return calibration, point.thresholds(labels, oof, self._task.kind)
+        return calibration, point.thresholds(labels, oof, self._task.task_type)
 
     @property
     def _features_seconds(self) -> float:
@@ -267,7 +269,7 @@ class Attempt:
         }
         path = None
         if np.isfinite(oof).any():
-            path = self._site.oof / f"{trial.number}.npy"
+            path = self._workspace.oof / f"{trial.number}.npy"
             path.parent.mkdir(exist_ok=True)
             save_npy(path, oof)
         checkpoint = self._workshop.checkpoint_of(trial.number)

@@ -38,7 +38,7 @@ _NOT_ISOLATED = "ran {executor}: without a process of its own and without a fire
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Left:
+class EarlierWork:
     """What an earlier start has left of a cell; nothing, where there is nothing to go on from."""
 
     trials: tuple[Mapping[str, Any], ...] = ()
@@ -71,7 +71,7 @@ class Committer:
         self._store = store
         self._watcher = watcher
         self._executor = executor
-        self._left: dict[CellId, Left] = {}
+        self._earlier: dict[CellId, EarlierWork] = {}
         self._why_anew: dict[CellId, str] = {}
         self._began: dict[CellId, float] = {}
         self._opened: dict[CellId, str] = {}
@@ -103,18 +103,18 @@ class Committer:
 
     def skip(self, cell: PlannedCell) -> None:
         """Give a cell that nobody works on its row."""
-        self.left_of(cell)
+        self.earlier_work(cell)
         self._watcher.started(cell.id)
         self._begin(cell)
         self._commit(cell, {"status": "skipped", "reason": cell.model.skip or ""})
 
     def refuse(self, cell: PlannedCell, reason: str) -> None:
         """Give a cell whose family's own code keeps it from being worked on its end."""
-        self.left_of(cell)
+        self.earlier_work(cell)
         self.take(Started(cell=cell.id))
         self.take(Outcome(cell=cell.id, reason=reason, fault=cell.model.fault))
 
-    def left_of(self, cell: PlannedCell) -> Left:
+    def earlier_work(self, cell: PlannedCell) -> EarlierWork:
         """What an earlier start has left of a cell, from which this one goes on.
 
         Looked at once, before any cell is worked on. What is stale or damaged is nothing to go on
@@ -125,7 +125,7 @@ class Committer:
         """
         stored = self._store.cell(cell.id)
         stored.check_readable()
-        found, why = Left(), ""
+        found, why = EarlierWork(), ""
         try:
             before, result, trials = stored.key(), stored.result(), stored.trials()
             if before is not None and before.key != cell.key:
@@ -135,24 +135,24 @@ class Committer:
                 best = best_of(trials)
                 if best is not None:
                     oof = _checked(stored.oof(best), cell, stored.folder)
-                    found = Left(trials=tuple(trials), oof=oof)
+                    found = EarlierWork(trials=tuple(trials), oof=oof)
                 elif result is None:  # one that failed without any is tried afresh
-                    found = Left(trials=tuple(trials))
+                    found = EarlierWork(trials=tuple(trials))
                 stored.check_checkpoints(found.trials)
                 if result is not None and result.status == "ok" and stored.has_damaged_model():
                     why = "because its model is damaged"
         except StoreError:
-            found, why = Left(), "because its record is damaged"
+            found, why = EarlierWork(), "because its record is damaged"
         if found.trials and stored.checkpoints.is_dir():
             found = replace(found, checkpoints=stored.checkpoints)
-        self._left[cell.id], self._why_anew[cell.id] = found, why
+        self._earlier[cell.id], self._why_anew[cell.id] = found, why
         return found
 
     def _start(self, cell: PlannedCell) -> None:
         self._begin(cell)
         self._began[cell.id] = time.perf_counter()
         self._watcher.started(cell.id)
-        self._tried[cell.id] = list(self._left[cell.id].trials)
+        self._tried[cell.id] = list(self._earlier[cell.id].trials)
         if self._tried[cell.id]:
             self._tell_trials(cell.id)
 
@@ -163,7 +163,7 @@ class Committer:
         self._times[cell.id] = 0 if before is None else before["times"]
         if why := self._why_anew[cell.id]:
             self._watcher.say(f"{cell.id}: run again, {why}")
-        if self._left[cell.id].trials:
+        if self._earlier[cell.id].trials:
             stored.drop_outcome()
         else:
             stored.remove()

@@ -38,9 +38,9 @@ from medbench.versions import distribution_versions, install_command
 
 State = Literal["ok", "note", "problem"]
 
-_PROBE_SECONDS = 60.0
-"""Limit of a probe: TensorFlow without compiled bytecode took up to 27 s to import on two busy
-cores."""
+_LIBRARY_SECONDS = 60.0
+"""Limit of a library's own process: TensorFlow without compiled bytecode took up to 27 s to import
+on two busy cores."""
 _DRIVER_SECONDS = 10.0
 """Limit of nvidia-smi, which can hang where a driver does."""
 _LITTLE_MEMORY = 2e9
@@ -83,11 +83,11 @@ def examine(
         Name of a section and its findings, which are made as they are asked for.
     """
     with ThreadPoolExecutor(2) as pool:
-        boosting = pool.submit(_probe, "xgboost", dict(os.environ))
+        boosting = pool.submit(_try_library, "xgboost", dict(os.environ))
         backend: Future[dict[str, Any]] | None = None
         with contextlib.suppress(MedBenchError):  # reported where the backend is
             threads = available_threads()
-            backend = pool.submit(_probe, "keras", environment.child_environment(threads))
+            backend = pool.submit(_try_library, "keras", environment.child_environment(threads))
         yield "versions", _versions()
         yield "machine", _machine()
         yield "folders", _folders(data_dir)
@@ -275,7 +275,7 @@ def _plugins() -> Iterator[Finding]:
         for name in usable:
             if kind.distribution(name) is not None:
                 any_there = True
-                text = f"{kind.noun} of {kind.origin(name)}"
+                text = f"{kind.noun} of {kind.provider(name)}"
                 yield Finding(state="ok", about=name, text=text)
         for warning in broken:
             any_there = True
@@ -289,7 +289,7 @@ def _libraries(
 ) -> Iterator[Finding]:
     """What was computed elsewhere in the meantime."""
     has_driver = shutil.which("nvidia-smi") is not None
-    facts: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     try:
         name = environment.keras_backend()
     except MedBenchError as error:
@@ -299,56 +299,56 @@ def _libraries(
             text = f"no backend: deep families are left out. {install_command('cpu')}"
             yield Finding(state="note", about="Keras", text=text)
         elif backend is not None:
-            facts = backend.result()
-            yield _of_backend(name, facts, has_driver)
+            report = backend.result()
+            yield _of_backend(name, report, has_driver)
     yield _of_xgboost(boosting.result(), has_driver)
     engines = distribution_versions(tuple(installed_engines()))
-    chosen = f"{facts['engine']} computes them; " if "engine" in facts else ""
+    chosen = f"{report['engine']} computes them; " if "engine" in report else ""
     text = f"{chosen}installed: {', '.join(f'{n} {v}' for n, v in engines.items()) or 'none'}"
     yield Finding(state="ok", about="embeddings", text=text)
 
 
-def _of_backend(name: str, facts: dict[str, Any], has_driver: bool) -> Finding:
+def _of_backend(name: str, report: dict[str, Any], has_driver: bool) -> Finding:
     others = [n for n in environment.BACKENDS if n != name and _is_installed(n)]
     also = f" ({' and '.join(others)} installed too)" if others else ""
-    if "failure" in facts or not facts["right"]:
-        failure = facts.get("failure", "it computes wrongly")
+    if "failure" in report or not report["right"]:
+        failure = report.get("failure", "it computes wrongly")
         text = f"{name}: {failure}. Install it again, or set KERAS_BACKEND to another one{also}."
         return Finding(state="problem", about="Keras", text=text)
-    text = f"{name} imports and computes in {facts['seconds']:.1f} s"
-    if has_driver and not facts["gpu"]:
+    text = f"{name} imports and computes in {report['seconds']:.1f} s"
+    if has_driver and not report["gpu"]:
         text += f", but sees no GPU. {install_command('gpu')}, or what {name} names for CUDA"
         return Finding(state="note", about="Keras", text=text + also)
-    text += " on the GPU" * facts["gpu"]
+    text += " on the GPU" * report["gpu"]
     return Finding(state="ok", about="Keras", text=text + also)
 
 
-def _of_xgboost(facts: dict[str, Any], has_driver: bool) -> Finding:
+def _of_xgboost(report: dict[str, Any], has_driver: bool) -> Finding:
     if not _is_installed("xgboost"):
         text = f"not installed: {install_command('cpu')}"
         return Finding(state="note", about="XGBoost", text=text)
-    if "failure" in facts:
-        text = f"{facts['failure']}. Install it again."
+    if "failure" in report:
+        text = f"{report['failure']}. Install it again."
         return Finding(state="problem", about="XGBoost", text=text)
-    text = f"imports in {facts['seconds']:.1f} s, built with{'' if facts['cuda'] else 'out'} CUDA"
-    if has_driver and not facts["gpu"]:
+    text = f"imports in {report['seconds']:.1f} s, built with{'' if report['cuda'] else 'out'} CUDA"
+    if has_driver and not report["gpu"]:
         text += ". It will not use the GPU: pip install xgboost, in place of xgboost-cpu."
         return Finding(state="note", about="XGBoost", text=text)
     return Finding(state="ok", about="XGBoost", text=text)
 
 
-def _probe(what: str, variables: dict[str, str]) -> dict[str, Any]:
-    """The facts of ``medbench.execution.probe``, or ``failure``: why there are none."""
+def _try_library(what: str, variables: dict[str, str]) -> dict[str, Any]:
+    """The report of ``medbench.execution.library_check``, or ``failure``: why there is none."""
     try:
         process = subprocess.run(
-            [sys.executable, "-m", "medbench.execution.probe", what],
+            [sys.executable, "-m", "medbench.execution.library_check", what],
             capture_output=True,
             text=True,
             env=variables,
-            timeout=_PROBE_SECONDS,
+            timeout=_LIBRARY_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        return {"failure": f"no answer after {_PROBE_SECONDS:.0f} s of importing it"}
+        return {"failure": f"no answer after {_LIBRARY_SECONDS:.0f} s of importing it"}
     if process.returncode < 0:
         name = signal.strsignal(-process.returncode) or f"signal {-process.returncode}"
         return {"failure": f"importing it ends its process ({name})"}
@@ -356,8 +356,8 @@ def _probe(what: str, variables: dict[str, str]) -> dict[str, Any]:
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     if process.returncode or not last:
         return {"failure": last or f"importing it ends its process ({process.returncode})"}
-    facts: dict[str, Any] = json.loads(last)
-    return facts
+    report: dict[str, Any] = json.loads(last)
+    return report
 
 
 def _extras() -> Iterator[Finding]:

@@ -9,7 +9,7 @@ whether it is alone is its first answer, and where it is not, nothing is forked 
 
 FD is one end of a pair of Unix sockets. The first message brings the modules to import; each
 further one asks for a fork and brings its limits, with three descriptors that become its standard
-input, output and error. The server tells the number of each child; how its worker ends is told by
+input, output and error. The server tells the number of each child; how an attempt ends is told by
 the child, which is the guardian of it.
 """
 
@@ -30,7 +30,7 @@ from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Any
 
-from medbench.execution import guardian, worker
+from medbench.execution import attempt_process, guardian
 from medbench.execution.limits import Limits
 from medbench.execution.process_tree import descendants, ended_children
 
@@ -143,10 +143,10 @@ _QUIET = {
 
 
 def serve(connection: socket.socket) -> None:
-    """Import, then fork on request until the other end is closed. A worker returns from here."""
+    """Import, then fork on request until the other end is closed. An attempt returns from here."""
     threads = os.environ.get("OMP_NUM_THREADS", "1")
     _import(json.loads(connection.recv(_MESSAGE_BYTES)))
-    worker.warm_up()
+    attempt_process.warm_up()
     gc.collect()
     gc.freeze()  # else the first collection in each fork would copy all that was imported
     threads_now = len(os.listdir("/proc/self/task"))  # noqa: PTH208
@@ -205,4 +205,4 @@ def _tell(connection: socket.socket, message: Mapping[str, Any]) -> None:
 
 if __name__ == "__main__":
     serve(socket.socket(fileno=int(sys.argv[1])))
-    worker.leave(worker.main())
+    attempt_process.leave(attempt_process.main())

@@ -1,18 +1,18 @@
-"""The guardian of an attempt: a process between the run and the attempt's worker (Linux).
+"""The guardian of an attempt: a process between the run and the attempt's process (Linux).
 
-It does nothing but look: several times a second, and whenever something happens. It ends the worker
-with all that the worker has started when the run goes away or asks for it, when the worker ends,
+It does nothing but look: several times a second, and whenever something happens. It ends the
+attempt with all that this has started when the run goes away or asks for it, when the attempt ends,
 and when a limit is passed; whatever they hold, as nothing of it happens in them. While the run is
-stopped (Ctrl-Z), they are stopped too, and the seconds are told to the worker as lost.
+stopped (Ctrl-Z), they are stopped too, and the seconds are told to the attempt as lost.
 
-What the worker tells and prints goes through it, so that nobody waits for a pipe that something
-left behind keeps open. Its own last line to the run is how the worker ended::
+What the attempt tells and prints goes through it, so that nobody waits for a pipe that something
+left behind keeps open. Its own last line to the run is how the attempt ended::
 
     {"event": "ended", "status": -9, "limit": "--cell-time", "used": 60.1, "stopped": false}
 
     python -m medbench.execution.guardian LIMITS
 
-is a guardian, given its limits in JSON, and its worker in a fresh interpreter.
+is a guardian, given its limits in JSON, and its attempt in a fresh interpreter.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _CHUNK = 1 << 16
 
 
 def guard(limits: Limits, run: int) -> None:
-    """Fork the worker. Returns in it alone: this process becomes its guardian, and ends as such.
+    """Fork the attempt. Returns in it alone: this process becomes its guardian, and ends as such.
 
     Args:
-        limits: What worker and all that it starts may use.
+        limits: What the attempt and all that it starts may use.
         run: Number of the process that is stopped where a user suspends the run.
 
-    Standard input is what the run writes to the worker, of whom the guardian only wants to know
+    Standard input is what the run writes to the attempt, of whom the guardian only wants to know
     whether it is still there; output is what the run reads; error is the log. Nothing else may
     run in this process: no thread, and no device may be open.
     """
@@ -55,13 +55,13 @@ def guard(limits: Limits, run: int) -> None:
     signal.set_wakeup_fd(signals[1], warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, *process_tree.ENDING_SIGNALS):
         signal.signal(number, lambda number, frame: None)
-    guardian, worker = os.getpid(), os.fork()
-    if worker:
+    guardian, attempt = os.getpid(), os.fork()
+    if attempt:
         try:
             os.close(messages[1])
             os.close(log[1])
             sources = (messages[0], log[0], signals[0])
-            _Guardian(worker, sources, limits, run, sleep).watch()
+            _Guardian(attempt, sources, limits, run, sleep).watch()
         finally:
             process_tree.end_children()
             os._exit(0)
@@ -78,18 +78,18 @@ def guard(limits: Limits, run: int) -> None:
 
 
 class _Guardian:
-    """Looks after one worker."""
+    """Looks after one attempt."""
 
     def __init__(
         self,
-        worker: int,
+        attempt: int,
         sources: tuple[int, int, int],
         limits: Limits,
         run: int,
         sleep: awake.Sleep,
     ) -> None:
         """``sources``: what is read of messages, of the log, and of signals that arrive."""
-        self._worker = worker
+        self._attempt = attempt
         self._messages, self._log, self._signals = sources
         self._limits, self._run, self._sleep = limits, run, sleep
         self._began = time.perf_counter()
@@ -101,7 +101,7 @@ class _Guardian:
         self._end: dict[str, Any] | None = None
 
     def watch(self) -> None:
-        """Until the worker and all that it started have ended, and the run is told so."""
+        """Until the attempt and all that it started have ended, and the run is told so."""
         poll = select.poll()
         poll.register(0, 0)  # no event but that the run has closed it, or is gone
         for source in (self._messages, self._log, self._signals):
@@ -118,7 +118,7 @@ class _Guardian:
             if time.perf_counter() >= look_at:
                 self._look()
                 look_at = time.perf_counter() + _LOOK_SECONDS
-        status = process_tree.end_children().get(self._worker)
+        status = process_tree.end_children().get(self._attempt)
         if self._end.get("status", 0) is None and status is not None:
             self._end["status"] = status
         for source in (self._messages, self._log):
@@ -157,8 +157,8 @@ class _Guardian:
     def _heed(self, numbers: bytes) -> None:
         """Act on signals that have arrived."""
         ended = process_tree.ended_children()
-        if self._worker in ended:
-            self._end = {"status": ended[self._worker]}
+        if self._attempt in ended:
+            self._end = {"status": ended[self._attempt]}
         for number in process_tree.ENDING_SIGNALS:
             if number in numbers:  # somebody outside ends this attempt
                 self._end = {"status": -number}
@@ -177,7 +177,7 @@ class _Guardian:
         seconds = time.perf_counter() - self._began - self._sleep.lost
         if self._limits.seconds is not None and seconds > self._limits.seconds:
             self._end = {"status": None, "limit": CELL_TIME, "used": seconds}
-            self._end["stopped"] = process_tree.is_stopped(self._worker)
+            self._end["stopped"] = process_tree.is_stopped(self._attempt)
         elif self._limits.memory is not None:
             memory = self._memory()
             if memory > self._limits.memory:
@@ -204,6 +204,6 @@ class _Guardian:
 
 if __name__ == "__main__":
     guard(Limits(**json.loads(sys.argv[1])), os.getppid())
-    from medbench.execution import worker
+    from medbench.execution import attempt_process
 
-    worker.leave(worker.main())
+    attempt_process.leave(attempt_process.main())

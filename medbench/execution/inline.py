@@ -24,8 +24,8 @@ from medbench.execution.events import (
 )
 from medbench.execution.executor import Executor, Work, whole_record
 from medbench.execution.parts import read_probabilities
-from medbench.execution.site import Site
-from medbench.execution.workplace import Workplace
+from medbench.execution.working_folders import WorkingFolders
+from medbench.execution.workspace import Workspace
 from medbench.faults import is_fault, reason_of
 
 
@@ -36,38 +36,38 @@ class InlineExecutor(Executor):
 
     def run(self, work: Sequence[Work]) -> Generator[Event, None, None]:
         """See ``Executor.run``."""
-        with contextlib.closing(Workplace(self.resources, work)) as workplace:
+        with contextlib.closing(WorkingFolders(self.resources, work)) as working_folders:
             for one in work:
                 yield Started(cell=one.task.cell)
-                yield from _attempted(one, workplace)
+                yield from _attempted(one, working_folders)
 
 
-def _attempted(work: Work, workplace: Workplace) -> Iterator[Event]:
+def _attempted(work: Work, working_folders: WorkingFolders) -> Iterator[Event]:
     cell = work.task.cell
     with contextlib.ExitStack() as stack:
         try:
-            development = stack.enter_context(workplace.development(work))
-            site = workplace.site(work, development, closed=None)
-            stack.callback(workplace.leave, site)
+            development = stack.enter_context(working_folders.development(work))
+            workspace = working_folders.workspace(work, development, closed=None)
+            stack.callback(working_folders.leave, workspace)
         except Exception as error:
             if not is_fault(error):
                 raise
             yield Outcome(cell=cell, reason=reason_of(error), fault=True)
             return
-        yield from _told(work, workplace, site)
+        yield from _told(work, working_folders, workspace)
 
 
-def _told(work: Work, workplace: Workplace, site: Site) -> Iterator[Event]:
+def _told(work: Work, working_folders: WorkingFolders, workspace: Workspace) -> Iterator[Event]:
     cell = work.task.cell
     fitted: Mapping[str, Any] = {}
     try:
-        attempt = Attempt(work.task, site)
+        attempt = Attempt(work.task, workspace)
         for told in attempt.fit():
             event = from_message(cell, _as_sent(as_message(told)))
             if isinstance(event, Fitted):
                 fitted = event.record
             yield event
-        with workplace.held_out(work) as held_out:
+        with working_folders.held_out(work) as held_out:
             predicted = _as_sent(attempt.predict(held_out))
             probabilities = read_probabilities(held_out)
     except Exception as error:  # the cell's boundary: a row with its reason, or none yet
@@ -77,7 +77,7 @@ def _told(work: Work, workplace: Workplace, site: Site) -> Iterator[Event]:
     yield Outcome(
         cell=cell,
         record=whole_record(fitted, predicted),
-        model=site.model,
+        model=workspace.model,
         probabilities=probabilities,
     )
 

@@ -32,13 +32,13 @@ from medbench.execution.parts import read_probabilities
 from medbench.execution.process import (
     FOREIGN,
     AttemptFailedError,
-    AttemptProcess,
+    AttemptHandle,
     KilledError,
     Processes,
     StoppedError,
 )
-from medbench.execution.site import Site
-from medbench.execution.workplace import Workplace
+from medbench.execution.working_folders import WorkingFolders
+from medbench.execution.workspace import Workspace
 from medbench.faults import is_fault, reason_of
 from medbench.store import CellId
 from medbench.tuning.tuner import best_of
@@ -75,7 +75,9 @@ class LocalExecutor(Executor):
         """See ``Executor.run``."""
         told: queue.Queue[Event | BaseException] = queue.Queue()
         with contextlib.ExitStack() as stack:
-            workplace = stack.enter_context(contextlib.closing(Workplace(self.resources, work)))
+            working_folders = stack.enter_context(
+                contextlib.closing(WorkingFolders(self.resources, work))
+            )
             pool = ThreadPoolExecutor(self.resources.jobs, thread_name_prefix="cell")
             stack.callback(pool.shutdown, cancel_futures=True)
             servers = _servers(work, self.resources.threads) if self._forks else {}
@@ -83,7 +85,7 @@ class LocalExecutor(Executor):
                 stack.callback(server.stop)
             processes = Processes()
             stack.callback(processes.end_all)  # first, so that no thread waits for its process
-            attendant = _Attendant(self.resources, workplace, processes, servers, told)
+            attendant = _Attendant(self.resources, working_folders, processes, servers, told)
             for one in work:
                 pool.submit(attendant.attend, one)
             left = len(work)
@@ -119,18 +121,18 @@ class _Attendant:
     def __init__(
         self,
         resources: Resources,
-        workplace: Workplace,
+        working_folders: WorkingFolders,
         processes: Processes,
         servers: Mapping[bool, ForkServer],
         told: queue.Queue[Event | BaseException],
     ) -> None:
         self._environment = child_environment(resources.threads)
         self._limits = Limits(seconds=resources.cell_seconds, memory=resources.cell_memory)
-        self._workplace = workplace
+        self._working_folders = working_folders
         self._processes = processes
         self._servers = servers
         self._told = told
-        self._sites: dict[CellId, list[Site]] = {}
+        self._workspaces: dict[CellId, list[Workspace]] = {}
 
     def attend(self, work: Work) -> None:
         """Have a process work on a cell, to its outcome."""
@@ -148,30 +150,30 @@ class _Attendant:
 
     def outcome_is_taken(self, outcome: Outcome) -> None:
         """Remove what the attempts wrote: nothing that they told of is read any more."""
-        for site in self._sites.pop(outcome.cell, ()):
-            self._workplace.leave(site)
+        for workspace in self._workspaces.pop(outcome.cell, ()):
+            self._working_folders.leave(workspace)
 
     def _outcome(self, work: Work) -> Outcome:
         """What comes of a cell, started again where something outside has ended its process."""
         log = b""
-        with self._workplace.development(work) as development:
+        with self._working_folders.development(work) as development:
             for start in range(1, _STARTS + 1):
-                closed = (*work.closed, self._workplace.hidden)
-                site = self._workplace.site(work, development, closed=closed)
-                self._sites.setdefault(work.task.cell, []).append(site)
+                closed = (*work.closed, self._working_folders.hidden)
+                workspace = self._working_folders.workspace(work, development, closed=closed)
+                self._workspaces.setdefault(work.task.cell, []).append(workspace)
                 finished: list[TrialEnded] = []
                 try:
-                    outcome = self._attempted(work, site, finished)
-                    return replace(outcome, log=log + _log_of(site))
+                    outcome = self._attempted(work, workspace, finished)
+                    return replace(outcome, log=log + _log_of(workspace))
                 except KilledError as killed:
                     reason = str(killed)
                 said = f"[{reason}: start {start} of {_STARTS}]\n"
-                log += _log_of(site) + said.encode()
-                work = _from_there(work, site, finished)
+                log += _log_of(workspace) + said.encode()
+                work = _from_there(work, workspace, finished)
         reason += f"; it was started {_STARTS} times"
         return Outcome(cell=work.task.cell, reason=reason, fault=True, log=log)
 
-    def _attempted(self, work: Work, site: Site, finished: list[TrialEnded]) -> Outcome:
+    def _attempted(self, work: Work, workspace: Workspace, finished: list[TrialEnded]) -> Outcome:
         """What comes of one start, whose finished trials are added to ``finished``.
 
         Raises:
@@ -181,12 +183,12 @@ class _Attendant:
         server = self._servers.get(work.keras)
         if server is not None and not server.is_alone():
             server = None
-        log = Path(site.folder) / _LOG
+        log = Path(workspace.folder) / _LOG
         start = self._processes.start(log, self._environment, server, self._limits)
         try:
             with start as process:
-                fitted = self._fitted(work, site, process, finished)
-                with self._workplace.held_out(work) as held_out:
+                fitted = self._fitted(work, workspace, process, finished)
+                with self._working_folders.held_out(work) as held_out:
                     process.send({"held_out": str(held_out)})
                     message = next(process.messages())
                     record = whole_record(fitted, predicted(message))
@@ -197,21 +199,21 @@ class _Attendant:
             )
         except NoMessageError:
             return Outcome(cell=cell, reason=FOREIGN)
-        return Outcome(cell=cell, record=record, model=site.model, probabilities=probabilities)
+        return Outcome(cell=cell, record=record, model=workspace.model, probabilities=probabilities)
 
     def _fitted(
-        self, work: Work, site: Site, process: AttemptProcess, finished: list[TrialEnded]
+        self, work: Work, workspace: Workspace, process: AttemptHandle, finished: list[TrialEnded]
     ) -> Mapping[str, Any]:
         """Have the process fit; the record of what it froze.
 
         Raises:
             NoMessageError: It told what is no event.
         """
-        process.send({"task": work.task.as_message(), "site": site.as_message()})
+        process.send({"task": work.task.as_message(), "workspace": workspace.as_message()})
         for message in process.messages():
             event = from_message(work.task.cell, message)
             if isinstance(event, TrialEnded):
-                _check(event, site, len(work.earlier) + len(finished))
+                _check(event, workspace, len(work.earlier) + len(finished))
                 finished.append(event)
             self._told.put(event)
             if isinstance(event, Fitted):
@@ -219,21 +221,21 @@ class _Attendant:
         raise AssertionError("messages end by an exception")
 
 
-def _log_of(site: Site) -> bytes:
-    return read_log(Path(site.folder) / _LOG)
+def _log_of(workspace: Workspace) -> bytes:
+    return read_log(Path(workspace.folder) / _LOG)
 
 
-def _check(event: TrialEnded, site: Site, number: int) -> None:
-    """Raise ``NoMessageError`` unless it is the trial of that number, with files of the site."""
+def _check(event: TrialEnded, workspace: Workspace, number: int) -> None:
+    """Raise ``NoMessageError`` unless it is the trial of that number, with files of its own."""
     files = [path for path in (event.oof, event.checkpoint) if path is not None]
     if event.record["number"] != number or not all(
-        path.resolve().is_relative_to(Path(site.folder).resolve()) for path in files
+        path.resolve().is_relative_to(Path(workspace.folder).resolve()) for path in files
     ):
         raise NoMessageError("no trial of this attempt")
 
 
-def _from_there(work: Work, site: Site, finished: Sequence[TrialEnded]) -> Work:
-    """The work that is left of a killed attempt at ``site``, which has finished some trials."""
+def _from_there(work: Work, workspace: Workspace, finished: Sequence[TrialEnded]) -> Work:
+    """The work that is left of a killed attempt, which has finished some trials there."""
     if not finished:
         return work
     trials = (*work.earlier, *(trial.record for trial in finished))
@@ -242,5 +244,7 @@ def _from_there(work: Work, site: Site, finished: Sequence[TrialEnded]) -> Work:
         for trial in finished:
             if trial.record is best and trial.oof is not None:
                 oof = np.load(trial.oof, allow_pickle=False)
-    checkpoints = site.checkpoints if site.checkpoints.is_dir() else work.earlier_checkpoints
+    checkpoints = (
+        workspace.checkpoints if workspace.checkpoints.is_dir() else work.earlier_checkpoints
+    )
     return replace(work, earlier=trials, earlier_oof=oof, earlier_checkpoints=checkpoints)

@@ -26,8 +26,8 @@ a fifth of a second."""
 
 @cache
 def machine_seconds() -> float:
-    """CPU seconds that the probe takes here: the geometric mean of its pieces, kept for later."""
-    note = note_of("probe")
+    """CPU seconds that this work takes here: the geometric mean of its pieces, kept for later."""
+    note = note_of("speed")
     kept = read_note(note)
     if isinstance(kept, float) and math.isfinite(kept) and kept > 0:
         return kept

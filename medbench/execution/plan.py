@@ -222,7 +222,7 @@ class PlannedCell:
             tuner=self.model.tuner,
             classes=task.classes,
             image_shape=task.image_shape,
-            kind=task.kind,
+            task_type=task.task_type,
             trials=settings.budget.trials,
             seconds=settings.budget.seconds,
             inner_folds=settings.inner_folds,

@@ -63,14 +63,14 @@ class Processes:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._running: set[AttemptProcess] = set()
+        self._running: set[AttemptHandle] = set()
         self.ended = False
         """Whether the run is over, so that the end of a process is no failure of its cell."""
 
     @contextlib.contextmanager
     def start(
         self, log: Path, environment: Mapping[str, str], server: ForkServer | None, limits: Limits
-    ) -> Iterator[AttemptProcess]:
+    ) -> Iterator[AttemptHandle]:
         """A fresh process, which ends with the block.
 
         Args:
@@ -110,7 +110,7 @@ class Processes:
                 process.kill()
 
 
-class AttemptProcess(ABC):
+class AttemptHandle(ABC):
     """One attempt's process, as the thread sees it that waits for it."""
 
     def __init__(self, log: Path, owner: Processes, limits: Limits) -> None:
@@ -121,7 +121,7 @@ class AttemptProcess(ABC):
         self._over = False
         self._late: threading.Timer | None = None
         self.pid = 0
-        """Number of the worker, or of its guardian."""
+        """Number of the process, or of its guardian."""
         self._to: IO[str]
         self._from: IO[bytes]
 
@@ -238,8 +238,8 @@ class AttemptProcess(ABC):
         return AttemptFailedError(f"{overrun}{stopped}", overrun=overrun)
 
 
-class _Guarded(AttemptProcess):
-    """A worker below a guardian, which is the only one that we deal with (Linux).
+class _Guarded(AttemptHandle):
+    """An attempt below a guardian, which is the only one that we deal with (Linux).
 
     Nobody else holds what we read from, so that its end is the guardian's.
     """
@@ -284,11 +284,11 @@ class _Guarded(AttemptProcess):
             self._late.start()
 
     def _kill_guardian(self) -> None:
-        self._send(signal.SIGKILL)  # with which its worker dies
+        self._send(signal.SIGKILL)  # with which its attempt dies
 
 
-class _Unguarded(AttemptProcess):
-    """A worker alone, where no guardian can stand beside it."""
+class _Unguarded(AttemptHandle):
+    """An attempt alone, where no guardian can stand beside it."""
 
     _is_late = False
 
@@ -306,7 +306,7 @@ class _Unguarded(AttemptProcess):
         self.kill()
 
     def _module(self) -> list[str]:
-        return ["medbench.execution.worker"]
+        return ["medbench.execution.attempt_process"]
 
     def _last_word(self) -> dict[str, Any]:
         if self._is_late:
@@ -330,7 +330,7 @@ class _Unguarded(AttemptProcess):
         if self._late is not None:
             self._late.cancel()
         with contextlib.suppress(OSError):
-            self._to.close()  # the worker ends when it sees this
+            self._to.close()  # the attempt ends when it sees this
         self._wait()
         self.kill()
         self._wait()

@@ -13,7 +13,7 @@ from medbench.datasets.prepared import PreparedDataset
 from medbench.datasets.task import Task
 from medbench.errors import ProtocolError
 from medbench.execution.cell_limits import limits_of
-from medbench.execution.committer import Committer, Left
+from medbench.execution.committer import Committer, EarlierWork
 from medbench.execution.costs import Costs
 from medbench.execution.environment import BACKENDS
 from medbench.execution.events import Outcome
@@ -93,7 +93,7 @@ def run_cells(
             committer.refuse(cell, cell.model.error)
     handed = _Handed(store, setup)
     work = {
-        cell.id: handed.work(cell, committer.left_of(cell))
+        cell.id: handed.work(cell, committer.earlier_work(cell))
         for cell in stock.waiting
         if cell.model.fits
     }
@@ -136,7 +136,9 @@ def _needs_keras(cell: PlannedCell, modules: Sequence[str], of_tuner: Sequence[s
     family = cell.model.family
     if not issubclass(family, TransferFamily) or any(_is_of(n, _IMPORT_KERAS) for n in of_tuner):
         return True
-    task = Task(classes=cell.task.classes, image_shape=cell.task.image_shape, kind=cell.task.kind)
+    task = Task(
+        classes=cell.task.classes, image_shape=cell.task.image_shape, task_type=cell.task.task_type
+    )
     return family().embedding(task, cell.model.weights).needs_keras()
 
 
@@ -152,7 +154,7 @@ class _Handed:
         self._setup = setup
         self._closed: dict[str, tuple[str, ...]] = {}
 
-    def work(self, cell: PlannedCell, left: Left) -> Work:
+    def work(self, cell: PlannedCell, earlier: EarlierWork) -> Work:
         """The work on one cell; nothing of its images is read yet."""
         data, split = cell.dataset.data, cell.split
         rows, validation = split.development, None
@@ -178,9 +180,9 @@ class _Handed:
             keras=keras,
             modules=modules,
             closed=self._closed_for(data),
-            earlier=left.trials,
-            earlier_oof=left.oof,
-            earlier_checkpoints=left.checkpoints,
+            earlier=earlier.trials,
+            earlier_oof=earlier.oof,
+            earlier_checkpoints=earlier.checkpoints,
         )
 
     def _closed_for(self, data: PreparedDataset) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from medbench.datasets.task import Kind
+from medbench.datasets.task import TaskType
 from medbench.store import CellId
 
 
@@ -21,7 +21,7 @@ class CellTask:
     """Class names; see ``Task``."""
     image_shape: tuple[int, int, int]
     """Height, width and channels of every image, in pixels."""
-    kind: Kind
+    task_type: TaskType
     """See ``Task``."""
     trials: int | None
     """Most configurations; None for no bound."""

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch
 from medbench.errors import unknown_name
-from medbench.inference.facts import RESEARCH_ONLY, Facts
+from medbench.inference.fold_models import FoldModels
 from medbench.inference.images import NewImage, batch_of
-from medbench.inference.members import Members
+from medbench.inference.model_info import RESEARCH_ONLY, ModelInfo
 from medbench.inference.prediction import Prediction
 from medbench.reports.text import format_score
 
@@ -65,8 +65,8 @@ class Explanation:
 
 
 def explain(
-    members: Members,
-    facts: Facts,
+    fold_models: FoldModels,
+    info: ModelInfo,
     image: NewImage,
     prediction: Prediction,
     class_name: str | None = None,
@@ -74,8 +74,8 @@ def explain(
     """Explain one image: networks by Grad-CAM, everything else by occlusion.
 
     Args:
-        members: The fitted models.
-        facts: What is known of them.
+        fold_models: The fitted models.
+        info: What is known of them.
         image: The image.
         prediction: What is said of it.
         class_name: The class; that of the decision (of several labels the most probable one)
@@ -84,14 +84,14 @@ def explain(
     Raises:
         UnknownNameError: There is no such class.
     """
-    classes = facts.task.classes
+    classes = info.task.classes
     if class_name is None:
         likeliest = classes[int(np.argmax(prediction.probabilities))]
-        class_name = likeliest if facts.multi_label else prediction.decision[0]
+        class_name = likeliest if info.multi_label else prediction.decision[0]
     if class_name not in classes:
         raise unknown_name("class of this model", class_name, classes)
     k = classes.index(class_name)
-    networks = members.networks()
+    networks = fold_models.networks()
     if networks is not None:
         from medbench.models.grad_cam import grad_cam
 
@@ -104,7 +104,7 @@ def explain(
         def predict(images: NDArray[np.uint8]) -> NDArray[np.float64]:
             properties = batch_of([image] * len(images)).properties  # an occluded file is the same
             batch = Batch(images=images, properties=properties)
-            mean: NDArray[np.float64] = members.probabilities(batch).mean(axis=0)
+            mean: NDArray[np.float64] = fold_models.probabilities(batch).mean(axis=0)
             return mean
 
         heat, method = occlusion(predict, image.pixels, k), "occlusion"

@@ -15,10 +15,10 @@ from medbench import registry
 from medbench.errors import ConfigurationError, ModelError, StoreError
 from medbench.files import replacing_folder, write_json, write_parquet, write_text, writing
 from medbench.inference import exported
-from medbench.inference.facts import Facts
-from medbench.inference.from_run import RunOrigin
-from medbench.inference.members import LARGEST_DIFFERENCE, FittedMembers
+from medbench.inference.fold_models import LARGEST_DIFFERENCE, FittedFoldModels
+from medbench.inference.from_run import RunProvenance
 from medbench.inference.model import Model
+from medbench.inference.model_info import ModelInfo
 from medbench.store import signature
 
 
@@ -39,40 +39,40 @@ def export(model: Model, kind: str | None, folder: Path, images: NDArray[np.uint
         StoreError: The folder is in use or cannot be written.
         ModelError: The exported model does not say the same; nothing is left of it.
     """
-    origin = model.origin
-    if not isinstance(origin, RunOrigin):
+    provenance = model.provenance
+    if not isinstance(provenance, RunProvenance):
         raise ConfigurationError("only a model of a run is exported, not one that was exported.")
-    kind = _kind(model.facts, kind)
+    kind = _kind(model.info, kind)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"--out {folder}: is there already. Name a new or empty folder.")
     with writing(folder):
         try:
             with replacing_folder(folder, there="refuse") as temporary:
-                return _write(model, origin, kind, temporary, images)
+                return _write(model, provenance, kind, temporary, images)
         except FileExistsError as error:  # another export was faster
             raise StoreError(f"--out {folder}: is there already. Name a new folder.") from error
 
 
 def _write(
-    model: Model, origin: RunOrigin, kind: str, folder: Path, images: NDArray[np.uint8]
+    model: Model, provenance: RunProvenance, kind: str, folder: Path, images: NDArray[np.uint8]
 ) -> float:
     """Write everything into an empty folder, and compare it with the original."""
-    _write_model(model.facts, origin.folders, kind, folder)
-    if origin.ood_path.exists():
-        shutil.copyfile(origin.ood_path, folder / exported.OUT_OF_DISTRIBUTION)
-    table = exported.development_table(origin.development())
+    _write_model(model.info, provenance.folders, kind, folder)
+    if provenance.ood_path.exists():
+        shutil.copyfile(provenance.ood_path, folder / exported.OUT_OF_DISTRIBUTION)
+    table = exported.development_table(provenance.development())
     write_parquet(folder / exported.DEVELOPMENT, table)
-    for name, page in origin.cards().items():
+    for name, page in provenance.cards().items():
         write_text(folder / name, page)
     manifest = {
         "format": exported.FORMAT,
         "medbench": medbench.__version__,
         "export": kind,
-        "facts": model.facts.as_record(),
+        "facts": model.info.as_record(),
         "sha256": exported.file_hashes(folder),
     }
     write_json(folder / exported.MANIFEST, manifest)
-    original = Model(model.facts, FittedMembers(model.facts, origin.folders), origin)
+    original = Model(model.info, FittedFoldModels(model.info, provenance.folders), provenance)
     copy = exported.load(folder, checked=False)
     difference = _difference(original, copy, images)
     checked = {"images": len(images), "largest_difference": difference}
@@ -80,16 +80,16 @@ def _write(
     return difference
 
 
-def _kind(facts: Facts, wanted: str | None) -> str:
+def _kind(info: ModelInfo, wanted: str | None) -> str:
     """The format to write, if the family has it.
 
     Raises:
         ConfigurationError: It does not; the message says why and what it has.
     """
-    formats: tuple[str, ...] = registry.models.get(facts.family).export_formats
+    formats: tuple[str, ...] = registry.models.get(info.family).export_formats
     if not formats:
         raise ConfigurationError(
-            f"model {facts.family!r}: its family names no format for export (export_formats)."
+            f"model {info.family!r}: its family names no format for export (export_formats)."
         )
     if wanted is None:
         return formats[0] if formats[0] != "onnx" or _onnx_is_here() else formats[1]
@@ -104,7 +104,7 @@ def _kind(facts: Facts, wanted: str | None) -> str:
     elif "keras" in formats:
         why = "is a network"
     raise ConfigurationError(
-        f"--format {wanted}: {facts.family} {why}. It is exported as {' or '.join(formats)}."
+        f"--format {wanted}: {info.family} {why}. It is exported as {' or '.join(formats)}."
     )
 
 
@@ -114,7 +114,7 @@ def _onnx_is_here() -> bool:
     return find_spec("onnx") is not None and find_spec("onnxruntime") is not None
 
 
-def _write_model(facts: Facts, folders: Sequence[Path], kind: str, target: Path) -> None:
+def _write_model(info: ModelInfo, folders: Sequence[Path], kind: str, target: Path) -> None:
     if kind in ("skops", "xgboost"):
         for number, folder in enumerate(folders):
             shutil.copytree(folder, target / exported.FOLDS / str(number))
@@ -124,18 +124,18 @@ def _write_model(facts: Facts, folders: Sequence[Path], kind: str, target: Path)
             "--format onnx: needs onnx and onnxruntime. pip install onnx onnxruntime"
         )
     # Loaded once more, since the calibration is worked into the weights.
-    networks = FittedMembers(facts, folders).networks()
+    networks = FittedFoldModels(info, folders).networks()
     if networks is None:
-        raise ModelError(f"model {facts.family!r}: has no network, although its family says so.")
-    for network, fold in zip(networks, facts.folds, strict=True):
+        raise ModelError(f"model {info.family!r}: has no network, although its family says so.")
+    for network, fold in zip(networks, info.folds, strict=True):
         _work_in(network, fold.calibration.temperatures)
     if kind == "onnx":
         from medbench.models.onnx_export import classifiers_onnx
 
-        content = classifiers_onnx(networks, facts.task.image_shape)
+        content = classifiers_onnx(networks, info.task.image_shape)
         (target / exported.ONNX_FILE).write_bytes(content)
     else:
-        _whole(networks, facts.task.image_shape).save(target / exported.KERAS_FILE)
+        _whole(networks, info.task.image_shape).save(target / exported.KERAS_FILE)
 
 
 def _work_in(network: Any, temperatures: Sequence[float]) -> None:
@@ -156,7 +156,7 @@ def _last_layer(network: Any) -> Any:
 
 
 def _whole(networks: Sequence[Any], image_shape: tuple[int, int, int]) -> Any:
-    """One Keras model whose output is the mean of all; see ``exported.KerasMembers``."""
+    """One Keras model whose output is the mean of all; see ``exported.KerasFoldModels``."""
     from keras import Input, Model, layers
 
     inputs = Input(image_shape, dtype="uint8", name="image")

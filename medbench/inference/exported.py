@@ -22,15 +22,15 @@ from medbench.errors import (
 )
 from medbench.files import read_json, read_parquet
 from medbench.hashes import sha256_of_files
-from medbench.inference.facts import Facts
-from medbench.inference.members import (
-    FittedMembers,
-    Members,
+from medbench.inference.fold_models import (
+    FittedFoldModels,
+    FoldModels,
     choose_keras_backend,
     fold_probabilities,
     normalised,
 )
 from medbench.inference.model import Development, Model
+from medbench.inference.model_info import ModelInfo
 from medbench.opening import MODEL, read_regular
 
 FORMAT = 1
@@ -65,36 +65,36 @@ def load(
         ModelError: A file is gone or was changed.
         ConfigurationError: It is of another data set or family; or what runs it is not installed.
     """
-    kind, facts, hashes = _manifest(folder, checked=checked)
-    if dataset not in (None, facts.dataset):
-        raise unknown_name(f"data set of the model in {folder}", str(dataset), [facts.dataset])
-    if model not in ("best", facts.family):
-        raise unknown_name(f"model exported to {folder}", model, [facts.family])
+    kind, info, hashes = _manifest(folder, checked=checked)
+    if dataset not in (None, info.dataset):
+        raise unknown_name(f"data set of the model in {folder}", str(dataset), [info.dataset])
+    if model not in ("best", info.family):
+        raise unknown_name(f"model exported to {folder}", model, [info.family])
     _check_files(folder, hashes)
-    members: Members
+    fold_models: FoldModels
     if kind == "onnx":
-        members = OnnxMembers(folder / ONNX_FILE, facts)
+        fold_models = OnnxFoldModels(folder / ONNX_FILE, info)
     elif kind == "keras":
-        members = KerasMembers(folder / KERAS_FILE, facts)
+        fold_models = KerasFoldModels(folder / KERAS_FILE, info)
     else:
-        folders = [folder / FOLDS / str(number) for number in range(len(facts.folds))]
-        members = FittedMembers(facts, folders)
-    return Model(facts, members, _Origin(folder, facts))
+        folders = [folder / FOLDS / str(number) for number in range(len(info.folds))]
+        fold_models = FittedFoldModels(info, folders)
+    return Model(info, fold_models, ExportProvenance(folder, info))
 
 
-class _Origin:
-    """The folder, as ``Origin``."""
+class ExportProvenance:
+    """The folder, as ``Provenance``."""
 
-    def __init__(self, folder: Path, facts: Facts) -> None:
+    def __init__(self, folder: Path, info: ModelInfo) -> None:
         from medbench.features.out_of_distribution import OutOfDistribution
 
         self._path = folder / DEVELOPMENT
-        self._n_folds, self._n_classes = len(facts.folds), len(facts.task.classes)
+        self._n_folds, self._n_classes = len(info.folds), len(info.task.classes)
         ood = folder / OUT_OF_DISTRIBUTION
         self.out_of_distribution = OutOfDistribution.load(ood) if ood.exists() else None
 
     def development(self) -> Sequence[Development]:
-        """See ``Origin.development``."""
+        """See ``Provenance.development``."""
         table = read_parquet(self._path)
         n_classes = self._n_classes
         columns = [f"p{k}" for k in range(n_classes)]
@@ -108,10 +108,10 @@ class _Origin:
         ]
 
 
-class OnnxMembers:
+class OnnxFoldModels:
     """All fold models in one ONNX file, with preprocessing and calibration."""
 
-    def __init__(self, path: Path, facts: Facts) -> None:
+    def __init__(self, path: Path, info: ModelInfo) -> None:
         """Open it.
 
         Raises:
@@ -126,21 +126,21 @@ class OnnxMembers:
             raise ConfigurationError(
                 f"{path.name}: needs onnxruntime, which is not installed. pip install onnxruntime"
             ) from error
-        self._facts = facts
+        self._info = info
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
-        """See ``Members.probabilities``."""
-        return fold_probabilities(self._session, batch.images, self._facts)
+        """See ``FoldModels.probabilities``."""
+        return fold_probabilities(self._session, batch.images, self._info)
 
     def networks(self) -> None:
         """ONNX Runtime gives no gradients."""
         return
 
 
-class KerasMembers:
+class KerasFoldModels:
     """All fold models in one Keras file, with preprocessing and calibration."""
 
-    def __init__(self, path: Path, facts: Facts) -> None:
+    def __init__(self, path: Path, info: ModelInfo) -> None:
         """Load it.
 
         Raises:
@@ -152,22 +152,22 @@ class KerasMembers:
         keras_backend.prepare(available_threads())
         whole = keras_support.read_keras(path)
         try:
-            self._folds = [whole.get_layer(f"fold_{i}") for i in range(len(facts.folds))]
+            self._folds = [whole.get_layer(f"fold_{i}") for i in range(len(info.folds))]
         except ValueError as error:
             raise ModelError(f"{path.name}: holds other fold models than its manifest.") from error
         self._joined = _joined(whole, self._folds)
-        self._facts = facts
+        self._info = info
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
-        """See ``Members.probabilities``."""
+        """See ``FoldModels.probabilities``."""
         from medbench.models.keras_support import forward
 
         rows = forward(self._joined, batch.images)
-        by_fold = rows.reshape(len(batch), len(self._folds), len(self._facts.task.classes))
-        return normalised(np.moveaxis(by_fold, 1, 0), self._facts)
+        by_fold = rows.reshape(len(batch), len(self._folds), len(self._info.task.classes))
+        return normalised(np.moveaxis(by_fold, 1, 0), self._info)
 
     def networks(self) -> Sequence[Any]:
-        """See ``Members.networks``."""
+        """See ``FoldModels.networks``."""
         return self._folds
 
 
@@ -182,8 +182,8 @@ def _joined(whole: Any, folds: Sequence[Any]) -> Any:
     return model
 
 
-def _manifest(folder: Path, *, checked: bool) -> tuple[str, Facts, dict[str, str]]:
-    """Format, facts and hashes.
+def _manifest(folder: Path, *, checked: bool) -> tuple[str, ModelInfo, dict[str, str]]:
+    """Format, what is known of the model, and hashes.
 
     Raises:
         StoreError: It is damaged, or another version wrote it.
@@ -193,9 +193,9 @@ def _manifest(folder: Path, *, checked: bool) -> tuple[str, Facts, dict[str, str
     try:
         if record["format"] > FORMAT:
             raise StoreError(f"{path}: written by a newer MedBench. Update MedBench.")
-        kind, facts = record["export"], Facts.from_record(record["facts"])
+        kind, info = record["export"], ModelInfo.from_record(record["facts"])
         hashes = {str(name): str(value) for name, value in record["sha256"].items()}
-        if kind not in FORMATS or not facts.folds:
+        if kind not in FORMATS or not info.folds:
             raise ValueError(f"export is {kind!r}")
         if checked and not isinstance(record["check"]["largest_difference"], float):
             raise ValueError("never checked")
@@ -203,7 +203,7 @@ def _manifest(folder: Path, *, checked: bool) -> tuple[str, Facts, dict[str, str
         raise StoreError(
             f"{path}: damaged ({type(error).__name__}: {error}). Export the model again."
         ) from error
-    return kind, facts, hashes
+    return kind, info, hashes
 
 
 def _check_files(folder: Path, hashes: dict[str, str]) -> None:

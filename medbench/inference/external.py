@@ -88,7 +88,7 @@ def labelled(model: Model, data: PreparedDataset, class_map: ClassMap) -> Labell
 
     Raises:
         ConfigurationError: The map names a class that one of them does not have, leaves a class
-            of the model without images, or cannot translate from one kind of task to the other.
+            of the model without images, or cannot translate from one type of task to the other.
     """
     ours, theirs = model.task.classes, data.task.classes
     for there, here in class_map.items():
@@ -104,11 +104,11 @@ def labelled(model: Model, data: PreparedDataset, class_map: ClassMap) -> Labell
             f"example --class-map {written_pair(theirs[0], ours[0])} "
             f"{written_pair(theirs[-1], ours[-1])}."
         )
-    several = data.task.kind == "multi-label"
-    if several != model.facts.multi_label:
+    several = data.task.task_type == "multi-label"
+    if several != model.info.multi_label:
         raise ConfigurationError(
-            f"data set {data.name!r}: is {data.task.kind}, and the model {model.task.kind}; labels "
-            "of one kind cannot be translated into the other."
+            f"data set {data.name!r}: is {data.task.task_type}, and the model "
+            f"{model.task.task_type}; labels of one type cannot be translated into the other."
         )
     places = [ours.index(class_map[name]) if name in class_map else -1 for name in theirs]
     if several:
@@ -164,7 +164,7 @@ def evaluate(
         ConfigurationError: The class map does not fit.
         StoreError: The run folder cannot be written.
     """
-    internal = store.dataset_record(model.facts.dataset) or {}
+    internal = store.dataset_record(model.info.dataset) or {}
     if data.fingerprint == internal.get("fingerprint"):
         raise ConfigurationError(
             f"data set {data.name!r}: holds the very images that the model was developed on, of "
@@ -186,24 +186,24 @@ def evaluate(
         ],
         axis=1,
     )
-    facts, about = model.facts, describe(data)
+    info, about = model.info, describe(data)
     record = {
-        "dataset": facts.dataset,
-        "model": facts.family,
+        "dataset": info.dataset,
+        "model": info.family,
         "other": data.name,
         "title": about["title"],
         "synthetic": about["synthetic"],
         "licence": about["licence"],
         "citation": about["citation"],
         "fingerprint": data.fingerprint,
-        "models_sha256": [fold.sha256 for fold in facts.folds],
+        "models_sha256": [fold.sha256 for fold in info.folds],
         "same_collection": about["collection"] == internal.get("collection"),
         "class_map": dict(class_map),
         "left_out": dict(known.left_out),
         "n_images": len(known.rows),
         "n_groups": len(np.unique(groups)),
         "n_folds": n_folds,
-        "operating_point": facts.operating_point,
+        "operating_point": info.operating_point,
         "threshold": model.threshold,
         "unlike": None if ood is None else float(np.mean(ood > 1)),
     }
@@ -216,12 +216,12 @@ def _predicted(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Probabilities by each fold model, shape (n_folds, n_images, n_classes), and unlikeness."""
     parts, scores = [], []
-    detector = model.origin.out_of_distribution
+    detector = model.provenance.out_of_distribution
     for begin in range(0, len(rows), _CHUNK):
         some = rows[begin : begin + _CHUNK]
         properties = data.table.loc[some, list(PROPERTIES)].reset_index(drop=True)
         batch = Batch(images=np.ascontiguousarray(data.images[some]), properties=properties)
-        parts.append(model.members.probabilities(batch))
+        parts.append(model.fold_models.probabilities(batch))
         if detector is not None:
             scores.append(detector.score(batch.images))
         done(begin + len(some))

@@ -11,9 +11,9 @@ from medbench.datasets.positive import UNKNOWN
 from medbench.datasets.task import Task, labels_in
 from medbench.errors import ConfigurationError, StoreError, unknown_name
 from medbench.evaluation.calibration import Calibration
-from medbench.inference.facts import Facts, Fold
-from medbench.inference.members import open_members
+from medbench.inference.fold_models import open_fold_models
 from medbench.inference.model import Development, Model
+from medbench.inference.model_info import FoldInfo, ModelInfo
 from medbench.reports.assessment import DatasetAssessment
 from medbench.reports.cards import data_card, model_card
 from medbench.reports.rows import Row
@@ -42,45 +42,45 @@ def load(folder: Path, *, dataset: str | None, model: str) -> Model:
     of = _dataset(assessment.datasets, dataset, run)
     row, chosen = _row(of, model, run)
     cells = run.cells_of(of.name, row.name)
-    facts = _facts(run, of, row, chosen, cells)
-    origin = RunOrigin(
+    info = _model_info(run, of, row, chosen, cells)
+    provenance = RunProvenance(
         store,
         cells,
-        facts,
+        info,
         lambda: {
             MODEL_CARD: model_card(assessment, of, row, chosen),
             store.layout.data_card(of.name).name: data_card(of),
         },
     )
-    return Model(facts, open_members(facts, origin.folders), origin)
+    return Model(info, open_fold_models(info, provenance.folders), provenance)
 
 
-class RunOrigin:
+class RunProvenance:
     """A run folder, as far as one model of it is concerned."""
 
     def __init__(
         self,
         store: RunStore,
         cells: Sequence[CellResult],
-        facts: Facts,
+        info: ModelInfo,
         cards: Callable[[], Mapping[str, str]],
     ) -> None:
         from medbench.features.out_of_distribution import OutOfDistribution
 
-        self._store, self._cells, self._facts = store, cells, facts
+        self._store, self._cells, self._info = store, cells, info
         self.cards = cards
         """Makes the cards of the model and its data set: Markdown by the name of a file."""
         self.folders = [
             store.cell(cell.id).whole_model(cell.record.get("model_sha256")) for cell in cells
         ]
         """The saved model of each fold."""
-        self.ood_path = store.sound_out_of_distribution(facts.dataset)
+        self.ood_path = store.sound_out_of_distribution(info.dataset)
         there = self.ood_path.exists()
         self.out_of_distribution = OutOfDistribution.load(self.ood_path) if there else None
 
     def development(self) -> list[Development]:
-        """See ``Origin.development``."""
-        return [_development(self._store, cell, self._facts) for cell in self._cells]
+        """See ``Provenance.development``."""
+        return [_development(self._store, cell, self._info) for cell in self._cells]
 
 
 def _dataset(
@@ -157,9 +157,9 @@ def _damage(run: RunResult, what: str) -> str:
     return "".join(f" {gap}" for gap in run.gaps if gap.startswith(there))
 
 
-def _facts(
+def _model_info(
     run: RunResult, of: DatasetAssessment, row: Row, chosen: str, cells: Sequence[CellResult]
-) -> Facts:
+) -> ModelInfo:
     record = of.record
     shape = record.get("image_shape")
     if shape is None or any(cell.record.get("params") is None for cell in cells):
@@ -182,11 +182,13 @@ def _facts(
     against = [one.text for one in verdicts(of) if one.kind in STRONG]
     if row.cut is not None:
         against.insert(0, cut_words([row]))
-    return Facts(
+    return ModelInfo(
         family=row.name,
         dataset=of.name,
         title=record["title"],
-        task=Task(classes=tuple(record["classes"]), image_shape=tuple(shape), kind=record["task"]),
+        task=Task(
+            classes=tuple(record["classes"]), image_shape=tuple(shape), task_type=record["task"]
+        ),
         synthetic=record["synthetic"],
         why=chosen,
         operating_point=str(run.configuration.get("operating_point", "not recorded")),
@@ -199,9 +201,9 @@ def _facts(
     )
 
 
-def _fold(cell: CellResult) -> Fold:
+def _fold(cell: CellResult) -> FoldInfo:
     record = cell.record
-    return Fold(
+    return FoldInfo(
         split=cell.id.split,
         params=record["params"],
         calibration=Calibration.from_record(record.get("calibration")),
@@ -211,7 +213,7 @@ def _fold(cell: CellResult) -> Fold:
     )
 
 
-def _development(store: RunStore, cell: CellResult, facts: Facts) -> Development:
+def _development(store: RunStore, cell: CellResult, info: ModelInfo) -> Development:
     """The development predictions by which a cell's operating point was chosen.
 
     Raises:
@@ -238,5 +240,5 @@ def _development(store: RunStore, cell: CellResult, facts: Facts) -> Development
     calibration = Calibration.from_record(cell.record.get("calibration"))
     return Development(
         labels=labels[known],
-        probabilities=calibration.apply(oof[known], multi_label=facts.multi_label),
+        probabilities=calibration.apply(oof[known], multi_label=info.multi_label),
     )

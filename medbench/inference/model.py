@@ -17,7 +17,7 @@ from medbench.datasets.task import Task
 from medbench.errors import ConfigurationError, DatasetError
 from medbench.evaluation.metrics import Threshold, decide
 from medbench.evaluation.operating_point import OperatingPoint
-from medbench.inference.facts import RESEARCH_ONLY, Facts, Fold
+from medbench.inference.fold_models import FoldModels
 from medbench.inference.images import (
     NewImage,
     as_sources,
@@ -26,7 +26,7 @@ from medbench.inference.images import (
     prepared_batch,
     read_images,
 )
-from medbench.inference.members import Members
+from medbench.inference.model_info import RESEARCH_ONLY, FoldInfo, ModelInfo
 from medbench.inference.prediction import Prediction, Predictions, unlike
 from medbench.reports.text import format_score
 
@@ -51,14 +51,14 @@ class Development:
     """Calibrated, shape (n_images, n_classes)."""
 
 
-class Origin(Protocol):
+class Provenance(Protocol):
     """Where a model was read from, and what else is kept of it there."""
 
     out_of_distribution: OutOfDistribution | None
     """Tells images unlike those of development; None where nothing is kept to tell them by."""
 
     def development(self) -> Sequence[Development]:
-        """Development predictions of each fold, in the order of ``Facts.folds``.
+        """Development predictions of each fold, in the order of ``ModelInfo.folds``.
 
         Raises:
             StoreError: They are not here.
@@ -74,22 +74,22 @@ class Model:
     on average, above the thresholds that were frozen for them.
     """
 
-    def __init__(self, facts: Facts, members: Members, origin: Origin) -> None:
+    def __init__(self, info: ModelInfo, fold_models: FoldModels, provenance: Provenance) -> None:
         """Put one together; ``load_model`` does this for a user.
 
         Args:
-            facts: What is known of it.
-            members: Its fitted models, in the order of ``facts.folds``.
-            origin: Where it was read from.
+            info: What is known of it.
+            fold_models: Its fitted models, in the order of ``info.folds``.
+            provenance: Where it was read from.
         """
-        self.facts = facts
-        self.members = members
-        self.origin = origin
+        self.info = info
+        self.fold_models = fold_models
+        self.provenance = provenance
 
     @property
     def task(self) -> Task:
         """What it tells."""
-        return self.facts.task
+        return self.info.task
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -99,7 +99,7 @@ class Model:
     @property
     def threshold(self) -> Threshold:
         """The operating point; see ``medbench.evaluation.metrics.decide``."""
-        thresholds = [fold.threshold for fold in self.facts.folds]
+        thresholds = [fold.threshold for fold in self.info.folds]
         if any(one is None for one in thresholds):
             return None
         mean = np.mean(np.array(thresholds, np.float64), axis=0)
@@ -108,7 +108,7 @@ class Model:
     def predict_proba(self, images: Any) -> NDArray[np.float64]:
         """Probabilities, float64, shape (n_images, n_classes).
 
-        They are calibrated where there were enough patients; ``facts.calibration_words`` says
+        They are calibrated where there were enough patients; ``info.calibration_words`` says
         where not.
 
         Args:
@@ -138,7 +138,7 @@ class Model:
         scikit-learn has it. ``images`` and errors as in ``predict_proba``.
         """
         decided = decide(self.predict_proba(images), self.threshold)
-        return decided if self.facts.multi_label else self.classes_[decided]
+        return decided if self.info.multi_label else self.classes_[decided]
 
     def classify(
         self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
@@ -154,7 +154,7 @@ class Model:
             DatasetError: One cannot be read, unless ``keep_going``.
         """
         found = self.classified(images, slice_number=slice_number, keep_going=keep_going)
-        return Predictions(self.facts, list(found))
+        return Predictions(self.info, list(found))
 
     def classified(
         self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
@@ -181,13 +181,13 @@ class Model:
     def classify_read(self, images: Sequence[NewImage]) -> list[Prediction]:
         """What is said of images that are read already."""
         batch = batch_of(images)
-        by_fold = self.members.probabilities(batch)
+        by_fold = self.fold_models.probabilities(batch)
         mean = by_fold.mean(axis=0)
         low, high = by_fold.min(axis=0), by_fold.max(axis=0)
         decided = decide(mean, self.threshold)
         ood: list[float | None] = [None] * len(images)
-        if self.origin.out_of_distribution is not None:
-            ood = self.origin.out_of_distribution.score(batch.images).tolist()
+        if self.provenance.out_of_distribution is not None:
+            ood = self.provenance.out_of_distribution.score(batch.images).tolist()
         return [
             Prediction(
                 image=image.name,
@@ -244,7 +244,7 @@ class Model:
 
         if prediction is None:
             (prediction,) = self.classify_read([image])
-        return explain(self.members, self.facts, image, prediction, class_name)
+        return explain(self.fold_models, self.info, image, prediction, class_name)
 
     def at(self, point: OperatingPoint, *, positive: str = "") -> Model:
         """The same model with another operating point, found on its development predictions.
@@ -258,30 +258,31 @@ class Model:
             ConfigurationError: A task of several exclusive classes has no point, or it is not
                 clear of which class it would be.
         """
-        if self.task.kind not in ("binary", "multi-label"):
+        if self.task.task_type not in ("binary", "multi-label"):
             raise ConfigurationError(
                 f"an operating point ({point}) is for two classes or several labels an image; this "
                 f"model tells {len(self.task.classes)} exclusive classes and decides for the most "
                 "probable."
             )
         decided = self._decided(point, positive)
-        parts = self.origin.development()
+        parts = self.provenance.development()
         folds = [
             replace(
-                fold, threshold=point.thresholds(part.labels, part.probabilities, self.task.kind)
+                fold,
+                threshold=point.thresholds(part.labels, part.probabilities, self.task.task_type),
             )
-            for fold, part in zip(self.facts.folds, parts, strict=True)
+            for fold, part in zip(self.info.folds, parts, strict=True)
         ]
-        rates = "" if self.facts.multi_label else _rates(folds, parts)
-        estimate = {**self.facts.estimate, "sensitivity": None, "specificity": None}
-        facts = replace(
-            self.facts,
+        rates = "" if self.info.multi_label else _rates(folds, parts)
+        estimate = {**self.info.estimate, "sensitivity": None, "specificity": None}
+        info = replace(
+            self.info,
             folds=tuple(folds),
-            operating_point=str(point) if self.facts.multi_label else f"{point}, {rates}",
+            operating_point=str(point) if self.info.multi_label else f"{point}, {rates}",
             estimate=estimate,
             positive_decided=decided,
         )
-        return Model(facts, self.members, self.origin)
+        return Model(info, self.fold_models, self.provenance)
 
     def _decided(self, point: OperatingPoint, positive: str) -> str:
         """How it is known which class an operating point is about.
@@ -289,13 +290,13 @@ class Model:
         Raises:
             ConfigurationError: It is another class than the model's, or nobody knows.
         """
-        facts, ours = self.facts, self.task.positive
-        sure = facts.positive_decided in (WRITTEN, BY_NAME) or point.at_least is None
+        info, ours = self.info, self.task.positive
+        sure = info.positive_decided in (WRITTEN, BY_NAME) or point.at_least is None
         if positive == ours or (sure and not positive):
-            return WRITTEN if positive else facts.positive_decided
+            return WRITTEN if positive else info.positive_decided
         other = "specificity" if point.rule == "sensitivity" else "sensitivity"
         instead = f"give --{other} {point.at_least:g} instead" if point.at_least else ""
-        told = f"The positive class of this model is {quoted(ours)} ({facts.positive_decided})"
+        told = f"The positive class of this model is {quoted(ours)} ({info.positive_decided})"
         if not ours:
             raise ConfigurationError(
                 f"--positive {positive}: this model tells several labels an image, and each has a "
@@ -323,7 +324,7 @@ class Model:
         return f"<p><b>{escape(first)}</b></p>" + "".join(f"<p>{escape(o)}</p>" for o in others)
 
     def _lines(self) -> list[str]:
-        return [*describe(self.facts), RESEARCH_ONLY]
+        return [*describe(self.info), RESEARCH_ONLY]
 
     def _read(
         self, sources: Sequence[Any], slice_number: int | None = None
@@ -334,33 +335,33 @@ class Model:
             yield some, list(read_images(some, self.task, slice_number=slice_number))
 
     def _mean(self, batch: Batch) -> NDArray[np.float64]:
-        mean: NDArray[np.float64] = self.members.probabilities(batch).mean(axis=0)
+        mean: NDArray[np.float64] = self.fold_models.probabilities(batch).mean(axis=0)
         return mean
 
     def _names(self, decided: Any) -> tuple[str, ...]:
-        if self.facts.multi_label:
+        if self.info.multi_label:
             return tuple(self.task.classes[k] for k in np.flatnonzero(decided))
         return (self.task.classes[int(decided)],)
 
 
-def describe(facts: Facts) -> list[str]:
+def describe(info: ModelInfo) -> list[str]:
     """What a user is told of a model before its predictions, a sentence or two each."""
-    n = len(facts.folds)
-    of = "models of other seeds" if facts.official else "fold models"
+    n = len(info.folds)
+    of = "models of other seeds" if info.official else "fold models"
     mean = f"the mean of {n} {of}" if n > 1 else "one fitted model"
-    decided = facts.task.kind not in ("multi-class", "ordinal")
-    point = f" Operating point: {facts.operating_point}." if decided else ""
-    positive = f" {facts.positive_words}." if facts.positive_words else ""
-    synthetic = " It has seen synthetic images only." if facts.synthetic else ""
+    decided = info.task.task_type not in ("multi-class", "ordinal")
+    point = f" Operating point: {info.operating_point}." if decided else ""
+    positive = f" {info.positive_words}." if info.positive_words else ""
+    synthetic = " It has seen synthetic images only." if info.synthetic else ""
     return [
-        f"{facts.family} on {facts.title} ({facts.dataset}): {mean}. {facts.why}",
-        f"{facts.estimate_words}{point}{positive}{synthetic}",
-        *([f"Probabilities: {facts.calibration_words}."] if facts.calibration_words else []),
-        *facts.verdicts,
+        f"{info.family} on {info.title} ({info.dataset}): {mean}. {info.why}",
+        f"{info.estimate_words}{point}{positive}{synthetic}",
+        *([f"Probabilities: {info.calibration_words}."] if info.calibration_words else []),
+        *info.verdicts,
     ]
 
 
-def _rates(folds: Sequence[Fold], parts: Sequence[Development]) -> str:
+def _rates(folds: Sequence[FoldInfo], parts: Sequence[Development]) -> str:
     """What thresholds gave on the very images on which they were found, in words."""
     sensitivity, specificity = [], []
     for fold, part in zip(folds, parts, strict=True):

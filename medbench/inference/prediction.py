@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from medbench.errors import DatasetError
-from medbench.inference.facts import RESEARCH_ONLY, Facts
+from medbench.inference.model_info import RESEARCH_ONLY, ModelInfo
 
 _UNLIKE = "unlike the images of development (out-of-distribution score {score:.2f})"
 WHAT_UNLIKE_MEANS = (
@@ -55,8 +55,8 @@ def unlike(score: float | None) -> tuple[str, ...]:
 class Predictions(Sequence[Prediction]):
     """Several images classified by one model, in their order; a table in a notebook."""
 
-    def __init__(self, facts: Facts, predictions: Sequence[Prediction]) -> None:
-        self.facts = facts
+    def __init__(self, info: ModelInfo, predictions: Sequence[Prediction]) -> None:
+        self.info = info
         self._predictions = tuple(predictions)
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class Predictions(Sequence[Prediction]):
     def __getitem__(self, index: slice) -> Predictions: ...
     def __getitem__(self, index: int | slice) -> Prediction | Predictions:
         if isinstance(index, slice):
-            return Predictions(self.facts, self._predictions[index])
+            return Predictions(self.info, self._predictions[index])
         return self._predictions[index]
 
     def __iter__(self) -> Iterator[Prediction]:
@@ -78,8 +78,8 @@ class Predictions(Sequence[Prediction]):
         """A pandas table, one row an image; columns as in the CSV format of ``predict``."""
         import pandas as pd
 
-        rows = [as_row(one, self.facts) for one in self]
-        return pd.DataFrame(rows, columns=columns(self.facts))
+        rows = [as_row(one, self.info) for one in self]
+        return pd.DataFrame(rows, columns=columns(self.info))
 
     def __repr__(self) -> str:
         return f"{self.to_frame().to_string(index=False)}\n{RESEARCH_ONLY}"
@@ -88,21 +88,21 @@ class Predictions(Sequence[Prediction]):
         """For notebooks: what speaks against the model, the table, and what it is not for."""
         from html import escape
 
-        said = "".join(f"<p><b>{escape(text)}</b></p>" for text in self.facts.verdicts)
+        said = "".join(f"<p><b>{escape(text)}</b></p>" for text in self.info.verdicts)
         table = self.to_frame().to_html(index=False, float_format="{:.3f}".format, escape=True)
         return f"{said}{table}<p>{escape(RESEARCH_ONLY)}</p>"
 
 
-def columns(facts: Facts) -> list[str]:
+def columns(info: ModelInfo) -> list[str]:
     """Columns of ``as_row``: the image, the decision, then three for each class, then the rest.
 
     Of two classes the positive one stands behind the decision.
     """
-    classes = facts.task.classes
+    classes = info.task.classes
     return [
         "image",
         "decision",
-        *(["positive class"] if facts.task.positive else []),
+        *(["positive class"] if info.task.positive else []),
         *(f"probability of {name}" for name in classes),
         *(f"lowest of {name}" for name in classes),
         *(f"highest of {name}" for name in classes),
@@ -112,13 +112,13 @@ def columns(facts: Facts) -> list[str]:
     ]
 
 
-def as_row(prediction: Prediction, facts: Facts) -> list[Any]:
+def as_row(prediction: Prediction, info: ModelInfo) -> list[Any]:
     """A prediction as a row of a table; what is not known is None."""
-    unknown = [None] * len(facts.task.classes)
+    unknown = [None] * len(info.task.classes)
     return [
         prediction.image,
         prediction.decided,
-        *([facts.task.positive] if facts.task.positive else []),
+        *([info.task.positive] if info.task.positive else []),
         *(prediction.probabilities or unknown),
         *(prediction.low or unknown),
         *(prediction.high or unknown),
@@ -128,18 +128,18 @@ def as_row(prediction: Prediction, facts: Facts) -> list[Any]:
     ]
 
 
-def as_record(prediction: Prediction, facts: Facts) -> dict[str, Any]:
+def as_record(prediction: Prediction, info: ModelInfo) -> dict[str, Any]:
     """A prediction for JSON: probabilities by class name."""
     if prediction.error:
         return {"image": prediction.image, "error": prediction.error}
-    decided: Any = list(prediction.decision) if facts.multi_label else prediction.decision[0]
+    decided: Any = list(prediction.decision) if info.multi_label else prediction.decision[0]
     spread = zip(prediction.low, prediction.high, strict=True)
     return {
         "image": prediction.image,
         "decision": decided,
-        **({"positive": facts.task.positive} if facts.task.positive else {}),
-        "probabilities": dict(zip(facts.task.classes, prediction.probabilities, strict=True)),
-        "spread_over_folds": dict(zip(facts.task.classes, map(list, spread), strict=True)),
+        **({"positive": info.task.positive} if info.task.positive else {}),
+        "probabilities": dict(zip(info.task.classes, prediction.probabilities, strict=True)),
+        "spread_over_folds": dict(zip(info.task.classes, map(list, spread), strict=True)),
         "ood_score": prediction.ood_score,
         "warnings": list(prediction.warnings),
     }

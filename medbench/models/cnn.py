@@ -173,7 +173,7 @@ class CnnClassifier(Classifier):
             self._trained() if self._network is None else self._network,
             batch.pixels,
             len(batch),
-            multi_label=self._task.kind == "multi-label",
+            multi_label=self._task.task_type == "multi-label",
         )
 
     def save(self, folder: Path) -> None:
@@ -226,7 +226,7 @@ class CnnClassifier(Classifier):
             return model
 
         drawn = {name: self._params[name] for name in _OF_THE_NETWORK}
-        task = (self._task.image_shape, len(self._task.classes), self._task.kind)
+        task = (self._task.image_shape, len(self._task.classes), self._task.task_type)
         return shared_network((*drawn.items(), task), build)
 
     def _trained(self) -> Any:

@@ -59,7 +59,7 @@ def output_layer(task: Task, **options: Any) -> Any:
     """
     from keras import layers
 
-    activation = "sigmoid" if task.kind == "multi-label" else "softmax"
+    activation = "sigmoid" if task.task_type == "multi-label" else "softmax"
     return layers.Dense(len(task.classes), activation=activation, name="probabilities", **options)
 
 
@@ -77,7 +77,7 @@ def compile_model(model: Any, optimizer: Any, task: Task) -> None:
         # of that sum under a new name each time and never forgets it, nor the graph it holds:
         # 14 MB a fit of a small network (see tensorflow/tensorflow#80895).
         optimizer._all_reduce_sum_gradients = list
-    multi_label = task.kind == "multi-label"
+    multi_label = task.task_type == "multi-label"
     model.compile(
         optimizer=optimizer,
         loss="binary_crossentropy" if multi_label else "sparse_categorical_crossentropy",

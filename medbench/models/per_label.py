@@ -22,7 +22,7 @@ def build_classifier(
     family: ModelFamily, params: Mapping[str, Any], task: Task, context: Context
 ) -> Classifier:
     """An unfitted classifier of a configuration, for any task: of several labels one a label."""
-    if task.kind == "multi-label" and not family.multi_label:
+    if task.task_type == "multi-label" and not family.multi_label:
         return PerLabel(task, lambda one: family.build(params, one, context))
     return family.build(params, task, context)
 

@@ -155,7 +155,7 @@ class _TransferClassifier(Classifier):
         if network is None:
             raise ModelError("this classifier is neither fitted nor loaded: call fit or load.")
         return keras_support.predict(
-            network, batch.pixels, len(batch), multi_label=self._task.kind == "multi-label"
+            network, batch.pixels, len(batch), multi_label=self._task.task_type == "multi-label"
         )
 
     def save(self, folder: Path) -> None:
@@ -297,7 +297,7 @@ class FrozenClassifier(_TransferClassifier):
         blocks = np.split(np.arange(len(batch)), range(_PREDICT_BATCH, len(batch), _PREDICT_BATCH))
         said = [self._file.predict(batch.pixels(block)) for block in blocks]
         probabilities: NDArray[np.float64] = np.concatenate(said)
-        if self._task.kind == "multi-label":
+        if self._task.task_type == "multi-label":
             return probabilities
         normalised: NDArray[np.float64] = probabilities / probabilities.sum(axis=1, keepdims=True)
         return normalised
@@ -336,7 +336,7 @@ class FrozenClassifier(_TransferClassifier):
     def network(self) -> Any | None:
         """See ``Classifier.network``; it is made when it is first asked for."""
         if self._network is None and self._file is not None:
-            weights, head = self._file.parts(self._task.kind == "multi-label")
+            weights, head = self._file.parts(self._task.task_type == "multi-label")
             self._network = self._drawn(self._embedding.body_with(weights), head)
         elif self._network is None and self._head is not None:
             self._network = self._drawn(self._embedding.body(), self._head)

@@ -112,7 +112,7 @@ class XGBoostClassifier(Classifier):
     def __init__(self, params: Mapping[str, Any], task: Task, context: Context) -> None:
         self._params = dict(params)
         self._n_classes = len(task.classes)
-        self._multi_label = task.kind == "multi-label"
+        self._multi_label = task.task_type == "multi-label"
         self._context = context
         self.max_steps = _MAX_ROUNDS
         self._extractors = [

@@ -19,7 +19,7 @@ from medbench.reports.text import format_interval, format_score
 from medbench.store import ExternalResult, RunResult
 
 COMPARED = ("sensitivity", "specificity", "balanced_accuracy", "brier", "ece")
-"""Scores beside the AUROC, of those that the kind of task has."""
+"""Scores beside the AUROC, of those that the type of task has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def externals(run: RunResult, dataset: DatasetAssessment) -> list[External]:
 
 def external(result: ExternalResult, dataset: DatasetAssessment) -> External:
     """Score one external result."""
-    table, kind = result.predictions, dataset.record["task"]
+    table, task_type = result.predictions, dataset.record["task"]
     n_classes = len(dataset.record["classes"])
     labels, groups = labels_in(table), table["group"].to_numpy(np.int64)
 
@@ -84,7 +84,7 @@ def external(result: ExternalResult, dataset: DatasetAssessment) -> External:
 
     mean = of("")
     scores = fold_scores(
-        labels, mean.probabilities, kind=kind, threshold=result.record["threshold"]
+        labels, mean.probabilities, task_type=task_type, threshold=result.record["threshold"]
     )
     try:
         auroc = fold_auroc_interval([mean], n_classes)

@@ -36,7 +36,7 @@ SHOWN_SCORES = {
     "ordinal": ("accuracy", "macro_f1", "quadratic_kappa", "mae"),
     "multi-label": ("average_precision", "macro_f1"),
 }
-"""Scores of each kind of task in the second table of ``leaderboard.md``; ``scores.csv`` has all."""
+"""Scores of each type of task in the second table of ``leaderboard.md``; ``scores.csv`` has all."""
 
 
 def write_markdown(assessment: Assessment, folder: Path) -> Path:

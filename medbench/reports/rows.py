@@ -164,16 +164,16 @@ def _scored(
     Raises:
         ProtocolError: A fold cannot be scored.
     """
-    kind = record["task"]
-    prevalence = record.get("prevalence") if kind == "binary" else None
+    task_type = record["task"]
+    prevalence = record.get("prevalence") if task_type == "binary" else None
     each, before, classes = [], [], []
     for cell, fold in zip(cells, folds, strict=True):
         threshold = cell.record.get("threshold")
-        how: dict[str, Any] = {"kind": kind, "threshold": threshold}
+        how: dict[str, Any] = {"task_type": task_type, "threshold": threshold}
         each.append(fold_scores(fold.labels, fold.probabilities, prevalence=prevalence, **how))
         classes.append(class_scores(fold.labels, fold.probabilities, **how))
         raw = fold_predictions(cell, record, calibrated=False)
-        before.append(probability_scores(raw.labels, raw.probabilities, kind=kind))
+        before.append(probability_scores(raw.labels, raw.probabilities, task_type=task_type))
     reasons = [(cell.record.get("calibration") or {}).get("reason", "") for cell in cells]
     return {
         "interval": auroc_interval(resampled),

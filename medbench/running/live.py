@@ -83,8 +83,8 @@ class _Running:
 class LiveWatcher(RunWatcher):
     """Shows the running cells below the lines of the finished ones.
 
-    What happens only changes the picture's facts; it is drawn twice a second, and with every
-    line above it. Drawing and facts have one guard, so that two threads never draw at a time.
+    What happens only changes the picture's state; it is drawn twice a second, and with every
+    line above it. Drawing and state have one guard, so that two threads never draw at a time.
     """
 
     def __init__(self, console: Console) -> None:

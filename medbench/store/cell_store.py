@@ -21,8 +21,8 @@ from medbench.files import (
 from medbench.hashes import sha256_of_folder
 from medbench.opening import RefusedFileError, open_regular
 from medbench.store import schemas, seals, signature
+from medbench.store.chunks import ChunkStore
 from medbench.store.layout import CellLayout, RunLayout
-from medbench.store.pieces import Pieces
 from medbench.store.reading import FORMAT, Reading
 from medbench.store.results import CellResult
 
@@ -183,7 +183,7 @@ class CellStore:
 
     def keep_model(self, folder: Path) -> None:
         """Copy the folder of the fitted classifier; what large files share is stored once a run."""
-        self._pieces.keep(folder, self.model)
+        self._chunks.keep(folder, self.model)
 
     def whole_model(self, sha256: str | None) -> Path:
         """The folder of the fitted classifier as its family saved it, for as long as this process.
@@ -211,7 +211,7 @@ class CellStore:
                 "folder."
             )
         with writing(self.model):
-            folder = self._pieces.whole(self.model)
+            folder = self._chunks.assembled(self.model)
         if sha256_of_folder(folder) != sha256:
             raise ModelError(
                 f"{self.model}: its content is not what was saved there (the hash does not match), "
@@ -227,15 +227,15 @@ class CellStore:
             return False
         try:
             return bool(
-                self._pieces.sha256_of(self.model)
+                self._chunks.sha256_of(self.model)
                 != read_json(self._layout.record).get("model_sha256")
             )
         except (StoreError, AttributeError):
             return True
 
     @property
-    def _pieces(self) -> Pieces:
-        return Pieces(RunLayout(self._layout.run).pieces)
+    def _chunks(self) -> ChunkStore:
+        return ChunkStore(RunLayout(self._layout.run).chunks)
 
     @property
     def log(self) -> Path:

@@ -19,7 +19,7 @@
         cell.json                    written last: a cell that has one is finished
         unfinished.json              why the machine ended it; gone when it is started again
         cell.log                     what the process printed
-      pieces/                        large files of the models, each piece once; see ``pieces``
+      chunks/                        large files of the models, each chunk once; see ``chunks``
       .lock .holder.json             who is at work here, as long as somebody is
 
 and what is made from these again at any time:
@@ -72,9 +72,9 @@ class RunLayout:
         return self.folder / ".holder.json"
 
     @property
-    def pieces(self) -> Path:
-        """The folder of the pieces that large files of models consist of."""
-        return self.folder / "pieces"
+    def chunks(self) -> Path:
+        """The folder of the chunks that large files of models consist of."""
+        return self.folder / "chunks"
 
     @property
     def datasets(self) -> Path:

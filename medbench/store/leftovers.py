@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from medbench.files import writing
+from medbench.store.chunks import ChunkStore
 from medbench.store.layout import RunLayout
-from medbench.store.pieces import Pieces
 
 _UNFINISHED = ".*.????????????????.tmp"
 """What ``medbench.files`` calls what it has not finished."""
@@ -37,7 +37,7 @@ _KNOWN = tuple(
         "cells/*/*/*/model/**",
         "cells/*/*/*/predictions.parquet",
         "cells/*/*/*/cell.log",
-        "pieces/*/*",
+        "chunks/*/*",
         "assessment.json",
         "leaderboard.*",
         "*.csv",
@@ -65,7 +65,7 @@ def strangers(layout: RunLayout) -> Iterator[Path]:
 
 
 def remove_leftovers(layout: RunLayout) -> None:
-    """Remove what killed processes have not finished, and pieces of models that are gone.
+    """Remove what killed processes have not finished, and chunks of models that are gone.
 
     Args:
         layout: Of a run that the caller holds.
@@ -79,7 +79,7 @@ def remove_leftovers(layout: RunLayout) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-    Pieces(layout.pieces).remove_unused(layout.models())
+    ChunkStore(layout.chunks).remove_unused(layout.models())
 
 
 def _is_like(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

@@ -18,7 +18,7 @@ from pydantic import (
     field_validator,
 )
 
-from medbench.datasets.task import Kind
+from medbench.datasets.task import TaskType
 from medbench.store.results import FinalStatus
 
 _LARGEST = 10**15
@@ -74,7 +74,7 @@ class Dataset(Record):
     """``dataset.json``."""
 
     title: str
-    task: Kind
+    task: TaskType
     classes: Annotated[list[str], Field(min_length=2)]
     class_counts: list[Count]
     n_images: Count
@@ -136,8 +136,8 @@ class Key(Record):
     parts: dict[str, Any]
 
 
-class PieceList(Record):
-    """``pieces.json`` in the folder of a model."""
+class ChunkList(Record):
+    """``chunks.json`` in the folder of a model."""
 
     files: dict[str, list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]]
 

@@ -67,7 +67,7 @@ class Fits:
         """Ordered classes and several labels an image, without those that the family skips."""
         rising = synthetic_data(n_classes=3, channels=3, image_size=self.image_size)
         cases = [
-            replace(rising, task=replace(rising.task, kind="ordinal")),
+            replace(rising, task=replace(rising.task, task_type="ordinal")),
             multi_label_data(self.image_size),
         ]
         return [data for data in cases if self.family.skip(data.task) is None]
@@ -98,7 +98,7 @@ class Fits:
 
     def again(self, data: SyntheticData, features: FeatureCache | None = None) -> Fit:
         """A fit of its own."""
-        several = data.task.kind == "multi-label" and not self.family.multi_label
+        several = data.task.task_type == "multi-label" and not self.family.multi_label
         classifier, progress = self.build(data.task, features), Steps(begins_again=several)
         classifier.fit(data.train, data.validation, progress)
         return Fit(

@@ -105,7 +105,7 @@ class ModelContract(Contract):
         for data in self.fits.cases:
             _check_probabilities(self.fits.of(data).probabilities, data)
 
-    def test_task_kinds(self) -> None:
+    def test_task_types(self) -> None:
         """Ordered classes are learnt too, and several labels an image.
 
         Every family runs on every task; also where one of the labels is in no training image.
@@ -113,7 +113,7 @@ class ModelContract(Contract):
         for data in self.fits.kinds:
             _check_probabilities(self.fits.of(data).probabilities, data)
             # Ordered classes are stored as others are, and so is what learns one label at a time.
-            if data.task.kind == "multi-label" and self.fits.family.multi_label:
+            if data.task.task_type == "multi-label" and self.fits.family.multi_label:
                 _check_round_trip(self.fits, data)
 
     def test_missing_class(self) -> None:
@@ -244,7 +244,7 @@ class ModelContract(Contract):
         """
         if not self.learns:
             raise SkipTest("it is said not to learn: learns = False")
-        several = [data for data in self.fits.kinds if data.task.kind == "multi-label"]
+        several = [data for data in self.fits.kinds if data.task.task_type == "multi-label"]
         for data in (*self.fits.cases, *several):
             shown = membership(data.validation.labels, len(data.task.classes))
             for label, name in enumerate(data.task.classes):
@@ -336,9 +336,9 @@ def _check_round_trip(fits: Fits, data: SyntheticData) -> None:
             fit.probabilities,
             restored.predict_proba(data.validation.unlabelled()),
             _SAME_FROM_DISK,
-            f"a classifier of a {data.task.kind} task predicts otherwise after {write} and {read}; "
-            f"{write} all of its fitted state, and read everything in {read} (the folder may be "
-            "gone afterwards).",
+            f"a classifier of a {data.task.task_type} task predicts otherwise after {write} and "
+            f"{read}; {write} all of its fitted state, and read everything in {read} (the folder "
+            "may be gone afterwards).",
         )
 
 
@@ -370,7 +370,7 @@ def _check_probabilities(probabilities: NDArray[Any], data: SyntheticData) -> No
         bool(np.isfinite(probabilities).all()),
         "predict_proba returned NaN or infinity; every probability must be finite.",
     )
-    if data.task.kind == "multi-label":
+    if data.task.task_type == "multi-label":
         require(
             bool((probabilities >= 0).all() and (probabilities <= 1 + _SAME).all()),
             "predict_proba returned values that are not between 0 and 1.",

@@ -51,7 +51,7 @@ class SourceContract(Contract):
         distinct = len(set(classes)) == len(classes) >= 2
         require(distinct, f"classes are {classes}; give two or more, all different.")
         labels = labels_in(table)
-        highest = 1 if listing.kind == "multi-label" else len(classes) - 1
+        highest = 1 if listing.task_type == "multi-label" else len(classes) - 1
         require(
             len(labels) > 0 and labels.min() >= 0 and labels.max() <= highest,
             f"labels must be from 0 to {highest}: each is an index into classes.",

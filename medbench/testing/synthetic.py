@@ -75,7 +75,7 @@ def multi_label_data(image_size: int) -> SyntheticData:
         )
 
     names = ("upper-left", "lower-right", "absent")
-    task = Task(classes=names, image_shape=(image_size, image_size, 1), kind="multi-label")
+    task = Task(classes=names, image_shape=(image_size, image_size, 1), task_type="multi-label")
     return SyntheticData(
         task=task, train=batch(_TRAIN_PER_CLASS), validation=batch(_VALIDATION_PER_CLASS)
     )

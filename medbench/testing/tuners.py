@@ -74,7 +74,7 @@ class TunerContract(Contract):
             again = self.tuner(varied_space(), seed=_SEED, trials=_TRIALS, max_steps=_MAX_STEPS)
             suggestion = next_suggestion(again, done[:cut])
             require(
-                suggestion is not None and _facts(suggestion) == _facts(done[cut]),
+                suggestion is not None and _identity(suggestion) == _identity(done[cut]),
                 f"after {cut} finished trials a new tuner suggests something else than the one "
                 "that began the search; keep no state in it, and derive random numbers from "
                 "self.seed, the number of finished trials and attempt.",
@@ -263,5 +263,5 @@ def _check_steps(trial: Trial, done: Sequence[Trial], tuner_class: type[Tuner]) 
     )
 
 
-def _facts(one: Suggestion | Trial) -> tuple[object, ...]:
+def _identity(one: Suggestion | Trial) -> tuple[object, ...]:
     return dict(one.params), one.first_step, one.last_step, one.resume_from

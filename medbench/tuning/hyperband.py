@@ -47,7 +47,7 @@ class HyperbandTuner(Tuner):
         for trial in finished:
             if trial.stage != "search":
                 continue
-            if suggestion is None or _facts(suggestion) != _facts(trial):
+            if suggestion is None or _identity(suggestion) != _identity(trial):
                 raise ModelError(
                     "the stored trials do not follow from this search; begin a new run folder."
                 )
@@ -119,5 +119,5 @@ def _steps(max_steps: int, bracket: int, number: int) -> int:
     return steps
 
 
-def _facts(one: Suggestion | Trial) -> tuple[Any, ...]:
+def _identity(one: Suggestion | Trial) -> tuple[Any, ...]:
     return frozen(one.params), one.first_step, one.last_step, one.resume_from

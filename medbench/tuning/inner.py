@@ -186,7 +186,7 @@ def predict(classifier: Classifier, batch: Any, task: Task) -> NDArray[np.float6
         )
     if not np.isfinite(probabilities).all():
         raise ModelError("predict_proba returned values that are not finite.")
-    if task.kind == "multi-label":
+    if task.task_type == "multi-label":
         if (probabilities < 0).any() or (probabilities > 1 + _SUM_TOLERANCE).any():
             raise ModelError("predict_proba returned values that are not between 0 and 1.")
         return np.minimum(probabilities, 1.0)

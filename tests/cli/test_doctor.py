@@ -25,7 +25,7 @@ def _elsewhere(tmp_path, monkeypatch):
 @pytest.fixture
 def quick(monkeypatch):
     """Heavy libraries are said to be well, without a look at them."""
-    monkeypatch.setattr(doctor, "_probe", lambda what, variables: HEALTHY[what])
+    monkeypatch.setattr(doctor, "_try_library", lambda what, variables: HEALTHY[what])
     monkeypatch.setattr(doctor.environment, "BACKENDS", ("keras",))
     monkeypatch.setattr(doctor, "_is_installed", lambda module: True)
 
@@ -102,12 +102,12 @@ BROKEN = {
 @pytest.mark.parametrize("code", BROKEN)
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_broken_backend_is_a_problem_and_doctor_goes_on(install, capsys, monkeypatch, code):
-    real = doctor._probe
+    real = doctor._try_library
     install("broken", "1.0", {}, {"keras.py": code})
-    monkeypatch.setattr(doctor, "_PROBE_SECONDS", 2.0)
+    monkeypatch.setattr(doctor, "_LIBRARY_SECONDS", 2.0)
     monkeypatch.setattr(doctor.environment, "BACKENDS", ("json",))
     monkeypatch.setattr(
-        doctor, "_probe", lambda what, v: real(what, v) if what == "keras" else HEALTHY[what]
+        doctor, "_try_library", lambda what, v: real(what, v) if what == "keras" else HEALTHY[what]
     )
     status, found = findings(capsys)
     assert status == 1

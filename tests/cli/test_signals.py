@@ -98,7 +98,7 @@ def run_options(class_folders) -> list[str]:
 
 
 def napping_run(options: list[str], **more) -> subprocess.Popen:
-    """A run of which both workers have begun to fit and wait."""
+    """A run of which both attempts have begun to fit and wait."""
     Path("nap").write_text("")
     environment = {**os.environ, "NAP": str(Path("nap").resolve())}
     return started(["-m", "medbench", *options], env=environment, **more)
@@ -119,7 +119,7 @@ def until(happened) -> None:
         time.sleep(0.01)
 
 
-def workers_of(folder: Path) -> list[str]:
+def attempts_of(folder: Path) -> list[str]:
     """Processes that work on cells of a run that was started in a folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -134,7 +134,7 @@ def workers_of(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ENDING, ids=str)
-def test_a_run_ends_with_a_line_without_workers_or_images_and_goes_on(class_folders, how):
+def test_a_run_ends_with_a_line_without_attempts_or_images_and_goes_on(class_folders, how):
     options = run_options(class_folders)
     process = napping_run(options)
     wait_for_cells(process)
@@ -144,7 +144,7 @@ def test_a_run_ends_with_a_line_without_workers_or_images_and_goes_on(class_fold
     kept = "Finished trials and cells are kept. Give the same command again to go on."
     assert line == f"Interrupted{by}. {kept}"
     if Path("/proc").is_dir():
-        until(lambda: not workers_of(Path.cwd()))
+        until(lambda: not attempts_of(Path.cwd()))
     assert not list(Path(os.environ["MEDBENCH_CACHE"], "work").rglob("images.npy"))
     assert main(options) == 0
     assert {cell.status for cell in RunStore(Path("out")).read().cells} == {"ok"}
@@ -155,7 +155,7 @@ def test_the_end_phase_of_a_run_can_be_interrupted_and_is_made_up_for(class_fold
     with Path("plugin.py").open("a") as plugin:
         plugin.write(
             "\nimport sys, time\n"
-            "if 'medbench.cli.run' in sys.modules:\n"  # not in a worker
+            "if 'medbench.cli.run' in sys.modules:\n"  # not in an attempt
             "    import medbench.running.carry_out as end\n"
             "    def write(*_):\n"
             "        print('writing', flush=True)\n"
@@ -410,11 +410,11 @@ def test_ctrl_c_at_a_terminal_takes_the_view_away_and_brings_the_cursor_back(ter
     assert b"Traceback" not in terminal.shown
 
 
-def test_a_terminal_that_is_closed_ends_the_run_and_its_workers(terminal):
+def test_a_terminal_that_is_closed_ends_the_run_and_its_attempts(terminal):
     terminal.close()
     assert terminal.process.wait(DEADLINE) == 128 + signal.SIGHUP
     if Path("/proc").is_dir():
-        until(lambda: not workers_of(Path.cwd()))
+        until(lambda: not attempts_of(Path.cwd()))
     assert not list(Path(os.environ["MEDBENCH_CACHE"], "work").rglob("images.npy"))
 
 

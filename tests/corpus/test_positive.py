@@ -18,8 +18,8 @@ from medbench.datasets.positive import BY_NAME, GUESSED, UNKNOWN, WRITTEN, propo
 from medbench.datasets.sources.folder import FolderSource
 from medbench.errors import ConfigurationError, DatasetError, UndecidedError
 from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
-from medbench.inference.facts import Facts
 from medbench.inference.held_out import held_out_images
+from medbench.inference.model_info import ModelInfo
 from medbench.store import RunStore, seals
 
 QUICK = ["--models", "majority", "--no-sanity", "--trials", "1", "--folds", "2"]
@@ -295,10 +295,10 @@ def test_an_export_names_it_and_one_of_before_still_opens(covid_run, tmp_path, m
     films = ["--data", str(covid_run / "films")]
     export = ["export", str(covid_run / "run"), "--models", "intensity", "--out", str(out), *films]
     assert main(export) == 0
-    facts = json.loads((out / "model.json").read_text())["facts"]
-    assert (facts["positive"], facts["positive_decided"]) == ("COVID", BY_NAME)
-    del facts["positive"], facts["positive_decided"]
-    assert Facts.from_record(facts).positive_words == f"Positive class: COVID ({UNKNOWN})"
+    info = json.loads((out / "model.json").read_text())["facts"]
+    assert (info["positive"], info["positive_decided"]) == ("COVID", BY_NAME)
+    del info["positive"], info["positive_decided"]
+    assert ModelInfo.from_record(info).positive_words == f"Positive class: COVID ({UNKNOWN})"
 
 
 def test_the_page_that_serve_opens_names_it(covid_run):
@@ -320,8 +320,8 @@ def test_another_operating_point_of_a_guessed_class_asks_which(class_folders, tm
         model.at(point)
     with pytest.raises(ConfigurationError, match=r"other class give --specificity 0\.9"):
         model.at(point, positive="a")
-    assert model.at(YOUDEN).facts.positive_decided == GUESSED
-    assert model.at(point, positive="b").facts.positive_decided == WRITTEN
+    assert model.at(YOUDEN).info.positive_decided == GUESSED
+    assert model.at(point, positive="b").info.positive_decided == WRITTEN
     predict = ["predict", str(tmp_path / "set/a/00.png"), "--run", str(tmp_path / "run")]
     predict += ["--models", "majority", "--sensitivity", ".9"]
     assert main(predict) == 2

@@ -15,7 +15,9 @@ from medbench.datasets.task import Task, label_frame
 HOSTILE = "\x1b[31m$x_1$\n" + "long " * 30
 
 
-def dataset(labels, *, classes=("a", "b"), kind="multi-class", near=(), unreadable=(), **columns):
+def dataset(
+    labels, *, classes=("a", "b"), task_type="multi-class", near=(), unreadable=(), **columns
+):
     """A prepared data set by hand; ``near`` holds (first, second, distance, joined)."""
     labels = np.asarray(labels, np.int64)
     n = len(labels)
@@ -49,7 +51,7 @@ def dataset(labels, *, classes=("a", "b"), kind="multi-class", near=(), unreadab
     return PreparedDataset(
         name="mine",
         source=FolderSource(source="folder", path="mine"),
-        task=Task(classes=tuple(classes), image_shape=images.shape[1:], kind=kind),
+        task=Task(classes=tuple(classes), image_shape=images.shape[1:], task_type=task_type),
         images=images,
         table=table,
         near_pairs=pairs.assign(correlation=0.99),
@@ -148,8 +150,8 @@ def test_a_near_pair_stands_for_all_copies_of_both_images():
 
 def test_images_of_several_labels_conflict_where_one_label_differs():
     labels = np.stack([np.arange(80) % 2, np.arange(80) // 2 % 2], axis=1)
-    same = dataset(labels, kind="multi-label", pixel_hash=hashes(80, [0, 4]))
-    differing = dataset(labels, kind="multi-label", pixel_hash=hashes(80, [0, 2]))
+    same = dataset(labels, task_type="multi-label", pixel_hash=hashes(80, [0, 4]))
+    differing = dataset(labels, task_type="multi-label", pixel_hash=hashes(80, [0, 2]))
     assert "label-conflicts" not in found(same)
     assert found(differing)["label-conflicts"].numbers["pairs"] == 1
 
@@ -228,7 +230,7 @@ def test_classes_of_unequal_size_are_a_note_and_of_very_unequal_size_a_warning()
 def test_a_rare_label_among_several_is_named():
     labels = np.zeros((200, 2), np.int64)
     labels[:100, 0] = labels[:12, 1] = 1
-    finding = only(dataset(labels, kind="multi-label", classes=("common", "rare")))
+    finding = only(dataset(labels, task_type="multi-label", classes=("common", "rare")))
     assert finding.check == "class-balance" and finding.severity == "warning"
     assert "'rare' is in 12 of 200 images" in finding.text
 
@@ -246,7 +248,7 @@ def test_few_patients_of_a_class_count_and_not_their_images():
 def test_a_label_without_counterexamples_is_too_rare_as_well():
     labels = np.ones((80, 2), np.int64)
     labels[:40, 0] = labels[:3, 1] = 0
-    finding = found(dataset(labels, kind="multi-label"))["few-images"]
+    finding = found(dataset(labels, task_type="multi-label"))["few-images"]
     assert finding.severity == "serious" and "without 'b' (3 images of 3 groups)" in finding.text
 
 
@@ -349,7 +351,7 @@ def test_a_hundred_thousand_images_take_seconds():
     data = dataset(
         (rng.random((n, 14)) < 0.1).astype(np.int64),
         classes=tuple("abcdefghijklmn"),
-        kind="multi-label",
+        task_type="multi-label",
         near=np.column_stack([ends, np.full(len(ends), 8), np.ones(len(ends))]),
         pixel_hash=hashes(n, range(0, n, 5)),  # one image twenty thousand times
         patient=rng.integers(0, n // 3, n),

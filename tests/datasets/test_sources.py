@@ -91,7 +91,7 @@ def test_ordinal_classes_keep_the_order_that_is_given(class_folders):
     root = class_folders(classes=("mild", "none", "severe"))
     source = FolderSource(path=str(root), task="ordinal", classes=("none", "mild", "severe"))
     listing = source.listing()
-    assert listing.kind == "ordinal"
+    assert listing.task_type == "ordinal"
     assert listing.classes == ("none", "mild", "severe")
 
 
@@ -281,7 +281,7 @@ def test_an_npz_of_several_labels_an_image_gives_a_column_a_class(tmp_path):
     np.savez(tmp_path / "x.npz", **several())
     source = NpzSource(path=str(tmp_path / "x.npz"), task="multi-label", classes=("x", "y", "z"))
     listing = source.listing()
-    assert listing.kind == "multi-label"
+    assert listing.task_type == "multi-label"
     assert listing.classes == ("x", "y", "z")
     assert listing.table[["label0", "label1", "label2"]].head(3).to_numpy().tolist() == [
         [1, 0, 0],

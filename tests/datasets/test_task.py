@@ -1,4 +1,4 @@
-"""The kinds of task, and labels as tables hold them."""
+"""The types of task, and labels as tables hold them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from medbench.datasets.task import Task, label_frame, labels_in, membership
 
 
 @pytest.mark.parametrize(
-    ("classes", "given", "kind"),
+    ("classes", "given", "task_type"),
     [
         (("a", "b"), "multi-class", "binary"),
         (("a", "b"), "ordinal", "binary"),
@@ -18,8 +18,8 @@ from medbench.datasets.task import Task, label_frame, labels_in, membership
         (("a", "b", "c"), "ordinal", "ordinal"),
     ],
 )
-def test_two_exclusive_classes_are_binary_whatever_they_were_called(classes, given, kind):
-    assert Task(classes=classes, image_shape=(8, 8, 1), kind=given).kind == kind
+def test_two_exclusive_classes_are_binary_whatever_they_were_called(classes, given, task_type):
+    assert Task(classes=classes, image_shape=(8, 8, 1), task_type=given).task_type == task_type
 
 
 @pytest.mark.parametrize(

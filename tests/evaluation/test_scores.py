@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import recall_score
 
-from medbench.datasets.task import Kind
+from medbench.datasets.task import TaskType
 from medbench.errors import ProtocolError
 from medbench.evaluation.metrics import auroc, decide
 from medbench.evaluation.scores import (
@@ -305,7 +305,7 @@ def agree(found, expected):
 
 
 @pytest.mark.parametrize(
-    ("kind", "draw", "definition"),
+    ("task_type", "draw", "definition"),
     [
         ("binary", random_binary, binary_by_definition),
         ("multi-class", random_classes, multi_class_by_definition),
@@ -313,11 +313,11 @@ def agree(found, expected):
         ("multi-label", random_labels, multi_label_by_definition),
     ],
 )
-def test_all_metrics_equal_their_definitions_on_random_parts(kind, draw, definition):
+def test_all_metrics_equal_their_definitions_on_random_parts(task_type, draw, definition):
     defined = set()
     for seed in range(INPUTS):
         labels, probabilities, threshold = draw(seed)
-        found = fold_scores(labels, probabilities, kind=kind, threshold=threshold)
+        found = fold_scores(labels, probabilities, task_type=task_type, threshold=threshold)
         agree(found, definition(labels, probabilities, threshold))
         defined |= {name for name, value in found.items() if not math.isnan(value)}
     assert defined == set(found)  # nothing agreed only because both are always NaN
@@ -325,22 +325,22 @@ def test_all_metrics_equal_their_definitions_on_random_parts(kind, draw, definit
 
 def test_class_scores_equal_their_definitions_on_random_parts():
     for seed in range(FEWER_INPUTS):
-        for kind, draw in (
+        for task_type, draw in (
             ("binary", random_binary),
             ("multi-class", random_classes),
             ("multi-label", random_labels),
         ):
             labels, probabilities, threshold = draw(seed)
-            found = class_scores(labels, probabilities, kind=kind, threshold=threshold)
+            found = class_scores(labels, probabilities, task_type=task_type, threshold=threshold)
             for k, scores in enumerate(probabilities.T.tolist()):
-                if kind == "binary":
+                if task_type == "binary":
                     called = [int(p >= threshold) for p in probabilities[:, 1]]
                     called = called if k else [1 - c for c in called]
-                elif kind == "multi-class":
+                elif task_type == "multi-class":
                     called = (probabilities.argmax(axis=1) == k).astype(int).tolist()
                 else:
                     called = [int(p >= threshold[k]) for p in scores]
-                shown = labels[:, k] if kind == "multi-label" else (labels == k).astype(int)
+                shown = labels[:, k] if task_type == "multi-label" else (labels == k).astype(int)
                 expected = class_by_definition(shown.tolist(), called, scores)
                 agree({name: float(values[k]) for name, values in found.items()}, expected)
             assert {values.dtype.name for values in found.values()} == {"float64"}
@@ -353,15 +353,15 @@ def test_auroc_is_that_of_the_leaderboard_and_balanced_accuracy_that_of_scikit_l
         ("multi-label", random_labels),
     )
     compared = 0
-    for kind, draw in cases:
+    for task_type, draw in cases:
         for seed in range(FEWER_INPUTS):
             labels, probabilities, threshold = draw(seed)
-            found = fold_scores(labels, probabilities, kind=kind, threshold=threshold)
+            found = fold_scores(labels, probabilities, task_type=task_type, threshold=threshold)
             if not math.isnan(found["auroc"]):
                 assert found["auroc"] == auroc(labels, probabilities, probabilities.shape[1])
                 decided = decide(probabilities, threshold)
                 pairs = [(labels, decided)]
-                if kind == "multi-label":
+                if task_type == "multi-label":
                     varies = [k for k, one in enumerate(labels.T) if len(set(one)) > 1]
                     pairs = [(labels[:, k], decided[:, k]) for k in varies]
                 recalls = [
@@ -377,12 +377,12 @@ def test_a_rare_class_weighs_as_much_as_a_common_one():
     labels = np.array([0] * 8 + [1] * 2)
     p1 = np.array([0.1] * 6 + [0.9] * 2 + [0.9, 0.1])
     probabilities = np.column_stack([1 - p1, p1])
-    found = fold_scores(labels, probabilities, kind="binary", threshold=0.5)
+    found = fold_scores(labels, probabilities, task_type="binary", threshold=0.5)
     assert found["balanced_accuracy"] == pytest.approx((6 / 8 + 1 / 2) / 2)
 
 
 def test_scores_of_probabilities_are_those_among_all_scores():
-    for kind, draw in (
+    for task_type, draw in (
         ("binary", random_binary),
         ("multi-class", random_classes),
         ("ordinal", random_classes),
@@ -390,11 +390,11 @@ def test_scores_of_probabilities_are_those_among_all_scores():
     ):
         for seed in range(FEWER_INPUTS):
             labels, probabilities, threshold = draw(seed)
-            found = probability_scores(labels, probabilities, kind=kind)
-            every = fold_scores(labels, probabilities, kind=kind, threshold=threshold)
+            found = probability_scores(labels, probabilities, task_type=task_type)
+            every = fold_scores(labels, probabilities, task_type=task_type, threshold=threshold)
             assert found == {name: every[name] for name in ("brier", "log_loss", "ece")}
     with pytest.raises(ProtocolError, match="not finite"):
-        probability_scores(np.array([0, 1]), two_columns([0.5, NAN]), kind="binary")
+        probability_scores(np.array([0, 1]), two_columns([0.5, NAN]), task_type="binary")
 
 
 # Degenerate parts
@@ -402,7 +402,7 @@ def test_scores_of_probabilities_are_those_among_all_scores():
 
 def binary(labels, p1, threshold=0.5, **options):
     labels, probabilities = np.array(labels), two_columns(p1)
-    found = fold_scores(labels, probabilities, kind="binary", threshold=threshold, **options)
+    found = fold_scores(labels, probabilities, task_type="binary", threshold=threshold, **options)
     agree(found, binary_by_definition(labels, probabilities, threshold, **options))
     return found
 
@@ -487,7 +487,9 @@ def test_probabilities_of_exactly_0_and_1_have_a_finite_log_loss():
     assert wrong["log_loss"] == pytest.approx(-math.log(EPS))
     assert wrong["ece"] == wrong["brier"] == 1
     assert binary([0, 1], [0.0, 1.0])["log_loss"] == pytest.approx(0, abs=1e-12)
-    classes = fold_scores(np.array([0, 1]), np.eye(3)[[1, 1]], kind="multi-class", threshold=None)
+    classes = fold_scores(
+        np.array([0, 1]), np.eye(3)[[1, 1]], task_type="multi-class", threshold=None
+    )
     assert classes["log_loss"] == pytest.approx(-math.log(EPS) / 2)
 
 
@@ -526,7 +528,7 @@ def test_predictive_values_follow_a_stated_prevalence_and_nothing_else_does():
 
 def test_class_0_of_a_binary_task_is_seen_from_the_other_side_even_where_p0_rounds_to_1():
     labels, p1 = np.array([0, 1, 0, 1]), np.array([1e-30, 1e-20, 1e-25, 0.9])
-    found = class_scores(labels, two_columns(p1), kind="binary", threshold=0.5)
+    found = class_scores(labels, two_columns(p1), task_type="binary", threshold=0.5)
     assert found["auroc"].tolist() == [1, 1]
     assert found["average_precision"].tolist() == [1, 1]
     assert found["recall"].tolist() == [1, 0.5]
@@ -536,10 +538,10 @@ def test_class_0_of_a_binary_task_is_seen_from_the_other_side_even_where_p0_roun
 def test_a_class_absent_from_the_part_is_left_out_of_every_average_and_is_nan_by_itself():
     labels = np.array([0, 0, 2, 2])
     probabilities = np.array([[0.6, 0.1, 0.3], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.4, 0.2, 0.4]])
-    found = fold_scores(labels, probabilities, kind="ordinal", threshold=None)
+    found = fold_scores(labels, probabilities, task_type="ordinal", threshold=None)
     agree(found, ordinal_by_definition(labels, probabilities))
     assert found["macro_f1"] == pytest.approx((1 / 2 + 2 / 3) / 2)
-    classes = class_scores(labels, probabilities, kind="ordinal", threshold=None)
+    classes = class_scores(labels, probabilities, task_type="ordinal", threshold=None)
     for name in ("recall", "auroc", "average_precision"):
         assert np.isnan(classes[name]).tolist() == [False, True, False]
     assert classes["precision"][1] == 0  # decided once, wrongly
@@ -548,17 +550,17 @@ def test_a_class_absent_from_the_part_is_left_out_of_every_average_and_is_nan_by
 
 def test_a_class_that_is_never_decided_has_no_precision_and_an_f1_of_0():
     labels, probabilities = np.array([0, 1, 2]), np.array([[0.5, 0.3, 0.2]] * 3)
-    classes = class_scores(labels, probabilities, kind="multi-class", threshold=None)
+    classes = class_scores(labels, probabilities, task_type="multi-class", threshold=None)
     assert classes["precision"].tolist() == pytest.approx([1 / 3, NAN, NAN], nan_ok=True)
     assert classes["recall"].tolist() == [1, 0, 0]
-    found = fold_scores(labels, probabilities, kind="multi-class", threshold=None)
+    found = fold_scores(labels, probabilities, task_type="multi-class", threshold=None)
     assert found["macro_f1"] == pytest.approx(0.5 / 3)
     assert undefined(found) == {"mcc"}
 
 
 def test_a_part_of_one_class_of_several_has_accuracy_and_error_but_no_comparison_of_classes():
     labels, probabilities = np.array([1, 1]), np.array([[0.2, 0.7, 0.1], [0.2, 0.2, 0.6]])
-    found = fold_scores(labels, probabilities, kind="ordinal", threshold=None)
+    found = fold_scores(labels, probabilities, task_type="ordinal", threshold=None)
     assert undefined(found) == {"auroc", "balanced_accuracy", "macro_f1", "mcc", "quadratic_kappa"}
     assert (found["accuracy"], found["mae"]) == (0.5, 0.5)
 
@@ -566,8 +568,8 @@ def test_a_part_of_one_class_of_several_has_accuracy_and_error_but_no_comparison
 def test_kappa_counts_a_miss_by_two_steps_four_times():
     labels = np.array([0, 1, 2, 2])
     near, far = np.eye(3)[[0, 1, 2, 1]], np.eye(3)[[0, 1, 2, 0]]
-    near = fold_scores(labels, near, kind="ordinal", threshold=None)
-    far = fold_scores(labels, far, kind="ordinal", threshold=None)
+    near = fold_scores(labels, near, task_type="ordinal", threshold=None)
+    far = fold_scores(labels, far, task_type="ordinal", threshold=None)
     assert near["quadratic_kappa"] == pytest.approx(1 - (1 / 4) / (20 / 16))
     assert far["quadratic_kappa"] == pytest.approx(1 - (4 / 4) / (26 / 16))
     assert (near["mae"], far["mae"]) == (0.25, 0.5)
@@ -575,7 +577,7 @@ def test_kappa_counts_a_miss_by_two_steps_four_times():
 
 def test_the_brier_score_of_several_classes_sums_the_squares_over_the_classes():
     found = fold_scores(
-        np.array([0]), np.array([[0.0, 1.0, 0.0]]), kind="multi-class", threshold=None
+        np.array([0]), np.array([[0.0, 1.0, 0.0]]), task_type="multi-class", threshold=None
     )
     assert found["brier"] == 2
 
@@ -583,7 +585,7 @@ def test_the_brier_score_of_several_classes_sums_the_squares_over_the_classes():
 def test_rows_that_sum_to_one_only_in_single_precision_are_scored_without_a_warning():
     labels, probabilities, _ = random_classes(3)
     probabilities = probabilities.astype(np.float32).astype(np.float64) * (1 - 4e-7)
-    found = fold_scores(labels, probabilities, kind="multi-class", threshold=None)
+    found = fold_scores(labels, probabilities, task_type="multi-class", threshold=None)
     assert found == pytest.approx(
         multi_class_by_definition(labels, probabilities), abs=1e-5, nan_ok=True
     )
@@ -594,22 +596,22 @@ def test_a_label_that_is_never_present_is_left_out_of_the_averages_but_still_cal
     labels, probabilities = np.tile(labels, (4, 1)), np.tile(probabilities, (4, 1))
     labels, probabilities = np.c_[labels[:, :2], 0 * labels[:, 0]], probabilities[:, [0, 1, 0]]
     thresholds = [0.4, 0.6, 0.5]
-    found = fold_scores(labels, probabilities, kind="multi-label", threshold=thresholds)
+    found = fold_scores(labels, probabilities, task_type="multi-label", threshold=thresholds)
     agree(found, multi_label_by_definition(labels, probabilities, thresholds))
     kept = fold_scores(
-        labels[:, :2], probabilities[:, :2], kind="multi-label", threshold=thresholds[:2]
+        labels[:, :2], probabilities[:, :2], task_type="multi-label", threshold=thresholds[:2]
     )
     for name in ("auroc", "average_precision", "balanced_accuracy", "macro_f1"):
         assert found[name] == pytest.approx(kept[name], nan_ok=True)
     assert found["brier"] != kept["brier"]
-    classes = class_scores(labels, probabilities, kind="multi-label", threshold=thresholds)
+    classes = class_scores(labels, probabilities, task_type="multi-label", threshold=thresholds)
     assert all(math.isnan(classes[name][2]) for name in ("recall", "auroc", "average_precision"))
     assert not math.isnan(classes["specificity"][2])
 
 
 def test_several_labels_of_which_none_varies_have_no_averages():
     labels = np.array([[1, 0], [1, 0]])
-    found = fold_scores(labels, np.full((2, 2), 0.5), kind="multi-label", threshold=[0.5, 0.5])
+    found = fold_scores(labels, np.full((2, 2), 0.5), task_type="multi-label", threshold=[0.5, 0.5])
     assert undefined(found) == {"auroc", "average_precision", "balanced_accuracy", "macro_f1"}
 
 
@@ -633,9 +635,12 @@ def test_a_confidence_on_the_border_of_two_bins_belongs_to_the_lower_one():
         ({"labels": np.array([0.0, 1.0, 1.0])}, "whole numbers"),
         ({"labels": np.array([0, 1])}, "expected"),
         ({"labels": np.array([[0, 1]] * 3)}, r"shape \(3, 2\) do not fit a binary task"),
-        ({"kind": "multi-class", "threshold": None}, "2 classes do not fit a multi-class task"),
-        ({"kind": "multi-label", "threshold": [0.5, 0.5]}, "do not fit a multi-label task"),
-        ({"kind": "multiclass"}, "Kinds: binary, multi-class, ordinal, multi-label"),
+        (
+            {"task_type": "multi-class", "threshold": None},
+            "2 classes do not fit a multi-class task",
+        ),
+        ({"task_type": "multi-label", "threshold": [0.5, 0.5]}, "do not fit a multi-label task"),
+        ({"task_type": "multiclass"}, "Types: binary, multi-class, ordinal, multi-label"),
         ({"threshold": None}, "None does not fit a binary task; expected one number"),
         ({"threshold": [0.5, 0.5]}, "expected one number"),
         ({"threshold": NAN}, "not a number"),
@@ -646,7 +651,7 @@ def test_what_cannot_be_scored_is_an_error_that_says_why(score, change, message)
     part = {
         "labels": np.array([0, 1, 1]),
         "probabilities": two_columns([0.1, 0.2, 0.3]),
-        "kind": "binary",
+        "task_type": "binary",
         "threshold": 0.5,
         **change,
     }
@@ -657,13 +662,13 @@ def test_what_cannot_be_scored_is_an_error_that_says_why(score, change, message)
 def test_operating_points_that_do_not_fit_other_kinds_are_errors():
     labels, probabilities = np.array([0, 1, 2]), np.full((3, 3), 1 / 3)
     with pytest.raises(ProtocolError, match="expected None"):
-        fold_scores(labels, probabilities, kind="ordinal", threshold=0.5)
+        fold_scores(labels, probabilities, task_type="ordinal", threshold=0.5)
     labels = np.eye(3, dtype=int)
     for threshold in (None, 0.5, [0.5, 0.5]):
         with pytest.raises(ProtocolError, match="a sequence of 3 numbers"):
-            fold_scores(labels, probabilities, kind="multi-label", threshold=threshold)
+            fold_scores(labels, probabilities, task_type="multi-label", threshold=threshold)
     with pytest.raises(ProtocolError, match="not a number"):
-        fold_scores(labels, probabilities, kind="multi-label", threshold=[0.5, 0.5, NAN])
+        fold_scores(labels, probabilities, task_type="multi-label", threshold=[0.5, 0.5, NAN])
 
 
 @pytest.mark.parametrize("prevalence", [0, 1, -0.1, 2, NAN])
@@ -672,7 +677,7 @@ def test_a_prevalence_that_is_no_share_is_an_error(prevalence):
         fold_scores(
             np.array([0, 1]),
             two_columns([0.1, 0.2]),
-            kind="binary",
+            task_type="binary",
             threshold=0.5,
             prevalence=prevalence,
         )
@@ -680,7 +685,9 @@ def test_a_prevalence_that_is_no_share_is_an_error(prevalence):
 
 def test_a_prevalence_of_a_task_that_is_not_binary_is_an_error():
     with pytest.raises(ProtocolError, match="applies to a binary task"):
-        fold_scores(np.array([0, 1, 2]), np.eye(3), kind="ordinal", threshold=None, prevalence=0.1)
+        fold_scores(
+            np.array([0, 1, 2]), np.eye(3), task_type="ordinal", threshold=None, prevalence=0.1
+        )
 
 
 def test_every_kind_has_its_metrics_and_each_has_a_name_for_reports():
@@ -690,16 +697,16 @@ def test_every_kind_has_its_metrics_and_each_has_a_name_for_reports():
         "ordinal": (random_classes, ORDINAL),
         "multi-label": (random_labels, MULTI_LABEL),
     }
-    assert set(names) == set(typing.get_args(Kind))
+    assert set(names) == set(typing.get_args(TaskType))
     used = set()
-    for kind, (draw, expected) in names.items():
+    for task_type, (draw, expected) in names.items():
         labels, probabilities, threshold = draw(0)
-        found = fold_scores(labels, probabilities, kind=kind, threshold=threshold)
+        found = fold_scores(labels, probabilities, task_type=task_type, threshold=threshold)
         assert set(found) == expected
         assert list(found) == [name for name in METRICS if name in found]
         json.dumps(found)
         used |= set(found)
-        used |= set(class_scores(labels, probabilities, kind=kind, threshold=threshold))
+        used |= set(class_scores(labels, probabilities, task_type=task_type, threshold=threshold))
     assert used == set(METRICS)
     assert METRICS["sensitivity_at_95_specificity"].name == "sensitivity at 95% specificity"
     assert len({metric.name for metric in METRICS.values()}) == len(METRICS)
@@ -712,13 +719,13 @@ def test_the_metrics_that_should_fall_are_the_errors():
 
 
 def test_scoring_changes_neither_labels_nor_probabilities():
-    for kind, draw in (
+    for task_type, draw in (
         ("binary", random_binary),
         ("ordinal", random_classes),
         ("multi-label", random_labels),
     ):
         labels, probabilities, threshold = draw(7)
         before = labels.copy(), probabilities.copy()
-        fold_scores(labels, probabilities, kind=kind, threshold=threshold)
-        class_scores(labels, probabilities, kind=kind, threshold=threshold)
+        fold_scores(labels, probabilities, task_type=task_type, threshold=threshold)
+        class_scores(labels, probabilities, task_type=task_type, threshold=threshold)
         assert (labels == before[0]).all() and (probabilities == before[1]).all()

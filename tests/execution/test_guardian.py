@@ -79,7 +79,7 @@ def test_a_run_that_is_killed_takes_along_what_its_cells_hold_stop_or_cut_loose(
     wait_until(lambda: all((tmp_path / family).exists() for family in families))
     wait_until(lambda: any(map(is_stopped, descendants(holder.pid))))
     pids = list(descendants(holder.pid))
-    assert len(pids) >= 1 + 2 * len(families) + 1  # server, guardians, workers, the one cut loose
+    assert len(pids) >= 1 + 2 * len(families) + 1  # server, guardians, attempts, the one cut loose
     holder.kill()
     wait_until(lambda: all(map(ended, pids)))
 
@@ -89,10 +89,10 @@ def test_a_run_that_is_killed_takes_along_a_cell_whose_guardian_is_stopped(tmp_p
     wait_until((tmp_path / "holds").exists)
     server = next(descendants(holder.pid))
     guardian = next(descendants(server))
-    worker = next(descendants(guardian))
+    attempt = next(descendants(guardian))
     os.kill(guardian, signal.SIGSTOP)
     holder.kill()
-    wait_until(lambda: ended(worker) and ended(guardian))
+    wait_until(lambda: ended(attempt) and ended(guardian))
 
 
 def test_cells_stand_still_while_their_run_does_and_lose_no_time(tmp_path, hold):
@@ -101,8 +101,8 @@ def test_cells_stand_still_while_their_run_does_and_lose_no_time(tmp_path, hold)
     wait_until(beats.exists)
     stopped = time.perf_counter()
     holder.send_signal(signal.SIGSTOP)
-    worker = list(descendants(holder.pid))[-1]
-    wait_until(lambda: is_stopped(worker))
+    attempt = list(descendants(holder.pid))[-1]
+    wait_until(lambda: is_stopped(attempt))
     before = beats.stat().st_size
     time.sleep(3)
     assert beats.stat().st_size == before
@@ -121,7 +121,7 @@ def test_a_guardian_that_is_stopped_is_let_go_on(tmp_path):
     assert numbers(told) == [0, 1, 2] and told[-1].reason == ""
 
 
-def test_a_worker_that_is_killed_goes_on_from_its_finished_trials(tmp_path):
+def test_an_attempt_that_is_killed_goes_on_from_its_finished_trials(tmp_path):
     told = run(tmp_path, "killed-once", "check-brightness")
     assert numbers(told["killed-once"]) == [0, 1, 2]
     outcome, whole = told["killed-once"][-1], told["check-brightness"][-1]
@@ -132,7 +132,7 @@ def test_a_worker_that_is_killed_goes_on_from_its_finished_trials(tmp_path):
     np.testing.assert_array_equal(outcome.probabilities, whole.probabilities)
 
 
-def test_a_worker_that_is_killed_whenever_it_starts_is_no_result(tmp_path):
+def test_an_attempt_that_is_killed_whenever_it_starts_is_no_result(tmp_path):
     told = run(tmp_path, "killed-always")["killed-always"]
     outcome = told[-1]
     assert outcome.fault and "SIGKILL" in outcome.reason and "3 times" in outcome.reason
@@ -140,7 +140,7 @@ def test_a_worker_that_is_killed_whenever_it_starts_is_no_result(tmp_path):
     assert sum(isinstance(event, Outcome) for event in told) == 1
 
 
-def test_a_worker_that_ends_by_itself_is_a_failed_cell(tmp_path):
+def test_an_attempt_that_ends_by_itself_is_a_failed_cell(tmp_path):
     told = run(tmp_path, "exits", "aborts")
     assert "status 7" in told["exits"][-1].reason
     assert "SIGABRT" in told["aborts"][-1].reason
@@ -153,7 +153,7 @@ def test_what_is_written_among_the_messages_is_a_failed_cell_and_no_event(tmp_pa
         assert not told[-1].fault and not numbers(told)
 
 
-def test_what_is_told_to_a_worker_is_not_read_by_its_family(tmp_path):
+def test_what_is_told_to_an_attempt_is_not_read_by_its_family(tmp_path):
     assert run(tmp_path, "listens")["listens"][-1].reason == ""
 
 
@@ -182,7 +182,7 @@ def test_a_guardian_that_is_stopped_does_not_hold_up_the_end_of_a_run(tmp_path, 
     wait_until((tmp_path / "holds").exists)
     server = next(descendants(os.getpid()))
     guardian = next(descendants(server))
-    worker = next(descendants(guardian))
+    attempt = next(descendants(guardian))
     os.kill(guardian, signal.SIGSTOP)
     events.close()
-    wait_until(lambda: ended(worker))
+    wait_until(lambda: ended(attempt))

@@ -26,8 +26,8 @@ from medbench.versions import code_of
 linux = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
 
 
-def worker_of(process) -> int:
-    """Number of the worker, which its guardian may not have forked yet."""
+def attempt_of(process) -> int:
+    """Number of the process of the attempt, which its guardian may not have forked yet."""
     if sys.platform != "linux":
         return process.pid
     wait_until(lambda: any(True for _ in descendants(process.pid)))
@@ -73,23 +73,23 @@ def test_what_a_process_ended_with_is_the_reason_of_the_failure(tmp_path, server
             pytest.raises(error, match=f"ended by {number.name}"),
             processes.start(tmp_path / "log", environment, server, Limits()) as process,
         ):
-            os.kill(worker_of(process), number)
+            os.kill(attempt_of(process), number)
             next(process.messages())
 
 
 @linux
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_a_worker_dies_with_its_guardian_which_is_no_failure_of_the_family(
+def test_an_attempt_dies_with_its_guardian_which_is_no_failure_of_the_family(
     tmp_path, server, number
 ):
     with (
         pytest.raises(KilledError, match=number.name),
         Processes().start(tmp_path / "log", child_environment(1), server, Limits()) as process,
     ):
-        worker = worker_of(process)
+        attempt = attempt_of(process)
         os.kill(process.pid, number)
         next(process.messages())
-    wait_until(lambda: not alive(worker))
+    wait_until(lambda: not alive(attempt))
 
 
 @linux

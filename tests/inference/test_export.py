@@ -56,7 +56,7 @@ def test_a_classical_model_says_the_same_exported(run, export, films, model, kin
     original, copy = load_model(run, model=model), load_model(folder)
     np.testing.assert_array_equal(copy.predict_proba(paths), original.predict_proba(paths))
     assert copy.classify(paths)[0] == original.classify(paths)[0]
-    assert copy.facts == original.facts
+    assert copy.info == original.info
     assert main(["predict", str(films), "--run", str(folder), "--sensitivity", "1"]) == 0
     assert {"model-card.md", "dataset-small.md"} <= {path.name for path in folder.iterdir()}
 
@@ -159,8 +159,8 @@ def test_a_copy_that_says_otherwise_is_not_kept(run, entries, tmp_path, monkeypa
 
     def spoilt(folder, **more):
         model = load(folder, **more)
-        inner = model.members.probabilities
-        model.members.probabilities = lambda batch: inner(batch)[:, :, ::-1]
+        inner = model.fold_models.probabilities
+        model.fold_models.probabilities = lambda batch: inner(batch)[:, :, ::-1]
         return model
 
     load = exported.load
@@ -192,17 +192,17 @@ def test_a_changed_file_of_an_exported_model_is_refused(run, export):
 def test_a_damaged_manifest_is_named(run, export, change):
     folder = export(run, "hog-svm", None)
     manifest = json.loads((folder / "model.json").read_text())
-    facts = manifest["facts"]
+    info = manifest["facts"]
     texts = {
         "format": {**manifest, "format": 99},
         "export": {**manifest, "export": "pickle"},
         "facts": {**manifest, "facts": {}},
         "text": [],
         "check": {name: value for name, value in manifest.items() if name != "check"},
-        "kind": {**manifest, "facts": {**facts, "task": {**facts["task"], "kind": "odd"}}},
+        "kind": {**manifest, "facts": {**info, "task": {**info["task"], "kind": "odd"}}},
         "threshold": {
             **manifest,
-            "facts": {**facts, "folds": [{**fold, "threshold": "x"} for fold in facts["folds"]]},
+            "facts": {**info, "folds": [{**fold, "threshold": "x"} for fold in info["folds"]]},
         },
     }
     (folder / "model.json").write_text(json.dumps(texts[change]))

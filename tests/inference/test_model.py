@@ -61,11 +61,11 @@ def test_it_is_the_mean_of_the_fold_models_as_they_were_scored(run, entries):
     model = load_model(run, model="xgboost")
     catalog = load_catalog(datasets_file=entries)
     data = prepare("small", catalog.get("small"), cache=run.parent / "cache", threads=1)
-    for number, fold in enumerate(model.facts.folds):
+    for number, fold in enumerate(model.info.folds):
         (cell,) = [c for c in result.cells if (c.id.model, c.id.split) == ("xgboost", fold.split)]
         stored = fold_predictions(cell, result.datasets["small"]).probabilities
         images = data.images[cell.predictions["image"].to_numpy()]
-        said = model.members.probabilities(prepared_batch(np.asarray(images)))
+        said = model.fold_models.probabilities(prepared_batch(np.asarray(images)))
         np.testing.assert_allclose(said[number], stored, atol=1e-9)
         np.testing.assert_allclose(said.mean(axis=0), model.predict_proba(images), atol=1e-12)
 
@@ -73,19 +73,19 @@ def test_it_is_the_mean_of_the_fold_models_as_they_were_scored(run, entries):
 def test_best_is_the_winner_by_inner_scores(run):
     result = RunStore(run).read()
     (dataset,) = assessed(result).datasets
-    assert load_model(run).facts.family == winner(dataset, result).name
-    assert "inner score" in load_model(run).facts.why
-    assert "Named by the user" in load_model(run, model="hog-svm").facts.why
-    best = load_model(run).facts.family
+    assert load_model(run).info.family == winner(dataset, result).name
+    assert "inner score" in load_model(run).info.why
+    assert "Named by the user" in load_model(run, model="hog-svm").info.why
+    best = load_model(run).info.family
     (run / f"cells/small/{best}/r0f1/cell.json").unlink()
-    assert f"not considered: {best}" in load_model(run).facts.why
+    assert f"not considered: {best}" in load_model(run).info.why
 
 
 def test_the_frozen_thresholds_are_those_of_the_stored_development_predictions(run):
     for name in ("hog-svm", "xgboost"):
         model = load_model(run, model=name)
         again = model.at(YOUDEN)
-        for fold, found in zip(model.facts.folds, again.facts.folds, strict=True):
+        for fold, found in zip(model.info.folds, again.info.folds, strict=True):
             assert fold.threshold == pytest.approx(found.threshold)
 
 
@@ -172,7 +172,7 @@ def test_what_is_not_in_the_run_is_named_with_what_is(run, tmp_path):
     with pytest.raises(ConfigurationError, match="dataset in Python") as error:
         load_model(run)
     assert "--dataset" in error.value.options
-    assert load_model(run, dataset="large", model="hog-svm").facts.dataset == "large"
+    assert load_model(run, dataset="large", model="hog-svm").info.dataset == "large"
 
 
 def test_a_shortcut_of_the_data_set_is_said_with_every_prediction(run, films, capsys):
@@ -215,8 +215,8 @@ def test_several_labels_an_image_are_decided_one_by_one(tmp_path):
     assert (model.predict(images) == labels).mean() > 0.8
     predictions = model.classify(images)
     assert predictions[0].decision == tuple(model.classes_[model.predict(images)[0] == 1])
-    assert len(model.facts.folds) == 1 and "on the held-out part" in model.facts.estimate_words
+    assert len(model.info.folds) == 1 and "on the held-out part" in model.info.estimate_words
     assert "Probabilities: not calibrated for" in repr(model)
-    twice = replace(model.facts, folds=(*model.facts.folds, *model.facts.folds))
+    twice = replace(model.info, folds=(*model.info.folds, *model.info.folds))
     assert "fitted with 2 seeds" in twice.estimate_words
     assert model.at(YOUDEN).threshold == pytest.approx(model.threshold)

@@ -21,8 +21,8 @@ from medbench import cli
 from medbench.datasets.task import Task
 from medbench.errors import ConfigurationError, ModelError
 from medbench.evaluation.calibration import Calibration
-from medbench.inference.facts import RESEARCH_ONLY, Facts, Fold
 from medbench.inference.model import Model
+from medbench.inference.model_info import RESEARCH_ONLY, FoldInfo, ModelInfo
 from medbench.inference.serve import answers, reading, server
 from medbench.inference.serve.app import Limits, make_app
 from medbench.versions import install_command
@@ -53,14 +53,14 @@ class Brightness:
 
 
 def make_model(classes=("dark", "bright"), verdicts=("A <b>shortcut</b>: the border tells it.",)):
-    fold = Fold(
+    fold = FoldInfo(
         split="fold-0",
         params={},
         calibration=Calibration(temperatures=(1.0,)),
         threshold=0.4,
         sha256="",
     )
-    facts = Facts(
+    info = ModelInfo(
         family="brightness",
         dataset="lamps",
         title="Lamps & candles",
@@ -74,7 +74,7 @@ def make_model(classes=("dark", "bright"), verdicts=("A <b>shortcut</b>: the bor
         versions={},
         folds=(fold, fold),
     )
-    return Model(facts, Brightness(), SimpleNamespace(out_of_distribution=None))
+    return Model(info, Brightness(), SimpleNamespace(out_of_distribution=None))
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_an_image_is_answered_with_probabilities_decision_and_spread(model):
     assert answer.json["probabilities"] == pytest.approx({"dark": 0.6, "bright": 0.4})
     assert answer.json["spread_over_folds"]["bright"] == pytest.approx([0.36, 0.44])
     assert answer.json["operating_point"] == {"rule": "youden", "thresholds": {"bright": 0.4}}
-    assert answer.json["verdicts"] == list(model.facts.verdicts)
+    assert answer.json["verdicts"] == list(model.info.verdicts)
     assert answer.json["purpose"] == RESEARCH_ONLY
 
 
@@ -205,7 +205,7 @@ def test_an_error_nobody_thought_of_is_answered_without_its_details(model, monke
     def fails(*_):
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(model.members, "probabilities", fails)
+    monkeypatch.setattr(model.fold_models, "probabilities", fails)
     sent = []
 
     async def run():
@@ -277,43 +277,43 @@ def test_an_upload_that_takes_too_long_to_arrive_is_cut_off(model):
 
 def test_a_slow_classification_is_answered_in_time_and_the_next_image_is_classified(model):
     app = make_app(model, limits=Limits(seconds=0.3))
-    model.members.wait.clear()
+    model.fold_models.wait.clear()
     slow = post(app, png())
     assert slow.status == 503
     assert "over 0.3 seconds" in slow.json["error"]
     behind = post(app, png())
     assert behind.status == 503
     assert "busy" in behind.json["error"]
-    model.members.wait.set()
+    model.fold_models.wait.set()
     assert post(app, png()).status == 200
 
 
 def test_a_heat_map_that_nobody_waits_for_is_not_computed_to_its_end(model):
     app = make_app(model, limits=Limits(seconds=0.3))
-    model.members.wait.clear()
+    model.fold_models.wait.clear()
     assert post(app, png(), path="/explain").status == 503
-    model.members.wait.set()
+    model.fold_models.wait.set()
     assert post(app, png()).status == 200
-    assert model.members.seen == 2  # one batch each
+    assert model.fold_models.seen == 2  # one batch each
 
 
 def test_while_too_many_wait_the_next_is_refused_unread_and_none_is_classified_beside_another(
     model,
 ):
-    app = make_app(model, limits=Limits(places=2))
+    app = make_app(model, limits=Limits(slots=2))
     headers = {**BY_PAGE, "X-MedBench-Name": "a"}
 
     async def receive():
         pytest.fail("it was read")
 
     async def run():
-        model.members.wait.clear()
+        model.fold_models.wait.clear()
         two = [asyncio.create_task(ask(app, "POST", "/classify", png(), headers)) for _ in "ab"]
-        await asyncio.to_thread(model.members.begun.wait, 10)
+        await asyncio.to_thread(model.fold_models.begun.wait, 10)
         await asyncio.sleep(0.1)
-        assert model.members.seen == 1
+        assert model.fold_models.seen == 1
         third = await ask(app, "POST", "/classify", png(), headers, receive=receive)
-        model.members.wait.set()
+        model.fold_models.wait.set()
         return third, [await one for one in two]
 
     third, two = asyncio.run(run())
@@ -326,22 +326,22 @@ def test_a_client_that_leaves_while_it_waits_costs_nothing(model):
     app = make_app(model)
 
     async def run():
-        model.members.wait.clear()
+        model.fold_models.wait.clear()
         first = asyncio.create_task(ask(app, "POST", "/classify", png(), BY_PAGE))
-        await asyncio.to_thread(model.members.begun.wait, 10)
+        await asyncio.to_thread(model.fold_models.begun.wait, 10)
         messages = iter([{"type": "http.request", "body": png()}, {"type": "http.disconnect"}])
 
         async def receive():
             return next(messages)
 
         left = await ask(app, "POST", "/classify", png(), BY_PAGE, receive=receive)
-        model.members.wait.set()
+        model.fold_models.wait.set()
         return left, await first
 
     left, first = asyncio.run(run())
     assert (left.status, first.status) == (499, 200)
     assert post(app, png()).status == 200
-    assert model.members.seen == 2  # the one who left was not classified
+    assert model.fold_models.seen == 2  # the one who left was not classified
 
 
 def test_a_client_that_leaves_while_it_sends_is_no_error(model):
@@ -366,7 +366,7 @@ def test_under_any_other_name_nothing_is_answered(model, host):
     app = make_app(model)
     assert get(app, host=host).status == 400
     assert post(app, png(), host=host).status == 400
-    assert model.members.seen == 0
+    assert model.fold_models.seen == 0
 
 
 def test_nothing_is_classified_for_the_pages_of_other_sites(model):
@@ -375,7 +375,7 @@ def test_nothing_is_classified_for_the_pages_of_other_sites(model):
     for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1:8731"):
         assert post(app, png(), headers={"Origin": origin}).status == 403
     assert asyncio.run(ask(app, "OPTIONS", "/classify", headers=BY_PAGE)).status == 405
-    assert model.members.seen == 0
+    assert model.fold_models.seen == 0
     assert post(app, png(), headers={"Origin": "http://127.0.0.1:8731"}).status == 200
 
 

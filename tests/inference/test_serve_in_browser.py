@@ -13,8 +13,8 @@ from PIL import Image
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
 from medbench.evaluation.calibration import Calibration
-from medbench.inference.facts import RESEARCH_ONLY, Facts, Fold
 from medbench.inference.model import Model
+from medbench.inference.model_info import RESEARCH_ONLY, FoldInfo, ModelInfo
 from medbench.inference.serve import server
 from medbench.inference.serve.app import Limits
 
@@ -57,14 +57,14 @@ class FarFromBlack:
 
 @pytest.fixture
 def model():
-    fold = Fold(
+    fold = FoldInfo(
         split="fold-0",
         params={},
         calibration=Calibration(temperatures=(1.0,)),
         threshold=0.4,
         sha256="",
     )
-    facts = Facts(
+    info = ModelInfo(
         family="corner",
         dataset="chests",
         title=f"Chest films {HOSTILE[0]}",
@@ -82,7 +82,7 @@ def model():
         versions={},
         folds=(fold, fold),
     )
-    return Model(facts, Corner(), SimpleNamespace(out_of_distribution=FarFromBlack()))
+    return Model(info, Corner(), SimpleNamespace(out_of_distribution=FarFromBlack()))
 
 
 @pytest.fixture
@@ -300,7 +300,7 @@ def test_another_web_site_can_have_nothing_classified(browser, address, model):
             f"{address}classify",
         )
         assert 200 not in got and len(got) == 3
-    assert model.members.seen == 0
+    assert model.fold_models.seen == 0
 
 
 @pytest.mark.parametrize("width", WIDTHS)

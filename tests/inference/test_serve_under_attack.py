@@ -93,7 +93,7 @@ def test_a_picture_at_which_decoding_hangs_is_ended_after_its_time(model):
 
 @pytest.mark.usefixtures("hostile")
 def test_while_decoding_hangs_the_others_are_answered(model):
-    app = make_app(model, limits=Limits(reading_seconds=600, places=2))
+    app = make_app(model, limits=Limits(reading_seconds=600, slots=2))
     leaves = asyncio.Event()
     messages = iter([{"type": "http.request", "body": b"HOSTILE hangs"}])
 
@@ -122,7 +122,7 @@ def test_a_client_that_leaves_while_its_picture_is_decoded_ends_that(model, monk
     ended = threading.Event()
     end = reading._Child.end
     monkeypatch.setattr(reading._Child, "end", lambda child: (end(child), ended.set()))
-    app = make_app(model, limits=Limits(places=1))
+    app = make_app(model, limits=Limits(slots=1))
     messages = iter([{"type": "http.request", "body": b"HOSTILE hangs"}])
 
     async def receive():
@@ -149,7 +149,7 @@ def test_the_process_that_decodes_is_used_again_and_ends_with_the_application(mo
 
 
 def test_a_slow_upload_keeps_its_place_for_seconds_only(model):
-    app = make_app(model, limits=Limits(places=1, upload_seconds=0.3))
+    app = make_app(model, limits=Limits(slots=1, upload_seconds=0.3))
 
     async def receive():
         await asyncio.sleep(0.1)
@@ -236,7 +236,7 @@ def test_a_connection_is_used_again_and_closed_when_it_idles(port, monkeypatch):
 
 @ON_THIS_MACHINE
 def test_a_request_is_not_cut_off_by_the_patience_for_the_next_one(port, model):
-    model.members.wait.clear()
+    model.fold_models.wait.clear()
     body = png()
     head = (
         f"POST /classify HTTP/1.1\r\nHost: 127.0.0.1\r\nX-MedBench: 1\r\nConnection: close\r\n"
@@ -244,9 +244,9 @@ def test_a_request_is_not_cut_off_by_the_patience_for_the_next_one(port, model):
     )
     with connected(port) as connection:
         connection.sendall(head.encode() + body)
-        assert model.members.begun.wait(20)
+        assert model.fold_models.begun.wait(20)
         time.sleep(0.8)  # more than the patience
-        model.members.wait.set()
+        model.fold_models.wait.set()
         assert ends(connection).startswith(b"HTTP/1.1 200")
 
 

@@ -70,8 +70,10 @@ def several_labels(n=48, seed=0):
     )
 
 
-def task(classes=2, channels=1, side=SIDE, kind="multi-class"):
-    return Task(classes=tuple("abc"[:classes]), image_shape=(side, side, channels), kind=kind)
+def task(classes=2, channels=1, side=SIDE, task_type="multi-class"):
+    return Task(
+        classes=tuple("abc"[:classes]), image_shape=(side, side, channels), task_type=task_type
+    )
 
 
 def params(**overrides):
@@ -198,7 +200,7 @@ def test_a_warm_start_never_loses_the_state_it_came_with(learnt):
 
 def test_several_labels_of_an_image_are_learnt_side_by_side(tmp_path):
     train, validation = several_labels(), several_labels(24, seed=1)
-    of = task(3, kind="multi-label")
+    of = task(3, task_type="multi-label")
     model = classifier(of, augmentation="none", learning_rate=1e-2)
     recorder = Recorder(last_step=8)
     model.fit(train, validation, recorder)
@@ -223,7 +225,7 @@ def test_several_labels_of_an_image_are_learnt_side_by_side(tmp_path):
 def test_labels_of_which_none_varies_in_validation_have_no_score():
     validation, recorder = several_labels(8, seed=1), Recorder(last_step=1)
     validation.labels[:] = [0, 1, 1]
-    classifier(task(3, kind="multi-label")).fit(several_labels(8), validation, recorder)
+    classifier(task(3, task_type="multi-label")).fit(several_labels(8), validation, recorder)
     assert recorder.scores == [(1, None)]
 
 

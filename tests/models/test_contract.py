@@ -37,7 +37,7 @@ FINE_TUNED = {
 }
 BLIND = {"majority", "file-properties"}
 """Families that see nothing in which the images of the checks differ: their file properties are
-all alike. That the latter learns from those that differ is tested in ``test_probes.py``."""
+all alike. That the latter learns from those that differ is tested in ``test_sanity.py``."""
 
 
 @pytest.fixture(

@@ -53,8 +53,10 @@ def spots(n=24, side=SIDE, channels=1, seed=0, classes=2):
     )
 
 
-def task(classes=2, channels=1, side=SIDE, kind="multi-class"):
-    return Task(classes=tuple("abc"[:classes]), image_shape=(side, side, channels), kind=kind)
+def task(classes=2, channels=1, side=SIDE, task_type="multi-class"):
+    return Task(
+        classes=tuple("abc"[:classes]), image_shape=(side, side, channels), task_type=task_type
+    )
 
 
 def saved(family, of, train, folder, last_step=None, **overrides):
@@ -144,8 +146,8 @@ def test_the_gradient_is_that_of_the_logit_not_of_a_saturated_probability():
     assert grad_cam(model, square(), [0]).max() == 1
 
 
-@pytest.mark.parametrize("kind", ["multi-class", "multi-label"])
-def test_the_logits_are_those_that_the_probabilities_come_from(kind):
+@pytest.mark.parametrize("task_type", ["multi-class", "multi-label"])
+def test_the_logits_are_those_that_the_probabilities_come_from(task_type):
     """The sum that is differentiated equals the model's own output, however it is drawn."""
     from medbench.models import grad_cam as module
 
@@ -159,7 +161,7 @@ def test_the_logits_are_those_that_the_probabilities_come_from(kind):
     x = keras.layers.Multiply()([x, keras.layers.Reshape((1, 1, 4))(attention)])
     x = keras.layers.GlobalAveragePooling2D()(x)
     x = keras.layers.Dropout(0.5)(x)
-    model = keras.Model(inputs, output_layer(task(3, side=16, kind=kind))(x))
+    model = keras.Model(inputs, output_layer(task(3, side=16, task_type=task_type))(x))
     model.layers[-1].kernel.assign(np.random.default_rng(0).normal(0, 9, (4, 3)))
     images = spots(4, side=16, classes=3).images
     sums = []
@@ -173,7 +175,7 @@ def test_the_logits_are_those_that_the_probabilities_come_from(kind):
         directions = np.eye(3, dtype=np.float32)[np.full(4, k)]
         module._differentiated(model, module._parts(model), images, directions, record)
     probabilities = model.predict_on_batch(images).astype(np.float64)
-    if kind == "multi-label":
+    if task_type == "multi-label":
         expected = np.log(probabilities / (1 - probabilities)).sum(axis=0)
         np.testing.assert_allclose(sums, expected, atol=1e-3)
     else:
@@ -228,7 +230,7 @@ def test_a_fine_tuned_model_with_several_labels_is_explained_label_by_label(tmp_
     )
     model = saved(
         MobileNet(),
-        task(side=64, kind="multi-label"),
+        task(side=64, task_type="multi-label"),
         train,
         tmp_path,
         1,

@@ -57,8 +57,8 @@ class Steps(Progress):
         return True
 
 
-def task(kind="multi-class", channels=1, side=SIDE):
-    return Task(classes=("a", "b", "c"), image_shape=(side, side, channels), kind=kind)
+def task(task_type="multi-class", channels=1, side=SIDE):
+    return Task(classes=("a", "b", "c"), image_shape=(side, side, channels), task_type=task_type)
 
 
 def images(n, channels=1, side=SIDE, seed=0):
@@ -70,7 +70,7 @@ def synthetic(wanted, n=12, seed=0):
     labels = np.arange(n) % 3
     pixels = images(n, wanted.image_shape[2], wanted.image_shape[0], seed)
     pixels = (pixels * ((1 + labels) / 3)[:, None, None, None]).astype(np.uint8)
-    if wanted.kind == "multi-label":
+    if wanted.task_type == "multi-label":
         labels = np.stack([labels == 0, labels > 0, labels > 1], axis=1)
     return LabelledBatch(
         images=pixels,
@@ -152,7 +152,7 @@ def check_equal_to_keras(models, pixels, tolerance=1e-5):
 
 
 @pytest.mark.parametrize(
-    ("blocks", "augmentation", "kind", "channels", "side", "depth"),
+    ("blocks", "augmentation", "task_type", "channels", "side", "depth"),
     [
         ("plain", "none", "multi-class", 1, 32, 2),
         ("residual", "strong", "multi-class", 3, 64, 1),  # shrunk to 32 pixels
@@ -160,8 +160,8 @@ def check_equal_to_keras(models, pixels, tolerance=1e-5):
         ("plain", "light", "multi-label", 3, 161, 1),  # with the pooling of large images
     ],
 )
-def test_a_cnn_gives_keras_probabilities(blocks, augmentation, kind, channels, side, depth):
-    wanted = task(kind, channels, side)
+def test_a_cnn_gives_keras_probabilities(blocks, augmentation, task_type, channels, side, depth):
+    wanted = task(task_type, channels, side)
     params = {"blocks": blocks, "augmentation": augmentation, "depth": depth}
     if side == 64:
         params["side"] = 32
@@ -180,24 +180,26 @@ def test_a_frozen_backbone_gives_keras_probabilities(frozen):
 
 
 @pytest.mark.parametrize(
-    ("kind", "pooling", "channels", "side"),
+    ("task_type", "pooling", "channels", "side"),
     [
         ("multi-label", "max", 3, 40),  # enlarged
         pytest.param("multi-class", "avg", 3, 80, marks=pytest.mark.slow),
     ],
 )
-def test_another_frozen_backbone_gives_keras_probabilities(tmp_path, kind, pooling, channels, side):
-    model = fitted(MobileNet, task(kind, channels, side), tmp_path, pooling=pooling)
+def test_another_frozen_backbone_gives_keras_probabilities(
+    tmp_path, task_type, pooling, channels, side
+):
+    model = fitted(MobileNet, task(task_type, channels, side), tmp_path, pooling=pooling)
     check_equal_to_keras([model], images(5, channels, side))
 
 
 @pytest.mark.parametrize(
-    ("kind", "channels"),
+    ("task_type", "channels"),
     [("multi-class", 1), pytest.param("multi-label", 3, marks=pytest.mark.slow)],
 )
-def test_a_fine_tuned_backbone_gives_keras_probabilities(tmp_path, frozen, kind, channels):
+def test_a_fine_tuned_backbone_gives_keras_probabilities(tmp_path, frozen, task_type, channels):
     params = {**TUNED, "cut": "conv_pw_5_relu", "pooling": "both"}
-    model = fitted(MobileNet, task(kind, channels), tmp_path, last_step=1, **params)
+    model = fitted(MobileNet, task(task_type, channels), tmp_path, last_step=1, **params)
     beside = [frozen[0]] if channels == 1 else []
     check_equal_to_keras([model, *beside], images(5, channels))
 

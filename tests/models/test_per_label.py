@@ -12,7 +12,7 @@ from medbench.errors import ModelError
 from medbench.models.contract import Classifier, Progress
 from medbench.models.per_label import PerLabel
 
-TASK = Task(classes=("a", "b", "c"), image_shape=(4, 4, 1), kind="multi-label")
+TASK = Task(classes=("a", "b", "c"), image_shape=(4, 4, 1), task_type="multi-label")
 
 
 class Remembers(Classifier):
@@ -21,7 +21,7 @@ class Remembers(Classifier):
     columns = 2
 
     def __init__(self, task):
-        assert task.kind == "binary"
+        assert task.task_type == "binary"
 
     def fit(self, train, validation, progress):
         assert train.labels.ndim == 1 and (validation is None or validation.labels.ndim == 1)

@@ -41,7 +41,7 @@ class Recorder(Progress):
         return step != self.stop_after
 
 
-def synthetic(n=12, classes=2, channels=1, seed=0, labels=None, kind="multi-class"):
+def synthetic(n=12, classes=2, channels=1, seed=0, labels=None, task_type="multi-class"):
     """Synthetic: noise whose grain gets coarser from class to class.
 
     With several labels an image, the first says that the grain is coarse, the others that it is
@@ -54,7 +54,7 @@ def synthetic(n=12, classes=2, channels=1, seed=0, labels=None, kind="multi-clas
         grain = 1 + 4 * int(label)
         small = random.integers(0, 256, (-(-SIDE // grain),) * 2)
         image[:] = np.kron(small, np.ones((grain, grain)))[:SIDE, :SIDE, None]
-    if kind == "multi-label":
+    if task_type == "multi-label":
         labels = np.stack([labels == classes - 1] + [labels > 0] * (classes - 1), axis=1)
     return LabelledBatch(
         images=images,
@@ -65,9 +65,17 @@ def synthetic(n=12, classes=2, channels=1, seed=0, labels=None, kind="multi-clas
 
 
 def classifier(
-    classes=2, channels=1, weights=NONE, cache=CACHE, side=SIDE, kind="multi-class", **overrides
+    classes=2,
+    channels=1,
+    weights=NONE,
+    cache=CACHE,
+    side=SIDE,
+    task_type="multi-class",
+    **overrides,
 ):
-    task = Task(classes=tuple("abc"[:classes]), image_shape=(side, side, channels), kind=kind)
+    task = Task(
+        classes=tuple("abc"[:classes]), image_shape=(side, side, channels), task_type=task_type
+    )
     space = SearchSpace()
     InceptionV3().search_space(space, task)
     context = Context(seed=1, threads=1, features=cache, weights=weights)
@@ -164,21 +172,26 @@ def test_a_feature_of_rounding_noise_carries_no_weight():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "cut", "pooling"),
+    ("task_type", "cut", "pooling"),
     [
         ("multi-class", None, "avg"),
         ("multi-class", "mixed5", "both"),
         ("multi-label", None, "max"),
     ],
 )
-def test_a_saved_frozen_model_needs_neither_cache_nor_weights(tmp_path, kind, cut, pooling):
-    train, other = synthetic(15, 3, 3, kind=kind), synthetic(5, 3, 3, seed=1, kind=kind)
-    model = classifier(3, 3, kind=kind, cut=cut, pooling=pooling)
+def test_a_saved_frozen_model_needs_neither_cache_nor_weights(tmp_path, task_type, cut, pooling):
+    train, other = (
+        synthetic(15, 3, 3, task_type=task_type),
+        synthetic(5, 3, 3, seed=1, task_type=task_type),
+    )
+    model = classifier(3, 3, task_type=task_type, cut=cut, pooling=pooling)
     model.fit(train, other, Recorder())
     expected = model.predict_proba(other)
     assert expected.dtype == np.float64
     model.save(tmp_path)
-    loaded = classifier(3, 3, cache=None, weights=None, kind=kind, cut=cut, pooling=pooling)
+    loaded = classifier(
+        3, 3, cache=None, weights=None, task_type=task_type, cut=cut, pooling=pooling
+    )
     loaded.load(tmp_path)
     images = other.images
     np.testing.assert_allclose(loaded.network().predict(images, verbose=0), expected, atol=1e-5)
@@ -265,12 +278,12 @@ def test_a_second_trial_touches_no_pixels():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["multi-class", "multi-label"])
-def test_fine_tuning_of_zero_epochs_is_the_frozen_classifier(kind):
-    train = synthetic(kind=kind)
-    frozen = classifier(kind=kind, cut=TUNED["cut"])
+@pytest.mark.parametrize("task_type", ["multi-class", "multi-label"])
+def test_fine_tuning_of_zero_epochs_is_the_frozen_classifier(task_type):
+    train = synthetic(task_type=task_type)
+    frozen = classifier(task_type=task_type, cut=TUNED["cut"])
     frozen.fit(train, None, Recorder())
-    tuned = classifier(kind=kind, **TUNED)
+    tuned = classifier(task_type=task_type, **TUNED)
     recorder = Recorder(last_step=0)
     tuned.fit(train, None, recorder)
     assert recorder.scores == []
@@ -323,15 +336,18 @@ def test_fine_tuning_is_reproducible_saved_whole_and_leaves_the_backbone_alone(t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["multi-class", "multi-label"])
-def test_fine_tuning_stops_when_told_and_is_never_worse_on_validation(kind):
+@pytest.mark.parametrize("task_type", ["multi-class", "multi-label"])
+def test_fine_tuning_stops_when_told_and_is_never_worse_on_validation(task_type):
     from medbench.evaluation.metrics import auroc
 
-    train, validation = synthetic(16, kind=kind), synthetic(10, seed=1, kind=kind)
-    frozen = classifier(kind=kind, cut=TUNED["cut"])
+    train, validation = (
+        synthetic(16, task_type=task_type),
+        synthetic(10, seed=1, task_type=task_type),
+    )
+    frozen = classifier(task_type=task_type, cut=TUNED["cut"])
     frozen.fit(train, validation, Recorder())
     start = auroc(validation.labels, frozen.predict_proba(validation), 2)
-    model, recorder = classifier(kind=kind, **TUNED), Recorder(stop_after=2)
+    model, recorder = classifier(task_type=task_type, **TUNED), Recorder(stop_after=2)
     model.fit(train, validation, recorder)
     assert [step for step, _ in recorder.scores] == [1, 2]
     assert model.best_step in (0, 1, 2)

@@ -139,7 +139,7 @@ class Spy:
             self.attempt(f"place of {owner}", lambda owner=owner: walk(f"/proc/{owner}/cwd"))
         self.attempt("context", lambda: list(vars(context).values()))
         self.attempt("feature cache", lambda: walk(context.features._folder))
-        for i, told in enumerate(t for t in gc.get_objects() if type(t).__name__ == "Site"):
+        for i, told in enumerate(t for t in gc.get_objects() if type(t).__name__ == "Workspace"):
             for place in paths_in([*told.closed, told.development, told.folder, told.features]):
                 self.attempt(f"specification {i} {place}", lambda place=place: walk(place))
         self.attempt(

@@ -13,17 +13,17 @@ from disturbed_runs import DEADLINE, Place, endured, line_of, until
 
 KINDS = [
     ("SIGKILL", "parent"),
-    ("SIGKILL", "worker"),
+    ("SIGKILL", "attempt"),
     ("SIGTERM", "parent"),
     ("SIGKILL", "fork server"),
     ("SIGHUP", "parent"),
     ("SIGSTOP", "parent"),
     ("SIGINT", "parent"),
-    ("SIGTERM", "worker"),
+    ("SIGTERM", "attempt"),
     ("SIGTERM", "fork server"),
-    ("SIGSTOP", "worker"),
+    ("SIGSTOP", "attempt"),
     ("SIGKILL", "guardian"),
-    ("SIGHUP", "worker"),
+    ("SIGHUP", "attempt"),
     ("SIGHUP", "fork server"),
 ]
 IN_CI, ALL = 7, 65
@@ -38,7 +38,7 @@ def seeded(number: int) -> tuple[str, str, int, float]:
 
 def found(target: str, place: Place, parent: int) -> list[int]:
     """The processes of a kind that run now: the run starts servers, which start guardians, if
-    there are any, and these the workers."""
+    there are any, and these the attempts."""
     if target == "parent":
         return [parent]
     above = place.processes()
@@ -46,8 +46,8 @@ def found(target: str, place: Place, parent: int) -> list[int]:
     with_children = set(above.values())
     guardians = {p for p, a in above.items() if a in servers and p in with_children}
     guardians |= {p for p, a in above.items() if a == parent and "guardian" in line_of(p)}
-    workers = {p for p, a in above.items() if a in guardians or a in servers} - guardians
-    kinds = {"fork server": servers, "guardian": guardians, "worker": workers}
+    attempts = {p for p, a in above.items() if a in guardians or a in servers} - guardians
+    kinds = {"fork server": servers, "guardian": guardians, "attempt": attempts}
     return sorted(kinds[target])
 
 

@@ -32,7 +32,7 @@ def dataset(copies=(), near=(), *, n=40, split=None, classes=("a", "b"), labels=
     return PreparedDataset(
         name="mine",
         source=FolderSource(source="folder", path="mine", title="A title"),
-        task=Task(classes=classes, image_shape=images.shape[1:], kind="multi-label")
+        task=Task(classes=classes, image_shape=images.shape[1:], task_type="multi-label")
         if labels.ndim == 2
         else Task(classes=classes, image_shape=images.shape[1:]),
         images=images,

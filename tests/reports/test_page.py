@@ -177,7 +177,7 @@ def test_an_empty_run_has_a_page(factory):
     ("classes", "task"),
     [(("a", "b"), "binary"), (tuple("abcd"), "multi-class"), (tuple("abcd"), "ordinal")],
 )
-def test_every_kind_of_task_has_curves_and_confusion(factory, classes, task):
+def test_every_type_of_task_has_curves_and_confusion(factory, classes, task):
     factory.dataset(classes=classes, task=task)
     factory.model("hog-svm", 1.0)
     html = page(assess(factory.run()))

@@ -61,7 +61,7 @@ def test_the_leaderboard_is_the_table_in_the_folder(folder):
 def test_the_best_model_of_a_data_set_classifies_new_images(folder):
     run = medbench.load_run(folder)
     model = run.best_model("one")
-    assert model.facts.family == "hog-svm"
+    assert model.info.family == "hog-svm"
     probabilities = model.predict_proba([np.zeros((28, 28), np.uint8)])
     assert probabilities.shape == (1, 2) and probabilities.sum() == pytest.approx(1)
     with pytest.raises(ConfigurationError, match="one"):

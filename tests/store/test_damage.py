@@ -15,7 +15,7 @@ from medbench.features.out_of_distribution import _ARRAYS, OutOfDistribution
 from medbench.files import read_json, read_parquet, write_json, write_parquet
 from medbench.reports import stored
 from medbench.reports.page.pictures import read_pictures
-from medbench.store import CellId, RunStore, pieces, seals
+from medbench.store import CellId, RunStore, chunks, seals
 
 CATEGORIES = {
     "settings": ["run.json"],
@@ -28,7 +28,7 @@ CATEGORIES = {
     "predictions": ["cells/*/*/*/predictions.parquet"],
     "key": ["cells/*/*/*/key.json"],
     "trials": ["cells/*/*/*/trials.jsonl", "cells/*/*/*/oof/*.npy"],
-    "model": ["cells/*/*/*/model/*", "pieces/*/*"],
+    "model": ["cells/*/*/*/model/*", "chunks/*/*"],
     "assessment": ["assessment.json"],
     "external validation": ["external/*/*/*/*"],
 }
@@ -43,9 +43,9 @@ def whole_run(tmp_path_factory):
     place = tmp_path_factory.mktemp("damage")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MEDBENCH_CACHE", str(place / "cache"))
-        patch.setattr(pieces, "_LARGE", 5_000)
-        patch.setattr(pieces, "_SHORTEST", 1_000)
-        patch.setattr(pieces, "_BITS", 12)
+        patch.setattr(chunks, "_LARGE", 5_000)
+        patch.setattr(chunks, "_SHORTEST", 1_000)
+        patch.setattr(chunks, "_BITS", 12)
         for name in ("here", "there"):
             phantoms(place / name, seed=len(name))
         run = str(place / "run")

@@ -104,11 +104,11 @@ def test_the_next_start_removes_what_a_killed_one_has_not_finished(run):
     folder = store.cell(CellId(dataset="set", model="file-properties", split="r0f0")).model
     for path in (folder, store.layout.run, store.layout.dataset("set").thumbnail(0)):
         write_text(path.with_name(f".{path.name}.{'.'.join(ENDING)}") / "x", "x")
-    write_text(run / "pieces" / "ab" / ("ab" * 32), "of no model")
+    write_text(run / "chunks" / "ab" / ("ab" * 32), "of no model")
     mine = run / "notes.txt"
     write_text(mine, "mine")
     store.begin(configuration)
-    for path in ((run / "pieces" / "ab"), (run / "pieces")):
+    for path in ((run / "chunks" / "ab"), (run / "chunks")):
         path.rmdir()
     assert sorted(run.rglob("*")) == sorted([*before, mine])
 

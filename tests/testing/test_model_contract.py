@@ -118,7 +118,7 @@ WRONG = [
     ("probabilities", "no distributions", classifies("not normalised")),
     ("probabilities", "convert it to float64", classifies("single precision")),
     ("probabilities", "report the validation AUROC", classifies("impossible score")),
-    ("task_kinds", "not between 0 and 1", {"classifier": MeansOfLabels, "multi_label": True}),
+    ("task_types", "not between 0 and 1", {"classifier": MeansOfLabels, "multi_label": True}),
     ("missing_class", "one column a class", classifies("drops a class")),
     ("determinism", "seed everything random", classifies("random")),
     ("save_and_load", "save wrote no file", classifies("saves nothing")),

@@ -142,7 +142,7 @@ def family(**attributes):
     return type("Made", (BlendFamily,), attributes)()
 
 
-def facts(trials):
+def identity(trials):
     return [(t.number, t.params, t.state, t.score, t.fold_scores, t.step) for t in trials]
 
 
@@ -187,7 +187,7 @@ def test_an_interrupted_search_equals_an_undisturbed_one(tmp_path, tuner):
         with pytest.raises(KilledError):
             run(folder, tuner=tuner, on_trial=kill)
         _, resumed, _ = run(folder, tuner=tuner, finished=kept)
-        assert facts(resumed) == facts(whole)
+        assert identity(resumed) == identity(whole)
 
 
 def test_no_configuration_is_tried_twice_and_an_exhausted_space_ends_the_search(tmp_path):
@@ -231,7 +231,7 @@ def test_trouble_of_the_machine_is_no_trial_and_ends_the_search(tmp_path, error)
     assert [trial.state for trial in kept] == ["complete"] * len(kept)
     _, whole, _ = run(tmp_path / "whole")
     _, resumed, _ = run(tmp_path / "resumed", finished=kept)
-    assert facts(resumed) == facts(whole)
+    assert identity(resumed) == identity(whole)
 
 
 def test_a_family_without_parameters_has_one_trial(tmp_path):
@@ -585,14 +585,14 @@ def test_an_interrupted_screening_equals_an_undisturbed_one(tmp_path, tuner):
         oof = None if best is None else recorded[best["number"]][1]
         folder = tmp_path / "whole"  # where the checkpoints are
         _, resumed, again = run(folder, family=made(), tuner=tuner, finished=whole[:kept], oof=oof)
-        assert facts(resumed) == facts(whole)
+        assert identity(resumed) == identity(whole)
         np.testing.assert_array_equal(again[-1][1], recorded[-1][1])
 
 
 def test_time_spent_before_an_interruption_counts(tmp_path):
     _, whole, _ = run(tmp_path, budget=Budget(trials=None, seconds=0.2))
     _, again, _ = run(tmp_path, budget=Budget(trials=None, seconds=0.2), finished=whole, spent=0.2)
-    assert facts(again) == facts(whole)
+    assert identity(again) == identity(whole)
 
 
 def test_refinements_come_last_and_keep_their_share_of_the_budget(tmp_path):

@@ -77,7 +77,7 @@ class FileSource(Source):
             table=table,
             read=FileReader([paths[i] for i in file.tolist()]),
             signature=signature,
-            kind=self.task,
+            task_type=self.task,
             image_size=side_of_files(paths) if self.image_size is None else None,
             notes=(*notes, *said, *self._said_of_slices(headers)),
         )

@@ -76,7 +76,7 @@ class NpzSource(Source):
             table=table.assign(group="", split=[part.part for part, _ in numbered]),
             read=ImageReader(archive, [part.images for part in parts], channels_first=first),
             signature=file_signature([path]),
-            kind=self.task,
+            task_type=self.task,
             image_size=side_of_archive(*_height_and_width(archive.headers[parts[0].images])),
             notes=(*told_names(archive, parts), *notes),
         )

@@ -13,28 +13,28 @@ from numpy.typing import NDArray
 from medbench.datasets.batch import Batch
 from medbench.errors import MedBenchError, SliceError
 from medbench.inference.explanation import Explanation
-from medbench.inference.facts import RESEARCH_ONLY
+from medbench.inference.fold_models import FoldModels
 from medbench.inference.images import NewImage, new_image
-from medbench.inference.members import Members
 from medbench.inference.model import Model
+from medbench.inference.model_info import RESEARCH_ONLY
 from medbench.inference.prediction import as_record
-from medbench.inference.serve.worker import GivenUp
+from medbench.inference.serve.prediction_queue import GivenUp
 
 
 class _UntilGivenUp:
-    """Members that stop between two batches when nobody wants the answer any more."""
+    """Fold models that stop between two batches when nobody wants the answer any more."""
 
-    def __init__(self, members: Members, given_up: threading.Event) -> None:
-        self._members = members
+    def __init__(self, fold_models: FoldModels, given_up: threading.Event) -> None:
+        self._fold_models = fold_models
         self._given_up = given_up
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
         if self._given_up.is_set():
             raise GivenUp
-        return self._members.probabilities(batch)
+        return self._fold_models.probabilities(batch)
 
     def networks(self) -> Sequence[Any] | None:
-        return self._members.networks()
+        return self._fold_models.networks()
 
 
 def classified(model: Model, image: NewImage, given_up: threading.Event) -> dict[str, Any]:
@@ -47,11 +47,11 @@ def classified(model: Model, image: NewImage, given_up: threading.Event) -> dict
     model = _until_given_up(model, given_up)
     (prediction,) = model.classify_read([image])
     return {
-        **as_record(prediction, model.facts),
-        "operating_point": {"rule": model.facts.operating_point, "thresholds": _thresholds(model)},
-        "model": model.facts.family,
-        "dataset": model.facts.dataset,
-        "verdicts": list(model.facts.verdicts),
+        **as_record(prediction, model.info),
+        "operating_point": {"rule": model.info.operating_point, "thresholds": _thresholds(model)},
+        "model": model.info.family,
+        "dataset": model.info.dataset,
+        "verdicts": list(model.info.verdicts),
         "purpose": RESEARCH_ONLY,
     }
 
@@ -99,7 +99,7 @@ def warm_up(model: Model) -> None:
     blank = np.zeros(model.task.image_shape, np.uint8)
     image = new_image(blank[..., 0] if blank.shape[-1] == 1 else blank, model.task, name="blank")
     (prediction,) = model.classify_read([image])
-    model.members.networks()  # what heat maps need may be loaded only when it is asked for
+    model.fold_models.networks()  # what heat maps need may be loaded only when it is asked for
     Explanation(
         image=image.pixels,
         heat=np.zeros(blank.shape[:2], np.float32),
@@ -111,7 +111,7 @@ def warm_up(model: Model) -> None:
 
 
 def _until_given_up(model: Model, given_up: threading.Event) -> Model:
-    return Model(model.facts, _UntilGivenUp(model.members, given_up), model.origin)
+    return Model(model.info, _UntilGivenUp(model.fold_models, given_up), model.provenance)
 
 
 def _thresholds(model: Model) -> dict[str, float]:

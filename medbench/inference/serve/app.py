@@ -25,12 +25,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import medbench
 from medbench.datasets.image_names import HIDDEN, SYSTEM, why_left_out
 from medbench.errors import DatasetError, MedBenchError
-from medbench.inference.facts import RESEARCH_ONLY
 from medbench.inference.images import NewImage
 from medbench.inference.model import Model, describe
+from medbench.inference.model_info import RESEARCH_ONLY
 from medbench.inference.serve.answers import classified, explained, refused
+from medbench.inference.serve.prediction_queue import Busy, Gone, PredictionQueue, TooLong
 from medbench.inference.serve.reading import Readers
-from medbench.inference.serve.worker import Busy, Gone, TooLong, Worker
 from medbench.reports.text import plain
 
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -73,7 +73,7 @@ class Limits:
     """Longest that decoding it may take."""
     seconds: float = 60.0
     """Longest wait for an answer when it is decoded."""
-    places: int = 4
+    slots: int = 4
     """Files that may be uploaded, wait or be classified at the same time."""
 
 
@@ -86,7 +86,7 @@ def make_app(model: Model, *, limits: Limits | None = None) -> Starlette:
     that whatever happens to a heat map, the prediction is there.
     """
     limits = limits or Limits()
-    worker = Worker(places=limits.places, seconds=limits.seconds)
+    predictions = PredictionQueue(slots=limits.slots, seconds=limits.seconds)
     readers = Readers(seconds=limits.reading_seconds)
     page, css, js = _page(model, limits), _css(), _template("page.js")
 
@@ -100,7 +100,7 @@ def make_app(model: Model, *, limits: Limits | None = None) -> Starlette:
         answer: Callable[[Model, NewImage, threading.Event], dict[str, Any]],
     ) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
-            with worker.place():
+            with predictions.slot():
                 name, slice_number = _about(request)
                 content = await _body(request, limits)
                 try:
@@ -112,7 +112,7 @@ def make_app(model: Model, *, limits: Limits | None = None) -> Starlette:
                         slice_number=slice_number,
                         gone=lambda: _gone(request),
                     )
-                    said = await worker.run(
+                    said = await predictions.run(
                         lambda given_up: answer(model, image, given_up), lambda: _gone(request)
                     )
                 except MedBenchError as error:
@@ -282,12 +282,12 @@ def _page(model: Model, limits: Limits) -> str:
         lstrip_blocks=True,
     )
     environment.filters["plain"] = lambda text: plain(str(text))
-    facts = model.facts
-    n_verdicts = len(facts.verdicts)
+    info = model.info
+    n_verdicts = len(info.verdicts)
     return environment.get_template("page.html.j2").render(
-        facts=facts,
-        about=describe(facts)[: -n_verdicts or None],
-        several=len(facts.folds) > 1,
+        info=info,
+        about=describe(info)[: -n_verdicts or None],
+        several=len(info.folds) > 1,
         purpose=RESEARCH_ONLY,
         limits=limits,
         version=medbench.__version__,

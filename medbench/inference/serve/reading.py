@@ -30,7 +30,7 @@ from medbench import registry
 from medbench.datasets.task import Task
 from medbench.errors import DatasetError, SliceError
 from medbench.inference.images import NewImage, new_image
-from medbench.inference.serve.worker import Gone
+from medbench.inference.serve.prediction_queue import Gone
 
 MEMORY = 6 << 30
 """Bytes that a child may have, where the system keeps to it; a volume of 1 GiB fits."""

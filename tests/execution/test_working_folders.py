@@ -17,7 +17,7 @@ from medbench.execution.executor import Resources
 from medbench.execution.parts import DevelopmentPart, HeldOutPart, read_development
 from medbench.execution.plan import Setup
 from medbench.execution.run import _Handed
-from medbench.execution.workplace import Workplace
+from medbench.execution.working_folders import WorkingFolders
 from medbench.store import RunStore
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (100, 20, 20, 1), dtype=np.uint8)
@@ -52,22 +52,22 @@ def free(monkeypatch, tmp_path):
 
 
 def test_parts_lie_in_the_cache_and_go_with_the_work(work):
-    workplace = Workplace(Resources(threads=1), [work])
-    with workplace.development(work) as folder, workplace.held_out(work) as held_out:
+    working_folders = WorkingFolders(Resources(threads=1), [work])
+    with working_folders.development(work) as folder, working_folders.held_out(work) as held_out:
         assert folder.is_relative_to(cache_folder()) and held_out.is_relative_to(cache_folder())
         np.testing.assert_array_equal(read_development(folder)[0].images, IMAGES[:80])
     assert not folder.exists() and not held_out.exists()
-    workplace.close()
+    working_folders.close()
 
 
 def test_where_the_cache_has_no_space_parts_lie_in_the_temporary_folder(work, free, tmp_path):
     free(cache=79_999, temporary=80_000)
     with pytest.warns(CacheWarning, match=r"0\.1 MB are needed and 0\.1 MB free"):
-        workplace = Workplace(Resources(threads=1, jobs=2), [work])
-    with workplace.development(work) as folder:
+        working_folders = WorkingFolders(Resources(threads=1, jobs=2), [work])
+    with working_folders.development(work) as folder:
         assert folder.is_relative_to(tmp_path / "tmp")
-        assert folder.is_relative_to(workplace.hidden)  # from what others work on
-    workplace.close()
+        assert folder.is_relative_to(working_folders.hidden)  # from what others work on
+    working_folders.close()
     assert not list((tmp_path / "tmp").rglob("*.npy"))
 
 
@@ -77,7 +77,7 @@ def test_where_there_is_no_space_anywhere_nothing_begins(work, free, tmp_path):
         pytest.warns(CacheWarning),
         pytest.raises(MachineError, match=r"4\.0 MB are needed and 2\.0 MB free.*MEDBENCH_CACHE"),
     ):
-        Workplace(Resources(threads=1, jobs=100), [work])
+        WorkingFolders(Resources(threads=1, jobs=100), [work])
 
 
 def test_a_prepared_set_that_could_not_be_kept_is_closed_to_families_too(

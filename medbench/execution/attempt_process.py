@@ -1,8 +1,8 @@
 """The process of one attempt, spoken to in lines of JSON.
 
-Standard input brings task and site, then, after the fit, where the held-out images are. Messages go
-out through the original standard output; whatever libraries print goes to the log. When standard
-input closes, the parent is gone and the process ends at once.
+Standard input brings task and workspace, then, after the fit, where the held-out images are.
+Messages go out through the original standard output; whatever libraries print goes to the log.
+When standard input closes, the parent is gone and the process ends at once.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ def main() -> int:
         from medbench import cache
         from medbench.execution.attempt import Attempt
         from medbench.execution.events import PREDICTED, as_message
-        from medbench.execution.site import Site
         from medbench.execution.task import CellTask
+        from medbench.execution.workspace import Workspace
 
         told = inbox.get()
-        site = Site.from_message(told["site"])
-        unfinished = Path(site.folder) / "unfinished"
+        workspace = Workspace.from_message(told["workspace"])
+        unfinished = Path(workspace.folder) / "unfinished"
         unfinished.mkdir()
         cache.work_in(unfinished)
         _pass_on_warnings(tell)
-        attempt = Attempt(CellTask.from_message(told["task"]), site)
+        attempt = Attempt(CellTask.from_message(told["task"]), workspace)
         for event in attempt.fit():
             tell(as_message(event))
         record = attempt.predict(Path(inbox.get()["held_out"]))

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from medbench.cache import remove_abandoned, working_folder
 from medbench.execution.executor import Resources, Work
-from medbench.execution.site import Site
+from medbench.execution.workspace import Workspace
 
 
-class Workplace:
+class WorkingFolders:
     """Development parts, shared by the cells that learn from the same, and held-out parts, by none.
 
     What one cell learns from, another is tested on, and several may run at a time. So every folder
@@ -82,8 +82,10 @@ class Workplace:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def site(self, work: Work, development: Path, *, closed: Iterable[str] | None) -> Site:
-        """A place for one attempt, with what an earlier one has finished.
+    def workspace(
+        self, work: Work, development: Path, *, closed: Iterable[str] | None
+    ) -> Workspace:
+        """Where one attempt works, with what an earlier one has finished.
 
         Args:
             work: The work.
@@ -96,7 +98,7 @@ class Workplace:
         folder = self._new()
         folder.mkdir(parents=True)
         resources, weights = self._resources, work.weights
-        site = Site(
+        workspace = Workspace(
             folder=str(folder),
             development=str(development),
             features=str(resources.features) if resources.features is not None else None,
@@ -108,14 +110,14 @@ class Workplace:
             closed=None if closed is None else tuple(closed),
         )
         if work.earlier:
-            site.write_earlier(work.earlier, work.earlier_oof)
+            workspace.write_earlier(work.earlier, work.earlier_oof)
         if work.earlier_checkpoints is not None:
-            shutil.copytree(work.earlier_checkpoints, site.checkpoints)
-        return site
+            shutil.copytree(work.earlier_checkpoints, workspace.checkpoints)
+        return workspace
 
-    def leave(self, site: Site) -> None:
+    def leave(self, workspace: Workspace) -> None:
         """Remove what an attempt wrote."""
-        shutil.rmtree(site.folder, ignore_errors=True)
+        shutil.rmtree(workspace.folder, ignore_errors=True)
 
     def close(self) -> None:
         """Remove everything."""

@@ -1,6 +1,6 @@
 """What a heavy library can do here, tried in a process of its own that may die of it.
 
-``python -m medbench.execution.probe keras`` (or ``xgboost``) prints one line of JSON.
+``python -m medbench.execution.library_check keras`` (or ``xgboost``) prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 
-def keras_facts() -> dict[str, Any]:
+def keras_report() -> dict[str, Any]:
     """Import Keras' backend and convolve ones by ones.
 
     Returns:
@@ -37,7 +37,7 @@ def keras_facts() -> dict[str, Any]:
     }
 
 
-def xgboost_facts() -> dict[str, Any]:
+def xgboost_report() -> dict[str, Any]:
     """Import XGBoost, which loads its library.
 
     Returns:
@@ -54,9 +54,9 @@ def xgboost_facts() -> dict[str, Any]:
 
 
 def main(what: str) -> None:
-    """Print the facts of ``what``."""
-    facts = {"keras": keras_facts, "xgboost": xgboost_facts}[what]()
-    print(json.dumps(facts), flush=True)
+    """Print the report of ``what``."""
+    report = {"keras": keras_report, "xgboost": xgboost_report}[what]()
+    print(json.dumps(report), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 import pytest
 
-from medbench.inference.facts import Fold
+from medbench.inference.model_info import FoldInfo
 
 BEFORE = {
     "params": {},
@@ -14,5 +14,5 @@ BEFORE = {
     ("split", "fold"), [("official", None), ("official-r2", None), ("r1f3", 3)]
 )
 def test_a_model_that_was_exported_before_folds_were_numbered_is_read(split, fold):
-    assert Fold.from_record({**BEFORE, "split": split}).fold == fold
-    assert Fold.from_record({**BEFORE, "split": split, "fold": 7}).fold == 7
+    assert FoldInfo.from_record({**BEFORE, "split": split}).fold == fold
+    assert FoldInfo.from_record({**BEFORE, "split": split, "fold": 7}).fold == 7

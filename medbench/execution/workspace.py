@@ -19,7 +19,7 @@ _EARLIER, _EARLIER_OOF = "earlier.json", "earlier.npy"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Site:
+class Workspace:
     """Folders, threads and files of one attempt."""
 
     folder: str
@@ -45,7 +45,7 @@ class Site:
         return asdict(self)
 
     @classmethod
-    def from_message(cls, message: Mapping[str, Any]) -> Site:
+    def from_message(cls, message: Mapping[str, Any]) -> Workspace:
         """What ``as_message`` gave, also after JSON, which has no tuples."""
         closed = message["closed"]
         return cls(

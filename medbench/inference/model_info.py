@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from medbench.datasets.positive import UNKNOWN, in_words
-from medbench.datasets.task import Kind, Task
+from medbench.datasets.task import Task, TaskType
 from medbench.evaluation.calibration import Calibration
 from medbench.evaluation.metrics import Threshold, decide
 from medbench.store.reading import split_of_format_3
@@ -19,7 +19,7 @@ RESEARCH_ONLY = "For research, not for diagnosis: no decision about a patient ma
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fold:
+class FoldInfo:
     """One of the fitted models whose mean predicts."""
 
     split: str
@@ -36,8 +36,8 @@ class Fold:
     """Its number among the folds of its repeat; None of an official split."""
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Fold:
-        """What ``Facts.as_record`` gave of it."""
+    def from_record(cls, record: Mapping[str, Any]) -> FoldInfo:
+        """What ``ModelInfo.as_record`` gave of it."""
         calibration = Calibration.from_record(record["calibration"])
         # what was exported from a run of format 3 names its splits, but does not number its folds
         named = {"fold": split_of_format_3(record["split"])["fold"]}
@@ -45,7 +45,7 @@ class Fold:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class ModelInfo:
     """All of a model but its weights; JSON-ready as ``model.json`` of an exported one."""
 
     family: str
@@ -71,7 +71,7 @@ class Facts:
     """What was noted of it in the leaderboard."""
     versions: Mapping[str, str]
     """Packages by which it was made."""
-    folds: tuple[Fold, ...]
+    folds: tuple[FoldInfo, ...]
     """The fitted models whose mean it is."""
     positive_decided: str = UNKNOWN
     """How it was decided which of two classes is the positive one, ``task.positive``."""
@@ -85,7 +85,7 @@ class Facts:
     @property
     def multi_label(self) -> bool:
         """Whether any number of classes may be present in an image."""
-        return self.task.kind == "multi-label"
+        return self.task.task_type == "multi-label"
 
     @property
     def official(self) -> bool:
@@ -129,16 +129,18 @@ class Facts:
 
     def as_record(self) -> dict[str, Any]:
         """For ``model.json``."""
-        return {**asdict(self), "positive": self.task.positive or None}
+        record = asdict(self)
+        record["task"]["kind"] = record["task"].pop("task_type")
+        return {**record, "positive": self.task.positive or None}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Facts:
+    def from_record(cls, record: Mapping[str, Any]) -> ModelInfo:
         """What ``as_record`` gave, through JSON.
 
         Raises:
             KeyError, TypeError, ValueError: It lacks something, or holds something else.
         """
-        if record["task"]["kind"] not in get_args(Kind):
+        if record["task"]["kind"] not in get_args(TaskType):
             raise ValueError(f"kind {record['task']['kind']!r}")
         if not isinstance(record.get("positive_decided", ""), str):
             raise ValueError("positive_decided")
@@ -148,16 +150,16 @@ class Facts:
         task = Task(
             classes=tuple(map(str, task["classes"])),
             image_shape=tuple(map(int, task["image_shape"])),  # type: ignore[arg-type]
-            kind=task["kind"],
+            task_type=task["kind"],
         )
-        folds = tuple(Fold.from_record(fold) for fold in record["folds"])
+        folds = tuple(FoldInfo.from_record(fold) for fold in record["folds"])
         verdicts = tuple(map(str, record["verdicts"]))
         record = {"positive_decided": UNKNOWN, **record}  # exported before it was recorded
         known = {name: record[name] for name in cls.__dataclass_fields__}
-        facts = cls(**{**known, "task": task, "folds": folds, "verdicts": verdicts})
-        for fold in facts.folds:
+        info = cls(**{**known, "task": task, "folds": folds, "verdicts": verdicts})
+        for fold in info.folds:
             decide(np.full((1, len(task.classes)), 0.5), fold.threshold)
             temperatures = np.array(fold.calibration.temperatures, dtype=np.float64)
             if len(temperatures) not in (1, len(task.classes)) or not (temperatures > 0).all():
                 raise ValueError(f"temperatures {fold.calibration.temperatures}")
-        return facts
+        return info

@@ -35,7 +35,7 @@ _MOST_LEAVES = 128
 _FEWEST_IMAGES_A_LEAF = 5
 """With one, trees on a few numbers learn their noise: on nih-pneumonia file-properties had .71,
 although the size of the file alone orders the classes with .82; with five it has .75, and the
-other probes are the same within .02 on five sets."""
+other sanity families are the same within .02 on five sets."""
 _MOST_IMAGES_A_TREE = 5_000
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F", "uint8", "uint16")
 """Pillow modes and dtypes that have a column of their own; all others share one."""
@@ -43,10 +43,10 @@ _MODEL_FILE = "forest.skops"
 _STATE_FILE = "state.json"
 
 
-class Probe(ModelFamily):
-    """A random forest, without anything to tune, on what a probe may see of an image.
+class SanityFamily(ModelFamily):
+    """A random forest, without anything to tune, on what a sanity row may see of an image.
 
-    Source: Breiman (2001), "Random forests", Machine Learning 45; that such probes solve medical
+    Source: Breiman (2001), "Random forests", Machine Learning 45; that such models solve medical
     sets: Maguolo & Nanni (2021), "A critic evaluation of methods for COVID-19 automatic detection
     from X-ray images", Information Fusion 76.
     """
@@ -64,10 +64,10 @@ class Probe(ModelFamily):
 
     @abstractmethod
     def see(self, batch: Batch, context: Context) -> NDArray[np.floating[Any]]:
-        """What the probe sees of each image, shape (n_images, n_features)."""
+        """What the family sees of each image, shape (n_images, n_features)."""
 
 
-class FileProperties(Probe):
+class FileProperties(SanityFamily):
     """Original width, height, aspect, mode and size of the file; no pixels."""
 
     def see(self, batch: Batch, context: Context) -> NDArray[np.float64]:
@@ -81,8 +81,8 @@ class FileProperties(Probe):
         return np.column_stack([*numbers, *modes])
 
 
-class OfFeatures(Probe):
-    """A probe of the prepared pixels, by one of the cached extractors."""
+class FeatureSanityFamily(SanityFamily):
+    """On the prepared pixels, by one of the cached extractors."""
 
     extractor: Extractor
 
@@ -91,29 +91,29 @@ class OfFeatures(Probe):
         return context.features.get(self.extractor, batch)
 
 
-class IntensityStatistics(OfFeatures):
+class IntensityStatistics(FeatureSanityFamily):
     """Histogram and moments of the brightness; nothing of where in the image it is."""
 
     extractor = Intensity()
 
 
-class OuterBorder(OfFeatures):
+class OuterBorder(FeatureSanityFamily):
     """The outer tenth of the image only: markers, collimation, padding, framing."""
 
     extractor = Border()
 
 
-class Thumbnail(OfFeatures):
+class Thumbnail(FeatureSanityFamily):
     """The image at 8 x 8 pixels, too small to show most findings."""
 
     extractor = Pixels(side=8)
 
 
 class _Forest(Classifier):
-    """The forest of a probe, and the classes it has seen."""
+    """The forest of a sanity family, and the classes it has seen."""
 
-    def __init__(self, probe: Probe, n_classes: int, context: Context) -> None:
-        self._probe = probe
+    def __init__(self, family: SanityFamily, n_classes: int, context: Context) -> None:
+        self._family = family
         self._n_classes = n_classes
         self._context = context
         self._present: list[int] = []
@@ -134,20 +134,20 @@ class _Forest(Classifier):
             n_jobs=self._context.threads,
             random_state=self._context.seed,
         )
-        self._forest.fit(self._probe.see(train, self._context), train.labels)
+        self._forest.fit(self._family.see(train, self._context), train.labels)
         self._forest.set_params(n_jobs=1)  # sums over threads differ in their last bits
 
     def predict_proba(self, batch: Batch) -> NDArray[np.float64]:
         """Mean over the trees, float64, shape (n_images, n_classes)."""
         if self._forest is None:
-            raise ModelError(f"{self._probe.name}: fit or load the classifier before predicting.")
-        probabilities = self._forest.predict_proba(self._probe.see(batch, self._context))
+            raise ModelError(f"{self._family.name}: fit or load the classifier before predicting.")
+        probabilities = self._forest.predict_proba(self._family.see(batch, self._context))
         return complete_probabilities(probabilities, self._present, self._n_classes)
 
     def save(self, folder: Path) -> None:
         """Write the forest as a skops file, and the classes it knows as JSON."""
         if self._forest is None:
-            raise ModelError(f"{self._probe.name}: fit the classifier before saving it.")
+            raise ModelError(f"{self._family.name}: fit the classifier before saving it.")
         (folder / _STATE_FILE).write_text(json.dumps({"present": self._present}))
         save_sklearn(self._forest, folder / _MODEL_FILE)
 

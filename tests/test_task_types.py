@@ -93,12 +93,12 @@ def test_ordered_classes_run_through_families_and_plugins():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["multi-label", "ordinal"])
-def test_deep_families_run_on_every_kind_of_task(kind):
+@pytest.mark.parametrize("task_type", ["multi-label", "ordinal"])
+def test_deep_families_run_on_every_type_of_task(task_type):
     draw, classes = (several_labels, "[u, l, noise]")
-    if kind == "ordinal":
+    if task_type == "ordinal":
         draw, classes = (rising_classes, "[a, b, c, d]")
     write_archive("set.npz", draw)
-    entry = f"{{source: npz, path: set.npz, image_size: 28, task: {kind}, classes: {classes}}}"
+    entry = f"{{source: npz, path: set.npz, image_size: 28, task: {task_type}, classes: {classes}}}"
     table, _ = run(entry, "--models", "cnn", "squeezenet", "--trials", "3")
     assert (table["status"] == "ok").all() and (table["auroc"] > 0.6).all()

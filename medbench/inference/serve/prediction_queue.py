@@ -14,7 +14,7 @@ Answer = TypeVar("Answer")
 
 
 class Busy(Exception):  # noqa: N818 - a state, as the words of its answer say
-    """No place is free, or none became free in time."""
+    """No slot is free, or none became free in time."""
 
 
 class TooLong(Exception):  # noqa: N818
@@ -35,7 +35,7 @@ class _Call(NamedTuple, Generic[Answer]):
     given_up: threading.Event
 
 
-class Worker:
+class PredictionQueue:
     """Runs calls one after the other in a thread of its own.
 
     What comes from outside has been decoded before (see ``reading``): calls are given pixels of
@@ -46,21 +46,21 @@ class Worker:
     Ctrl-C need not wait for it.
     """
 
-    def __init__(self, *, places: int, seconds: float) -> None:
+    def __init__(self, *, slots: int, seconds: float) -> None:
         """Start the thread.
 
         Args:
-            places: How many may wait or be worked on.
+            slots: How many may wait or be worked on.
             seconds: The longest that one waits and is worked on, together.
         """
-        self._free = places
+        self._free = slots
         self._seconds = seconds
         self._calls: queue.SimpleQueue[_Call[Any]] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="medbench-serve", daemon=True).start()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place from before an upload is read, since it takes memory; from one loop only.
+    def slot(self) -> Iterator[None]:
+        """Hold a slot from before an upload is read, since it takes memory; from one loop only.
 
         Raises:
             Busy: All are taken.

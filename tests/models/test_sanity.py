@@ -1,4 +1,4 @@
-"""Each probe sees what it is named for, and nothing else of an image."""
+"""Each sanity family sees what it is named for, and nothing else of an image."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from medbench.models.space import SearchSpace
 from medbench.testing import synthetic_data
 
 SIDE = 60
-PROBES = ("file-properties", "intensity", "border", "thumbnail")
+SANITY_FAMILIES = ("file-properties", "intensity", "border", "thumbnail")
 
 
 def noise(n: int, seed: int) -> np.ndarray:
@@ -73,11 +73,11 @@ SEEN = {
     wider_originals: {"file-properties"},
     other_modes: {"file-properties"},
 }
-"""What makes the classes differ, and the probes that see it."""
+"""What makes the classes differ, and the sanity families that see it."""
 
 
-def fitted(probe: str, train: LabelledBatch, n_classes: int = 2):
-    family = registry.models.get(probe)()
+def fitted(name: str, train: LabelledBatch, n_classes: int = 2):
+    family = registry.models.get(name)()
     task = Task(classes=("a", "b", "c")[:n_classes], image_shape=train.images.shape[1:])
     context = Context(seed=0, threads=1, features=FeatureCache(None), weights=None)
     classifier = family.build({}, task, context)
@@ -85,19 +85,19 @@ def fitted(probe: str, train: LabelledBatch, n_classes: int = 2):
     return classifier
 
 
-def score(probe: str, train: LabelledBatch, test: LabelledBatch, n_classes: int = 2) -> float:
-    classifier = fitted(probe, train, n_classes)
+def score(name: str, train: LabelledBatch, test: LabelledBatch, n_classes: int = 2) -> float:
+    classifier = fitted(name, train, n_classes)
     shown = Batch(images=test.images, properties=test.properties)
     return auroc(test.labels, classifier.predict_proba(shown), n_classes)
 
 
 @pytest.mark.parametrize("what", SEEN, ids=lambda what: what.__name__)
-@pytest.mark.parametrize("probe", PROBES)
-def test_a_probe_sees_what_it_is_named_for_and_nothing_else(probe, what):
+@pytest.mark.parametrize("name", SANITY_FAMILIES)
+def test_a_sanity_family_sees_what_it_is_named_for_and_nothing_else(name, what):
     labels = np.arange(80) % 2
     train, test = what(noise(80, 1), labels), what(noise(80, 2), labels)
-    reached = score(probe, train, test)
-    if probe in SEEN[what]:
+    reached = score(name, train, test)
+    if name in SEEN[what]:
         assert reached > 0.95
     else:  # eighty images: .5 +- .13 is what chance gives 95 times in 100
         assert 0.3 < reached < 0.7
@@ -139,17 +139,17 @@ def test_the_border_is_the_outer_tenth_at_every_size():
         np.testing.assert_array_equal(features[0], features[1])
 
 
-@pytest.mark.parametrize("probe", PROBES)
-def test_a_probe_has_nothing_to_tune_and_is_a_sanity_row(probe):
-    family = registry.models.get(probe)()
+@pytest.mark.parametrize("name", SANITY_FAMILIES)
+def test_a_sanity_family_has_nothing_to_tune_and_is_a_sanity_row(name):
+    family = registry.models.get(name)()
     space = SearchSpace()
     family.search_space(space, Task(classes=("a", "b"), image_shape=(8, 8, 1)))
     assert len(space) == 0 and family.sanity and family.reference
 
 
-@pytest.mark.parametrize("probe", PROBES)
-def test_what_was_never_fitted_neither_predicts_nor_is_saved(probe, tmp_path):
-    family = registry.models.get(probe)()
+@pytest.mark.parametrize("name", SANITY_FAMILIES)
+def test_what_was_never_fitted_neither_predicts_nor_is_saved(name, tmp_path):
+    family = registry.models.get(name)()
     context = Context(seed=0, threads=1, features=FeatureCache(None), weights=None)
     classifier = family.build({}, Task(classes=("a", "b"), image_shape=(SIDE, SIDE, 1)), context)
     with pytest.raises(ModelError, match="before predicting"):
@@ -158,14 +158,14 @@ def test_what_was_never_fitted_neither_predicts_nor_is_saved(probe, tmp_path):
         classifier.save(tmp_path)
 
 
-@pytest.mark.parametrize("probe", PROBES)
-def test_threads_change_nothing_that_a_probe_predicts(probe):
+@pytest.mark.parametrize("name", SANITY_FAMILIES)
+def test_threads_change_nothing_that_a_sanity_family_predicts(name):
     labels = np.arange(60) % 2
     train, test = larger_files(noise(60, 1), labels), larger_files(noise(60, 2), labels)
     train.images[labels == 1] += 3
     results = []
     for threads in (1, 4):
-        family = registry.models.get(probe)()
+        family = registry.models.get(name)()
         context = Context(seed=5, threads=threads, features=FeatureCache(None), weights=None)
         task = Task(classes=("a", "b"), image_shape=train.images.shape[1:])
         classifier = family.build({}, task, context)

@@ -1,4 +1,4 @@
-"""Large files of models are stored once a run, piece by piece, and come back as they were."""
+"""Large files of models are stored once a run, chunk by chunk, and come back as they were."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from medbench.errors import ModelError
 from medbench.files import read_json
 from medbench.hashes import sha256_of_folder
-from medbench.store import CellId, RunStore, pieces, seals
+from medbench.store import CellId, RunStore, chunks, seals
 
 CELL = CellId(dataset="d", model="m", split="r0f0")
 OTHER = CellId(dataset="d", model="m", split="r0f1")
@@ -54,7 +54,7 @@ def test_what_models_have_in_common_is_stored_once_wherever_in_a_file_it_lies(st
         store.cell(cell).keep_model(folder)
     assert n_bytes(store.folder) < 1.25 * len(backbone)
     for cell, folder in zip(cells, folders, strict=True):
-        stored = pieces.Pieces(store.layout.pieces)
+        stored = chunks.ChunkStore(store.layout.chunks)
         assert stored.sha256_of(store.cell(cell).model) == sha256_of_folder(folder)
         whole = store.cell(cell).whole_model(sha256_of_folder(folder))
         assert sha256_of_folder(whole) == sha256_of_folder(folder)
@@ -67,21 +67,21 @@ def test_a_small_model_lies_as_it_was_saved(store, saved):
     kept = store.cell(CELL)
     assert kept.whole_model(sha256_of_folder(folder)) == kept.model
     assert sha256_of_folder(kept.model) == sha256_of_folder(folder)
-    assert not store.layout.pieces.exists()
+    assert not store.layout.chunks.exists()
 
 
 @pytest.mark.parametrize(
     "content",
     [b"", b"\0" * 3_000_000, b"ab" * 700_000, noise(1_000_000), noise(1_234_567), noise(7)],
 )
-def test_pieces_make_up_the_content_and_are_of_a_bounded_size(content):
-    found = list(pieces.cut(content))
+def test_chunks_make_up_the_content_and_are_of_a_bounded_size(content):
+    found = list(chunks.split_into_chunks(content))
     assert b"".join(found) == content
-    assert all(len(one) <= pieces._LONGEST for one in found)
-    assert all(len(one) >= pieces._SHORTEST for one in found[:-1])
+    assert all(len(one) <= chunks._LONGEST for one in found)
+    assert all(len(one) >= chunks._SHORTEST for one in found[:-1])
 
 
-def test_the_pieces_of_models_that_are_gone_go_with_the_next_start(store, saved):
+def test_the_chunks_of_models_that_are_gone_go_with_the_next_start(store, saved):
     backbone = noise(3_000_000)
     first, second = (
         saved(name, head=noise(2_000_000, seed), backbone=backbone)
@@ -89,33 +89,33 @@ def test_the_pieces_of_models_that_are_gone_go_with_the_next_start(store, saved)
     )
     store.cell(CELL).keep_model(first)
     store.cell(OTHER).keep_model(second)
-    before = n_bytes(store.layout.pieces)
+    before = n_bytes(store.layout.chunks)
     store.cell(CELL).remove()
-    assert n_bytes(store.layout.pieces) == before
+    assert n_bytes(store.layout.chunks) == before
     store.begin({"seed": 0})
-    assert n_bytes(store.layout.pieces) < before - 1_500_000
+    assert n_bytes(store.layout.chunks) < before - 1_500_000
     assert store.cell(OTHER).whole_model(sha256_of_folder(second)).is_dir()
 
 
 def test_nothing_is_removed_while_it_is_not_known_what_is_used(store, saved):
     store.cell(CELL).keep_model(saved("a", backbone=noise(3_000_000)))
-    (store.cell(CELL).model / "pieces.json").write_text("{")
-    before = n_bytes(store.layout.pieces)
+    (store.cell(CELL).model / "chunks.json").write_text("{")
+    before = n_bytes(store.layout.chunks)
     store.begin({"seed": 0})
-    assert n_bytes(store.layout.pieces) == before
+    assert n_bytes(store.layout.chunks) == before
 
 
 @pytest.mark.parametrize("how", ["gone", "damaged", "list"])
-def test_a_piece_that_is_gone_or_damaged_is_named(store, saved, how):
+def test_a_chunk_that_is_gone_or_damaged_is_named(store, saved, how):
     folder = saved("a", backbone=noise(3_000_000))
     store.cell(CELL).keep_model(folder)
-    piece = sorted(store.layout.pieces.glob("*/*"))[0]
+    chunk = sorted(store.layout.chunks.glob("*/*"))[0]
     if how == "gone":
-        piece.unlink()
+        chunk.unlink()
     elif how == "damaged":
-        piece.write_bytes(piece.read_bytes()[:-1] + b"x")
+        chunk.write_bytes(chunk.read_bytes()[:-1] + b"x")
     else:
-        path = store.cell(CELL).model / "pieces.json"
+        path = store.cell(CELL).model / "chunks.json"
         path.write_text(path.read_text().replace("model.keras", "model.kera_"))
     with pytest.raises(ModelError, match=rf"{store.cell(CELL).model}.*run's command again"):
         store.cell(CELL).whole_model(sha256_of_folder(folder))
@@ -124,9 +124,9 @@ def test_a_piece_that_is_gone_or_damaged_is_named(store, saved, how):
 
 
 @pytest.mark.parametrize("name", ["../outside", "/outside", "deep/../../outside"])
-def test_a_list_of_pieces_cannot_write_outside_its_folder(store, saved, tmp_path, name):
+def test_a_list_of_chunks_cannot_write_outside_its_folder(store, saved, tmp_path, name):
     store.cell(CELL).keep_model(saved("a", backbone=noise(3_000_000)))
-    path = store.cell(CELL).model / "pieces.json"
+    path = store.cell(CELL).model / "chunks.json"
     (hashes,) = read_json(path)["files"].values()
     seals.write_record(path, {"files": {name: hashes}})
     with pytest.raises(ModelError, match="damaged"):
@@ -137,7 +137,7 @@ def test_a_list_of_pieces_cannot_write_outside_its_folder(store, saved, tmp_path
 @pytest.mark.parametrize("files", [5, None, [1], {"a": 5}, {"a": [5]}, {"a": ["é" * 64]}])
 def test_a_list_that_somebody_wrote_otherwise_is_damaged(store, saved, files):
     store.cell(CELL).keep_model(saved("a", backbone=noise(3_000_000)))
-    seals.write_record(store.cell(CELL).model / "pieces.json", {"files": files})
+    seals.write_record(store.cell(CELL).model / "chunks.json", {"files": files})
     with pytest.raises(ModelError, match="damaged"):
         store.cell(CELL).whole_model("0" * 64)
     store.begin({"seed": 0})
@@ -146,15 +146,15 @@ def test_a_list_that_somebody_wrote_otherwise_is_damaged(store, saved, files):
 def test_a_list_cannot_make_a_model_of_any_size(store, saved, monkeypatch):
     folder = saved("a", backbone=noise(3_000_000))
     store.cell(CELL).keep_model(folder)
-    monkeypatch.setattr(pieces, "LARGEST_MODEL", 3_000_000)
+    monkeypatch.setattr(chunks, "LARGEST_MODEL", 3_000_000)
     assert store.cell(CELL).whole_model(sha256_of_folder(folder)).is_dir()
-    path = store.cell(CELL).model / "pieces.json"
+    path = store.cell(CELL).model / "chunks.json"
     ((name, hashes),) = read_json(path)["files"].items()
     seals.write_record(path, {"files": {name: hashes * 2}})
     with pytest.raises(ModelError, match="names 6000000 bytes, too many"):
         store.cell(CELL).whole_model(sha256_of_folder(folder))
     seals.write_record(path, {"files": {name: hashes}})
-    store.layout.pieces.joinpath(hashes[0][:2], hashes[0]).write_bytes(b"x" * (1 << 21))
+    store.layout.chunks.joinpath(hashes[0][:2], hashes[0]).write_bytes(b"x" * (1 << 21))
     with pytest.raises(ModelError, match="too large"):
         store.cell(CELL).whole_model(sha256_of_folder(folder))
 

@@ -23,7 +23,7 @@ from medbench.execution.requirements import missing_requirement
 from medbench.features.cache import FeatureCache
 from medbench.features.engines import fastest_installed, onnxruntime_session
 from medbench.hashes import sha256_of_text
-from medbench.inference.facts import Facts
+from medbench.inference.model_info import ModelInfo
 from medbench.models.contract import Classifier, Context
 from medbench.models.per_label import build_classifier
 from medbench.packed import BROKEN_CONTENT
@@ -36,7 +36,7 @@ LARGEST_DIFFERENCE = 1e-4
 """Largest difference of a probability between a network and what was written of it."""
 
 
-class Members(Protocol):
+class FoldModels(Protocol):
     """Fitted models that see the same images."""
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
@@ -55,10 +55,10 @@ class Members(Protocol):
         ...
 
 
-class FittedMembers:
+class FittedFoldModels:
     """Classifiers as their families save them, read from a folder each."""
 
-    def __init__(self, facts: Facts, folders: Sequence[Path]) -> None:
+    def __init__(self, info: ModelInfo, folders: Sequence[Path]) -> None:
         """Load them.
 
         Nothing but classes of registered families and of the libraries below them is made of what
@@ -68,7 +68,7 @@ class FittedMembers:
         (see ``CellStore.whole_model``).
 
         Args:
-            facts: Which family and configurations.
+            info: Which family and configurations.
             folders: The saved model of each fold, which is what was saved there.
 
         Raises:
@@ -76,41 +76,41 @@ class FittedMembers:
             UnknownNameError: The family is not registered.
             ConfigurationError: What the family needs is not installed.
         """
-        self._facts = facts
-        family = _family(facts.family)
+        self._info = info
+        family = _family(info.family)
         self._features = FeatureCache(None, threads=available_threads())
         context = Context(seed=0, threads=available_threads(), features=self._features)
         self.classifiers: list[Classifier] = []
-        for fold, folder in zip(facts.folds, folders, strict=True):
+        for fold, folder in zip(info.folds, folders, strict=True):
             try:
-                classifier = build_classifier(family, fold.params, facts.task, context)
+                classifier = build_classifier(family, fold.params, info.task, context)
                 classifier.load(folder)
             except BROKEN_CONTENT as error:
                 raise ModelError(
-                    f"{folder}: cannot be loaded as {facts.family} with its configuration "
+                    f"{folder}: cannot be loaded as {info.family} with its configuration "
                     f"({type(error).__name__}: {error}). Run or export again."
                 ) from error
             self.classifiers.append(classifier)
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
-        """See ``Members.probabilities``; features that several share are computed once."""
+        """See ``FoldModels.probabilities``; features that several share are computed once."""
         from medbench.tuning.inner import predict
 
         try:
             return np.stack(
                 [
                     fold.calibration.apply(
-                        predict(classifier, batch, self._facts.task),
-                        multi_label=self._facts.multi_label,
+                        predict(classifier, batch, self._info.task),
+                        multi_label=self._info.multi_label,
                     )
-                    for fold, classifier in zip(self._facts.folds, self.classifiers, strict=True)
+                    for fold, classifier in zip(self._info.folds, self.classifiers, strict=True)
                 ]
             )
         finally:
             self._features.forget()
 
     def networks(self) -> Sequence[Any] | None:
-        """See ``Members.networks``."""
+        """See ``FoldModels.networks``."""
         return self._networks
 
     @cached_property
@@ -123,45 +123,45 @@ class FittedMembers:
         return [inference_graph(network) for network in found]
 
 
-class NetworkMembers:
+class NetworkFoldModels:
     """Networks of a run as one ONNX model, which is kept in the cache folder.
 
     What folds have in common (a frozen backbone) is computed once for all of them, and nothing of
     Keras is imported: with onnxruntime this starts and predicts many times faster. Where it is
-    not installed, or a GPU is, ``FittedMembers`` serve.
+    not installed, or a GPU is, ``FittedFoldModels`` serve.
     """
 
-    def __init__(self, facts: Facts, folders: Sequence[Path]) -> None:
+    def __init__(self, info: ModelInfo, folders: Sequence[Path]) -> None:
         """Open the ONNX model, or write it.
 
         Raises:
             ModelError: The networks cannot be written as ONNX, or say something else so.
         """
-        self._facts, self._folders = facts, folders
+        self._info, self._folders = info, folders
         self._session = onnxruntime_session(self._content(), available_threads())
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
-        """See ``Members.probabilities``."""
-        by_fold = fold_probabilities(self._session, batch.images, self._facts)
+        """See ``FoldModels.probabilities``."""
+        by_fold = fold_probabilities(self._session, batch.images, self._info)
         return np.stack(
             [
-                fold.calibration.apply(said, multi_label=self._facts.multi_label)
-                for fold, said in zip(self._facts.folds, by_fold, strict=True)
+                fold.calibration.apply(said, multi_label=self._info.multi_label)
+                for fold, said in zip(self._info.folds, by_fold, strict=True)
             ]
         )
 
     def networks(self) -> Sequence[Any] | None:
-        """See ``Members.networks``; they are loaded when they are first asked for."""
+        """See ``FoldModels.networks``; they are loaded when they are first asked for."""
         return self._fitted.networks()
 
     @cached_property
-    def _fitted(self) -> FittedMembers:
-        return FittedMembers(self._facts, self._folders)
+    def _fitted(self) -> FittedFoldModels:
+        return FittedFoldModels(self._info, self._folders)
 
     def _content(self) -> bytes:
         """The ONNX model, from the cache if it is as it was put there."""
-        version = code_version("medbench.models.onnx_export", _family(self._facts.family).__class__)
-        key = sha256_of_text(version, *(fold.sha256 for fold in self._facts.folds))
+        version = code_version("medbench.models.onnx_export", _family(self._info.family).__class__)
+        key = sha256_of_text(version, *(fold.sha256 for fold in self._info.folds))
         entry = cache_folder() / "networks" / key[:32]
         if kept := read_entry(entry):
             return kept[_ONNX_FILE]
@@ -179,46 +179,46 @@ class NetworkMembers:
 
         networks = self.networks()
         if networks is None:
-            raise ModelError(f"model {self._facts.family!r}: has no network.")
-        shape = self._facts.task.image_shape
+            raise ModelError(f"model {self._info.family!r}: has no network.")
+        shape = self._info.task.image_shape
         content = classifiers_onnx(networks, shape)
         images = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
         expected = np.stack([np.asarray(network(images)) for network in networks])
-        said = fold_probabilities(onnxruntime_session(content, 1), images, self._facts)
+        said = fold_probabilities(onnxruntime_session(content, 1), images, self._info)
         if not np.abs(said - expected).max() <= LARGEST_DIFFERENCE:
-            raise ModelError(f"model {self._facts.family!r}: says something else as ONNX.")
+            raise ModelError(f"model {self._info.family!r}: says something else as ONNX.")
         return content
 
 
-def open_members(facts: Facts, folders: Sequence[Path]) -> Members:
+def open_fold_models(info: ModelInfo, folders: Sequence[Path]) -> FoldModels:
     """The fitted models of a run, by whatever predicts fastest here.
 
     Raises:
-        ModelError, UnknownNameError, ConfigurationError: As ``FittedMembers``.
+        ModelError, UnknownNameError, ConfigurationError: As ``FittedFoldModels``.
     """
-    formats = _family(facts.family).export_formats
+    formats = _family(info.family).export_formats
     if "onnx" in formats and fastest_installed() == "onnxruntime":
         # what cannot be written as ONNX is predicted by Keras
         with contextlib.suppress(ModelError, StoreError):
-            return NetworkMembers(facts, folders)
-    return FittedMembers(facts, folders)
+            return NetworkFoldModels(info, folders)
+    return FittedFoldModels(info, folders)
 
 
 def fold_probabilities(
-    session: Any, images: NDArray[np.uint8], facts: Facts
+    session: Any, images: NDArray[np.uint8], info: ModelInfo
 ) -> NDArray[np.float64]:
     """What an ONNX model of several folds says, shape (n_folds, n_images, n_classes)."""
     by_image = [
         session.run(["fold_probabilities"], {"image": np.ascontiguousarray(chunk)})[0]
         for chunk in np.split(images, range(_AT_ONCE, len(images), _AT_ONCE))
     ]
-    return normalised(np.moveaxis(np.concatenate(by_image), 1, 0), facts)
+    return normalised(np.moveaxis(np.concatenate(by_image), 1, 0), info)
 
 
-def normalised(probabilities: NDArray[np.float32], facts: Facts) -> NDArray[np.float64]:
+def normalised(probabilities: NDArray[np.float32], info: ModelInfo) -> NDArray[np.float64]:
     """float64, with rows of exclusive classes that sum to one beyond the seventh digit."""
     exact = probabilities.astype(np.float64)
-    if facts.multi_label:
+    if info.multi_label:
         return exact
     summed: NDArray[np.float64] = exact / exact.sum(axis=-1, keepdims=True)
     return summed

@@ -12,11 +12,11 @@ from medbench.reports.text import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from medbench.inference.facts import Facts
+    from medbench.inference.model_info import ModelInfo
 
 
-def print_facts(facts: Facts, console: Console) -> None:
+def print_model_info(info: ModelInfo, console: Console) -> None:
     """Which model this is, how good it was, and what speaks against trusting it."""
-    for line in describe(facts):
-        strong = line in facts.verdicts
+    for line in describe(info):
+        strong = line in info.verdicts
         console.print(Text(one_line(line), style="bold yellow" if strong else ""))

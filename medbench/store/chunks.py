@@ -1,8 +1,8 @@
-"""Large files of models, in pieces that are stored once a run, whatever cells they are of.
+"""Large files of models, in chunks that are stored once a run, whatever cells they are of.
 
 The models of a run have most of their bytes in common: the backbone that none of them changes. A
 large file is cut where its own content says so (where a hash of the last eight bytes begins with
-zeros), so that equal stretches give equal pieces wherever in a file they lie; each piece lies in
+zeros), so that equal stretches give equal chunks wherever in a file they lie; each chunk lies in
 the run folder under its SHA-256. No family need know of it.
 """
 
@@ -25,26 +25,26 @@ from medbench.store import schemas, seals
 _LARGE = 1_000_000
 """Bytes from which on a file is cut."""
 _SHORTEST, _LONGEST = 1 << 16, 1 << 20
-"""Bytes of a piece."""
+"""Bytes of a chunk."""
 LARGEST_MODEL = 16 << 30
-"""Bytes of the large files of one model; a list of pieces that names more is not followed."""
+"""Bytes of the large files of one model; a list of chunks that names more is not followed."""
 _BITS = 17
-"""Bits that are zero where a piece may end: once in 128 KiB, on average."""
+"""Bits that are zero where a chunk may end: once in 128 KiB, on average."""
 _FACTOR, _SUMMAND = 0x9E3779B97F4A7C15, 0x1F83D9ABFB41BD6B
 """Mix the bytes; any odd number does, and a summand that lets zeros not be zero."""
-_LIST = "pieces.json"
-"""In the folder of a model: of which pieces its large files are made."""
+_LIST = "chunks.json"
+"""In the folder of a model: of which chunks its large files are made."""
 
 
-class Pieces:
-    """The pieces of a run."""
+class ChunkStore:
+    """The chunks of a run."""
 
     def __init__(self, folder: Path) -> None:
         """``folder``: where they lie; it need not exist."""
         self._folder = folder
 
     def keep(self, model: Path, target: Path) -> None:
-        """Copy the folder of a model to ``target``, its large files as pieces.
+        """Copy the folder of a model to ``target``, its large files as chunks.
 
         Raises:
             StoreError: It cannot be written.
@@ -53,7 +53,7 @@ class Pieces:
             large = {path for path in model.rglob("*") if _is_large(path)}
             made = {
                 path.relative_to(model).as_posix(): [
-                    self._keep(piece) for piece in cut(path.read_bytes())
+                    self._keep(chunk) for chunk in split_into_chunks(path.read_bytes())
                 ]
                 for path in sorted(large)
             }
@@ -61,14 +61,14 @@ class Pieces:
             if made:
                 seals.write_record(temporary / _LIST, {"files": made})
 
-    def whole(self, model: Path) -> Path:
-        """The folder of a model as its family saved it: put together again where it is in pieces.
+    def assembled(self, model: Path) -> Path:
+        """The folder of a model as its family saved it: put together again where it is in chunks.
 
         That folder goes with this process. It is checked by nobody here: see ``model_sha256`` of
         the cell.
 
         Raises:
-            ModelError: A piece of it is gone, or cannot be read.
+            ModelError: A chunk of it is gone, or cannot be read.
             OSError: It cannot be written.
         """
         if not (model / _LIST).exists():
@@ -89,7 +89,7 @@ class Pieces:
         except (StoreError, FileNotFoundError) as error:
             shutil.rmtree(target, ignore_errors=True)
             raise ModelError(
-                f"{model}: a piece of this model is gone or damaged ({error}). Take the whole run "
+                f"{model}: a chunk of this model is gone or damaged ({error}). Take the whole run "
                 "folder from a copy, or give the run's command again, which makes it anew."
             ) from error
         return target
@@ -98,7 +98,7 @@ class Pieces:
         """The hash of the folder of a model as its family saved it; nothing is written.
 
         Raises:
-            StoreError: A piece of it is gone, or something cannot be read.
+            StoreError: A chunk of it is gone, or something cannot be read.
         """
         if not (model / _LIST).exists():
             return sha256_of_folder(model)
@@ -121,7 +121,7 @@ class Pieces:
         return name, size, (path.read_bytes() for path in paths)
 
     def remove_unused(self, models: Iterator[Path]) -> None:
-        """Remove the pieces that belong to none of the models; nothing where one is unreadable."""
+        """Remove the chunks that belong to none of the models; nothing where one is unreadable."""
         used: set[str] = set()
         try:
             for model in models:
@@ -134,19 +134,19 @@ class Pieces:
                 with writing(path):
                     path.unlink()
 
-    def _keep(self, piece: bytes) -> str:
-        """Store a piece unless it is there, undamaged."""
-        sha256 = hashlib.sha256(piece).hexdigest()
+    def _keep(self, chunk: bytes) -> str:
+        """Store a chunk unless it is there, undamaged."""
+        sha256 = hashlib.sha256(chunk).hexdigest()
         path = self._place(sha256)
         if not (path.is_file() and hash_of_file(path) == sha256):
-            write_bytes(path, piece)
+            write_bytes(path, chunk)
         return sha256
 
     def _place(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256
 
     def _size(self, sha256: str) -> int:
-        """Bytes of a piece.
+        """Bytes of a chunk.
 
         Raises:
             StoreError: It is gone, or what is there can be none.
@@ -168,8 +168,8 @@ def _is_large(path: Path) -> bool:
     return path.is_file() and path.stat().st_size >= _LARGE
 
 
-def cut(content: bytes) -> Iterator[bytes]:
-    """Cut bytes into pieces, of which most are the same where most of the bytes are the same."""
+def split_into_chunks(content: bytes) -> Iterator[bytes]:
+    """Cut bytes into chunks, of which most are the same where most of the bytes are the same."""
     begin = 0
     for end in _ends(content):
         while end - begin > _LONGEST:
@@ -181,7 +181,7 @@ def cut(content: bytes) -> Iterator[bytes]:
 
 
 def _ends(content: bytes) -> list[int]:
-    """Where a piece may end, in rising order; the last is the end of the content."""
+    """Where a chunk may end, in rising order; the last is the end of the content."""
     found = [np.array([len(content)])]
     for shift in range(8):  # the windows of eight bytes that begin there, and after every eight
         count = max(0, len(content) - shift) // 8
@@ -192,14 +192,14 @@ def _ends(content: bytes) -> list[int]:
 
 
 def _listed(model: Path) -> dict[str, list[str]]:
-    """The hashes of the pieces of each large file of a model.
+    """The hashes of the chunks of each large file of a model.
 
     Raises:
-        StoreError: The list is damaged, or names what can be no piece of this model.
+        StoreError: The list is damaged, or names what can be no chunk of this model.
     """
     path = model / _LIST
     record = read_json(path)
-    damaged = not isinstance(record, dict) or schemas.damaged(record, schemas.PieceList)
+    damaged = not isinstance(record, dict) or schemas.damaged(record, schemas.ChunkList)
     if damaged or not seals.holds(record):
         raise StoreError(f"{path}: damaged.")
     files: dict[str, list[str]] = record["files"]
