@@ -64,7 +64,7 @@ def test_labels_joined_by_a_bar_are_several(table):
     entry = detect(path)
     assert (entry["task"], entry["separator"]) == ("multi-label", "|")
     said = TableSource.model_validate(entry).listing()
-    assert said.kind == "multi-label"
+    assert said.task_type == "multi-label"
     assert per_class(said) == {"Edema": 2, "Mass": 3, "Nodule": 1}
     assert said.table[["label0", "label1", "label2"]].to_numpy().tolist() == [
         [0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 0, 0], [1, 1, 0], [0, 0, 0],
@@ -157,7 +157,7 @@ def test_one_column_a_class_is_recognised(table):
     entry = detect(path)
     assert entry["label"] == ["MEL", "NV", "UNK"] and "task" not in entry
     said = TableSource.model_validate(entry).listing()
-    assert said.kind == "multi-class" and per_class(said) == {"MEL": 2, "NV": 2}
+    assert said.task_type == "multi-class" and per_class(said) == {"MEL": 2, "NV": 2}
     assert any("never 1 are no classes: UNK" in note for note in said.notes)
     assert any("the one of 3 columns that is 1: MEL, NV, UNK" in note for note in said.notes)
 

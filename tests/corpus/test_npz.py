@@ -39,7 +39,7 @@ def read(path, **fields):
 @pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32, bool])
 def test_one_hot_labels_are_classes_and_that_is_said(archive, kind):
     said = read(archive(labels=lambda labels: EYE[labels].astype(kind)))
-    assert said.kind == "multi-class" and said.classes == ("0", "1", "2")
+    assert said.task_type == "multi-class" and said.classes == ("0", "1", "2")
     assert said.table["label"].tolist() == np.concatenate([*LABELS.values()]).tolist()
     assert said.notes == ("one-hot labels of 3 classes: each image has exactly one",)
 
@@ -49,7 +49,7 @@ def test_one_hot_labels_of_two_classes_and_of_ordered_ones(archive):
     assert read(path).table["label"].tolist()[:3] == [0, 1, 0]
     path = archive(labels=lambda labels: EYE[labels])
     said = read(path, task="ordinal", classes=["mild", "some", "severe"])
-    assert said.kind == "ordinal" and said.table["label"].tolist()[:3] == [0, 1, 2]
+    assert said.task_type == "ordinal" and said.table["label"].tolist()[:3] == [0, 1, 2]
     with pytest.raises(DatasetError, match="3 columns, but the field classes lists 2"):
         read(path, classes=["a", "b"])
 
@@ -64,14 +64,14 @@ def test_one_row_with_several_labels_or_none_makes_it_multi_label(archive, row):
 
     path = archive(labels=labels)
     assert detect(path)["task"] == "multi-label"
-    assert read(path).kind == "multi-label"
+    assert read(path).task_type == "multi-label"
     with pytest.raises(DatasetError, match="not every image has exactly one 1"):
         NpzSource(path=str(path)).listing()
 
 
 def test_an_entry_that_says_multi_label_is_believed(archive):
     said = read(archive(labels=lambda labels: EYE[labels]), task="multi-label")
-    assert said.kind == "multi-label" and "exactly one of the labels" in said.notes[0]
+    assert said.task_type == "multi-label" and "exactly one of the labels" in said.notes[0]
 
 
 def test_shares_of_classes_are_no_labels(archive):
