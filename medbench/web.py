@@ -11,8 +11,6 @@ from typing import Any
 _TIMEOUT_SECONDS = (10.0, 60.0)
 """How long to wait for a connection, and for each piece of an answer."""
 _CHUNK_BYTES = 1 << 20
-_RETRIES = 1
-"""How often a download that failed is begun anew; without a network each takes its timeout."""
 
 
 class DownloadError(Exception):
@@ -22,7 +20,8 @@ class DownloadError(Exception):
 def download(url: str, path: Path, *, progress: Any | None = None) -> None:
     """Fetch a file, under another name in its folder until all of it is there.
 
-    One that breaks off is begun anew once. Proxies are those of the environment
+    One that breaks off is begun anew once; where there is no connection at all, waiting a second
+    time for it would help nobody. Proxies are those of the environment
     (``HTTPS_PROXY``, ``NO_PROXY``).
 
     Args:
@@ -44,18 +43,22 @@ def download(url: str, path: Path, *, progress: Any | None = None) -> None:
         base_url="",
         registry={path.name: None},
         urls={path.name: url},
-        retry_if_failed=_RETRIES,
     )
     transport = pooch.HTTPDownloader(
         progressbar=progress or False, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS
     )
-    try:
-        with _quiet(pooch.get_logger()):
-            fetcher.fetch(path.name, downloader=transport)
-    except requests.RequestException as error:
-        status = getattr(error.response, "status_code", None)
-        reason = f"the server answers {status}" if status else type(error).__name__
-        raise DownloadError(reason) from error
+    broken = (requests.exceptions.ChunkedEncodingError, requests.ReadTimeout)
+    for last in (False, True):
+        try:
+            with _quiet(pooch.get_logger()):
+                fetcher.fetch(path.name, downloader=transport)
+            return
+        except requests.RequestException as error:
+            if isinstance(error, broken) and not last:
+                continue
+            status = getattr(error.response, "status_code", None)
+            reason = f"the server answers {status}" if status else type(error).__name__
+            raise DownloadError(reason) from error
 
 
 @contextlib.contextmanager
