@@ -25,7 +25,6 @@ FILE = BACKBONES["inceptionv3"].weights.file_name
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MEDBENCH_WEIGHTS", raising=False)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)  # before a download is tried again
 
 
 @pytest.fixture
