@@ -1,7 +1,9 @@
+import shutil
+
 import pytest
 
 from medbench.cache import cache_folder
-from medbench.datasets.catalog import load_catalog, read_datasets
+from medbench.datasets.catalog import load_catalog, read_datasets, shipped
 from medbench.errors import ConfigurationError, UnknownNameError
 
 
@@ -67,6 +69,14 @@ def test_a_name_that_is_registered_already_is_refused(tmp_path):
     file = write(tmp_path, "brain-mri: {source: phantoms}")
     with pytest.raises(ConfigurationError, match="registered already"):
         load_catalog(datasets_file=file)
+
+
+def test_the_same_entry_again_is_the_same_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # as a checkout of MedBench, which is installed elsewhere
+    shutil.copy(shipped("datasets.yaml"), "datasets.yaml")
+    assert load_catalog().sources.keys() == read_datasets(shipped("datasets.yaml")).keys()
+    (tmp_path / "brain-mri" / "no").mkdir(parents=True)
+    assert load_catalog().get("brain-mri").is_here()  # beside the file, as of any entry in it
 
 
 def test_an_unknown_data_set_lists_the_close_ones():
