@@ -57,17 +57,19 @@ def load_catalog(
         ConfigurationError: A file is missing or wrong (with its line), or a name is taken.
     """
     given = _data_folders(data_dir)
-    files = _catalog_files(datasets_file)
-    sources: dict[str, Source] = {}
-    for file in files:
+    ours, *others = _catalog_files(datasets_file)
+    sources = {name: source.within(*given) for name, source in read_datasets(ours).items()}
+    shipped_once = dict(
+        sources
+    )  # in a checkout of MedBench, its file is also the one of the folder
+    for file in others:
         for name, source in read_datasets(file).items():
-            # The same entry again is no other data set: in a checkout of MedBench stands its file.
-            if name in sources and sources[name].model_dump() != source.model_dump():
+            same = shipped_once.pop(name, None)
+            if name in sources and (same is None or same.model_dump() != source.model_dump()):
                 raise ConfigurationError(
                     f"{file}: data set {name!r} is registered already. Give it another name."
                 )
-            own = () if file == files[0] else (file.resolve().parent,)
-            sources[name] = source.within(*given, *own)
+            sources[name] = source.within(*given, file.resolve().parent)
     if folder is not None:
         name, source = folder_data_set(folder)
         sources[name] = source

@@ -20,6 +20,7 @@ from medbench.cache import cache_folder, keep_note, read_note
 from medbench.counts import MOST_TRIALS
 from medbench.execution.machine_speed import machine_seconds, note_of
 from medbench.execution.plan import PlannedCell
+from medbench.faults import is_fault
 from medbench.tuning.budget import PASSES, SEARCH_SHARE
 
 TABLE = Path(__file__).with_name("reference_costs.json")
@@ -417,13 +418,15 @@ def _folds(cell: PlannedCell, inner_folds: int) -> int:
 
 
 def _n_refinements(cell: PlannedCell) -> int:
-    """Trials that may follow the search; 0 where a family's own code does not tell."""
+    """Trials that may follow the search; 0 where a family's code fails, as its cells will say."""
     model = cell.model
     if model.family.weights is not None and (model.weights is None or model.weights.path is None):
         return 0  # of random weights nothing is refined
     try:
         return len(model.family().refinements(model.space.defaults(), cell.dataset.data.task))
-    except Exception:
+    except Exception as error:
+        if is_fault(error):
+            raise
         return 0
 
 

@@ -71,7 +71,16 @@ def test_a_name_that_is_registered_already_is_refused(tmp_path):
         load_catalog(datasets_file=file)
 
 
-def test_the_same_entry_again_is_the_same_data_set(tmp_path, monkeypatch):
+def test_the_same_words_in_two_files_of_the_user_are_two_data_sets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    write(tmp_path, "mine: {source: folder, path: images}")
+    again = write(tmp_path / "other", "mine: {source: folder, path: images}")
+    with pytest.raises(ConfigurationError, match="registered already"):
+        load_catalog(datasets_file=again)
+
+
+def test_a_shipped_entry_again_is_the_same_data_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # as a checkout of MedBench, which is installed elsewhere
     shutil.copy(shipped("datasets.yaml"), "datasets.yaml")
     assert load_catalog().sources.keys() == read_datasets(shipped("datasets.yaml")).keys()
