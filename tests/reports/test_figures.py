@@ -11,6 +11,7 @@ from medbench.errors import StoreError
 from medbench.reports.assessment import assess
 from medbench.reports.drawing import Canvas
 from medbench.reports.figures import figures_of, write_figures
+from medbench.reports.figures.searches import best_so_far
 from medbench.reports.page import page
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -191,3 +192,20 @@ def test_a_model_whose_every_score_is_unknown_is_no_figure(factory):
     factory.model("strong", 2.0, trials=[{"number": 0, "state": "failed", "score": None}])
     drawn = figures_of(assess(factory.run())).datasets["phantoms"]
     assert drawn.tuning is None and drawn.parallel == {} and drawn.curves is not None
+
+
+def test_a_curve_of_a_search_ends_at_the_inner_score_of_the_choice(factory):
+    folds = ([0.95], [0.9, 0.8, 0.7], [0.97])  # one fold, then all of the first one, one again
+    stages = ("search", "finish", "search")
+    trials = [
+        {
+            "number": number, "stage": stage, "state": "complete", "fold_scores": scores,
+            "score": sum(scores) / len(scores), "at_seconds": 5.0 * (number + 1), "params": {},
+        }
+        for number, (stage, scores) in enumerate(zip(stages, folds, strict=True))
+    ]  # fmt: skip
+    assert [round(score, 3) for _, score in best_so_far(trials)] == [0.95, 0.8, 0.8]
+    factory.dataset()
+    factory.model("cnn", 2.0, trials=trials, inner_score=0.8)
+    drawn = figures_of(assess(factory.run())).datasets["phantoms"]
+    assert "at the end cnn .800" in drawn.tuning.title

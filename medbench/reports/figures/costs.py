@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from medbench.reports.charts import Axis, Series, described, line_chart, score_axis
 from medbench.reports.drawing import Drawing, Look
 from medbench.reports.figures.models import Drawn
+from medbench.reports.figures.searches import best_so_far
 from medbench.reports.text import format_score, format_seconds
 
 _LEAST_SECONDS = 0.1
@@ -100,7 +102,7 @@ def _words(one: Drawn) -> str:
 
 def _anytime(name: str, models: Sequence[Drawn]) -> Drawing | None:
     """Best inner score so far against seconds of the search, median over the folds."""
-    histories = {one.number: [_history(cell.tried) for cell in one.cells] for one in models}
+    histories = {one.number: [_history(cell.trials) for cell in one.cells] for one in models}
     histories = {n: [each for each in found if each] for n, found in histories.items()}
     ends = [at for found in histories.values() for each in found for at, _ in each]
     if not ends:
@@ -131,18 +133,14 @@ def _anytime(name: str, models: Sequence[Drawn]) -> Drawing | None:
     )
 
 
-def _history(trials: Sequence[Mapping[str, object]]) -> list[tuple[float, float]]:
-    """When the best score rose, and to what; empty without complete trials."""
+def _history(trials: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    """When the best score changed, and to what; empty without complete trials."""
     found: list[tuple[float, float]] = []
-    for trial in trials:
-        score, at = trial.get("score"), trial.get("at_seconds")
-        if trial.get("state") != "complete" or not isinstance(score, float):
+    for trial, score in best_so_far(trials):
+        at = trial.get("at_seconds")
+        if not isinstance(at, int | float) or not math.isfinite(at) or math.isnan(score):
             continue
-        if (
-            isinstance(at, (int, float))
-            and math.isfinite(at)
-            and (not found or score > found[-1][1])
-        ):
+        if not found or score != found[-1][1]:
             found.append((float(at), score))
     return found
 

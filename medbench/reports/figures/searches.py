@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from medbench.reports.drawing import Canvas, Drawing, Look, series_look
 from medbench.reports.figures.models import Drawn
 from medbench.reports.svg import Tag
 from medbench.reports.text import format_score
+from medbench.tuning.tuner import best_of
 
 _MOST_LINES = 60
 """Trials that parallel coordinates draw; of more, some of every quality."""
@@ -95,7 +96,7 @@ def tuning(name: str, models: Sequence[Drawn]) -> Drawing | None:
     found = [
         _History(one=one, folds=folds)
         for one in models
-        if (folds := [history for cell in one.cells if (history := _history(cell.tried))])
+        if (folds := [history for cell in one.cells if (history := _history(cell.trials))])
     ]
     if not found:
         return None
@@ -154,21 +155,37 @@ def _draw_history(canvas: Canvas, plot: Plot, each: _History) -> None:
         canvas.line(middle, Look(colour=colour, mark="o", line=False), tag=tag)
 
 
+def best_so_far(
+    trials: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[Mapping[str, Any], float]]:
+    """Every trial of a cell, and the inner score of the complete one that was the best after it.
+
+    The score is NaN before the first, and may fall: a configuration that was screened on one inner
+    fold has the mean of all of them once it is fitted on the others, and that stands above any
+    score of one fold, as in the search itself.
+    """
+    best: Mapping[str, Any] | None = None
+    for trial in trials:
+        if trial.get("state") == "complete" and trial.get("score") is not None:
+            best = best_of([trial] if best is None else [best, trial])
+        yield trial, math.nan if best is None else float(best["score"])
+
+
 def _history(
     trials: Sequence[Mapping[str, Any]],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
-    """Best score after each trial (NaN before the first) and which were pruned; None if empty."""
-    scores = [
-        trial["score"]
-        if trial.get("state") == "complete" and trial.get("score") is not None
-        else -math.inf
-        for trial in trials
-    ]
-    best = np.maximum.accumulate(np.array(scores, dtype=np.float64))
-    if not len(best) or best[-1] == -math.inf:
+    """Best score after each configuration (NaN before the first) and which were pruned, or None."""
+    scores: list[float] = []
+    pruned: list[bool] = []
+    for trial, score in best_so_far(trials):
+        if trial.get("stage") == "finish" and scores:
+            scores[-1] = score  # no configuration more
+        else:
+            scores.append(score)
+            pruned.append(trial.get("state") == "pruned")
+    if not scores or math.isnan(scores[-1]):
         return None
-    pruned = np.array([trial.get("state") == "pruned" for trial in trials])
-    return np.where(np.isfinite(best), best, np.nan), pruned
+    return np.array(scores), np.array(pruned)
 
 
 def optimism(name: str, models: Sequence[Drawn]) -> Drawing | None:
