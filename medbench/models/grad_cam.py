@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from medbench.errors import ModelError
+from medbench.models.inference_graph import own_graph
 
 _CHUNK = 16
 """Images of a pass; their activations at every depth are in memory together."""
@@ -133,11 +135,9 @@ def _leaves(model: Any) -> Iterator[Any]:
 
 def _is_graph(layer: Any) -> bool:
     """Whether a layer is a model made of layers, not one with code of its own."""
-    from keras import Model, Sequential
+    from keras import Model
 
-    return isinstance(layer, Sequential) or (
-        isinstance(layer, Model) and hasattr(layer, "_run_through_graph")
-    )
+    return isinstance(layer, Model) and hasattr(layer, "inputs")
 
 
 def _rank(layer: Any, side: str) -> int | None:
@@ -176,6 +176,74 @@ def _directions(classes: NDArray[np.int64], parts: _Parts) -> NDArray[np.float32
     return weights
 
 
+class _Graph:
+    """A classifier drawn again for Grad-CAM, with its own layers: logits out, and a sum at the map.
+
+    The gradient by the last activation map is that by zeros added to it. So models nested in each
+    other need no taking apart: all layers compute as they always do, and those that read the map
+    read the sum.
+    """
+
+    def __init__(self, model: Any, parts: _Parts) -> None:
+        self._parts = parts
+        self._guard = threading.Lock()
+        self._added = self._map = None
+        self._network = self._redrawn(model)
+
+    def logits(self, images: Any, added: Any) -> tuple[Any, Any]:
+        """The logits of images with something added to their activation map, and the map before.
+
+        Args:
+            images: uint8, shape (n_images, height, width, channels).
+            added: float32, of the shape of the map.
+        """
+        with self._guard:
+            self._added = added
+            try:
+                # A graph may have been drawn as in training.
+                return self._network(images, training=False), self._map
+            finally:
+                self._added = self._map = None
+
+    def _redrawn(self, model: Any) -> Any:
+        import keras
+
+        def own(layer: Any) -> Any:
+            return self._redrawn(layer) if _is_graph(layer) else layer
+
+        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            if any(layer is pooling for pooling in self._parts.pooling):
+                summed = keras.layers.Lambda(self._sum, dtype=args[0].dtype)(args[0])
+                args = (summed, *args[1:])
+            if layer is self._parts.head:
+                return keras.layers.Lambda(self._logits, dtype="float32")(args[0])
+            # Augmentation layers take it for granted that they are called in training.
+            if "training" in inspect.signature(layer.call).parameters:
+                kwargs["training"] = False
+            return layer(*args, **kwargs)
+
+        return keras.models.clone_model(own_graph(model), clone_function=own, call_function=call)
+
+    def _sum(self, activation: Any) -> Any:
+        from keras import ops
+
+        if self._added is None:  # it is being drawn
+            return activation
+        self._map = activation
+        return activation + ops.cast(self._added, activation.dtype)
+
+    def _logits(self, pooled: Any) -> Any:
+        from keras import ops
+
+        head = self._parts.head
+        logits = ops.matmul(pooled, head.kernel)
+        return logits if head.bias is None else logits + head.bias
+
+
+_GRAPHS: weakref.WeakKeyDictionary[Any, _Graph] = weakref.WeakKeyDictionary()
+"""By model: drawing one takes as long as explaining an image."""
+
+
 def _differentiated(
     model: Any,
     parts: _Parts,
@@ -183,44 +251,16 @@ def _differentiated(
     directions: NDArray[np.float32],
     differentiate: Callable[..., tuple[Any, Any]],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The last activation map and the gradient of the weighed logits, both float64.
-
-    The gradient by the map is that by zeros added to it. So models nested in each other need no
-    taking apart: all layers compute as they always do, and those that read the map read the sum.
-    """
+    """The last activation map and the gradient of the weighed logits, both float64."""
     from keras import ops
 
+    graph = _GRAPHS.get(model)
+    if graph is None:
+        graph = _GRAPHS[model] = _Graph(model, parts)
+
     def weighed_logits(added: Any) -> tuple[Any, Any]:
-        seen: list[Any] = []
-
-        def run(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            if _is_graph(layer):
-                return walk(layer, *args)
-            if any(layer is pooling for pooling in parts.pooling):
-                seen.append(args[0])
-                args = (args[0] + ops.cast(added, args[0].dtype), *args[1:])
-            if layer is parts.head:
-                logits = ops.matmul(ops.cast(args[0], "float32"), layer.kernel)
-                return logits if layer.bias is None else logits + layer.bias
-            # Augmentation layers take it for granted that they are called in training, and a
-            # graph may have been drawn as in training.
-            if "training" in inspect.signature(layer.call).parameters:
-                kwargs["training"] = False
-            return layer(*args, **kwargs)
-
-        def walk(graph: Any, inputs: Any) -> Any:
-            from keras import Sequential
-
-            if isinstance(graph, Sequential):
-                for layer in graph.layers:
-                    inputs = run(layer, inputs)
-                return inputs
-            return graph._run_through_graph(
-                inputs, operation_fn=lambda operation: partial(run, operation)
-            )
-
-        logits = walk(model, ops.convert_to_tensor(images))
-        return ops.sum(logits * ops.convert_to_tensor(directions)), seen[-1]
+        logits, activation = graph.logits(ops.convert_to_tensor(images), added)
+        return ops.sum(logits * ops.convert_to_tensor(directions)), activation
 
     gradient, activation = differentiate(weighed_logits, (len(images), *parts.shape))
     return _as_float64(activation), _as_float64(gradient)

@@ -61,9 +61,20 @@ def _redrawn(model: Any, copied: list[tuple[Any, Any]]) -> Any:
             kwargs["training"] = False
         return layer(*args, **kwargs)
 
-    # The tensors inside, not those of where the model is called; so a Sequential has a graph too.
-    plain = keras.Model(_one_or_all(model.inputs), _one_or_all(model.outputs), name=model.name)
-    return keras.models.clone_model(plain, clone_function=own, call_function=call)
+    return keras.models.clone_model(own_graph(model), clone_function=own, call_function=call)
+
+
+def own_graph(model: Any) -> Any:
+    """A functional model of the tensors inside a model, not of those of where it is called.
+
+    So a Sequential has a graph too.
+
+    Args:
+        model: A functional or sequential Keras model.
+    """
+    import keras
+
+    return keras.Model(_one_or_all(model.inputs), _one_or_all(model.outputs), name=model.name)
 
 
 def _one_or_all(tensors: list[Any]) -> Any:
