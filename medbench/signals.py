@@ -17,9 +17,12 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False  # as in typing, which is long to import before anything is shown
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+    from typing import Any, NoReturn
 
 _GRACE_SECONDS = 30.0
 """How long a command may take to end in order."""

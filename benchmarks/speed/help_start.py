@@ -1,7 +1,8 @@
-"""The start: ``python -m medbench --help`` against an interpreter that does nothing."""
+"""The start: ``--help`` and ``import medbench`` against an interpreter that does nothing."""
 
 from __future__ import annotations
 
+import functools
 import os
 
 from harness import Record, Settings, child, in_turns
@@ -16,18 +17,26 @@ def measure(settings: Settings) -> list[Record]:
     def seconds(*command: str) -> float:
         return child(command, os.environ)[0].wall
 
-    shown, bare = ("-m", "medbench", "--help"), ("-c", "pass")
-    seconds(*shown), seconds(*bare)
+    bare = ("-c", "pass")
     repeats = _QUICK_REPEATS if settings.quick else _REPEATS
-    costs = in_turns(lambda: seconds(*shown), lambda: seconds(*bare), repeats)
-    return [
-        Record(
-            name="help",
-            ours_is="medbench --help",
-            other_is="python -c pass",
-            unit="s",
-            wanted=4.0,
-            sense="at most",
-            **costs,
+    records = []
+    for name, ours_is, command, wanted in (
+        ("help", "medbench --help", ("-m", "medbench", "--help"), 3.0),
+        ("import", "import medbench", ("-c", "import medbench"), 1.2),
+    ):
+        seconds(*command), seconds(*bare)
+        costs = in_turns(
+            functools.partial(seconds, *command), functools.partial(seconds, *bare), repeats
         )
-    ]
+        records.append(
+            Record(
+                name=name,
+                ours_is=ours_is,
+                other_is="python -c pass",
+                unit="s",
+                wanted=wanted,
+                sense="at most",
+                **costs,
+            )
+        )
+    return records

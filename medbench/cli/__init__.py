@@ -8,12 +8,14 @@ import importlib
 import io
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any
 
 import medbench
 from medbench import signals
-from medbench.names import harmless
+
+TYPE_CHECKING = False  # as in typing, which is long to import before anything is shown
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
 
 _VERBS = {
     "run": "tune models on data sets and write a leaderboard",
@@ -57,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from medbench.cli.remedies import message
     from medbench.errors import AuditError, MedBenchError
+    from medbench.names import harmless
 
     try:
         with _warnings_in_a_line():
@@ -108,6 +111,7 @@ def _operating_system(error: OSError, options: argparse.Namespace) -> int:
         signals.leave_output()
         return _READER_GONE
     from medbench.cli.remedies import has
+    from medbench.names import harmless
 
     place = f"{harmless(str(error.filename))}: " if error.filename else ""
     other = "--out names another folder, " if has(options, "--out") else ""
