@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 
     from medbench.cache.upkeep import Item
 
-_TOGETHER = ("headers", "networks", "checked", "costs", "jax", "work", "data", "weights")
-"""Kinds that are shown in one line."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``cache``."""
@@ -40,20 +37,15 @@ def list_cache(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from medbench.cache import cache_folder
-    from medbench.cache.upkeep import KINDS, SIZE_VARIABLE, bound, check_readable, foreign, items
+    from medbench.cache.upkeep import SIZE_VARIABLE, bound, foreign
+    from medbench.running.cached import by_name, cached_items
     from medbench.running.progress import make_console
 
-    check_readable()
-    most, found = bound(), items(downloads=_downloads())
+    most, found = bound(), cached_items()
     table = Table("kind", "what", "number", "size", "last used", "", box=box.SIMPLE)
-    for kind in KINDS:
-        by_name: dict[str, list[Item]] = {}
-        for item in found:
-            if item.kind == kind:
-                by_name.setdefault(_name(item), []).append(item)
-        for name, group in by_name.items():
-            used = "in use" if any(item.in_use for item in group) else ""
-            table.add_row(kind, escape(name), f"{len(group)}", _size(group), _when(group), used)
+    for (kind, name), group in by_name(found).items():
+        used = "in use" if any(item.in_use for item in group) else ""
+        table.add_row(kind, escape(name), f"{len(group)}", _size(group), _when(group), used)
     console = make_console()
     console.print(f"{cache_folder()}: {_size(found)}", markup=False, soft_wrap=True)
     if found:
@@ -70,46 +62,36 @@ def list_cache(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Check everything that has checksums; 1 if anything was damaged."""
-    from medbench.cache.upkeep import CHECKED, check_readable, items
-    from medbench.models.weights import is_whole
+    from medbench.running.cached import verified
     from medbench.running.progress import make_console
 
-    check_readable()
-    console, found = make_console(), items(CHECKED)
-    damaged = 0
-    for item in found:
-        if item.is_sound() and (item.kind != "weights" or is_whole(item.path)):
+    console = make_console()
+    checked = damaged = 0
+    for item, sound in verified():
+        checked += 1
+        if sound:
             continue
         damaged += 1
-        gone = item.remove()
-        what = "removed" if gone else "cannot be removed, so mend its permissions"
+        what = "removed" if item.remove() else "cannot be removed, so mend its permissions"
         console.print(
             f"{item.path}: damaged, or of an earlier version; {what}.",
             markup=False,
             soft_wrap=True,
         )
     again = " What is removed is computed or fetched again when it is needed." if damaged else ""
-    console.print(f"{len(found)} checked, {damaged} damaged.{again}", markup=False)
+    console.print(f"{checked} checked, {damaged} damaged.{again}", markup=False)
     return 1 if damaged else 0
 
 
 def clear(options: argparse.Namespace) -> int:
-    """Remove what is not in use, and say what that freed.
-
-    Raises:
-        ConfigurationError: There is no such kind.
-    """
-    from medbench.cache import upkeep
-    from medbench.errors import unknown_name
+    """Remove what is not in use, and say what that freed."""
+    from medbench.cache.upkeep import KINDS
+    from medbench.running import cached
     from medbench.running.progress import make_console
 
-    for kind in options.kind or ():
-        if kind not in upkeep.KINDS:
-            raise unknown_name("kind of what lies in the cache", kind, upkeep.KINDS)
-    upkeep.check_readable()
-    gone, kept = upkeep.clear(options.kind, downloads=_downloads())
+    gone, kept = cached.clear(options.kind)
     console = make_console()
-    for kind, what in upkeep.KINDS.items():
+    for kind, what in KINDS.items():
         if of_kind := [item for item in gone if item.kind == kind]:
             _show(console, f"{kind} ({what}): {len(of_kind)} removed, {_size(of_kind)}")
     for item in kept:
@@ -117,24 +99,6 @@ def clear(options: argparse.Namespace) -> int:
         _show(console, f"{item.path}: {why}, kept")
     _show(console, f"{_size(gone)} freed.")
     return 0
-
-
-def _downloads() -> list[str]:
-    """Files of data sets that can be fetched, as far as the catalog can be read."""
-    from medbench.datasets.catalog import load_catalog
-    from medbench.errors import MedBenchError
-
-    try:
-        sources = load_catalog().sources.values()
-    except MedBenchError:  # whose remedies are of other commands
-        return []
-    return sorted({source.place.path for source in sources if source.place is not None})
-
-
-def _name(item: Item) -> str:
-    if item.kind in _TOGETHER:
-        return ""
-    return item.path.parent.name if item.kind == "features" else item.path.name
 
 
 def _size(items: Sequence[Item]) -> str:

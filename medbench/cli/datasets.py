@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medbench.cli.options import add_catalog, add_plugin
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from medbench.datasets.listing import Listing
 
 _MOST_CLASSES_SHOWN = 20
-_OF_TABLES = (
+_FIELDS = (
     "file", "label", "group", "split", "images", "task", "separator", "spelling", "unlabelled",
+    "positive", "folders", "exclude", "include",
 )  # fmt: skip
-"""Options of ``datasets add`` that are fields of a table's entry."""
+"""Options of ``datasets add`` that are fields of the entry as they are given."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,14 +111,12 @@ def list_datasets(options: argparse.Namespace) -> int:
     from medbench.running.progress import make_console
 
     catalog = _catalog(options)
+    other_sizes = catalog.other_sizes()
     table = Table("data set", "what it is", "here", box=box.SIMPLE)
-    other_sizes: list[str] = []  # shown only where they are here: forty rows would hide the rest
     for name, source in catalog.sources.items():
         here = source.is_here()
-        if name not in other_sizes or here:
+        if here or name not in other_sizes:  # forty rows of those would hide the rest
             table.add_row(name, escape(source.title), "yes" if here else "no")
-        if name not in other_sizes:
-            other_sizes += [variant for variant in source.variants(name) if variant != name]
     console = make_console()
     console.print(table)
     console.print(
@@ -135,21 +134,15 @@ def list_datasets(options: argparse.Namespace) -> int:
 
 def fetch_datasets(options: argparse.Namespace) -> int:
     """Fetch every data set that is named; 1 if one of them could not be had."""
-    from medbench.errors import DatasetError
-    from medbench.running.downloading import fetch_shown
+    from medbench.running.downloading import download_each
     from medbench.running.progress import make_console
 
-    catalog = _catalog(options)
-    sources = {name: catalog.get(name) for name in options.names}
-    console = make_console()
-    failed = False
-    for name, source in sources.items():
-        try:
-            fetch_shown(name, source, options.data_dir, console)
-        except DatasetError as error:
-            print(f"{name}: {error}", file=sys.stderr)
-            failed = True
-    return int(failed)
+    failed = download_each(options.names, _catalog(options), options.data_dir, make_console())
+    n_failed = 0
+    for name, error in failed:
+        print(f"{name}: {error}", file=sys.stderr)
+        n_failed += 1
+    return int(n_failed > 0)
 
 
 def show_dataset(options: argparse.Namespace) -> int:
@@ -172,46 +165,23 @@ def show_dataset(options: argparse.Namespace) -> int:
 
 def add_dataset(options: argparse.Namespace) -> int:
     """Guess an entry, show it, try it, and append it to the user's file."""
-    import yaml
-
-    from medbench.datasets.catalog import check_name
+    from medbench.datasets.add_entry import append_entry, guessed_entry, tried
     from medbench.datasets.positive import GUESSED
-    from medbench.errors import ConfigurationError
-    from medbench.files import write_text
+    from medbench.running.ask import answer
     from medbench.running.progress import make_console
 
     file = options.datasets_file or Path("datasets.yaml")
     options.datasets_file = file if file.exists() else None
-    check_name(options.name)
-    if options.name in _catalog(options).sources:
-        raise ConfigurationError(
-            f"data set {options.name!r} is registered already. Choose another name."
-        )
-    entry = _detected(options)
-    entry |= _about_folders(options, entry["source"])
-    if options.positive is not None:
-        entry["positive"] = options.positive
-    listing, side = _tried(entry)
+    _catalog(options).check_free(options.name)
+    given = {field: getattr(options, field) for field in _FIELDS}
+    entry = guessed_entry(options.path, {**given, "where": _where(options.where)}, answer)
+    listing = tried(entry, answer)
     console = make_console()
     console.print(f"{options.path} is a {entry['source']} data set:", markup=False)
-    _show_listing(listing, side, console)
-    # Written down, so that files that are added later do not change the size of all.
-    entry["image_size"] = side
+    _show_listing(listing, entry["image_size"], console)
     if listing.positive_decided == GUESSED:
         console.print("If another class is to be found, say so with --positive.")
-    text = yaml.safe_dump({options.name: entry}, sort_keys=False, allow_unicode=True)
-    before = file.read_text(encoding="utf-8") if file.exists() else ""
-    whole = f"{before.rstrip()}\n\n{text}" if before.strip() else text
-    try:
-        appended = yaml.safe_load(whole)[options.name] == entry
-    except yaml.YAMLError:
-        appended = False
-    if not appended:
-        raise ConfigurationError(
-            f"{file}: an entry cannot be added below what stands there. Paste this into it:\n\n"
-            f"{text}"
-        )
-    write_text(file, whole)
+    text = append_entry(file, options.name, entry)
     console.print(f"Written to {file}:\n\n{text}", markup=False, soft_wrap=True)
     more = "" if file == Path("datasets.yaml") else f" --datasets-file {file}"
     console.print(
@@ -220,25 +190,6 @@ def add_dataset(options: argparse.Namespace) -> int:
         soft_wrap=True,
     )
     return 0
-
-
-def _detected(options: argparse.Namespace) -> dict[str, Any]:
-    """The entry that is guessed with what the options say; what cannot be guessed is asked.
-
-    Raises:
-        UndecidedError: A column cannot be guessed, and there is no terminal to ask at.
-    """
-    from medbench.datasets.detect import detect
-    from medbench.errors import UndecidedError
-    from medbench.running.ask import answer
-
-    given = {field: getattr(options, field) for field in _OF_TABLES}
-    given["where"] = _where(options.where)
-    while True:
-        try:
-            return detect(options.path, **given)
-        except UndecidedError as error:
-            given[error.field] = answer(error)
 
 
 def _where(conditions: Sequence[str] | None) -> dict[str, list[str]] | None:
@@ -260,45 +211,6 @@ def _where(conditions: Sequence[str] | None) -> dict[str, list[str]] | None:
     return where
 
 
-def _about_folders(options: argparse.Namespace, source: str) -> dict[str, Any]:
-    """The fields of a folder that are given as options.
-
-    Raises:
-        ConfigurationError: There are some, and it is no folder.
-    """
-    from medbench.errors import ConfigurationError
-
-    fields = ("folders", "exclude", "include")
-    given = {field: value for field in fields if (value := getattr(options, field))}
-    if given and source != "folder":
-        raise ConfigurationError(
-            f"--{next(iter(given))}: is for folders, and {options.path} is a {source} data set."
-        )
-    return given
-
-
-def _tried(entry: dict[str, Any]) -> tuple[Listing, int]:
-    """What an entry lists, and the side to which its images are brought.
-
-    Where something is unclear, a person's answer goes into the entry.
-
-    Raises:
-        DatasetError: Something is missing or cannot be understood.
-        UndecidedError: Something is unclear, and there is no terminal to ask at.
-    """
-    from medbench import registry
-    from medbench.errors import UndecidedError
-    from medbench.running.ask import answer
-
-    while True:
-        try:
-            source = registry.sources.get(entry["source"]).model_validate(entry)
-            listing = source.listing()
-            return listing, source.side(listing)
-        except UndecidedError as error:
-            entry[error.field] = answer(error)
-
-
 def _catalog(options: argparse.Namespace) -> Catalog:
     from medbench import registry
     from medbench.datasets.catalog import load_catalog
@@ -310,29 +222,25 @@ def _catalog(options: argparse.Namespace) -> Catalog:
 
 def _show_listing(listing: Listing, side: int, console: Console) -> None:
     from medbench.datasets.positive import in_words
-    from medbench.datasets.task import labels_in, membership
     from medbench.reports.text import plain
 
     for note in listing.notes:
         console.print(f"note: {plain(note)}", markup=False, soft_wrap=True)
-    counts = membership(labels_in(listing.table), len(listing.classes)).sum(axis=0)
     task_type = "" if listing.task_type == "multi-class" else f" ({listing.task_type})"
     console.print(f"images: {len(listing.table)}{task_type}")
     console.print(f"  brought to {side} x {side} pixels (field image_size)")
-    for index, name in enumerate(listing.classes[:_MOST_CLASSES_SHOWN]):
-        console.print(f"  {plain(name)}: {counts[index]}", markup=False)
+    for name, n in list(listing.images_per_class().items())[:_MOST_CLASSES_SHOWN]:
+        console.print(f"  {plain(name)}: {n}", markup=False)
     if listing.positive_decided:
         words = in_words(listing.classes[-1], listing.positive_decided)
         console.print(plain(words), markup=False, soft_wrap=True)
     if len(listing.classes) > _MOST_CLASSES_SHOWN:
         console.print(f"  and {len(listing.classes) - _MOST_CLASSES_SHOWN} more classes")
-    named = listing.table["group"] != ""
-    if named.any():
-        console.print(f"groups (patients): {listing.table.loc[named, 'group'].nunique()}")
-        if not named.all():
-            console.print(f"  {(~named).sum()} images name none and stand for themselves")
+    if n_groups := listing.n_groups():
+        console.print(f"groups (patients): {n_groups}")
+        if alone := listing.n_without_group():
+            console.print(f"  {alone} images name none and stand for themselves")
     else:
         console.print("groups (patients): not known; only identical images are kept together")
-    if (listing.table["split"] != "").any():
-        parts = listing.table["split"].value_counts()
+    if parts := listing.images_per_part():
         console.print("official split: " + ", ".join(f"{p} {n}" for p, n in parts.items()))

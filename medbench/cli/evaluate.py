@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import functools
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from medbench.cli.options import add_catalog, add_plugin, add_skip_unreadable
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from medbench.datasets.prepared import PreparedDataset
-    from medbench.inference.class_map import ClassMap
-    from medbench.inference.model import Model
-
-_LEAVE_OUT = "-"
-"""What a person answers to leave a class out."""
+from medbench.cli.options import add_catalog, add_plugin, add_skip_unreadable, given
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,99 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Predict, keep, and say what became of the score."""
-    from medbench.cli.apart import apart
+    from medbench.inference.apart import apart
 
-    return apart(options.run, options, _execute)
+    return apart(options.run, options.command, lambda: _execute(options))
 
 
 def _execute(options: argparse.Namespace) -> int:
     """As ``execute``, in the process in which the models work."""
-    from medbench.datasets.catalog import load_catalog, safe_name
-    from medbench.errors import ConfigurationError
-    from medbench.inference.external import evaluate, prepare_like
-    from medbench.inference.load import load_model
-    from medbench.reports.external import external_words, externals
-    from medbench.reports.stored import assessed
-    from medbench.reports.text import plain
-    from medbench.running.ask import asking
-    from medbench.running.progress import make_console
-    from medbench.running.writing import write_everything
-    from medbench.store import RunStore
+    from medbench.running.evaluate import evaluate
+    from medbench.running.options import EvaluateOptions
 
-    console, store = make_console(), RunStore(options.run)
-    store.read()  # an exported model has no run to keep it in, and says so here
-    catalog = load_catalog(
-        data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
-    )
-    others = dict.fromkeys(options.datasets)
-    if options.data is not None:
-        others[safe_name(options.data.resolve().name)] = None
-    if not others:
-        raise ConfigurationError("no data set is named. Give --datasets NAME, or --data FOLDER.")
-    evaluated = []
-    for name in dict.fromkeys(options.models):
-        model = load_model(
-            options.run, dataset=options.trained_on, model=name, plugins=options.plugin
-        )
-        for other in others:
-            read = functools.partial(
-                prepare_like,
-                model,
-                other,
-                catalog,
-                skip_unreadable=options.skip_unreadable,
-                say=functools.partial(console.print, soft_wrap=True, markup=False),
-            )
-            data = asking(catalog, read)
-            for note in data.notes:
-                console.print(f"{data.name}: {plain(note)}", soft_wrap=True, markup=False)
-            class_map = _class_map(options.class_map, model, data, console)
-            with store.lock():
-                evaluated.append(evaluate(model, data, class_map, store))
-    assessment = assessed(store.read())
-    for dataset in assessment.datasets:
-        for one in externals(assessment.run, dataset):
-            if one.result.record in evaluated:
-                console.print(external_words(one), soft_wrap=True, markup=False)
-    with store.lock():
-        write_everything(assessment, console)
+    evaluate(EvaluateOptions.of(given(options)))
     return 0
-
-
-def _class_map(
-    given: Sequence[str] | None, model: Model, data: PreparedDataset, console: Console
-) -> ClassMap:
-    """What is given, what is plain, or what a person answers."""
-    from medbench.errors import ConfigurationError
-    from medbench.inference.class_map import read_map, same_names
-
-    if given is not None:
-        return read_map(given, ours=model.task.classes, theirs=data.task.classes)
-    plain = same_names(model.task.classes, data.task.classes)
-    if plain is not None:
-        return plain
-    if not sys.stdin.isatty():
-        return {name: name for name in data.task.classes if name in model.task.classes}
-    ours = model.task.classes
-    console.print(
-        f"The model tells {', '.join(ours)}; {data.name} has {', '.join(data.task.classes)}. "
-        f"Which is which? ({_LEAVE_OUT} leaves a class out)",
-        markup=False,
-    )
-    from rich.prompt import Prompt
-    from rich.text import Text
-
-    try:
-        answers = {
-            name: Prompt.ask(
-                Text(name),
-                console=console,
-                choices=[*ours, _LEAVE_OUT],
-                show_choices=False,
-                default=name if name in ours else _LEAVE_OUT,
-            )
-            for name in data.task.classes
-        }
-    except EOFError as error:
-        raise ConfigurationError("not answered: give --class-map THEIRS=OURS.") from error
-    return {name: answer for name, answer in answers.items() if answer != _LEAVE_OUT}

@@ -26,31 +26,22 @@ def list_models(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from medbench import registry
-    from medbench.execution.requirements import missing_requirement
-    from medbench.faults import reason_of
+    from medbench.execution.requirements import why_unusable
     from medbench.running.progress import make_console
 
     for plugin in options.plugin:
         registry.load_plugin(plugin)
     table = Table("model", "what it is", "from", "", box=box.SIMPLE)
     for name in registry.models.usable():
-        family = registry.models.get(name)
-        try:
-            missing = missing_requirement(family()) or ""
-        except Exception as error:  # its own code
-            missing = f"cannot be used: {reason_of(error)}"
         provider = escape(registry.models.provider(name))
-        table.add_row(name, escape(summary(family)), provider, escape(missing))
+        what = escape(summary(registry.models.get(name)))
+        table.add_row(name, what, provider, escape(why_unusable(name)))
     make_console().print(table)
     return 0
 
 
 def show_model(options: argparse.Namespace) -> int:
-    """A family's description, reference, tuner and search space.
-
-    Raises:
-        PluginError: The family's own code fails.
-    """
+    """A family's description, reference, tuner and search space."""
     import inspect
 
     from rich import box
@@ -58,10 +49,7 @@ def show_model(options: argparse.Namespace) -> int:
 
     from medbench import registry
     from medbench.datasets.task import Task
-    from medbench.errors import PluginError
-    from medbench.execution.requirements import missing_requirement
-    from medbench.faults import reason_of
-    from medbench.models.space import SearchSpace
+    from medbench.execution.requirements import missing_of, search_space_of
     from medbench.running.progress import make_console
 
     for plugin in options.plugin:
@@ -73,15 +61,10 @@ def show_model(options: argparse.Namespace) -> int:
         console.print(f"Reference: {family.reference}", markup=False)
     console.print(f"From: {registry.models.provider(options.name)}", markup=False)
     console.print(f"Tuner: {family.default_tuner}", markup=False)
-    space = SearchSpace()
-    shape = (128, 128, 1)
-    try:
-        if missing := missing_requirement(family()):
-            console.print(missing, markup=False)
-        family().search_space(space, Task(classes=("negative", "positive"), image_shape=shape))
-    except (Exception, SystemExit) as error:  # its own code
-        said = f"model family {options.name!r}: its own code fails: {reason_of(error)}"
-        raise PluginError(said) from error
+    if missing := missing_of(options.name):
+        console.print(missing, markup=False)
+    task = Task(classes=("negative", "positive"), image_shape=(128, 128, 1))
+    space = search_space_of(options.name, task)
     table = Table("parameter", "values", "default", "only when", box=box.SIMPLE)
     for parameter in space:
         when = " and ".join(

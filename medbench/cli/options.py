@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medbench.errors import ConfigurationError
-from medbench.running.options import AuditOptions, RunOptions
+from medbench.running.options import Options, RunOptions
 from medbench.running.values import Check
 
 if TYPE_CHECKING:
-    from medbench.datasets.catalog import Catalog
     from medbench.inference.model import Model
 
 _RULES = ("sensitivity", "specificity")
@@ -43,40 +42,6 @@ def add_catalog(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--datasets-file", type=Path, metavar="YAML", help="more data sets to register"
     )
-
-
-def catalog_of_run(options: argparse.Namespace, names: Sequence[str]) -> Catalog:
-    """The catalog with the data sets of a finished run, which does not say where they are.
-
-    Args:
-        options: Of ``add_catalog``, and ``--data``, which stands for the data set of its name, or
-            for the only one that is not registered.
-        names: Data sets of the run.
-
-    Raises:
-        ConfigurationError: One is not registered, or it cannot be told which one is meant.
-    """
-    from medbench.datasets.catalog import folder_data_set, load_catalog, safe_name
-
-    catalog = load_catalog(data_dir=options.data_dir, datasets_file=options.datasets_file)
-    lacking = [name for name in names if name not in catalog.sources]
-    if options.data is not None:
-        own = safe_name(options.data.resolve().name)
-        meant = own if own in names else next(iter(lacking or names))
-        if own not in names and len(lacking or names) > 1:
-            raise ConfigurationError(
-                f"--data {options.data}: no data set of the run is called {own}, it has "
-                f"{', '.join(names)}. Name its folder so."
-            )
-        catalog.sources.update([folder_data_set(options.data, meant)])
-        lacking = [name for name in lacking if name != meant]
-    if lacking:
-        raise ConfigurationError(
-            f"data set {lacking[0]!r} of the run is not registered here. If the run was given its "
-            "folder, give it with --data FOLDER; else name the file that has its entry with "
-            "--datasets-file."
-        )
-    return catalog
 
 
 def add_skip_unreadable(parser: argparse._ActionsContainer) -> None:
@@ -173,31 +138,21 @@ def add_operating_point(parser: argparse._ActionsContainer) -> None:
 
 
 def chosen_model(options: argparse.Namespace) -> Model:
-    """The model that ``add_model`` and, where it was called, ``add_operating_point`` tell.
+    """The model that ``add_model`` and ``add_operating_point`` tell."""
+    from medbench.inference.load import load_model_at
 
-    Raises:
-        ConfigurationError: An operating point is asked for, and of which class is not clear.
-    """
-    from medbench.inference.load import load_model
-    from medbench.running.wanted import operating_point
-
-    point = operating_point(
-        getattr(options, "sensitivity", None), getattr(options, "specificity", None)
+    return load_model_at(
+        options.run,
+        dataset=options.dataset,
+        model=options.models,
+        plugins=options.plugin,
+        sensitivity=options.sensitivity,
+        specificity=options.specificity,
+        positive=options.positive,
     )
-    model = load_model(
-        options.run, dataset=options.dataset, model=options.models, plugins=options.plugin
-    )
-    positive = getattr(options, "positive", None)
-    if point is not None:
-        return model.at(point, positive=positive or "")
-    if positive is not None:
-        raise ConfigurationError(
-            f"--positive {positive}: says what --sensitivity or --specificity is about. Give one."
-        )
-    return model
 
 
-def taken_by(options: type[AuditOptions], name: str) -> Callable[[str], Any]:
+def taken_by(options: type[Options], name: str) -> Callable[[str], Any]:
     """What makes of the text of an option what Python may be given, for argparse."""
     return as_type(options.check(name))
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medbench.cli.options import add_model, add_operating_point, add_plugin, as_type
 from medbench.counts import MOST_SLICES
@@ -16,7 +16,6 @@ from medbench.names import harmless
 from medbench.running.values import whole
 
 if TYPE_CHECKING:
-    from medbench.inference.images import NewImage
     from medbench.inference.model import Model
     from medbench.inference.model_info import ModelInfo
     from medbench.inference.prediction import Prediction
@@ -59,27 +58,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """0 if every image was classified, 1 if one could not be."""
-    from medbench.cli.apart import apart
+    from medbench.inference.apart import apart
 
-    return apart(options.run, options, _execute)
+    return apart(options.run, options.command, lambda: _execute(options))
 
 
 def _execute(options: argparse.Namespace) -> int:
     """As ``execute``, in the process in which the models work."""
     from medbench.cli.options import chosen_model
+    from medbench.inference.explanation import check_path, explained
     from medbench.inference.files import find_files
 
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")  # names need not be text
     files = find_files(options.images, sys.stdin, _say)
     if options.explain is not None:
-        _check_explain(options.explain, files)
+        check_path(options.explain, len(files))
     model = chosen_model(options)
-    found = model.classified_images(files, slice_number=options.slice, keep_going=True)
     if options.explain is None:
-        predictions: Iterator[Prediction] = (prediction for _, prediction in found)
+        predictions = model.classified(files, slice_number=options.slice, keep_going=True)
     else:
-        predictions = _explained(model, found, options.explain, len(files))
+        predictions = explained(
+            model, files, options.explain, slice_number=options.slice, keep_going=True
+        )
     write = {"table": _table, "csv": _csv, "json": _json}[options.format]
     n_failed = write(model, _worded(predictions, options))
     if n_failed:
@@ -103,43 +104,6 @@ def _say(text: str) -> None:
     from medbench.reports.text import plain
 
     print(plain(text), file=sys.stderr)
-
-
-def _check_explain(path: Path, files: Sequence[str]) -> None:
-    """Refuse a place for explanations before anything is loaded."""
-    from medbench.errors import ConfigurationError
-
-    suffix = path.suffix.lower()
-    if suffix in (".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".tif", ".tiff", ".webp"):
-        raise ConfigurationError(f"--explain {path}: pictures are PNG. Name a .png file.")
-    is_file = suffix == ".png"
-    if len(files) > 1 and is_file:
-        raise ConfigurationError(
-            f"--explain {path}: is one picture, and there are {len(files)} images. Name a folder."
-        )
-    if (is_file and path.is_dir()) or (not is_file and path.is_file()):
-        raise ConfigurationError(f"--explain {path}: name a .png file, or a folder.")
-
-
-def _explained(
-    model: Model,
-    found: Iterator[tuple[NewImage | None, Prediction]],
-    path: Path,
-    n_files: int,
-) -> Iterator[Prediction]:
-    """The predictions, each with its picture written."""
-    from medbench.files import folder_name
-
-    for number, (image, prediction) in enumerate(found, start=1):
-        if image is not None:
-            explanation = model.explain_read(image, prediction=prediction)
-            if path.suffix.lower() == ".png":
-                explanation.save(path)
-            else:
-                digits = len(str(n_files))
-                name = folder_name(Path(prediction.image).stem)
-                explanation.save(path / f"{number:0{digits}d}-{name}.png")
-        yield prediction
 
 
 # --- what is printed; each says how many images could not be classified --------------------------
@@ -238,25 +202,11 @@ def _csv(model: Model, predictions: Iterator[Prediction]) -> int:
 def _json(model: Model, predictions: Iterator[Prediction]) -> int:
     import json
 
-    from medbench.inference.model_info import RESEARCH_ONLY
-    from medbench.inference.prediction import as_record
+    from medbench.inference.prediction import about_model, as_record
 
     done = list(predictions)
-    info = model.info
-    about: dict[str, Any] = {
-        "model": info.family,
-        "dataset": info.dataset,
-        "classes": list(info.task.classes),
-        "positive": info.task.positive or None,
-        "positive_decided": info.positive_decided if info.task.positive else None,
-        "why": info.why,
-        "not_calibrated": info.calibration_words or None,
-        "estimate": {**info.estimate, "words": info.estimate_words},
-        "operating_point": {"rule": info.operating_point, "threshold": model.threshold},
-        "verdicts": list(info.verdicts),
-        "purpose": RESEARCH_ONLY,
-    }
-    images = [as_record(one, info) for one in done]
+    about = about_model(model.info, model.threshold)
+    images = [as_record(one, model.info) for one in done]
     print(json.dumps({"about": about, "images": images}, indent=2))
     return sum(bool(one.error) for one in done)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ from medbench.running.options import FORMATS
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from medbench.store import RunStore
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,23 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Read, write, and say where it is."""
-    from medbench.reports.join import join_runs
-    from medbench.reports.stored import assessed
     from medbench.reports.text import plain
     from medbench.running.progress import make_console
-    from medbench.running.writing import write_formats
-    from medbench.store import RunStore
+    from medbench.running.report import read_runs
 
     console = make_console()
-    folders: list[Path] = options.runs
-    stores = [RunStore(folder) for folder in folders]
-    runs = [store.read() for store in stores]
-    if len(runs) == 1:
-        out = options.out or folders[0]
-        run = runs[0]
-    else:
-        out = options.out or Path("results") / "-and-".join(f.resolve().name for f in folders)
-        run = join_runs(runs, out)
+    found = read_runs(options.runs, options.out)
+    run = found.run
     known = [run.unfinished, *(f"Not shown: {gap}" for gap in run.gaps)]
     if not run.hashed:
         known.append(
@@ -64,9 +53,10 @@ def execute(options: argparse.Namespace) -> int:
         )
     for words in filter(None, known):
         console.print(plain(words), style="yellow", markup=False)
-    for words in filter(None, map(_left_over, stores)):
+    for folder, files in found.left_over().items():
+        words = _left_over(folder, files)
         console.print(words, style="yellow", markup=False, soft_wrap=True)
-    written = write_formats(assessed(run), out, options.format, options.images, folders)
+    written = found.write(options.format, options.images)
     for path in written:
         console.print(str(path), soft_wrap=True, markup=False, highlight=False)
     if options.open:
@@ -74,20 +64,12 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def _left_over(store: RunStore) -> str:
-    """A line on files that no run writes, which may be images of patients; empty for none.
-
-    A run that is being written is not looked at: its own unfinished files are among them.
-    """
-    from medbench.store.leftovers import strangers
-
-    found = sorted(strangers(store.layout)) if not store.is_held_by_another() else []
-    if not found:
-        return ""
-    n = len(found)
+def _left_over(folder: Path, files: Sequence[Path]) -> str:
+    """A line on files that no run writes, which may be images of patients."""
+    n = len(files)
     what = "1 file or folder here is" if n == 1 else f"{n} files or folders here are"
     return (
-        f"{store.folder}: {what} no part of a run (first {found[0].relative_to(store.folder)}). A "
+        f"{folder}: {what} no part of a run (first {files[0].relative_to(folder)}). A "
         "killed process or an earlier version may have left images of patients there: look, and "
         "remove what you do not need."
     )

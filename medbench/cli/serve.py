@@ -33,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C, which is how it ends well."""
-    from medbench.cli.apart import apart
+    from medbench.inference.apart import apart
 
-    return apart(options.run, options, _execute)
+    return apart(options.run, options.command, lambda: _execute(options))
 
 
 def _execute(options: argparse.Namespace) -> int:

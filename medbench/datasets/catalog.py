@@ -34,6 +34,31 @@ class Catalog:
             raise unknown_name("data set", name, self.sources)
         return self.sources[name]
 
+    def check_free(self, name: str) -> None:
+        """Refuse a name for a new data set that cannot be one, or is taken.
+
+        Raises:
+            ConfigurationError: It is so.
+        """
+        check_name(name)
+        if name in self.sources:
+            raise ConfigurationError(
+                f"data set {name!r} is registered already. Choose another name."
+            )
+
+    def other_sizes(self) -> list[str]:
+        """Names of data sets that are another one at another size, as ``pathmnist-64``."""
+        found: dict[str, None] = {}
+        for name, source in self.sources.items():
+            if name not in found:
+                found.update(dict.fromkeys(one for one in source.variants(name) if one != name))
+        return list(found)
+
+    def downloads(self) -> list[str]:
+        """Files that can be fetched, relative to the folder of downloads."""
+        places = (source.place for source in self.sources.values())
+        return sorted({place.path for place in places if place is not None})
+
     def decide(self, name: str, **fields: str) -> None:
         """Give fields of a data set's entry a value, in this command and not in its file.
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from medbench.counts import check_n_classes
 from medbench.datasets.readers import Content
-from medbench.datasets.task import TaskType, label_columns
+from medbench.datasets.task import TaskType, label_columns, labels_in, membership
 from medbench.errors import DatasetError
 
 
@@ -56,3 +56,24 @@ class Listing:
                 f"with int64 for slice and labels{f', not so {other[0]}' if other else ''}. Mend "
                 "the source."
             )
+
+    def images_per_class(self) -> dict[str, int]:
+        """How many images show each class, in the order of the classes."""
+        shown = membership(labels_in(self.table), len(self.classes)).sum(axis=0)
+        return {name: int(n) for name, n in zip(self.classes, shown, strict=True)}
+
+    def n_groups(self) -> int:
+        """How many groups (patients) are named."""
+        named = self.table.loc[self.table["group"] != "", "group"]
+        return int(named.nunique())
+
+    def n_without_group(self) -> int:
+        """How many images name no group, and stand for themselves."""
+        return int((self.table["group"] == "").sum())
+
+    def images_per_part(self) -> dict[str, int]:
+        """How many images each part of an official split has, the most first; empty without one."""
+        parts = self.table["split"]
+        if (parts == "").all():
+            return {}
+        return {str(part): int(n) for part, n in parts.value_counts().items()}

@@ -41,6 +41,19 @@ class OperatingPoint:
         return self.rule if self.at_least is None else f"{self.rule} {self.at_least:g}"
 
     @classmethod
+    def given(cls, sensitivity: float | None, specificity: float | None) -> OperatingPoint | None:
+        """The point of a least sensitivity or specificity; None where neither is given.
+
+        Raises:
+            ProtocolError: It cannot be reached.
+        """
+        if sensitivity is not None:
+            return cls(rule="sensitivity", at_least=sensitivity)
+        if specificity is not None:
+            return cls(rule="specificity", at_least=specificity)
+        return None
+
+    @classmethod
     def parse(cls, text: str) -> OperatingPoint:
         """What ``str`` gave.
 

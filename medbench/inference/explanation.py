@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch
-from medbench.errors import unknown_name
+from medbench.errors import ConfigurationError, unknown_name
+from medbench.files import folder_name
 from medbench.inference.fold_models import FoldModels
 from medbench.inference.images import NewImage, batch_of
 from medbench.inference.model_info import RESEARCH_ONLY, ModelInfo
 from medbench.inference.prediction import Prediction
 from medbench.reports.text import format_score
+
+if TYPE_CHECKING:
+    from medbench.inference.model import Model
+
+_PICTURE = ".png"
+_OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,3 +126,59 @@ def explain(
         method=method,
         prediction=prediction,
     )
+
+
+def check_path(path: Path, n_images: int) -> None:
+    """Refuse a path for pictures of explanations before anything is loaded.
+
+    Args:
+        path: A PNG file, or of several images a folder.
+        n_images: How many images are explained.
+
+    Raises:
+        ConfigurationError: It is neither, or a file for several images.
+    """
+    suffix = path.suffix.lower()
+    if suffix in _OTHER_PICTURES:
+        raise ConfigurationError(f"--explain {path}: pictures are PNG. Name a .png file.")
+    is_file = suffix == _PICTURE
+    if n_images > 1 and is_file:
+        raise ConfigurationError(
+            f"--explain {path}: is one picture, and there are {n_images} images. Name a folder."
+        )
+    if (is_file and path.is_dir()) or (not is_file and path.is_file()):
+        raise ConfigurationError(f"--explain {path}: name a .png file, or a folder.")
+
+
+def explained(
+    model: Model,
+    files: Sequence[str],
+    path: Path,
+    *,
+    slice_number: int | None = None,
+    keep_going: bool = False,
+) -> Iterator[Prediction]:
+    """What a model says of files, one after the other, with a picture written of each.
+
+    Args:
+        model: The model.
+        files: The images.
+        path: A PNG file, or a folder of PNG files; see ``check_path``.
+        slice_number: As of ``Model.classify``.
+        keep_going: As of ``Model.classify``; what cannot be read has no picture.
+
+    Raises:
+        DatasetError: One cannot be read, unless ``keep_going``.
+        StoreError: A picture cannot be written.
+    """
+    found = model.classified_images(files, slice_number=slice_number, keep_going=keep_going)
+    for number, (image, prediction) in enumerate(found, start=1):
+        if image is not None:
+            explanation = model.explain_read(image, prediction=prediction)
+            if path.suffix.lower() == _PICTURE:
+                explanation.save(path)
+            else:
+                digits = len(str(len(files)))
+                name = folder_name(Path(prediction.image).stem)
+                explanation.save(path / f"{number:0{digits}d}-{name}{_PICTURE}")
+        yield prediction

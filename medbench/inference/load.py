@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medbench import registry
+from medbench.errors import ConfigurationError
+from medbench.evaluation.operating_point import OperatingPoint
 from medbench.inference import exported, from_run
 from medbench.inference.foreign import SENTENCE, ForeignWarning, is_foreign
 from medbench.inference.model import Model
@@ -47,3 +49,41 @@ def load_model(
     if exported.is_exported(folder):
         return exported.load(folder, dataset=dataset, model=model)
     return from_run.load(folder, dataset=dataset, model=model)
+
+
+def load_model_at(
+    path: str | Path,
+    *,
+    dataset: str | None = None,
+    model: str = "best",
+    plugins: Sequence[str | Path] = (),
+    sensitivity: float | None = None,
+    specificity: float | None = None,
+    positive: str | None = None,
+) -> Model:
+    """As ``load_model``, with another operating point where one is asked for.
+
+    Args:
+        path: As of ``load_model``.
+        dataset: As of ``load_model``.
+        model: As of ``load_model``.
+        plugins: As of ``load_model``.
+        sensitivity: The least on development data, above 0 and up to 1.
+        specificity: The same for the specificity; give one of them.
+        positive: The class that these are about.
+
+    Raises:
+        ProtocolError: The point cannot be reached.
+        ConfigurationError: As ``load_model`` and ``Model.at``, or a class is named and no point.
+        StoreError: As ``load_model``.
+        ModelError: As ``load_model``.
+    """
+    point = OperatingPoint.given(sensitivity, specificity)
+    found = load_model(path, dataset=dataset, model=model, plugins=plugins)
+    if point is not None:
+        return found.at(point, positive=positive or "")
+    if positive is not None:
+        raise ConfigurationError(
+            f"--positive {positive}: says what --sensitivity or --specificity is about. Give one."
+        )
+    return found

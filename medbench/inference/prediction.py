@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from medbench.errors import DatasetError
+from medbench.evaluation.metrics import Threshold
 from medbench.inference.model_info import RESEARCH_ONLY, ModelInfo
 
 _UNLIKE = "unlike the images of development (out-of-distribution score {score:.2f})"
@@ -142,4 +143,21 @@ def as_record(prediction: Prediction, info: ModelInfo) -> dict[str, Any]:
         "spread_over_folds": dict(zip(info.task.classes, map(list, spread), strict=True)),
         "ood_score": prediction.ood_score,
         "warnings": list(prediction.warnings),
+    }
+
+
+def about_model(info: ModelInfo, threshold: Threshold) -> dict[str, Any]:
+    """What the reader of predictions must know of the model, for JSON."""
+    return {
+        "model": info.family,
+        "dataset": info.dataset,
+        "classes": list(info.task.classes),
+        "positive": info.task.positive or None,
+        "positive_decided": info.positive_decided if info.task.positive else None,
+        "why": info.why,
+        "not_calibrated": info.calibration_words or None,
+        "estimate": {**info.estimate, "words": info.estimate_words},
+        "operating_point": {"rule": info.operating_point, "threshold": threshold},
+        "verdicts": list(info.verdicts),
+        "purpose": RESEARCH_ONLY,
     }

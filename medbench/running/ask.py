@@ -1,17 +1,20 @@
-"""Questions at a terminal: what the files of a data set mean can be told by a person only."""
+"""Questions at a terminal: what files and classes mean can be told by a person only."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from medbench.errors import UndecidedError
+from medbench.errors import ConfigurationError, UndecidedError
 
 if TYPE_CHECKING:
     from medbench.datasets.catalog import Catalog
 
 T = TypeVar("T")
+
+_LEAVE_OUT = "-"
+"""What a person answers to leave a class out."""
 
 
 def asking(catalog: Catalog, do: Callable[[], T]) -> T:
@@ -52,3 +55,46 @@ def answer(error: UndecidedError) -> str:
         )
     except EOFError:
         raise error from None
+
+
+def ask_class_map(name: str, *, ours: Sequence[str], theirs: Sequence[str]) -> Mapping[str, str]:
+    """Which class of a model each class of another data set is; without a terminal, by their names.
+
+    Args:
+        name: Of the data set.
+        ours: Classes of the model.
+        theirs: Classes of the data set.
+
+    Returns:
+        See ``medbench.inference.class_map.ClassMap``; what is left out is not in it.
+
+    Raises:
+        ConfigurationError: There is no answer.
+    """
+    if not sys.stdin.isatty():
+        return {one: one for one in theirs if one in ours}
+    from rich.prompt import Prompt
+    from rich.text import Text
+
+    from medbench.running.progress import make_console
+
+    console = make_console()
+    console.print(
+        f"The model tells {', '.join(ours)}; {name} has {', '.join(theirs)}. "
+        f"Which is which? ({_LEAVE_OUT} leaves a class out)",
+        markup=False,
+    )
+    try:
+        answers = {
+            one: Prompt.ask(
+                Text(one),
+                console=console,
+                choices=[*ours, _LEAVE_OUT],
+                show_choices=False,
+                default=one if one in ours else _LEAVE_OUT,
+            )
+            for one in theirs
+        }
+    except EOFError as error:
+        raise ConfigurationError("not answered: give --class-map THEIRS=OURS.") from error
+    return {there: here for there, here in answers.items() if here != _LEAVE_OUT}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
 from medbench.datasets.fetch import download_folder, fetch
+from medbench.errors import DatasetError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +31,21 @@ def download_missing(
         source = catalog.get(name)
         if source.place is not None and not source.is_here():
             fetch_shown(name, source, data_dir, console)
+
+
+def download_each(
+    names: Sequence[str], catalog: Catalog, data_dir: Path | None, console: Console
+) -> Iterator[tuple[str, DatasetError]]:
+    """Fetch data sets, whatever is there of them; those that cannot be had, each with the reason.
+
+    Raises:
+        UnknownNameError: One is not registered; nothing is fetched.
+    """
+    for name, source in [(name, catalog.get(name)) for name in dict.fromkeys(names)]:
+        try:
+            fetch_shown(name, source, data_dir, console)
+        except DatasetError as error:
+            yield name, error
 
 
 def fetch_shown(name: str, source: Source, data_dir: Path | None, console: Console) -> None:

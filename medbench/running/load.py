@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import os
 import webbrowser
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 from medbench.errors import StoreError
@@ -18,7 +18,14 @@ from medbench.inference.model import Model
 from medbench.reports.assessment import Assessment
 from medbench.reports.stored import assessed
 from medbench.reports.text import plain
-from medbench.running.options import FORMATS, checked
+from medbench.running.call import call
+from medbench.running.options import (
+    FORMATS,
+    EvaluateOptions,
+    ExportOptions,
+    ReproduceOptions,
+    checked,
+)
 from medbench.running.values import flag, one_of
 from medbench.running.values import path as path_given
 from medbench.running.writing import write_formats
@@ -27,6 +34,11 @@ from medbench.store import CellId, RunLayout, RunStore
 if TYPE_CHECKING:
     import pandas as pd
 
+    from medbench.reports.external import External
+    from medbench.running.export import Export
+    from medbench.running.reproduce import Reproduction
+
+_Path = str | os.PathLike[str]
 _COLUMNS = 100
 """Width of the leaderboard in a notebook, in characters."""
 _PRE = '<pre style="white-space: pre; overflow-x: auto; line-height: normal">{code}</pre>'
@@ -157,6 +169,151 @@ class Run:
             ModelError: A model file was changed.
         """
         return load_model(self.folder, dataset=dataset)
+
+    def evaluate_on(
+        self,
+        datasets: str | Iterable[str] = (),
+        *,
+        data: _Path | None = None,
+        class_map: Mapping[str, str] | None = None,
+        models: str | Iterable[str] = "best",
+        trained_on: str | None = None,
+        data_dir: _Path | None = None,
+        datasets_file: _Path | None = None,
+        plugin: _Path | Iterable[_Path] = (),
+        skip_unreadable: bool = False,
+    ) -> list[External]:
+        """Apply models of this run, as they are, to other data sets: external validation.
+
+        This is ``python -m medbench evaluate``. Nothing is fitted; calibration and operating point
+        stay frozen. The predictions are kept in the run, whose tables and page are written again.
+
+        Args:
+            datasets: Names of registered data sets; one or several.
+            data: A folder with one sub-folder of images per class.
+            class_map: Class of the other data set -> class of the model; what is not in it is left
+                out. Where None, the names say it, or a person at the terminal.
+            models: Names of model families, ``"best"`` by inner scores; one or several.
+            trained_on: The data set of the run whose models are meant, where it has several.
+            data_dir: Where the images of registered data sets are; before ``MEDBENCH_DATA``.
+            datasets_file: A YAML file of more data sets.
+            plugin: Python files that register models, sources or readers; one or several.
+            skip_unreadable: Leave unreadable images out, instead of stopping.
+
+        Returns:
+            One for each model and other data set: ``auroc`` with its interval, ``scores`` by name,
+            and ``internal``, its row on its own data set.
+
+        Raises:
+            ConfigurationError: No data set is named, a name is unknown, or classes do not fit.
+            PluginError: A plugin cannot be loaded.
+            DatasetError: The images of a data set cannot be used as they are.
+            StoreError: As ``assessment``, or the run folder cannot be written.
+            ModelError: A model file was changed.
+        """
+        given = {name: value for name, value in locals().items() if name != "self"}
+        from medbench.running.evaluate import evaluate
+
+        with call("medbench.Run.evaluate_on"):
+            found = evaluate(EvaluateOptions.of({"run": self.folder, **given}))
+        self.__dict__.pop("assessment", None)  # which is another now
+        return found
+
+    def export(
+        self,
+        *,
+        dataset: str | None = None,
+        model: str = "best",
+        format: Literal["onnx", "keras", "skops", "xgboost"] | None = None,
+        out: _Path | None = None,
+        data: _Path | None = None,
+        data_dir: _Path | None = None,
+        datasets_file: _Path | None = None,
+        plugin: _Path | Iterable[_Path] = (),
+    ) -> Export:
+        """Write a model into a folder that can be passed on, checked on held-out images.
+
+        This is ``python -m medbench export``; ``medbench.load_model`` opens the folder.
+
+        Args:
+            dataset: Of which data set, where the run has several.
+            model: Name of a model family; ``"best"`` by inner scores.
+            format: Of networks ``"onnx"`` (the default where it is installed) or ``"keras"``; of
+                ``hog-svm`` and the sanity rows ``"skops"``, of ``xgboost`` ``"xgboost"``.
+            out: A new or empty folder; ``results/exported/MODEL-DATASET`` by default.
+            data: The folder of images, if the run was given one.
+            data_dir: Where the images of registered data sets are; before ``MEDBENCH_DATA``.
+            datasets_file: A YAML file of more data sets.
+            plugin: Python files that register models, sources or readers; one or several.
+
+        Returns:
+            Where it is, and how far its probabilities are from those of the original.
+
+        Raises:
+            ConfigurationError: A name is unknown, or the family has no such format.
+            PluginError: A plugin cannot be loaded.
+            DatasetError: The held-out images are not here.
+            StoreError: As ``assessment``, its images are others now, or the folder is in use or
+                cannot be written.
+            ModelError: A model file was changed, or the exported model does not say the same.
+        """
+        given = {name: value for name, value in locals().items() if name != "self"}
+        from medbench.running.export import export
+
+        given["models"] = given.pop("model")
+        with call("medbench.Run.export"):
+            return export(ExportOptions.of({"run": self.folder, **given}))
+
+    def reproduce(
+        self,
+        *,
+        datasets: str | Iterable[str] | None = None,
+        models: str | Iterable[str] | None = None,
+        data: _Path | None = None,
+        jobs: int = 1,
+        threads: int | None = None,
+        cell_time: str | float | None = None,
+        cell_memory: str | int | None = None,
+        out: _Path | None = None,
+        weights_dir: _Path | None = None,
+        data_dir: _Path | None = None,
+        datasets_file: _Path | None = None,
+        plugin: _Path | Iterable[_Path] = (),
+    ) -> Reproduction:
+        """Run finished cells again, and see whether they give the same predictions.
+
+        This is ``python -m medbench reproduce``.
+
+        Args:
+            datasets: Only these data sets of the run; one or several.
+            models: Only these model families; one or several.
+            data: The folder of images, if the run was given one.
+            jobs: Cells that run at a time.
+            threads: Of each cell; as in the run by default.
+            cell_time: Wall seconds, or a text as ``"30m"``, after which a cell is ended.
+            cell_memory: Bytes, or a text as ``"4GB"``, above which a cell is ended (Linux only).
+            out: A folder where the new run is kept; nowhere by default.
+            weights_dir: Where pretrained weights are; before ``MEDBENCH_WEIGHTS``.
+            data_dir: Where the images of registered data sets are; before ``MEDBENCH_DATA``.
+            datasets_file: A YAML file of more data sets.
+            plugin: Python files that register models, sources, readers or tuners.
+
+        Returns:
+            Whether all is the ``same``; else which ``inputs`` differ, so that nothing was run, or
+            why ``cells`` gave other predictions.
+
+        Raises:
+            ConfigurationError: A value cannot be, or a data set of the run is not registered.
+            PluginError: A plugin cannot be loaded.
+            DatasetError: The images of a data set cannot be used as they are.
+            StoreError: The run is damaged or has no such cell, its images cannot be read or are
+                divided otherwise now, or ``out`` cannot be written.
+        """
+        given = {name: value for name, value in locals().items() if name != "self"}
+        from medbench.running.reproduce import reproduce
+
+        with call("medbench.Run.reproduce"):
+            return reproduce(ReproduceOptions.of({"run": self.folder, **given}))
 
     def __repr__(self) -> str:
         return f"<medbench.Run {str(self.folder)!r}>"

@@ -1,4 +1,4 @@
-"""The options of ``run`` and ``audit``: the same for the command line and for Python.
+"""The options of the verbs that Python has too: the same for the command line and for Python.
 
 ``--data-dir`` is ``data_dir``. Both have what they are given checked here, and say the same of what
 cannot be. Nothing heavy is imported.
@@ -18,6 +18,7 @@ from medbench.running.values import (
     list_of,
     number,
     one_of,
+    pairs,
     path,
     size,
     whole,
@@ -37,25 +38,18 @@ AUDIT_OUT = Path("results") / "audit"
 """Where findings go by default."""
 FORMATS = ("html", "md", "latex", "csv", "json")
 """What a report is written as: the page, or tables."""
+EXPORTED = ("onnx", "keras", "skops", "xgboost")
+"""What a model is exported as."""
 RETRIED = ("failed",)
 """How cells may have ended that ``retry`` runs again."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditOptions:
-    """Options of ``audit``, as they are used; see ``medbench.audit`` for what they mean."""
+class Options:
+    """Options of a verb, as they are used."""
 
-    verb: ClassVar[str] = "audit"
-    datasets: Annotated[tuple[str, ...], list_of(word)] = ()
-    data: Annotated[Path | None, path] = None
-    data_dir: Annotated[Path | None, path] = None
-    datasets_file: Annotated[Path | None, path] = None
-    plugin: Annotated[tuple[Path, ...], list_of(path)] = ()
-    out: Annotated[Path | None, path] = None
-    skip_unreadable: Annotated[bool, flag] = False
-    fail_on_audit: Annotated[
-        Literal["serious", "warning"] | None, one_of(FATAL, if_true=FATAL[0])
-    ] = None
+    verb: ClassVar[str]
+    """The function or method of Python that takes them, within ``medbench``."""
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
@@ -81,6 +75,23 @@ class AuditOptions:
     def check(cls, name: str) -> Check:
         """What checks a value of the option of that name."""
         return _checks(cls)[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions(Options):
+    """Options of ``audit``, as they are used; see ``medbench.audit`` for what they mean."""
+
+    verb: ClassVar[str] = "audit"
+    datasets: Annotated[tuple[str, ...], list_of(word)] = ()
+    data: Annotated[Path | None, path] = None
+    data_dir: Annotated[Path | None, path] = None
+    datasets_file: Annotated[Path | None, path] = None
+    plugin: Annotated[tuple[Path, ...], list_of(path)] = ()
+    out: Annotated[Path | None, path] = None
+    skip_unreadable: Annotated[bool, flag] = False
+    fail_on_audit: Annotated[
+        Literal["serious", "warning"] | None, one_of(FATAL, if_true=FATAL[0])
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +139,60 @@ class RunOptions(AuditOptions):
             )
 
 
-def _checks(options: type[AuditOptions]) -> dict[str, Check]:
+@dataclass(frozen=True, kw_only=True)
+class ReproduceOptions(Options):
+    """Options of ``reproduce``, as they are used; see ``Run.reproduce`` for what they mean."""
+
+    verb: ClassVar[str] = "Run.reproduce"
+    run: Annotated[Path, path]
+    datasets: Annotated[tuple[str, ...] | None, list_of(word, least=1)] = None
+    models: Annotated[tuple[str, ...] | None, list_of(word, least=1)] = None
+    data: Annotated[Path | None, path] = None
+    jobs: Annotated[int, whole(1, MOST_CORES)] = 1
+    threads: Annotated[int | None, whole(1, MOST_CORES)] = None
+    cell_time: Annotated[float | None, duration] = None
+    cell_memory: Annotated[int | None, size] = None
+    out: Annotated[Path | None, path] = None
+    weights_dir: Annotated[Path | None, path] = None
+    data_dir: Annotated[Path | None, path] = None
+    datasets_file: Annotated[Path | None, path] = None
+    plugin: Annotated[tuple[Path, ...], list_of(path)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(Options):
+    """Options of ``evaluate``, as they are used; see ``Run.evaluate_on`` for what they mean."""
+
+    verb: ClassVar[str] = "Run.evaluate_on"
+    run: Annotated[Path, path]
+    datasets: Annotated[tuple[str, ...], list_of(word)] = ()
+    class_map: Annotated[tuple[str, ...] | Mapping[str, str] | None, pairs] = None
+    trained_on: Annotated[str | None, word] = None
+    models: Annotated[tuple[str, ...], list_of(word, least=1)] = ("best",)
+    data: Annotated[Path | None, path] = None
+    data_dir: Annotated[Path | None, path] = None
+    datasets_file: Annotated[Path | None, path] = None
+    plugin: Annotated[tuple[Path, ...], list_of(path)] = ()
+    skip_unreadable: Annotated[bool, flag] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(Options):
+    """Options of ``export``, as they are used; see ``Run.export`` for what they mean."""
+
+    verb: ClassVar[str] = "Run.export"
+    run: Annotated[Path, path]
+    dataset: Annotated[str | None, word] = None
+    models: Annotated[str, word] = "best"
+    format: Annotated[str | None, one_of(EXPORTED)] = None
+    out: Annotated[Path | None, path] = None
+    data: Annotated[Path | None, path] = None
+    data_dir: Annotated[Path | None, path] = None
+    datasets_file: Annotated[Path | None, path] = None
+    plugin: Annotated[tuple[Path, ...], list_of(path)] = ()
+
+
+def _checks(options: type[Options]) -> dict[str, Check]:
     """What checks the value of each option of a class, by name."""
     hints = get_type_hints(options, include_extras=True)
     return {one.name: hints[one.name].__metadata__[0] for one in fields(options)}

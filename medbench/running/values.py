@@ -77,6 +77,14 @@ def list_of(check: Check, *, least: int = 0) -> Check:
     return check_all
 
 
+def pairs(value: Any) -> Mapping[str, str] | tuple[str, ...]:
+    """Texts by their names; or several texts, which pair them as people type it."""
+    if isinstance(value, Mapping):
+        return {word(name): word(text) for name, text in value.items()}
+    several: tuple[str, ...] = list_of(word, least=1)(value)
+    return several
+
+
 def one_of(choices: tuple[str, ...], *, if_true: str | None = None) -> Check:
     """One of some texts; True stands for ``if_true``, and False for none, where that is given."""
 

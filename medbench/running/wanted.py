@@ -58,7 +58,7 @@ def wanted_of(options: RunOptions) -> Wanted:
         seed=suite.seed if options.seed is None else options.seed,
         strict_split=options.strict_split,
         tuner=options.tuner,
-        operating_point=operating_point(options.sensitivity, options.specificity) or YOUDEN,
+        operating_point=OperatingPoint.given(options.sensitivity, options.specificity) or YOUDEN,
     )
     models = list(dict.fromkeys(options.models or [*suite.models, *registry.models.added()]))
     if ALL in models:
@@ -154,16 +154,3 @@ def registered(options: AuditOptions) -> tuple[Catalog, list[str]]:
             )
         chosen.append(name)
     return catalog, list(dict.fromkeys(chosen))
-
-
-def operating_point(sensitivity: float | None, specificity: float | None) -> OperatingPoint | None:
-    """The point of a least sensitivity or specificity; None where neither is given.
-
-    Raises:
-        ProtocolError: It cannot be reached.
-    """
-    if sensitivity is not None:
-        return OperatingPoint(rule="sensitivity", at_least=sensitivity)
-    if specificity is not None:
-        return OperatingPoint(rule="specificity", at_least=specificity)
-    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -41,7 +42,7 @@ def write_everything(assessment: Assessment, console: Console) -> None:
 def write_formats(
     assessment: Assessment,
     folder: Path,
-    formats: list[str],
+    formats: Sequence[str],
     images: bool | None,
     pictures_in: list[Path],
 ) -> list[Path]:

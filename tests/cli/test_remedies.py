@@ -360,7 +360,7 @@ def test_it_is_known_which_verb_prints_what():
     reading = {"run", "audit", "evaluate", "export", "reproduce"}
     assert verbs("medbench.datasets.readers.base", "above the limit of") > {*reading, "predict"}
     assert verbs("medbench.inference.external", "several labels into one") == {"evaluate"}
-    assert verbs("medbench.cli.datasets", "Paste this into it") == {"datasets add"}
+    assert verbs("medbench.datasets.add_entry", "Paste this into it") == {"datasets add"}
     assert verbs("medbench.store.holder", "another run is at work") > {"run", "evaluate"}
     assert verbs("medbench.tuning.hyperband", "counts steps") >= {"run", "reproduce"}
     assert "leaderboard" not in verbs(

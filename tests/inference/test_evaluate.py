@@ -87,7 +87,7 @@ def test_at_a_terminal_the_classes_are_asked_for(run, tmp_path, films, monkeypat
         (root / name / "b.png").write_bytes((films / f"{i + 2}.png").read_bytes())
     given = ["evaluate", "--run", str(run), "--data", str(root), "--datasets", "asked"]
     terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
-    monkeypatch.setattr("medbench.cli.evaluate.sys", terminal)
+    monkeypatch.setattr("medbench.running.ask.sys", terminal)
     answers = iter(["healthy", "no such class", "lesion"])
     monkeypatch.setattr("builtins.input", lambda *_: next(answers))
     assert main(given) == 0

@@ -1,6 +1,7 @@
 """What ``medbench.load_run`` gives: the leaderboard, the page and the models of a run."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,46 @@ def test_what_is_no_run_is_refused_by_name(tmp_path):
         medbench.load_run(tmp_path / "nothing")
     with pytest.raises(ConfigurationError, match="argument RUN: 5 is no path"):
         medbench.load_run(5)
+
+
+def test_a_run_is_used_from_python_as_by_the_verbs(folder, tmp_path):
+    rng = np.random.default_rng(1)
+    labels = np.arange(30) % 2
+    images = rng.integers(0, 200, (30, 28, 28), dtype=np.uint8)
+    images[labels == 1, 4:10, 4:10] = 255
+    np.savez(tmp_path / "three.npz", images=images, labels=labels)
+    ours = f"source: npz, path: {folder.parent / 'set.npz'}, image_size: 28"
+    entries = tmp_path / "entries.yaml"
+    entries.write_text(
+        f"one: {{{ours}, title: '{NAME}'}}\nthree: {{source: npz, path: three.npz}}\n",
+        encoding="utf-8",
+    )
+    run = medbench.load_run(shutil.copytree(folder, tmp_path / "out"))
+
+    again = run.reproduce(datasets="one", models="border", datasets_file=entries)
+    assert again.same and set(again.cells.values()) == {""} and not again.inputs
+
+    done = run.export(dataset="one", model="border", out=tmp_path / "new", datasets_file=entries)
+    assert done.folder == tmp_path / "new" and done.largest_difference < 1e-6
+    original = medbench.load_model(run.folder, dataset="one", model="border")
+    np.testing.assert_allclose(
+        medbench.load_model(done.folder).predict_proba(images), original.predict_proba(images)
+    )
+
+    given = {"models": "border", "trained_on": "one", "datasets_file": entries}
+    with pytest.raises(ConfigurationError, match="no data set is named"):
+        run.evaluate_on(**given)
+    with pytest.raises(ConfigurationError, match="healthy"):
+        run.evaluate_on("three", class_map={"healthy": "0"}, **given)
+    (found,) = run.evaluate_on("three", class_map={"0": "0", "1": "1"}, **given)
+    assert found.result.record["other"] == "three" and found.internal.name == "border"
+    assert len(found.result.predictions) == 30 and 0 <= found.auroc.estimate <= 1
+    assert [one.record["other"] for one in run.assessment.run.externals] == ["three"]
+
+    with pytest.raises(ConfigurationError, match="argument --jobs: 0 is not a whole number"):
+        run.reproduce(jobs=0)
+    with pytest.raises(ConfigurationError, match="argument --class-map: 3"):
+        run.evaluate_on("three", class_map={"0": 3}, **given)
 
 
 def test_importing_medbench_imports_nothing_that_python_has_not():

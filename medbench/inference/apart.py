@@ -1,4 +1,4 @@
-"""Verbs that use the models of a folder: of a foreign one, in a process that may crash.
+"""Commands that use the models of a folder: of a foreign one, in a process that may crash.
 
 Models are read and run by libraries in C. A file that is made to harm them may end the process in
 which they work; then this one says so. It does not keep a library from what else it may do: for
@@ -7,7 +7,6 @@ that, use no models of people whom you do not trust.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -15,8 +14,11 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from medbench.errors import ModelError
+from medbench.inference.foreign import SENTENCE, ForeignWarning, is_foreign
 
 _PIPE = "MEDBENCH_APART"
 """In the process of its own: a pipe whose other end its parent holds, until that ends."""
@@ -27,15 +29,13 @@ _LARGEST_STATUS = 255
 """A larger one is how Windows tells of a crash."""
 
 
-def apart(
-    folder: Path, options: argparse.Namespace, execute: Callable[[argparse.Namespace], int]
-) -> int:
-    """Execute a verb here, or, where the folder is foreign, in a process of its own.
+def apart(folder: Path, command: Sequence[str], execute: Callable[[], int]) -> int:
+    """Execute a command here, or, where the folder is foreign, in a process of its own.
 
     Args:
         folder: The run, or the exported model.
-        options: Of the verb, with the whole command line in ``options.command``.
-        execute: What the verb does.
+        command: The whole command line, without the program.
+        execute: What it does.
 
     Returns:
         The exit status.
@@ -43,19 +43,17 @@ def apart(
     Raises:
         ModelError: That process was ended by its models.
     """
-    from medbench.inference.foreign import SENTENCE, ForeignWarning, is_foreign
-
     if _PIPE in os.environ:  # the parent has said it
         _end_with_parent(int(os.environ.pop(_PIPE)))
         warnings.simplefilter("ignore", ForeignWarning)
-        return execute(options)
+        return execute()
     if not is_foreign(folder):
-        return execute(options)
+        return execute()
     print(f"{folder}: {SENTENCE} {_APART}", file=sys.stderr, flush=True)
-    return _ended_well(folder, _in_process_of_its_own(options.command))
+    return _ended_well(folder, _in_process_of_its_own(command))
 
 
-def _in_process_of_its_own(command: list[str]) -> int:
+def _in_process_of_its_own(command: Sequence[str]) -> int:
     """The exit status of a command line; below zero the signal that ended it."""
     theirs, ours = os.pipe()
     try:
@@ -89,8 +87,6 @@ def _end_with_parent(pipe: int) -> None:
 
 
 def _ended_well(folder: Path, status: int) -> int:
-    from medbench.errors import ModelError
-
     if 0 <= status <= _LARGEST_STATUS:
         return status
     name = next((s.name for s in signal.Signals if s == -status), str(status))
