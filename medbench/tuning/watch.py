@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from medbench.models.contract import Progress
 from medbench.tuning.budget import Clock
-from medbench.tuning.inner import FoldResults
+from medbench.tuning.inner_validation import InnerResults
 from medbench.tuning.pruning import Pruner
 from medbench.tuning.tuner import State, Suggestion
 
@@ -38,7 +38,7 @@ class Watch:
 
     clock: Clock
     suggestion: Suggestion
-    results: FoldResults
+    results: InnerResults
     """Filled as the trial goes on."""
     n_folds: int
     """Inner folds of a configuration that is chosen."""
@@ -82,7 +82,7 @@ class Watch:
         limits = [limit for limit in (own, self.suggestion.last_step) if limit is not None]
         return min(limits, default=None)
 
-    def fold_done(self, results: FoldResults) -> None:
+    def fold_done(self, results: InnerResults) -> None:
         """Decide after a fold whether the trial goes on."""
         if self.by_steps:
             return
