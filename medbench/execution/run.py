@@ -15,13 +15,14 @@ from medbench.errors import ProtocolError
 from medbench.execution.cell_limits import limits_of
 from medbench.execution.committer import Committer, EarlierWork
 from medbench.execution.costs import Costs
+from medbench.execution.dataset_tables import dataset_tables
 from medbench.execution.environment import BACKENDS
 from medbench.execution.events import Outcome
 from medbench.execution.executor import Executor, Resources, Work
 from medbench.execution.firewall import closed_places
 from medbench.execution.parts import DevelopmentPart, HeldOutPart
 from medbench.execution.plan import ATTEMPT, PlannedCell, PlannedDataset, Setup
-from medbench.execution.stock import dataset_tables, take_stock
+from medbench.execution.plan_state import plan_state
 from medbench.execution.watcher import Watcher
 from medbench.features.out_of_distribution import fit_out_of_distribution
 from medbench.models.transfer import TransferFamily
@@ -78,15 +79,15 @@ def run_cells(
         if store.drop_damaged_dataset(name):
             watcher.say(f"{name}: what this run says of it was damaged, and is made again")
     costs = Costs(setup.threads)
-    stock = take_stock(cells, store, retry_failed=retry_failed, costs=costs)
+    state = plan_state(cells, store, retry_failed=retry_failed, costs=costs)
     for dataset in {id(cell.dataset): cell.dataset for cell in cells}.values():
         tables = dataset_tables(dataset, store)
         _learn_what_is_usual(dataset, store, watcher)  # first, since the record stands for it
         store.write_dataset(dataset.data.name, *tables)
-    watcher.planned(stock, setup.jobs)
-    planned = {cell.id: cell for cell in stock.waiting}
+    watcher.planned(state, setup.jobs)
+    planned = {cell.id: cell for cell in state.waiting}
     committer = Committer(planned, store, watcher, executor)
-    for cell in stock.waiting:
+    for cell in state.waiting:
         if cell.model.skip is not None:
             committer.skip(cell)
         elif cell.model.error is not None:
@@ -94,7 +95,7 @@ def run_cells(
     handed = _Handed(store, setup)
     work = {
         cell.id: handed.work(cell, committer.earlier_work(cell))
-        for cell in stock.waiting
+        for cell in state.waiting
         if cell.model.fits
     }
     committer.ended_in_a_row, left = 0, len(work)

@@ -14,8 +14,8 @@ from medbench.execution.cell_limits import limits_of
 from medbench.execution.costs import Costs
 from medbench.execution.environment import describe_environment
 from medbench.execution.plan import KEPT_BACK, PlannedCell, plan_cells, plan_datasets, share_time
+from medbench.execution.plan_state import plan_state
 from medbench.execution.run import run_cells
-from medbench.execution.stock import take_stock
 from medbench.reports.assessment import Assessment
 from medbench.reports.page.pictures import keep_pictures, may_be_shown
 from medbench.reports.stored import assessed
@@ -89,9 +89,9 @@ def _dry_run(wanted: Wanted, store: RunStore, console: Console, *, retry_failed:
     cells = _plan(wanted, store, say, download=False)
     audited(cells, say)
     say(_in_words(wanted, cells))
-    stock = take_stock(cells, store, retry_failed=retry_failed, costs=Costs(wanted.setup.threads))
+    state = plan_state(cells, store, retry_failed=retry_failed, costs=Costs(wanted.setup.threads))
     say(f"A cell is ended that {limits_of(cells, wanted.setup)}.")
-    print_plan(cells, stock, wanted.setup.jobs, console)
+    print_plan(cells, state, wanted.setup.jobs, console)
 
 
 def _plan(

@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from medbench.awake import Sleep
-from medbench.execution.stock import Pace, Stock, expected_seconds, makespan
+from medbench.execution.cell_times import CellTimes, expected_seconds, makespan
+from medbench.execution.plan_state import PlanState
 from medbench.reports.text import format_score, format_seconds
 from medbench.running.notebook import NotebookView
 from medbench.running.progress import RunWatcher
@@ -92,7 +93,7 @@ class LiveWatcher(RunWatcher):
         self._waiting: dict[CellId, PlannedCell] = {}
         self._planned: dict[CellId, PlannedCell] = {}
         self._running: dict[CellId, _Running] = {}
-        self._pace = Pace()
+        self._cell_times = CellTimes()
         self._jobs = 1
         self._longest_name = 0
         self._live: Live | NotebookView = (
@@ -127,12 +128,12 @@ class LiveWatcher(RunWatcher):
             self._console.print(Text(text))
             self._live.update(self._picture(self._now()), refresh=True)
 
-    def planned(self, stock: Stock, jobs: int) -> None:
+    def planned(self, state: PlanState, jobs: int) -> None:
         """See ``Watcher.planned``."""
-        super().planned(stock, jobs)
+        super().planned(state, jobs)
         with self._guard:
-            self._jobs, self._pace = jobs, stock.pace
-            self._planned = {cell.id: cell for cell in stock.waiting}
+            self._jobs, self._cell_times = jobs, state.cell_times
+            self._planned = {cell.id: cell for cell in state.waiting}
             self._waiting = dict(self._planned)
             self._longest_name = max((len(str(cell)) for cell in self._planned), default=0)
 
@@ -162,7 +163,7 @@ class LiveWatcher(RunWatcher):
         with self._guard:
             row = self._running.pop(cell)
             if record["status"] == "ok":
-                self._pace.learn(cell, self._now() - row.began)
+                self._cell_times.learn(cell, self._now() - row.began)
             super().finished(cell, record)
 
     def unfinished(self, cell: CellId, reason: str) -> None:
@@ -221,13 +222,13 @@ class LiveWatcher(RunWatcher):
         """Until the last cell is finished; None while a length is not even bounded."""
         lengths = []
         for cell in (*self._running, *self._waiting):
-            length = expected_seconds(self._planned[cell], self._pace)
+            length = expected_seconds(self._planned[cell], self._cell_times)
             if length is None:
                 return None
             if cell in self._running:
                 length = max(0.0, length - (now - self._running[cell].began))
             lengths.append(length)
-        costs = self._pace.costs
+        costs = self._cell_times.costs
         outside = costs.outside(list(self._planned.values())) if costs is not None else 0.0
         return makespan(lengths, self._jobs) + outside
 

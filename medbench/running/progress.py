@@ -16,7 +16,7 @@ from medbench.running.forecast import forecast
 from medbench.store.results import ended_words
 
 if TYPE_CHECKING:
-    from medbench.execution.stock import Stock
+    from medbench.execution.plan_state import PlanState
     from medbench.store import CellId
 
 
@@ -48,19 +48,19 @@ class RunWatcher:
         with self._guard:
             self._console.print(Text(text), soft_wrap=True)
 
-    def planned(self, stock: Stock, jobs: int) -> None:
+    def planned(self, state: PlanState, jobs: int) -> None:
         """See ``Watcher.planned``."""
-        finished, failed = len(stock.finished), len(stock.failed)
+        finished, failed = len(state.finished), len(state.failed)
         with self._guard:
             self._done = finished + failed
-            self._total = self._done + len(stock.waiting)
+            self._total = self._done + len(state.waiting)
         if finished:
             self.say(f"{finished} of {self._total} cells are finished already and are kept")
         if failed:
             self.say(failed_are_kept(failed))
-        if stock.unfinished:
-            self.say(unfinished_go_on(stock.unfinished))
-        for line in forecast(stock, jobs):
+        if state.unfinished:
+            self.say(unfinished_go_on(state.unfinished))
+        for line in forecast(state, jobs):
             self.say(line)
 
     def started(self, cell: CellId) -> None:

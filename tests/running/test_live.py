@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from medbench.execution.stock import Pace, Stock
+from medbench.execution.cell_times import CellTimes
+from medbench.execution.plan_state import PlanState
 from medbench.running.live import LiveWatcher, make_watcher
 from medbench.running.progress import RunWatcher
 from medbench.store import CellId
@@ -64,8 +65,8 @@ def cell(model: str, fold: int = 0, budget: Budget | None = None, dataset: str =
     )
 
 
-def stock(*waiting) -> Stock:
-    return Stock(finished=(), failed=(), waiting=waiting, pace=Pace())
+def state(*waiting) -> PlanState:
+    return PlanState(finished=(), failed=(), waiting=waiting, cell_times=CellTimes())
 
 
 OK = {"status": "ok", "inner_score": 0.9123, "n_trials": 20}
@@ -90,7 +91,7 @@ OK = {"status": "ok", "inner_score": 0.9123, "n_trials": 20}
 def test_each_running_cell_has_a_line_that_fits(width, first, second):
     console, waiting = terminal(width), [cell("inceptionv3"), cell("cnn"), cell("cnn", 1)]
     with LiveWatcher(console) as watcher:
-        watcher.planned(stock(*waiting), 2)
+        watcher.planned(state(*waiting), 2)
         for running in waiting[:2]:
             watcher.started(running.id)
             watcher.tried(running.id, 3, 0.912, 45.0)
@@ -108,7 +109,7 @@ def test_each_running_cell_has_a_line_that_fits(width, first, second):
 def test_finished_cells_stand_above_and_the_estimate_learns_from_them():
     console, waiting = terminal(60), [cell("cnn", fold) for fold in range(3)]
     with LiveWatcher(console) as watcher:
-        watcher.planned(stock(*waiting), 1)
+        watcher.planned(state(*waiting), 1)
         watcher.started(waiting[0].id)
         watcher.finished(waiting[0].id, OK)
         above, whole = seen(console)
@@ -121,7 +122,7 @@ def test_time_that_a_run_was_suspended_is_not_shown_as_spent(monkeypatch):
     monkeypatch.setattr("time.perf_counter", lambda: now)
     console, waiting = terminal(80), [cell("cnn")]
     watcher = LiveWatcher(console)  # its artist is not at work, as in a run that is suspended
-    watcher.planned(stock(*waiting), 1)
+    watcher.planned(state(*waiting), 1)
     watcher.started(waiting[0].id)
     now += 1.0
     watcher._sleep.look()
@@ -133,7 +134,7 @@ def test_time_that_a_run_was_suspended_is_not_shown_as_spent(monkeypatch):
 def test_a_cell_that_the_machine_ended_is_no_longer_shown_and_not_done():
     console, waiting = terminal(80), [cell("cnn", fold) for fold in range(2)]
     with LiveWatcher(console) as watcher:
-        watcher.planned(stock(*waiting), 1)
+        watcher.planned(state(*waiting), 1)
         watcher.started(waiting[0].id)
         watcher.unfinished(waiting[0].id, "no space \x1b[2J left")
         above, whole = seen(console)
@@ -144,7 +145,7 @@ def test_a_cell_that_the_machine_ended_is_no_longer_shown_and_not_done():
 def test_a_long_name_gives_way_and_a_long_reason_is_folded():
     console, long = terminal(60), cell("inceptionv3", dataset="covid-chestxray-dataset-frontal")
     with LiveWatcher(console) as watcher:
-        watcher.planned(stock(long), 1)
+        watcher.planned(state(long), 1)
         watcher.started(long.id)
         watcher.say("here")
         assert seen(console)[1].startswith("covid-chest… x inceptionv3 x r0f0  1/20 ")
@@ -158,7 +159,7 @@ def test_without_bounds_nothing_is_said_of_time_and_of_the_number_of_trials():
     console, one = terminal(60), cell("cnn", budget=Budget(trials=None, seconds=60))
     other = cell("xgboost", budget=Budget(trials=5, seconds=None))
     with LiveWatcher(console) as watcher:
-        watcher.planned(stock(one, other), 2)
+        watcher.planned(state(one, other), 2)
         watcher.started(one.id)
         watcher.started(other.id)
         watcher.tried(one.id, 6, None, 20.0)
@@ -174,7 +175,7 @@ def test_no_colour_where_none_is_wanted():
     for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         console = terminal(60, **environment)
         with LiveWatcher(console) as watcher:
-            watcher.planned(stock(cell("cnn")), 1)
+            watcher.planned(state(cell("cnn")), 1)
             watcher.say("here")
         assert bool(re.search(r"\x1b\[[0-9;]*(3[0-9]|9[0-7])", console.file.getvalue())) == coloured
 
@@ -182,7 +183,7 @@ def test_no_colour_where_none_is_wanted():
 def test_many_threads_may_tell_at_a_time():
     console, waiting = terminal(80), [cell("cnn", fold) for fold in range(200)]
     with LiveWatcher(console) as watcher, ThreadPoolExecutor(8) as pool:
-        watcher.planned(stock(*waiting), 8)
+        watcher.planned(state(*waiting), 8)
 
         def run(one) -> None:
             watcher.started(one.id)
@@ -199,7 +200,7 @@ def test_elsewhere_there_are_plain_lines_only():
     console = Console(file=StringIO(), width=40)
     with make_watcher(console) as watcher:
         assert type(watcher) is RunWatcher
-        watcher.planned(stock(cell("cnn")), 1)
+        watcher.planned(state(cell("cnn")), 1)
         watcher.started(cell("cnn").id)
         watcher.tried(cell("cnn").id, 1, 0.5, 1.0)
         watcher.finished(cell("cnn").id, OK)
