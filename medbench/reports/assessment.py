@@ -36,7 +36,7 @@ _STATUSES: tuple[Status, ...] = ("ok", "partial", *SCORELESS, "published")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
+class SanityComparison:
     """A sanity row held against the leader."""
 
     row: Row
@@ -73,13 +73,13 @@ class DatasetAssessment:
     """In the order of the leaderboard."""
     comparison: Comparison | None
     """Of the real models; None where none is finished."""
-    probes: tuple[Probe, ...]
+    sanity_comparisons: tuple[SanityComparison, ...]
     """The finished sanity rows but for the majority class, highest AUROC first."""
 
     @property
-    def ahead_of_probes(self) -> bool:
+    def ahead_of_sanity(self) -> bool:
         """Whether the leader was held against every sanity row and is ahead of each."""
-        return all(probe.leader_is == "ahead" for probe in self.probes)
+        return all(sanity.leader_is == "ahead" for sanity in self.sanity_comparisons)
 
     @property
     def leader(self) -> Row | None:
@@ -198,8 +198,8 @@ def _assess_dataset(run: RunResult, name: str, cells: Sequence[CellResult]) -> D
             warning=with_names(found.warning, record),
         )
     leader = known[comparison.leader, "model"] if comparison is not None else None
-    probes = tuple(
-        Probe(row=row, behind=_behind(leader, known[row.name, "sanity"]))
+    sanity_comparisons = tuple(
+        SanityComparison(row=row, behind=_behind(leader, known[row.name, "sanity"]))
         for row in rows
         if row.fields.kind == "sanity" and row.complete and row.name != MAJORITY
     )
@@ -211,7 +211,7 @@ def _assess_dataset(run: RunResult, name: str, cells: Sequence[CellResult]) -> D
         audit=run.audits.get(name),
         rows=tuple(rows),
         comparison=comparison,
-        probes=probes,
+        sanity_comparisons=sanity_comparisons,
     )
 
 

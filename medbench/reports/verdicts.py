@@ -8,7 +8,7 @@ from typing import Literal
 
 from medbench.evaluation.comparisons import Difference
 from medbench.evaluation.ranks import RanksAcross
-from medbench.reports.assessment import SHORTCUT_BOUND, DatasetAssessment, Probe
+from medbench.reports.assessment import SHORTCUT_BOUND, DatasetAssessment, SanityComparison
 from medbench.reports.budgets import remedy
 from medbench.reports.rows import Row
 from medbench.reports.text import format_interval, format_score
@@ -19,7 +19,7 @@ _SEEN = {
     "border": "border (the outer tenth: markers, collimation, padding)",
     "thumbnail": "thumbnail (8 x 8 pixels)",
 }
-"""What each built-in probe looks at."""
+"""What each built-in sanity family looks at."""
 _LISTED = 3
 """Models or findings named in a sentence; more are counted."""
 
@@ -145,33 +145,33 @@ def _texts(findings: Sequence[dict[str, str]], severity: str) -> str:
 
 
 def _shortcut(dataset: DatasetAssessment) -> Iterator[str]:
-    alarming = [probe for probe in dataset.probes if probe.alarming]
+    alarming = [sanity for sanity in dataset.sanity_comparisons if sanity.alarming]
     if not alarming:
         return
-    high = [probe for probe in alarming if probe.above_bound]
+    high = [sanity for sanity in alarming if sanity.above_bound]
     words = "Shortcut risk: labels can be had without looking at what the images show."
     if high:
         words += (
-            f" AUROC from {'; '.join(f'{_seen(probe)} {_auroc(probe)}' for probe in high)}; "
+            f" AUROC from {'; '.join(f'{_seen(sanity)} {_auroc(sanity)}' for sanity in high)}; "
             f"an interval above {format_score(SHORTCUT_BOUND)} is reason for doubt."
         )
     for standing, verb in (("behind", "is behind"), ("neither", "cannot be told from")):
         each = "; ".join(
-            f"{probe.row.name} ({difference_words(probe.behind, corrected=False)})"
-            for probe in alarming
-            if probe.behind is not None and probe.leader_is == standing
+            f"{sanity.row.name} ({difference_words(sanity.behind, corrected=False)})"
+            for sanity in alarming
+            if sanity.behind is not None and sanity.leader_is == standing
         )
         if each and dataset.comparison is not None:
             words += f" The leader ({dataset.comparison.leader}) {verb} {each}."
     yield words
 
 
-def _seen(probe: Probe) -> str:
-    return _SEEN.get(probe.row.name, probe.row.name)
+def _seen(sanity: SanityComparison) -> str:
+    return _SEEN.get(sanity.row.name, sanity.row.name)
 
 
-def _auroc(probe: Probe) -> str:
-    fields = probe.row.fields
+def _auroc(sanity: SanityComparison) -> str:
+    fields = sanity.row.fields
     return format_interval(fields.auroc, fields.auroc_low, fields.auroc_high)
 
 

@@ -34,7 +34,7 @@ def sample(modality: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return images, table["label"].to_numpy(), table["group"].to_numpy()
 
 
-def probe(modality: Any, features: np.ndarray) -> float:
+def separability(modality: Any, features: np.ndarray) -> float:
     """AUROC of a logistic regression over five folds of patients."""
     _, labels, groups = sample(modality)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
@@ -151,14 +151,14 @@ def test_border_pixels_do_not_tell_the_class(modality: str) -> None:
     images, _, _ = sample(modality)
     inner = np.zeros((32, 32), bool)
     inner[2:-2, 2:-2] = True
-    assert 0.35 < probe(modality, images[:, ~inner]) < 0.65
+    assert 0.35 < separability(modality, images[:, ~inner]) < 0.65
 
 
 @modalities
 def test_mean_and_spread_of_intensity_hardly_tell_the_class(modality: str) -> None:
     images, _, _ = sample(modality)
     features = np.stack([images.mean(axis=(1, 2)), images.std(axis=(1, 2))], axis=1)
-    assert probe(modality, features) < 0.68
+    assert separability(modality, features) < 0.68
 
 
 @modalities

@@ -174,7 +174,7 @@ def test_a_cut_sanity_row_says_nothing_of_shortcuts(factory):
     factory.model("hog-svm", 0.5)
     factory.model("border", 5.0, **cut())
     assert not said(factory, "shortcut")
-    assert not assess(factory.run()).datasets[0].probes
+    assert not assess(factory.run()).datasets[0].sanity_comparisons
 
 
 def test_it_has_no_rank_across_data_sets(factory):

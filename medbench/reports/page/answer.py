@@ -28,7 +28,7 @@ TRUST = {
 _GRAVE = ("serious", "shortcut")
 _CAREFUL = ("warning", "caution", "trust")
 """Kinds of verdicts that keep a reader from trusting the data, or make for caution."""
-PROBES = ("file-properties", "intensity", "border", "thumbnail")
+SANITY_ROWS = ("file-properties", "intensity", "border", "thumbnail")
 """Sanity rows that a default run has beside the majority class."""
 _NAMED = 4
 """Models of a tie that are named; more are counted."""
@@ -104,8 +104,8 @@ def _unknown(dataset: DatasetAssessment) -> Iterator[str]:
     """What was not looked at, so that its silence says nothing."""
     if dataset.audit is None:
         yield "There is no audit of this data set in the run folder, so nothing is known of copies."
-    finished = {probe.row.name for probe in dataset.probes}
-    if missing := [name for name in PROBES if name not in finished]:
+    finished = {sanity.row.name for sanity in dataset.sanity_comparisons}
+    if missing := [name for name in SANITY_ROWS if name not in finished]:
         yield (
             f"Sanity rows that are not finished here: {', '.join(missing)}; shortcuts that they "
             "would show were not looked for."
