@@ -143,7 +143,7 @@ def _audit(dataset: DatasetAssessment) -> list[str]:
 def _shortcuts(dataset: DatasetAssessment) -> list[str]:
     if not dataset.sanity_comparisons:
         return ["No sanity row is finished, so nobody has looked for shortcuts."]
-    said = [one.text for one in verdicts(dataset) if one.kind == "shortcut"] or [
+    said = [one.text for one in verdicts(dataset) if one.topic == "shortcut"] or [
         f"None was found: no sanity row lies above {format_score(SHORTCUT_BOUND)} with its whole "
         "interval, and the leader is ahead of each."
         if dataset.ahead_of_sanity
@@ -161,7 +161,7 @@ def _sanity(dataset: DatasetAssessment) -> list[str]:
 
 def _can_show(dataset: DatasetAssessment) -> list[str]:
     record = dataset.record
-    said = [one.text for one in verdicts(dataset) if one.kind != "shortcut"]
+    said = [one.text for one in verdicts(dataset) if one.topic != "shortcut"]
     limit = dataset.comparison.smallest_visible if dataset.comparison is not None else None
     if limit is not None:
         said.append(

@@ -22,7 +22,7 @@ from medbench.hashes import hash_of_file
 from medbench.reports.assessment import (
     Assessment,
     DatasetAssessment,
-    Of,
+    RowKey,
     SanityComparison,
     assess,
     cells_of_datasets,
@@ -163,7 +163,7 @@ def _dataset(
 ) -> DatasetAssessment:
     record = run.datasets[name]
     cells_of = cells_of_rows(cells)
-    rows: dict[Of, Row] = {}
+    rows: dict[RowKey, Row] = {}
     for each in stored["rows"]:
         of = (each["fields"]["model"], each["fields"]["kind"])
         rows[of] = _row(each, finished_folds(cells_of.get(of, []), record))

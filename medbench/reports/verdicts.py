@@ -24,7 +24,7 @@ _LISTED = 3
 """Models or findings named in a sentence; more are counted."""
 
 
-Kind = Literal[
+Topic = Literal[
     "serious",
     "warning",
     "shortcut",
@@ -36,15 +36,15 @@ Kind = Literal[
     "calibration",
 ]
 """What a verdict is about: findings of the audit by severity, then what the scores say."""
-STRONG: tuple[Kind, ...] = ("serious", "shortcut", "caution")
-"""Kinds that nobody should overlook: they speak against trusting any model of the data set."""
+STRONG: tuple[Topic, ...] = ("serious", "shortcut", "caution")
+"""Topics that nobody should overlook: they speak against trusting any model of the data set."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """A sentence on a data set."""
 
-    kind: Kind
+    topic: Topic
     text: str
     """Names in it are as stored."""
 
@@ -56,7 +56,7 @@ def verdicts(dataset: DatasetAssessment) -> list[Verdict]:
     budget cut, which of the others can be told apart and by how much, and what keeps the figures
     from meaning more.
     """
-    said: dict[Kind, Iterator[str]] = {
+    said: dict[Topic, Iterator[str]] = {
         "serious": _serious(dataset),
         "warning": _warning(dataset),
         "shortcut": _shortcut(dataset),
@@ -67,7 +67,7 @@ def verdicts(dataset: DatasetAssessment) -> list[Verdict]:
         "inflation": _inflation(dataset),
         "calibration": _calibration(dataset),
     }
-    return [Verdict(kind=kind, text=text) for kind, texts in said.items() for text in texts]
+    return [Verdict(topic=topic, text=text) for topic, texts in said.items() for text in texts]
 
 
 def none_to_use(dataset: DatasetAssessment) -> str:

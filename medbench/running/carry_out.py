@@ -21,7 +21,7 @@ from medbench.reports.page.pictures import keep_pictures, may_be_shown
 from medbench.reports.stored import assessed
 from medbench.reports.terminal import print_leaderboard
 from medbench.reports.text import format_seconds, plain
-from medbench.running.before_training import audited, write_audits
+from medbench.running.before_training import audit_all, write_audits
 from medbench.running.downloading import download_missing
 from medbench.running.dry_run import print_plan
 from medbench.running.live import make_watcher
@@ -55,7 +55,7 @@ def carry_out(options: RunOptions, wanted: Wanted) -> Run:
     with store.lock():
         with make_watcher(console) as watcher:
             cells = _plan(wanted, store, watcher.say)
-            audits = audited(cells, watcher.say)
+            audits = audit_all(cells, watcher.say)
             fatal = [name for name, found in audits.items() if found.reaches(options.fail_on_audit)]
             if fatal:
                 raise AuditError(
@@ -87,7 +87,7 @@ def _dry_run(wanted: Wanted, store: RunStore, console: Console, *, retry_failed:
 
     say("Reading the data sets: what was never decoded is, into the cache; nothing is downloaded.")
     cells = _plan(wanted, store, say, download=False)
-    audited(cells, say)
+    audit_all(cells, say)
     say(_in_words(wanted, cells))
     state = plan_state(cells, store, retry_failed=retry_failed, costs=Costs(wanted.setup.threads))
     say(f"A cell is ended that {limits_of(cells, wanted.setup)}.")

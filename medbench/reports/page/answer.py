@@ -27,7 +27,7 @@ TRUST = {
 """Whether the data can be trusted, in a few words."""
 _GRAVE = ("serious", "shortcut")
 _CAREFUL = ("warning", "caution", "trust")
-"""Kinds of verdicts that keep a reader from trusting the data, or make for caution."""
+"""Topics of verdicts that keep a reader from trusting the data, or make for caution."""
 SANITY_ROWS = ("file-properties", "intensity", "border", "thumbnail")
 """Sanity rows that a default run has beside the majority class."""
 _NAMED = 4
@@ -62,8 +62,8 @@ def answer(dataset: DatasetAssessment, run: RunResult) -> Answer:
     held-out part would flatter it.
     """
     said = verdicts(dataset)
-    grave = tuple(one.text for one in said if one.kind in _GRAVE)
-    careful = tuple(one.text for one in said if one.kind in _CAREFUL)
+    grave = tuple(one.text for one in said if one.topic in _GRAVE)
+    careful = tuple(one.text for one in said if one.topic in _CAREFUL)
     trust: Trust = "doubt" if grave else "caution" if careful else "ok"
     unknown = tuple(_unknown(dataset))
     careful += unknown
