@@ -23,7 +23,7 @@ from medbench.execution.firewall import closed_places
 from medbench.execution.parts import DevelopmentPart, HeldOutPart
 from medbench.execution.plan import ATTEMPT, PlannedCell, PlannedDataset, Setup
 from medbench.execution.plan_state import plan_state
-from medbench.execution.watcher import Watcher
+from medbench.execution.run_listener import RunListener
 from medbench.features.out_of_distribution import fit_out_of_distribution
 from medbench.models.transfer import TransferFamily
 from medbench.store import CellId, RunStore
@@ -41,7 +41,7 @@ def run_cells(
     cells: Sequence[PlannedCell],
     store: RunStore,
     setup: Setup,
-    watcher: Watcher,
+    listener: RunListener,
     *,
     retry_failed: bool = False,
 ) -> dict[CellId, str]:
@@ -54,7 +54,7 @@ def run_cells(
         cells: The plan.
         store: The run folder, locked by the caller.
         setup: Folders, threads, the executor and the number of cells that run at a time.
-        watcher: Who is told.
+        listener: Who is told.
         retry_failed: Whether cells that failed under the same key are run again.
 
     Returns:
@@ -77,16 +77,16 @@ def run_cells(
     )
     for name in dict.fromkeys(cell.dataset.data.name for cell in cells):
         if store.drop_damaged_dataset(name):
-            watcher.say(f"{name}: what this run says of it was damaged, and is made again")
+            listener.say(f"{name}: what this run says of it was damaged, and is made again")
     costs = Costs(setup.threads)
     state = plan_state(cells, store, retry_failed=retry_failed, costs=costs)
     for dataset in {id(cell.dataset): cell.dataset for cell in cells}.values():
         tables = dataset_tables(dataset, store)
-        _learn_what_is_usual(dataset, store, watcher)  # first, since the record stands for it
+        _learn_what_is_usual(dataset, store, listener)  # first, since the record stands for it
         store.write_dataset(dataset.data.name, *tables)
-    watcher.planned(state, setup.jobs)
+    listener.planned(state, setup.jobs)
     planned = {cell.id: cell for cell in state.waiting}
-    committer = Committer(planned, store, watcher, executor)
+    committer = Committer(planned, store, listener, executor)
     for cell in state.waiting:
         if cell.model.skip is not None:
             committer.skip(cell)
@@ -107,7 +107,7 @@ def run_cells(
                     left -= 1
                     _learn(costs, planned[event.cell], store, bool(work[event.cell].earlier))
                 if left and committer.ended_in_a_row >= _ROUNDS_OF_FAULTS * setup.jobs:
-                    watcher.say(
+                    listener.say(
                         f"Stopped: trouble of the machine ended {committer.ended_in_a_row} cells "
                         f"in a row, so it would end the other {left} too. They are left for the "
                         "next start."
@@ -199,7 +199,7 @@ class _Handed:
         return self._closed[data.name]
 
 
-def _learn_what_is_usual(dataset: PlannedDataset, store: RunStore, watcher: Watcher) -> None:
+def _learn_what_is_usual(dataset: PlannedDataset, store: RunStore, listener: RunListener) -> None:
     """Keep by what images unlike the development part are told, for those who predict later.
 
     Without an official split every image is in the development part of some fold.
@@ -214,4 +214,4 @@ def _learn_what_is_usual(dataset: PlannedDataset, store: RunStore, watcher: Watc
     try:
         fit_out_of_distribution(dataset.data.images.take(known), groups).save(path)
     except ProtocolError as error:
-        watcher.say(f"{dataset.data.name}: unlike images cannot be told later: {error}")
+        listener.say(f"{dataset.data.name}: unlike images cannot be told later: {error}")

@@ -24,7 +24,7 @@ from medbench.reports.text import format_seconds, plain
 from medbench.running.before_training import audit_all, write_audits
 from medbench.running.downloading import download_missing
 from medbench.running.dry_run import print_plan
-from medbench.running.live import make_watcher
+from medbench.running.live import make_listener
 from medbench.running.load import Run
 from medbench.running.options import RunOptions
 from medbench.running.progress import make_console, unfinished_in_words
@@ -53,9 +53,9 @@ def carry_out(options: RunOptions, wanted: Wanted) -> Run:
     if options.download:
         download_missing(wanted.datasets, wanted.catalog, options.data_dir, console)
     with store.lock():
-        with make_watcher(console) as watcher:
-            cells = _plan(wanted, store, watcher.say)
-            audits = audit_all(cells, watcher.say)
+        with make_listener(console) as listener:
+            cells = _plan(wanted, store, listener.say)
+            audits = audit_all(cells, listener.say)
             fatal = [name for name, found in audits.items() if found.reaches(options.fail_on_audit)]
             if fatal:
                 raise AuditError(
@@ -65,8 +65,8 @@ def carry_out(options: RunOptions, wanted: Wanted) -> Run:
             shown = store.begin(cells[0].settings.as_record(), images=options.images)
             write_audits(cells, audits, store, shown)
             store.write_environment(describe_environment(setup.threads, setup.jobs))
-            watcher.say(_in_words(wanted, cells))
-            ended = run_cells(cells, store, setup, watcher, retry_failed=retry_failed)
+            listener.say(_in_words(wanted, cells))
+            ended = run_cells(cells, store, setup, listener, retry_failed=retry_failed)
         began = time.perf_counter()
         assessment = assessed(store.read())
         if not console.is_jupyter:  # where the run shows itself

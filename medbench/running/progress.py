@@ -34,7 +34,7 @@ class _Console(Console):
         raise  # the error that is being handled
 
 
-class RunWatcher:
+class PlainListener:
     """Tells a person of cells, a line each; safe to use from several threads."""
 
     def __init__(self, console: Console) -> None:
@@ -49,7 +49,7 @@ class RunWatcher:
             self._console.print(Text(text), soft_wrap=True)
 
     def planned(self, state: PlanState, jobs: int) -> None:
-        """See ``Watcher.planned``."""
+        """See ``RunListener.planned``."""
         finished, failed = len(state.finished), len(state.failed)
         with self._guard:
             self._done = finished + failed
@@ -64,18 +64,18 @@ class RunWatcher:
             self.say(line)
 
     def started(self, cell: CellId) -> None:
-        """See ``Watcher.started``."""
+        """See ``RunListener.started``."""
         with self._guard:
             self._began[cell] = self._now()
 
     def tried(self, cell: CellId, trials: int, best: float | None, seconds: float) -> None:
-        """See ``Watcher.tried``."""
+        """See ``RunListener.tried``."""
 
     def refits(self, cell: CellId) -> None:
-        """See ``Watcher.refits``."""
+        """See ``RunListener.refits``."""
 
     def finished(self, cell: CellId, record: Mapping[str, Any]) -> None:
-        """See ``Watcher.finished``."""
+        """See ``RunListener.finished``."""
         with self._guard:
             seconds = self._now() - self._began.pop(cell)
             self._done += 1
@@ -90,7 +90,7 @@ class RunWatcher:
             self.say(number + self._named(cell, len(number + text)) + text)
 
     def unfinished(self, cell: CellId, reason: str) -> None:
-        """See ``Watcher.unfinished``; the cell does not count as done."""
+        """See ``RunListener.unfinished``; the cell does not count as done."""
         with self._guard:
             self._began.pop(cell, None)
             text = f": unfinished: {brief(reason)}"

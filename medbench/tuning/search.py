@@ -16,6 +16,7 @@ from medbench.tuning.budget import PASSES, SEARCH_SHARE, Budget, Clock
 from medbench.tuning.forecast import finishing_seconds, fold_seconds, seconds_from_scratch
 from medbench.tuning.inner_validation import InnerResults, InnerValidation
 from medbench.tuning.pruning import Pruner
+from medbench.tuning.trial_monitor import TrialEndedError, TrialMonitor
 from medbench.tuning.tuner import (
     RANDOM_FROM_ATTEMPT,
     USABLE,
@@ -28,7 +29,6 @@ from medbench.tuning.tuner import (
     configurations,
     frozen,
 )
-from medbench.tuning.watch import TrialEndedError, Watch
 
 _MAX_REPEATS = 20
 """Repeated configurations in a row after which the space counts as exhausted; also those whose
@@ -302,18 +302,18 @@ class Search:
         number = len(self.finished)
         began, fits_began = self._clock.seconds, self._clock.fit_seconds
         results, folds = self._begun(stage, finishes)
-        watch = self._watch(suggestion, stage, results, folds)
-        self._bound_features(first=watch.must_end)
-        state, reason = self._evaluated(number, suggestion, watch, folds, finishes)
+        monitor = self._monitor(suggestion, stage, results, folds)
+        self._bound_features(first=monitor.must_end)
+        state, reason = self._evaluated(number, suggestion, monitor, folds, finishes)
         score = results.score
-        if score is None and watch.intermediate:  # given up within its only validation part
-            score = watch.intermediate[max(watch.intermediate)]
+        if score is None and monitor.intermediate:  # given up within its only validation part
+            score = monitor.intermediate[max(monitor.intermediate)]
         trial = Trial(
             number=number,
             params=suggestion.params,
             state=state,
             score=score if state != "failed" else None,
-            intermediate=watch.intermediate,
+            intermediate=monitor.intermediate,
             fold_scores=tuple(results.scores),
             step=results.step,
             seconds=self._clock.seconds - began,
@@ -321,7 +321,7 @@ class Search:
             first_step=suggestion.first_step,
             last_step=suggestion.last_step,
             resume_from=suggestion.resume_from,
-            max_steps=watch.last_step,
+            max_steps=monitor.last_step,
             stage=stage,
             reason=reason,
             fit_seconds=self._clock.fit_seconds - fits_began,
@@ -356,14 +356,14 @@ class Search:
         results.steps.extend([] if finishes.step is None else [finishes.step])
         return results, range(len(finishes.fold_scores), self._n_folds)
 
-    def _watch(
+    def _monitor(
         self, suggestion: Suggestion, stage: Stage, results: InnerResults, folds: range
-    ) -> Watch:
+    ) -> TrialMonitor:
         first, best, inner = not self._has_usable, self.best_so_far(), self._inner
         if stage == "search":
             self._pruner.begin()
         several = self._n_folds > 1
-        return Watch(
+        return TrialMonitor(
             clock=self._clock,
             suggestion=suggestion,
             results=results,
@@ -383,7 +383,7 @@ class Search:
         self,
         number: int,
         suggestion: Suggestion,
-        watch: Watch,
+        monitor: TrialMonitor,
         folds: range,
         finishes: Trial | None,
     ) -> tuple[State, str]:
@@ -392,11 +392,11 @@ class Search:
             self._inner.evaluate(
                 number if finishes is None else finishes.number,
                 suggestion,
-                watch.progress,
+                monitor.progress,
                 folds=folds,
                 keep=self._tuner.prunes_itself and finishes is None,
-                fold_done=watch.fold_done,
-                results=watch.results,
+                fold_done=monitor.fold_done,
+                results=monitor.results,
             )
         except TrialEndedError as end:
             return end.state, ""
@@ -406,8 +406,8 @@ class Search:
             if is_fault(error):
                 raise  # nothing is learnt of the configuration, so nothing is recorded
             return "failed", reason_of(error)  # a family's own code
-        if watch.cuts:
-            return "cut", self._how_far(min(watch.cuts), watch.last_step)
+        if monitor.cuts:
+            return "cut", self._how_far(min(monitor.cuts), monitor.last_step)
         if finishes is not None and finishes.state == "cut":
             return "cut", finishes.reason
         return "complete", ""

@@ -12,7 +12,7 @@ from medbench.execution.cell_times import CellTimes
 from medbench.execution.costs import Expected
 from medbench.execution.plan_state import PlanState
 from medbench.running.forecast import forecast
-from medbench.running.live import make_watcher
+from medbench.running.live import make_listener
 from medbench.store import CellId
 from medbench.tuning.budget import Budget
 
@@ -103,8 +103,8 @@ def test_seconds_alone_and_trials_alone_are_said_as_they_are():
 def test_the_lines_are_readable_on_forty_columns():
     known = Known(net=expected(1, ends_first=False), svm=expected(20, seconds=12.0))
     console = Console(file=StringIO(), width=40, force_terminal=True, _environ={"TERM": "dumb"})
-    with make_watcher(console) as watcher:
-        watcher.planned(state(known, cell("net", QUICK), cell("svm", QUICK)), 1)
+    with make_listener(console) as listener:
+        listener.planned(state(known, cell("net", QUICK), cell("svm", QUICK)), 1)
     shown = console.file.getvalue()
     assert "about 1m 22s for the whole run" in shown
     assert "--time 50s" in " ".join(shown.split())

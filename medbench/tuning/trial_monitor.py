@@ -33,7 +33,7 @@ class BudgetSpentError(TrialEndedError):
 
 
 @dataclass(kw_only=True)
-class Watch:
+class TrialMonitor:
     """Decides after every step and every inner fold whether a trial goes on."""
 
     clock: Clock
@@ -152,10 +152,10 @@ class Watch:
 
 
 class _FoldProgress(Progress):
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-        self.first_step = watch.suggestion.first_step
-        self.last_step = watch.suggestion.last_step
+    def __init__(self, monitor: TrialMonitor) -> None:
+        self._monitor = monitor
+        self.first_step = monitor.suggestion.first_step
+        self.last_step = monitor.suggestion.last_step
 
     def report(self, step: int, score: float | None = None) -> bool:
-        return self._watch.step_done(step, score)
+        return self._monitor.step_done(step, score)

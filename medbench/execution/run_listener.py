@@ -9,7 +9,7 @@ from medbench.execution.plan_state import PlanState
 from medbench.store import CellId
 
 
-class Watcher(Protocol):
+class RunListener(Protocol):
     """Who is told what happens; see ``medbench.running.progress``."""
 
     def planned(self, state: PlanState, jobs: int) -> None:
