@@ -92,10 +92,10 @@ def cut_words(rows: Sequence[Row]) -> str:
         ((name, cut),) = cuts
         where = f" {cut.where}" * bool(cut.where)
         return (
-            f"{name} was cut by its budget{where}: {cut.how_far}. It says nothing of what the "
+            f"{name} was cut by its budget{where}: {cut.reached}. It says nothing of what the "
             f"family can do: {remedy([cut])}."
         )
-    named = "; ".join(f"{name} ({cut.how_far})" for name, cut in cuts[:_LISTED])
+    named = "; ".join(f"{name} ({cut.reached})" for name, cut in cuts[:_LISTED])
     more = f"; and {len(cuts) - _LISTED} more" if len(cuts) > _LISTED else ""
     return (
         f"Cut by their budget: {named}{more}. They say nothing of what the families can do: "

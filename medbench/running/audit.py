@@ -15,9 +15,9 @@ from medbench.cores import available_threads
 from medbench.datasets.audit import AuditReport
 from medbench.datasets.audit import audit as audit_prepared
 from medbench.datasets.catalog import Catalog
-from medbench.datasets.how_far import Say
 from medbench.datasets.positive import in_words
 from medbench.datasets.prepared import PreparedDataset, prepare
+from medbench.datasets.progress_callback import ProgressCallback
 from medbench.errors import AuditError, ConfigurationError, DatasetError
 from medbench.files import write_json, write_text
 from medbench.reports.audit_text import audit_markdown, print_audit
@@ -120,7 +120,9 @@ def _together(errors: list[DatasetError]) -> DatasetError:
     return DatasetError("\n".join(map(str, errors)), options=remedies)
 
 
-def _prepared(name: str, catalog: Catalog, skip_unreadable: bool, say: Say) -> PreparedDataset:
+def _prepared(
+    name: str, catalog: Catalog, skip_unreadable: bool, say: ProgressCallback
+) -> PreparedDataset:
     return prepare(
         name,
         catalog.get(name),

@@ -82,8 +82,8 @@ class PlainListener:
             if record["status"] == "ok":
                 inner = format_score(record["inner_score"])
                 text = f": inner {inner}, {_trials(record)}, {format_seconds(seconds)}"
-                if how_far := brief(cut_briefly(record)):
-                    text += f", cut: {how_far}"
+                if reached := brief(cut_briefly(record)):
+                    text += f", cut: {reached}"
             else:
                 text = f": {record['status']}: {brief(record['reason'])}"
             number = f"[{self._done}/{self._total}] "

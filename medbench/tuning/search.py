@@ -407,12 +407,12 @@ class Search:
                 raise  # nothing is learnt of the configuration, so nothing is recorded
             return "failed", reason_of(error)  # a family's own code
         if monitor.cuts:
-            return "cut", self._how_far(min(monitor.cuts), monitor.last_step)
+            return "cut", self._reached(min(monitor.cuts), monitor.last_step)
         if finishes is not None and finishes.state == "cut":
             return "cut", finishes.reason
         return "complete", ""
 
-    def _how_far(self, step: int, last: int | None) -> str:
+    def _reached(self, step: int, last: int | None) -> str:
         """In words how far a trial came that the budget has cut."""
         seconds, name = self._budget.seconds, self._inner.family.step_name
         assert seconds is not None, "nothing else cuts"
