@@ -66,8 +66,8 @@ class ListedImages:
 
     def channels(self) -> Channels:
         """3 where a sample of the images is in colour, else 1; what is decoded for it is kept."""
-        places = np.linspace(0, len(self._origins) - 1, _CHANNEL_SAMPLE)
-        sample = np.unique(places.astype(int)).tolist()
+        positions = np.linspace(0, len(self._origins) - 1, _CHANNEL_SAMPLE)
+        sample = np.unique(positions.astype(int)).tolist()
 
         def both(row: int) -> dict[Channels, Decoded] | Unreadable:
             (picture,) = self._pictures([row])

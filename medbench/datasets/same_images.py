@@ -27,8 +27,8 @@ _DIGITS = 16
 """Hexadecimal digits of each part of a name."""
 
 
-class EntryPlace:
-    """Where the entry of a listing is, or will be."""
+class EntryPath:
+    """The path at which the entry of a listing is, or will be."""
 
     def __init__(self, cache: Path, recipe: str, signature: str) -> None:
         """Say what is looked for.

@@ -64,7 +64,7 @@ class Attempt:
         """
         self._firewall = None
         if workspace.closed is not None:
-            self._firewall = Firewall(workspace.closed, workspace.open_places())
+            self._firewall = Firewall(workspace.closed, workspace.open_paths())
         for plugin in workspace.plugins:
             registry.load_plugin(Path(plugin))
         self._cell_task, self._workspace = task, workspace

@@ -292,11 +292,11 @@ def _draw(groups: NDArray[np.int64], seed: int) -> NDArray[np.intp]:
     turn = np.argsort(np.argsort(first))[of_image]
     together = np.argsort(turn, kind="stable")
     sizes = np.bincount(turn)
-    place = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    position = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     share = _MOST_REFERENCES // min(len(sizes), _FEW_GROUPS)
     # A later group that would still fit is not taken: that would prefer small ones.
     whole = np.cumsum(np.minimum(sizes, share)) <= _MOST_REFERENCES
-    taken = (place < share) & whole[turn[together]]
+    taken = (position < share) & whole[turn[together]]
     return np.sort(shuffled[together[taken]])
 
 

@@ -232,7 +232,7 @@ class _Sheet:
         if not before:
             return ""
         bits, nearest = min(
-            (self._between(row, other), place) for place, other in enumerate(before)
+            (self._between(row, other), position) for position, other in enumerate(before)
         )
         name = f"row {before[nearest]}"
         if bits < 0:

@@ -175,13 +175,13 @@ def tiff_file(
     link = len(out)
     out += bytes(inline)
     for tags, parts in pages:
-        places = []
+        offsets = []
         for part in parts:
             out += bytes(len(out) % 2)
-            places.append(len(out))
+            offsets.append(len(out))
             out += part
         tiled = 322 in tags
-        where = {324 if tiled else 273: places, 325 if tiled else 279: [len(p) for p in parts]}
+        where = {324 if tiled else 273: offsets, 325 if tiled else 279: [len(p) for p in parts]}
         entries = b""
         for code, value in sorted((tags | where).items()):
             numbers = value if isinstance(value, list) else [value]

@@ -74,12 +74,12 @@ def _piece(
     """A strip or tile of that many rows, columns and samples a pixel."""
     rows, columns, per_pixel = shape
     row_bytes = -(-columns * per_pixel * page.bits // 8)
-    place = page.offsets[number]
+    offset = page.offsets[number]
     length = page.counts[number] if number < len(page.counts) else 0
     if not length and page.compression == _NONE:
         length = rows * row_bytes
-    data = content[place : place + length]
-    if not place or not data:
+    data = content[offset : offset + length]
+    if not offset or not data:
         raise ValueError("a strip or tile is missing")
     if page.reversed_bits:
         data = data.translate(_REVERSED)
@@ -109,8 +109,8 @@ def _values(raw: bytes, page: Page, shape: tuple[int, int, int]) -> NDArray[Any]
     n = columns * per_pixel
     bits = np.unpackbits(bytes_, axis=1)[:, : n * page.bits].reshape(rows, n, page.bits)
     values = np.zeros((rows, n), kind)
-    for place in range(page.bits):
-        values = (values << 1) | bits[..., place]
+    for bit in range(page.bits):
+        values = (values << 1) | bits[..., bit]
     return values.reshape(shape)
 
 
