@@ -28,8 +28,8 @@ _HERE = "medbench"
 _DECIDE_NOTHING = frozenset(
     f"{_HERE}{name}"
     for name in (
-        "", ".cache", ".cores", ".disk", ".errors", ".files", ".hashes", ".registry", ".store",
-        ".versions", ".web", ".features.cache", ".models.weights",
+        "", ".atomic_files", ".cache", ".cores", ".disk", ".errors", ".hashes", ".registry",
+        ".store", ".versions", ".web", ".features.feature_cache", ".models.weights",
     )
 )  # fmt: skip
 """Modules that store, name and find things, but decide no number."""

@@ -296,7 +296,7 @@ import numpy as np
 from pathlib import Path
 from medbench.cache import cache_folder, keep_entry, read_entry
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-from medbench.files import save_npy
+from medbench.atomic_files import save_npy
 path = cache_folder() / "set" / "one"
 print(keep_entry(path, lambda folder: save_npy(folder / "a.npy", np.zeros(50_000))))
 print(read_entry(path), sorted(p.name for p in (cache_folder() / "set").iterdir()))

@@ -18,9 +18,9 @@ import runs
 import shown
 from children import SideError, last_core
 
+from medbench.atomic_files import write_json
 from medbench.cores import available_threads
 from medbench.execution.environment import describe_environment
-from medbench.files import write_json
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # what benchmarks share
 sys.path.append(str(Path(__file__).resolve().parents[1] / "speed"))

@@ -17,11 +17,11 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+from medbench.atomic_files import place_folder, replacing_folder
 from medbench.cache.folders import REMEDY, say_unwritable
 from medbench.cache.locks import CHECKSUMS, lock_of, locked
 from medbench.cache.working import working_folder_beside, working_folders
 from medbench.errors import MachineError
-from medbench.files import place_folder, replacing_folder
 from medbench.hashes import sha256_of_files
 
 _ENTRY, _FILES = "entry", "files"

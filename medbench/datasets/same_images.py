@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from medbench.atomic_files import folder_name
 from medbench.cache import (
     Entry,
     cache_folder,
@@ -20,7 +21,6 @@ from medbench.cache import (
     read_note,
 )
 from medbench.datasets.decode_listing import ListedImages
-from medbench.files import folder_name
 from medbench.hashes import sha256_of_text
 
 _DIGITS = 16

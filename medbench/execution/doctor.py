@@ -24,6 +24,7 @@ from typing import Any, Literal
 import medbench
 from medbench import registry
 from medbench.backbones import BACKBONES
+from medbench.byte_sizes import format_bytes
 from medbench.cache import VARIABLE, cache_folder
 from medbench.cache.upkeep import bound
 from medbench.cores import available_threads
@@ -33,7 +34,6 @@ from medbench.execution import environment
 from medbench.features.engines import installed as installed_engines
 from medbench.memory import available_memory, total_memory
 from medbench.models.weights import find_weights
-from medbench.sizes import format_bytes
 from medbench.versions import distribution_versions, install_command
 
 State = Literal["ok", "note", "problem"]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.atomic_files import save_npy
 from medbench.cache import cache_folder
-from medbench.files import save_npy
 from medbench.models.weights import Weights
 
 _EARLIER, _EARLIER_OOF = "earlier.json", "earlier.npy"

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.atomic_files import replacing_file, writing
 from medbench.datasets.stored_images import StoredImages
 from medbench.errors import ProtocolError, StoreError
 from medbench.features.grey import reduced_grey, resize, to_grey
 from medbench.features.hog import Hog
 from medbench.features.intensity import Intensity
-from medbench.files import replacing_file, writing
 from medbench.opening import MODEL
 from medbench.packed import BROKEN_CONTENT, open_npz
 

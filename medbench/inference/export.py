@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 import medbench
 from medbench import registry
+from medbench.atomic_files import replacing_folder, write_json, write_parquet, write_text, writing
 from medbench.errors import ConfigurationError, ModelError, StoreError
-from medbench.files import replacing_folder, write_json, write_parquet, write_text, writing
 from medbench.inference import exported
 from medbench.inference.fold_models import LARGEST_DIFFERENCE, FittedFoldModels
 from medbench.inference.from_run import RunProvenance

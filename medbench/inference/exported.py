@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medbench.atomic_files import read_json, read_parquet
 from medbench.cores import available_threads
 from medbench.datasets.batch import Batch
 from medbench.datasets.task import label_columns, labels_in
@@ -20,7 +21,6 @@ from medbench.errors import (
     StoreError,
     unknown_name,
 )
-from medbench.files import read_json, read_parquet
 from medbench.hashes import sha256_of_files
 from medbench.inference.fold_models import (
     FittedFoldModels,

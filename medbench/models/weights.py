@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from medbench.atomic_files import place_file
 from medbench.backbones import BACKBONES, PublishedWeights
 from medbench.cache import cache_folder, say_unwritable, working_folder
 from medbench.errors import ConfigurationError, MachineError, ModelError, unknown_name
-from medbench.files import place_file
 from medbench.hashes import hash_of_file
 from medbench.opening import WEIGHTS, open_regular
 from medbench.web import DownloadError, download

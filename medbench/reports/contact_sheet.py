@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from medbench.atomic_files import replacing_file, writing
 from medbench.datasets.copies import Copies, label_key
 from medbench.datasets.prepared import PreparedDataset
-from medbench.files import replacing_file, writing
 from medbench.reports.drawing import FONT, cut
 from medbench.reports.text import plain
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
-from medbench.files import replacing_file, writing
+from medbench.atomic_files import replacing_file, writing
 from medbench.reports.svg import Tag, for_page
 from medbench.reports.text import plain
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from medbench.atomic_files import read_json
 from medbench.errors import StoreError
 from medbench.evaluation.comparisons import Comparison, Difference
 from medbench.evaluation.intervals import Interval
 from medbench.evaluation.ranks import ModelRank, RanksAcross, RankTest
 from medbench.evaluation.resampling import FoldPredictions
-from medbench.files import read_json
 from medbench.hashes import hash_of_file
 from medbench.reports.assessment import (
     Assessment,

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from medbench.atomic_files import copy_files, read_json, replacing_folder, write_bytes, writing
 from medbench.cache import working_folder
 from medbench.errors import ModelError, StoreError
-from medbench.files import copy_files, read_json, replacing_folder, write_bytes, writing
 from medbench.hashes import hash_of_file, sha256_of_folder, sha256_of_named
 from medbench.store import schemas, seals
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from medbench import load_model
+from medbench.atomic_files import read_json
 from medbench.cli import main
-from medbench.files import read_json
 from medbench.inference.foreign import SENTENCE, ForeignWarning, is_foreign
 from medbench.store import RunStore, seals, signature
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from medbench.atomic_files import read_json
 from medbench.cli import main
-from medbench.files import read_json
 from medbench.store import RunStore, seals
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medbench.atomic_files import read_json, read_parquet, write_json, write_parquet
 from medbench.cli import main
 from medbench.errors import MedBenchError
 from medbench.features.out_of_distribution import _ARRAYS, OutOfDistribution
-from medbench.files import read_json, read_parquet, write_json, write_parquet
 from medbench.reports import stored
 from medbench.reports.page.pictures import read_pictures
 from medbench.store import CellId, RunStore, chunks, seals

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medbench.atomic_files import replacing_folder, write_text
 from medbench.cli import main
-from medbench.files import replacing_folder, write_text
 from medbench.store import CellId, RunLayout, RunStore, seals
 from medbench.store.leftovers import strangers
 

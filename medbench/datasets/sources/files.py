@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from medbench.datasets.headers import Headers, headers_of
+from medbench.datasets.image_size import side_of_files
 from medbench.datasets.listing import Listing
 from medbench.datasets.readers import Content
 from medbench.datasets.remembered import state_of
-from medbench.datasets.sizes import side_of_files
 from medbench.datasets.slices import middle_slices
 from medbench.datasets.sources.base import Source
 from medbench.datasets.task import label_frame

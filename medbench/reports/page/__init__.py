@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import medbench
+from medbench.atomic_files import write_text
 from medbench.evaluation.scores import METRICS
-from medbench.files import write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.budgets import steps_words, trials_words
 from medbench.reports.describe import describe_settings, how_to_read, positive_words

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from medbench.atomic_files import read_json, write_bytes, writing
 from medbench.errors import StoreError
-from medbench.files import read_json, write_bytes, writing
 from medbench.opening import PICTURE, open_regular, read_regular
 from medbench.reports.assessment import DatasetAssessment
 from medbench.reports.predictions import fold_predictions

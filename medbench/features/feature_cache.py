@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.atomic_files import folder_name, save_npy
 from medbench.awake import awake_seconds
 from medbench.cache import entries_like, keep_entry, read_entry
 from medbench.datasets.batch import Batch
 from medbench.errors import FeaturesTooDearError
 from medbench.features.extractor import Extractor
-from medbench.files import folder_name, save_npy
 from medbench.versions import code_version
 
 _CHUNK = 32

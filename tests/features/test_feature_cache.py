@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import medbench.features.cache as cache_module
+import medbench.features.feature_cache as cache_module
 from medbench.cache import cache_folder, folders
 from medbench.cli import main
 from medbench.datasets.batch import Batch
 from medbench.errors import CacheWarning, FeaturesTooDearError
-from medbench.features.cache import Extractor, FeatureCache
+from medbench.features.feature_cache import Extractor, FeatureCache
 from medbench.features.hog import Hog
 from medbench.features.texture import Gabor, Glcm, Lbp
 
