@@ -107,7 +107,7 @@ def open_regular(path: str | Path, limit: FileLimit | None) -> BufferedReader:
 
     Args:
         path: The file; links are followed.
-        limit: What it should be; None where its size does not matter, since it is read in pieces.
+        limit: What it should be; None where its size does not matter, since it is read in chunks.
 
     Raises:
         RefusedFileError: It is something else, or too large.

@@ -25,7 +25,7 @@ from medbench.datasets.sources.base import Source
 from medbench.datasets.stored_images import ImageFile, StoredImages, write_images
 from medbench.datasets.task import Task, label_columns, labels_in, membership
 from medbench.errors import DatasetError, UnreadableError
-from medbench.hashes import sha256_of_json, sha256_of_pieces, sha256_of_text
+from medbench.hashes import sha256_of_chunks, sha256_of_json, sha256_of_text
 from medbench.versions import code_version, distribution_versions
 
 _FINGERPRINT = 2
@@ -263,7 +263,7 @@ def _fingerprint(table: pd.DataFrame, listing: Listing, shape: tuple[int, ...]) 
         f"{_FINGERPRINT} {shape} {listing.classes} {listing.task_type}",
         *table[columns].itertuples(index=False),
     ]
-    return sha256_of_pieces(f"{line}\n".encode() for line in lines)
+    return sha256_of_chunks(f"{line}\n".encode() for line in lines)
 
 
 def describe(dataset: PreparedDataset) -> dict[str, object]:

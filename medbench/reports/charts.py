@@ -325,13 +325,13 @@ def parallel_coordinates(
     def draw(canvas: Canvas) -> None:
         parts, opacities = [], []
         for values, goodness in lines:
-            pieces: list[list[Point]] = [[]]
+            segments: list[list[Point]] = [[]]
             for column, value in enumerate(values):
                 if value is None:
-                    pieces.append([])
+                    segments.append([])
                 else:
-                    pieces[-1].append(at(column, value))
-            drawn = [piece for piece in pieces if len(piece) > 1]
+                    segments[-1].append(at(column, value))
+            drawn = [segment for segment in segments if len(segment) > 1]
             parts += drawn
             opacities += [round(0.12 + 0.88 * goodness**2, 2)] * len(drawn)
         canvas.bundle(parts, "s0", opacities)

@@ -73,8 +73,8 @@ def _key(run: RunResult) -> str:
         digest.update(_text([name, record]))
     for cell in run.cells:
         digest.update(_text([str(cell.id), cell.status, cell.reason, cell.record]))
-        for piece in _predictions(cell):
-            digest.update(piece)
+        for part in _predictions(cell):
+            digest.update(part)
     return digest.hexdigest()
 
 
@@ -211,20 +211,20 @@ def _numbers(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _comparison(stored: Mapping[str, Any]) -> Comparison:
-    pieces = {
+    parts = {
         "differences": tuple(_difference(each) for each in stored["differences"]),
         "tie_group": tuple(stored["tie_group"]),
     }
-    return Comparison(**{**stored, **pieces})
+    return Comparison(**{**stored, **parts})
 
 
 def _ranks(stored: Mapping[str, Any]) -> RanksAcross:
     test = stored["test"]
     if test:
         test = RankTest(**{**test, "cliques": tuple(tuple(each) for each in test["cliques"])})
-    pieces = {
+    parts = {
         "ranks": tuple(ModelRank(**each) for each in stored["ranks"]),
         "left_out": tuple(stored["left_out"]),
         "test": test,
     }
-    return RanksAcross(**{**stored, **pieces})
+    return RanksAcross(**{**stored, **parts})

@@ -49,8 +49,8 @@ def stored(content: bytes, page: Page, origin: str) -> NDArray[Any]:
     whole: NDArray[Any] = np.empty((page.height, page.width, page.samples), _kind(page))
     for number, (plane, y, x) in enumerate(corners):
         rows = height if page.tile else min(height, page.height - y)
-        piece = _piece(content, page, number, (rows, width, per_pixel), origin)
-        shown = piece[: page.height - y, : page.width - x]
+        segment = _segment(content, page, number, (rows, width, per_pixel), origin)
+        shown = segment[: page.height - y, : page.width - x]
         whole[y : y + rows, x : x + width, plane : plane + per_pixel] = shown
     return whole
 
@@ -68,7 +68,7 @@ def _kind(page: Page) -> np.dtype[Any]:
     return np.dtype(f"{page.kind}{size}")
 
 
-def _piece(
+def _segment(
     content: bytes, page: Page, number: int, shape: tuple[int, int, int], origin: str
 ) -> NDArray[Any]:
     """A strip or tile of that many rows, columns and samples a pixel."""
