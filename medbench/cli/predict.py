@@ -67,7 +67,7 @@ def _execute(options: argparse.Namespace) -> int:
     """As ``execute``, in the process in which the models work."""
     from medbench.cli.options import chosen_model
     from medbench.inference.explanation import check_path, explained
-    from medbench.inference.files import find_files
+    from medbench.inference.find_files import find_files
 
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")  # names need not be text

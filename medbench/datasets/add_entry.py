@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from medbench import registry
+from medbench.atomic_files import write_text
 from medbench.datasets.detect import detect
 from medbench.datasets.listing import Listing
 from medbench.errors import ConfigurationError, UndecidedError
-from medbench.files import write_text
 
 Answer = Callable[[UndecidedError], str]
 """Gives the choice that a person takes, or raises the error again."""

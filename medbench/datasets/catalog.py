@@ -56,8 +56,8 @@ class Catalog:
 
     def downloads(self) -> list[str]:
         """Files that can be fetched, relative to the folder of downloads."""
-        places = (source.place for source in self.sources.values())
-        return sorted({place.path for place in places if place is not None})
+        found = (source.download for source in self.sources.values())
+        return sorted({download.path for download in found if download is not None})
 
     def decide(self, name: str, **fields: str) -> None:
         """Give fields of a data set's entry a value, in this command and not in its file.
@@ -187,7 +187,7 @@ def read_datasets(file: Path) -> dict[str, Source]:
     document = YamlDocument(file)
     sources: dict[str, Source] = {}
     for name, entry in document.mapping.items():
-        where = document.place(name)
+        where = document.location(name)
         if not isinstance(name, str):
             said = quoted(name)
             raise ConfigurationError(f'{where}: {said} is no name. Write it in quotes: "{said}".')
@@ -203,7 +203,7 @@ def read_datasets(file: Path) -> dict[str, Source]:
         try:
             cls = registry.sources.get(quoted(entry["source"], str))
         except (UnknownNameError, PluginError) as error:
-            where = document.place(name, "source")
+            where = document.location(name, "source")
             raise ConfigurationError(f'{where}: data set "{name}": {error}') from None
         source = document.validate(cls, entry, (name,), f'data set "{name}"', entry["source"])
         for variant, of_variant in source.variants(name).items():

@@ -17,15 +17,15 @@ from medbench.cache import Entry, sums_of
 from medbench.datasets.decode import Channels, Decoded
 from medbench.datasets.decode_listing import ListedImages
 from medbench.datasets.duplicates import joined_groups, near_pairs, patient_numbers
-from medbench.datasets.how_far import Say, silently
 from medbench.datasets.listing import Listing
+from medbench.datasets.progress_callback import ProgressCallback, no_progress
 from medbench.datasets.readers import all_readers, decoders
-from medbench.datasets.same_images import EntryPlace
+from medbench.datasets.same_images import EntryPath
 from medbench.datasets.sources.base import Source
 from medbench.datasets.stored_images import ImageFile, StoredImages, write_images
 from medbench.datasets.task import Task, label_columns, labels_in, membership
 from medbench.errors import DatasetError, UnreadableError
-from medbench.hashes import sha256_of_json, sha256_of_pieces, sha256_of_text
+from medbench.hashes import sha256_of_chunks, sha256_of_json, sha256_of_text
 from medbench.versions import code_version, distribution_versions
 
 _FINGERPRINT = 2
@@ -90,7 +90,7 @@ def prepare(
     skip_unreadable: bool = False,
     image_shape: tuple[int, int, int] | None = None,
     positive_for: str = "",
-    say: Say = silently,
+    say: ProgressCallback = no_progress,
 ) -> PreparedDataset:
     """Decode a data set, or find it decoded.
 
@@ -119,7 +119,7 @@ def prepare(
         else (image_shape[0], _CHANNELS["grey" if image_shape[2] == 1 else "colour"])
     )
 
-    def how_far(text: str) -> None:
+    def progress(text: str) -> None:
         say(f"{name}: {text}")
 
     recipe = sha256_of_json(
@@ -133,12 +133,12 @@ def prepare(
         }
     )
     with ThreadPoolExecutor(threads) as pool:
-        images = ListedImages(listing, size, pool, how_far)
-        place = EntryPlace(cache, recipe, listing.signature)
-        entry = place.find(images)
+        images = ListedImages(listing, size, pool, progress)
+        entry_path = EntryPath(cache, recipe, listing.signature)
+        entry = entry_path.find(images)
         if entry is None or images.any_file_to_be_had(_not_had(entry.path)):
-            how = (listing, images, size, channels, threads, how_far)
-            entry = place.make(
+            how = (listing, images, size, channels, threads, progress)
+            entry = entry_path.make(
                 name,
                 images,
                 lambda folder: _write(folder, *how),
@@ -198,7 +198,7 @@ def _write(
     size: int,
     channels: Channels | None,
     threads: int,
-    say: Say,
+    say: ProgressCallback,
 ) -> None:
     """Decode everything into a folder; where no image can be read only that is written."""
     channels = channels or images.channels()
@@ -263,7 +263,7 @@ def _fingerprint(table: pd.DataFrame, listing: Listing, shape: tuple[int, ...]) 
         f"{_FINGERPRINT} {shape} {listing.classes} {listing.task_type}",
         *table[columns].itertuples(index=False),
     ]
-    return sha256_of_pieces(f"{line}\n".encode() for line in lines)
+    return sha256_of_chunks(f"{line}\n".encode() for line in lines)
 
 
 def describe(dataset: PreparedDataset) -> dict[str, object]:

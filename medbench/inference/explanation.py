@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.atomic_files import folder_name
 from medbench.datasets.batch import Batch
 from medbench.errors import ConfigurationError, unknown_name
-from medbench.files import folder_name
 from medbench.inference.fold_models import FoldModels
 from medbench.inference.images import NewImage, batch_of
 from medbench.inference.model_info import RESEARCH_ONLY, ModelInfo
@@ -65,7 +65,7 @@ class Explanation:
         Raises:
             StoreError: It cannot be written.
         """
-        from medbench.files import write_bytes
+        from medbench.atomic_files import write_bytes
 
         write_bytes(Path(path), self.picture())
 

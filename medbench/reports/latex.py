@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from medbench.files import folder_name, write_text
+from medbench.atomic_files import folder_name, write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.budgets import steps_numbers, trials_words
 from medbench.reports.describe import (
@@ -114,7 +114,7 @@ def _caption(dataset: DatasetAssessment, settings: str) -> str:
             "! was cut by its budget: it says nothing of what its family can do, and is compared "
             "with nothing."
         )
-    parts += [verdict.text for verdict in verdicts(dataset) if verdict.kind == "shortcut"]
+    parts += [verdict.text for verdict in verdicts(dataset) if verdict.topic == "shortcut"]
     return latex_text(" ".join(parts))
 
 

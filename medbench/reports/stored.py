@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from medbench.atomic_files import read_json
 from medbench.errors import StoreError
 from medbench.evaluation.comparisons import Comparison, Difference
 from medbench.evaluation.intervals import Interval
 from medbench.evaluation.ranks import ModelRank, RanksAcross, RankTest
 from medbench.evaluation.resampling import FoldPredictions
-from medbench.files import read_json
 from medbench.hashes import hash_of_file
 from medbench.reports.assessment import (
     Assessment,
     DatasetAssessment,
-    Of,
-    Probe,
+    RowKey,
+    SanityComparison,
     assess,
     cells_of_datasets,
     cells_of_rows,
@@ -73,8 +73,8 @@ def _key(run: RunResult) -> str:
         digest.update(_text([name, record]))
     for cell in run.cells:
         digest.update(_text([str(cell.id), cell.status, cell.reason, cell.record]))
-        for piece in _predictions(cell):
-            digest.update(piece)
+        for part in _predictions(cell):
+            digest.update(part)
     return digest.hexdigest()
 
 
@@ -109,11 +109,11 @@ def _dataset_record(dataset: DatasetAssessment) -> dict[str, Any]:
     return {
         "rows": [_row_record(row) for row in dataset.rows],
         "comparison": _plain(asdict(dataset.comparison)) if dataset.comparison else None,
-        "probes": [
-            {"model": probe.row.name, "behind": _plain(asdict(probe.behind))}
-            if probe.behind
-            else {"model": probe.row.name, "behind": None}
-            for probe in dataset.probes
+        "sanity_comparisons": [
+            {"model": sanity.row.name, "behind": _plain(asdict(sanity.behind))}
+            if sanity.behind
+            else {"model": sanity.row.name, "behind": None}
+            for sanity in dataset.sanity_comparisons
         ],
     }
 
@@ -163,7 +163,7 @@ def _dataset(
 ) -> DatasetAssessment:
     record = run.datasets[name]
     cells_of = cells_of_rows(cells)
-    rows: dict[Of, Row] = {}
+    rows: dict[RowKey, Row] = {}
     for each in stored["rows"]:
         of = (each["fields"]["model"], each["fields"]["kind"])
         rows[of] = _row(each, finished_folds(cells_of.get(of, []), record))
@@ -173,12 +173,12 @@ def _dataset(
         audit=run.audits.get(name),
         rows=tuple(rows.values()),
         comparison=_comparison(stored["comparison"]) if stored["comparison"] else None,
-        probes=tuple(
-            Probe(
-                row=rows[probe["model"], "sanity"],
-                behind=_difference(probe["behind"]) if probe["behind"] else None,
+        sanity_comparisons=tuple(
+            SanityComparison(
+                row=rows[sanity["model"], "sanity"],
+                behind=_difference(sanity["behind"]) if sanity["behind"] else None,
             )
-            for probe in stored["probes"]
+            for sanity in stored["sanity_comparisons"]
         ),
     )
 
@@ -211,20 +211,20 @@ def _numbers(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _comparison(stored: Mapping[str, Any]) -> Comparison:
-    pieces = {
+    parts = {
         "differences": tuple(_difference(each) for each in stored["differences"]),
         "tie_group": tuple(stored["tie_group"]),
     }
-    return Comparison(**{**stored, **pieces})
+    return Comparison(**{**stored, **parts})
 
 
 def _ranks(stored: Mapping[str, Any]) -> RanksAcross:
     test = stored["test"]
     if test:
         test = RankTest(**{**test, "cliques": tuple(tuple(each) for each in test["cliques"])})
-    pieces = {
+    parts = {
         "ranks": tuple(ModelRank(**each) for each in stored["ranks"]),
         "left_out": tuple(stored["left_out"]),
         "test": test,
     }
-    return RanksAcross(**{**stored, **pieces})
+    return RanksAcross(**{**stored, **parts})

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from medbench.atomic_files import write_json, write_text
 from medbench.evaluation.scores import METRICS
-from medbench.files import write_json, write_text
 from medbench.reports.assessment import Assessment
 from medbench.reports.rows import PROBABILITY_SCORES, Row, positive_class
 from medbench.reports.text import csv_text, without_paths
@@ -75,7 +75,7 @@ def _json(assessment: Assessment) -> dict[str, Any]:
             "leader": comparison.leader if comparison else None,
             "tie_group": list(comparison.tie_group) if comparison else [],
             "smallest_visible": comparison.smallest_visible if comparison else None,
-            "shortcut_risk": any(probe.alarming for probe in dataset.probes),
+            "shortcut_risk": any(sanity.alarming for sanity in dataset.sanity_comparisons),
             "audit": dict(dataset.audit) if dataset.audit else None,
         }
     rows = [

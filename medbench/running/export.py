@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from medbench.files import folder_name
+from medbench.atomic_files import folder_name
 from medbench.inference.export import export as export_model
 from medbench.inference.held_out import held_out_images
 from medbench.inference.load import load_model

@@ -22,11 +22,11 @@ from medbench.execution.differences import (
 from medbench.execution.environment import describe_environment
 from medbench.execution.plan import PlannedCell, Settings, Setup, plan_cells, plan_datasets
 from medbench.execution.run import run_cells
-from medbench.execution.watcher import Watcher
+from medbench.execution.run_listener import RunListener
 from medbench.reports.text import without_paths
 from medbench.running.ask import asking
 from medbench.running.data_again import catalog_of_run
-from medbench.running.live import make_watcher
+from medbench.running.live import make_listener
 from medbench.running.options import ReproduceOptions
 from medbench.running.progress import make_console
 from medbench.store import CellId, CellResult, RunResult, RunStore
@@ -84,11 +84,11 @@ def _repeat(
 ) -> Reproduction:
     """As ``reproduce``."""
     setup = _setup(options, run)
-    with make_watcher(make_console()) as watcher, _folder(options.out) as folder:
-        cells = _plan(catalog, run, setup, wanted, watcher)
+    with make_listener(make_console()) as listener, _folder(options.out) as folder:
+        cells = _plan(catalog, run, setup, wanted, listener)
         inputs = differing_inputs(cells, wanted)
         if inputs:
-            _say_what_differs(inputs, len(cells), watcher)
+            _say_what_differs(inputs, len(cells), listener)
             return Reproduction(inputs=inputs, cells={})
         store = RunStore(folder)
         with store.lock():
@@ -96,21 +96,21 @@ def _repeat(
             store.write_environment(describe_environment(setup.threads, setup.jobs))
             for name in {cell.id.dataset for cell in cells} & run.audits.keys():
                 store.write_audit(name, run.audits[name])  # of the same data, as the keys say
-            run_cells(cells, store, setup, watcher)
+            run_cells(cells, store, setup, listener)
         reasons = {str(cell.id): _why_others(wanted[cell.id], store) for cell in cells}
         for name, reason in reasons.items():
             if reason:
-                watcher.say(f"{name}: {reason}")
+                listener.say(f"{name}: {reason}")
         same = sum(not reason for reason in reasons.values())
-        watcher.say(f"{same} of {len(cells)} cells gave the same predictions.")
+        listener.say(f"{same} of {len(cells)} cells gave the same predictions.")
     return Reproduction(inputs={}, cells=reasons)
 
 
 def _check_whole(run: RunResult) -> None:
-    """Refuse a run of which a piece is damaged or missing: it would be called reproduced without.
+    """Refuse a run of which a part is damaged or missing: it would be called reproduced without.
 
     Raises:
-        StoreError: Such pieces are named.
+        StoreError: Such parts are named.
     """
     if run.gaps:
         raise StoreError(
@@ -168,7 +168,7 @@ def _setup(options: ReproduceOptions, run: RunResult) -> Setup:
 
 
 def _plan(
-    catalog: Catalog, run: RunResult, setup: Setup, wanted: _Cells, watcher: Watcher
+    catalog: Catalog, run: RunResult, setup: Setup, wanted: _Cells, listener: RunListener
 ) -> list[PlannedCell]:
     """The cells of the run, planned again with what is here now.
 
@@ -181,7 +181,7 @@ def _plan(
     names = list(dict.fromkeys(one.dataset for one in ids))
     try:
         datasets = plan_datasets(
-            names, catalog, settings, setup, by_image=bool(inflated), say=watcher.say
+            names, catalog, settings, setup, by_image=bool(inflated), say=listener.say
         )
     except UnreadableError as error:
         raise StoreError(
@@ -189,7 +189,7 @@ def _plan(
             f"{error.unreadable[0]} Give the same images with --data-dir or --data."
         ) from error
     models = list(dict.fromkeys(one.model for one in ids))
-    planned = plan_cells(datasets, models, settings, setup, watcher.say, inflated=inflated)
+    planned = plan_cells(datasets, models, settings, setup, listener.say, inflated=inflated)
     cells = [cell for cell in planned if cell.id in wanted]
     if len(cells) < len(wanted):
         lacking = sorted(str(one) for one in wanted.keys() - {cell.id for cell in cells})
@@ -200,10 +200,12 @@ def _plan(
     return cells
 
 
-def _say_what_differs(inputs: Mapping[str, Sequence[str]], n_cells: int, watcher: Watcher) -> None:
+def _say_what_differs(
+    inputs: Mapping[str, Sequence[str]], n_cells: int, listener: RunListener
+) -> None:
     for text, of_cells in inputs.items():
-        watcher.say(f"differs for {len(of_cells)} of {n_cells} cells: {text}")
-    watcher.say(
+        listener.say(f"differs for {len(of_cells)} of {n_cells} cells: {text}")
+    listener.say(
         "With other inputs the predictions need not be the same, so nothing was run. To see "
         "what they make of the scores, run again into another folder and use compare."
     )
