@@ -68,14 +68,8 @@ def _show(console: Console, check: Check) -> None:
 
 def _as_json(sections: dict[str, list[Check]]) -> int:
     import json
-    from dataclasses import asdict
 
-    from medbench.execution.doctor import anonymous
-
-    record = {
-        section: [{k: anonymous(v) for k, v in asdict(check).items()} for check in checks]
-        for section, checks in sections.items()
-    }
+    record = {name: [check.as_record() for check in checks] for name, checks in sections.items()}
     print(json.dumps(record, indent=2))
-    problems = (check.state == "problem" for found in sections.values() for check in found)
+    problems = (check.state == "problem" for checks in sections.values() for check in checks)
     return 1 if any(problems) else 0

@@ -16,7 +16,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -66,6 +66,10 @@ class Check:
     """What was looked at, in a word or two."""
     text: str
     """What was found and, where it is not well, the remedy."""
+
+    def as_record(self) -> dict[str, str]:
+        """For a bug report: without names of the user, the machine or its folders."""
+        return {name: anonymous(value) for name, value in asdict(self).items()}
 
 
 def examine(
