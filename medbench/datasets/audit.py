@@ -50,8 +50,9 @@ class Audit:
     """Everything that was found in one data set."""
 
     findings: tuple[Finding, ...]
-    """The worst first."""
+    """The worst first; empty where nothing was found."""
     n_images: int
+    """Number of images that could be read."""
     n_groups: int
     """Groups (patients, or images that are alike) that a split keeps whole."""
 
@@ -61,7 +62,10 @@ class Audit:
         return self.findings[0].severity if self.findings else None
 
     def reaches(self, severity: Severity | None) -> bool:
-        """Whether a finding is at least as bad; never, where ``severity`` is None.
+        """Whether a finding is at least as bad as a severity.
+
+        Args:
+            severity: ``"serious"``, ``"warning"`` or ``"note"``; None, which is never reached.
 
         Raises:
             ValueError: There is no such severity.

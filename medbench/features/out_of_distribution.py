@@ -112,8 +112,9 @@ class OutOfDistribution:
     references: NDArray[np.float32]
     """The reference images, shape (n_references, n_components + 1)."""
     variances: NDArray[np.float32]
-    """Variance of each of the first components, and of any direction beyond them; an image's
-    rarity is its distance from the centre in these units (Mahalanobis)."""
+    """Variance of each of the first components, and last of any direction beyond them, shape
+    (n_first + 1,); an image's rarity is its distance from the centre in these units
+    (Mahalanobis)."""
 
     @property
     def expected_share(self) -> float:

@@ -29,13 +29,13 @@ class NewImage:
     """One image as a model sees it."""
 
     name: str
-    """What the user calls it: the path given, or its place in an array."""
+    """What the user calls it: the path given, or its number in a list or an array."""
     pixels: NDArray[np.uint8]
     """uint8, shape (height, width, channels) of the model's task."""
     properties: tuple[int, int, str, int]
-    """By ``PROPERTIES``."""
+    """Of the file: width and height in pixels, mode, and size in bytes; see ``PROPERTIES``."""
     warnings: tuple[str, ...] = ()
-    """What makes it doubtful that the model can judge it."""
+    """What makes it doubtful that the model can judge it, a phrase each."""
 
 
 def new_image(

@@ -63,7 +63,7 @@ def audit(
 
     Returns:
         By the name of the data set what was found: ``findings``, the worst first, each with
-        ``severity``, ``text``, ``remedy`` and ``images`` (row numbers); ``n_images`` and
+        ``severity``, ``text``, ``remedy`` and ``images`` (row numbers, from 0); ``n_images`` and
         ``n_groups`` (patients, or images that are alike).
 
     Raises:
@@ -73,6 +73,8 @@ def audit(
         DatasetError: A data set cannot be read. The others are audited first.
         AuditError: ``fail_on_audit`` asks for it. Everything is written first.
         StoreError: The folder cannot be written.
+        MachineError: There is no disk or memory, or this process is a fork of one that had
+            imported MedBench.
     """
     given = {name: value for name, value in locals().items() if name != "unknown"}
     with call("medbench.audit"):

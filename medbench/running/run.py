@@ -62,7 +62,8 @@ def run(
     """Tune models on data sets under one equal budget, and write a leaderboard.
 
     This is ``python -m medbench run``, with its names, defaults and errors: ``--data-dir D`` is
-    ``data_dir="D"``. It prints what the command prints, in a notebook too. Each cell (data set x
+    ``data_dir="D"``. An option that is None was not given. It prints what the command prints, in a
+    notebook too. Each cell (data set x
     model x split) has a process of its own, which is no copy of this one: scripts need no main
     guard, and a kernel is not forked. After Ctrl-C, and after any error, what is finished stays in
     the run folder, and the same call goes on with it. A cell that fails is a row of the leaderboard
@@ -79,25 +80,28 @@ def run(
             patients on both sides of a split would add.
         budget: Of each cell: ``"smoke"``, ``"quick"`` (the default), ``"standard"`` or
             ``"thorough"``.
-        trials: Most configurations that a cell may try, instead of ``budget``.
-        time: Most wall seconds of a cell's search, as ``90`` or ``"2m"``, instead of ``budget``.
+        trials: Most configurations that a cell may try, at least 1, instead of ``budget``.
+        time: Most wall seconds of a cell's search, above 0, as ``90`` or ``"2m"``, instead of
+            ``budget``.
         total_time: Wall seconds of the whole run, as ``time``, divided over its cells.
-        folds: Outer folds where there is no official split; 5 by default.
-        seeds: How often folds are drawn, or with how many seeds an official split runs; 1 by
-            default.
-        seed: Base seed, 0 by default.
+        folds: Outer folds where there is no official split, at least 2; 5 by default.
+        seeds: How often folds are drawn, or with how many seeds an official split runs, at least
+            1; 1 by default.
+        seed: Base seed, a whole number from 0; 0 by default.
         strict_split: Leave training images out whose patient is also in the official test part.
         sensitivity: Ask for an operating point of at least this sensitivity on development data,
             above 0 and up to 1; by default that of the highest Youden index.
         specificity: The same for the specificity; give one of them.
-        positive: The positive of two classes.
+        positive: Name of the positive one of two classes, where one data set is named.
         tuner: ``"optuna"``, ``"keras-tuner"`` or ``"hyperband"``, for every family.
-        jobs: Cells that run at a time.
-        threads: Of each cell; all cores, divided by ``jobs``, by default.
+        jobs: Number of cells that run at a time.
+        threads: Number of threads of each cell; all cores, divided by ``jobs``, by default.
         executor: ``"local"``, a process for each cell, or ``"inline"``: in this process, without a
             firewall, for debugging.
-        cell_time: Wall seconds, as ``time``, after which a cell is ended.
-        cell_memory: Bytes, or a text as ``"4GB"``, above which a cell is ended (Linux only).
+        cell_time: Wall seconds, as ``time``, after which a cell is ended; by default a number
+            that follows from the budget.
+        cell_memory: Bytes, or a text as ``"4GB"``, above which a cell is ended (Linux only); by
+            default a share of the machine's memory.
         retry: ``"failed"`` runs cells again that failed.
         dry_run: Print the plan and an estimate, and train nothing.
         out: The run folder; ``results/`` and the name of the suite or data sets by default.
@@ -125,7 +129,8 @@ def run(
         AuditError: ``fail_on_audit`` has stopped it; nothing was trained or written.
         ProtocolError: The data cannot be split or the operating point not be reached as asked.
         StoreError: The run folder is in use, was begun with other settings, or cannot be written.
-        MachineError: There is no disk or memory.
+        MachineError: There is no disk or memory, or this process is a fork of one that had
+            imported MedBench.
     """
     given = {name: value for name, value in locals().items() if name != "unknown"}
     with call("medbench.run"):
