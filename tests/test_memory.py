@@ -85,5 +85,5 @@ def test_outside_of_a_container_memory_is_what_the_machine_has(group):
 @linux
 def test_doctor_says_where_little_is_free(group):
     group("0::/a", "a", max=5_000_000, current=1_000_000)
-    (found,) = (finding for finding in doctor._machine() if finding.about == "memory")
+    (found,) = (check for check in doctor._machine() if check.about == "memory")
     assert found.state == "note" and found.text.startswith("5.0 MB, 4.0 MB free. Close other")

@@ -21,7 +21,7 @@ from medbench.execution.machine_speed import machine_seconds
 from medbench.execution.plan import Settings, Setup, plan_cells, plan_datasets
 from medbench.execution.run import run_cells
 from medbench.reports.stored import assessed
-from medbench.running.progress import RunWatcher, make_console
+from medbench.running.progress import PlainListener, make_console
 from medbench.running.writing import write_everything
 from medbench.store import RunStore
 from medbench.tuning.budget import Budget
@@ -101,16 +101,16 @@ def _run(point: Point, folder: Path, weights_dir: Path | None) -> None:
     catalog = load_catalog(datasets_file=folder / "datasets.yaml")
     settings = Settings(budget=_BUDGET, folds=2)
     setup = Setup(cache=folder / "cache", threads=point.threads, weights_dir=weights_dir)
-    watcher = RunWatcher(make_console())
+    listener = PlainListener(make_console())
     names = [name for name in point.families if name in registry.models.names()]
     datasets = plan_datasets(["images"], catalog, settings, setup)
-    cells = plan_cells(datasets, names, settings, setup, watcher.say, download=False)
+    cells = plan_cells(datasets, names, settings, setup, listener.say, download=False)
     one_fold = [cell for cell in cells if cell.split is cells[0].split]
     store = RunStore(folder / "run")
     with store.lock():
         store.begin(settings.as_record(), images=False)
         store.write_environment(describe_environment(point.threads))
-        run_cells(one_fold, store, setup, watcher)
+        run_cells(one_fold, store, setup, listener)
         began = time.perf_counter()
         with contextlib.redirect_stdout(sys.stderr):
             write_everything(assessed(store.read()), make_console())

@@ -91,7 +91,7 @@ def main() -> None:
     from medbench.execution.task import CellTask
     from medbench.execution.workspace import Workspace
     from medbench.features.cache import FeatureCache
-    from medbench.tuning.inner import Workshop
+    from medbench.tuning.inner_validation import InnerValidation
 
     part = ["fit"]
 
@@ -119,7 +119,7 @@ def main() -> None:
         setattr(module, name, clock.timed(stage, getattr(module, name)))
     at._speed = within("speed", at._speed)
     at.Attempt._refit = within("refit", at.Attempt._refit)
-    build = Workshop.build
+    build = InnerValidation.build
 
     def built(self: Any, *given: Any, **named: Any) -> Any:
         classifier = build(self, *given, **named)
@@ -132,7 +132,7 @@ def main() -> None:
             setattr(classifier, name, clock.timed(stage, getattr(classifier, name)))
         return classifier
 
-    Workshop.build = built  # type: ignore[method-assign]
+    InnerValidation.build = built  # type: ignore[method-assign]
     workspace = Workspace.from_message(asked["workspace"])
     with clock.stage(REST):
         attempt = at.Attempt(CellTask.from_message(asked["task"]), workspace)

@@ -103,7 +103,7 @@ def _ours(request: dict[str, Any]) -> dict[str, Any]:
     from medbench.models.hog_svm import HogSvm
     from medbench.models.space import SearchSpace
     from medbench.tuning.budget import Budget, Clock
-    from medbench.tuning.inner import Workshop
+    from medbench.tuning.inner_validation import InnerValidation
     from medbench.tuning.optuna_tuner import OptunaTuner
     from medbench.tuning.search import Search
 
@@ -112,7 +112,7 @@ def _ours(request: dict[str, Any]) -> dict[str, Any]:
     HogSvm().search_space(space, task)
     with tempfile.TemporaryDirectory() as scratch:
         features = FeatureCache(Path(scratch) / "features")
-        workshop = Workshop(
+        inner = InnerValidation(
             family=HogSvm(),
             task=task,
             development=development,
@@ -125,7 +125,7 @@ def _ours(request: dict[str, Any]) -> dict[str, Any]:
             checkpoints=Path(scratch) / "checkpoints",
         )
         search = Search(
-            workshop,
+            inner,
             OptunaTuner(space, seed=_SEED, trials=request["trials"], max_steps=None),
             Budget(trials=request["trials"], seconds=None),
             Clock(features),

@@ -128,7 +128,7 @@ def _downloads() -> list[str]:
         sources = load_catalog().sources.values()
     except MedBenchError:  # whose remedies are of other commands
         return []
-    return sorted({source.place.path for source in sources if source.place is not None})
+    return sorted({source.download.path for source in sources if source.download is not None})
 
 
 def _name(item: Item) -> str:

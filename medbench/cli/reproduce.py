@@ -14,7 +14,7 @@ from medbench.cli.options import add_catalog, add_jobs, add_limits, add_plugin, 
 if TYPE_CHECKING:
     from medbench.datasets.catalog import Catalog
     from medbench.execution.plan import PlannedCell, Setup
-    from medbench.execution.watcher import Watcher
+    from medbench.execution.run_listener import RunListener
     from medbench.store import CellId, CellResult, RunResult, RunStore
 
 _SAME = 1e-6
@@ -70,15 +70,15 @@ def _repeat(
     """As ``execute``."""
     from medbench.execution.environment import describe_environment
     from medbench.execution.run import run_cells
-    from medbench.running.live import make_watcher
+    from medbench.running.live import make_listener
     from medbench.running.progress import make_console
     from medbench.store import RunStore
 
     setup = _setup(options, run)
     console = make_console()
-    with make_watcher(console) as watcher, _folder(options.out) as folder:
-        cells = _plan(catalog, run, setup, wanted, watcher)
-        if _say_what_differs(cells, wanted, watcher):
+    with make_listener(console) as listener, _folder(options.out) as folder:
+        cells = _plan(catalog, run, setup, wanted, listener)
+        if _say_what_differs(cells, wanted, listener):
             return 1
         store = RunStore(folder)
         with store.lock():
@@ -86,9 +86,9 @@ def _repeat(
             store.write_environment(describe_environment(setup.threads, setup.jobs))
             for name in {cell.id.dataset for cell in cells} & run.audits.keys():
                 store.write_audit(name, run.audits[name])  # of the same data, as the keys say
-            run_cells(cells, store, setup, watcher)
-        same = [_say_whether_same(wanted[cell.id], store, watcher) for cell in cells]
-        watcher.say(f"{sum(same)} of {len(same)} cells gave the same predictions.")
+            run_cells(cells, store, setup, listener)
+        same = [_say_whether_same(wanted[cell.id], store, listener) for cell in cells]
+        listener.say(f"{sum(same)} of {len(same)} cells gave the same predictions.")
     return 0 if all(same) else 1
 
 
@@ -166,7 +166,7 @@ def _plan(
     run: RunResult,
     setup: Setup,
     wanted: dict[CellId, CellResult],
-    watcher: Watcher,
+    listener: RunListener,
 ) -> list[PlannedCell]:
     """The cells of the run, planned again with what is here now."""
     from medbench.errors import StoreError, UnreadableError
@@ -178,7 +178,7 @@ def _plan(
     names = list(dict.fromkeys(one.dataset for one in ids))
     try:
         datasets = plan_datasets(
-            names, catalog, settings, setup, by_image=bool(inflated), say=watcher.say
+            names, catalog, settings, setup, by_image=bool(inflated), say=listener.say
         )
     except UnreadableError as error:
         raise StoreError(
@@ -186,7 +186,7 @@ def _plan(
             f"{error.unreadable[0]} Give the same images with --data-dir or --data."
         ) from error
     models = list(dict.fromkeys(one.model for one in ids))
-    planned = plan_cells(datasets, models, settings, setup, watcher.say, inflated=inflated)
+    planned = plan_cells(datasets, models, settings, setup, listener.say, inflated=inflated)
     cells = [cell for cell in planned if cell.id in wanted]
     if len(cells) < len(wanted):
         lacking = sorted(str(one) for one in wanted.keys() - {cell.id for cell in cells})
@@ -198,7 +198,7 @@ def _plan(
 
 
 def _say_what_differs(
-    cells: Sequence[PlannedCell], wanted: dict[CellId, CellResult], watcher: Watcher
+    cells: Sequence[PlannedCell], wanted: dict[CellId, CellResult], listener: RunListener
 ) -> bool:
     """Name the inputs that are not as they were; whether there are any."""
     found: dict[str, list[str]] = {}
@@ -216,16 +216,16 @@ def _say_what_differs(
             else:
                 found.setdefault(f"{name}: was {then}, is {now}", []).append(str(cell.id))
     for text, of_cells in found.items():
-        watcher.say(f"differs for {len(of_cells)} of {len(cells)} cells: {text}")
+        listener.say(f"differs for {len(of_cells)} of {len(cells)} cells: {text}")
     if found:
-        watcher.say(
+        listener.say(
             "With other inputs the predictions need not be the same, so nothing was run. To see "
             "what they make of the scores, run again into another folder and use compare."
         )
     return bool(found)
 
 
-def _say_whether_same(before: CellResult, store: RunStore, watcher: Watcher) -> bool:
+def _say_whether_same(before: CellResult, store: RunStore, listener: RunListener) -> bool:
     """Whether a repeated cell gave the same predictions; if not, say what it may be due to."""
     from medbench.reports.text import without_paths
 
@@ -236,7 +236,7 @@ def _say_whether_same(before: CellResult, store: RunStore, watcher: Watcher) -> 
             reason = f"{after.status}: {without_paths(after.reason)}"
         elif left is not None:
             reason += f": {without_paths(left['reason'])}"
-        watcher.say(f"{before.id}: {reason}")
+        listener.say(f"{before.id}: {reason}")
         return False
     columns = [name for name in before.predictions if str(name).startswith("p")]
     difference = float(
@@ -244,7 +244,7 @@ def _say_whether_same(before: CellResult, store: RunStore, watcher: Watcher) -> 
     )
     if difference <= _SAME:
         return True
-    watcher.say(
+    listener.say(
         f"{before.id}: probabilities differ by up to {difference:.2g}: {_because(before, after)}"
     )
     return False

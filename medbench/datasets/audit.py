@@ -46,7 +46,7 @@ _BLOCK_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audit:
+class AuditReport:
     """Everything that was found in one data set."""
 
     findings: tuple[Finding, ...]
@@ -85,7 +85,7 @@ class Audit:
         }
 
 
-def audit(dataset: PreparedDataset) -> Audit:
+def audit(dataset: PreparedDataset) -> AuditReport:
     """Look for everything in a data set that would make its results untrustworthy.
 
     Nothing is trained, and of the pixels only those are read that can show a constant image; a
@@ -112,7 +112,7 @@ def audit(dataset: PreparedDataset) -> Audit:
         mask_findings(dataset),
     )
     findings = sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
-    return Audit(
+    return AuditReport(
         findings=tuple(findings),
         n_images=len(dataset.table),
         n_groups=int(dataset.table["group"].nunique()),

@@ -17,8 +17,8 @@ from medbench.datasets.decode import (
     is_coloured,
     read_slice,
 )
-from medbench.datasets.how_far import Say, saying_how_far, silently
 from medbench.datasets.listing import Listing
+from medbench.datasets.progress_callback import ProgressCallback, no_progress, with_progress
 from medbench.datasets.readers import Content, open_image
 from medbench.datasets.stored_images import ImageFile
 from medbench.errors import DatasetError, SliceError
@@ -39,7 +39,11 @@ class ListedImages:
     """The images of a listing, decoded on all threads of a pool."""
 
     def __init__(
-        self, listing: Listing, size: int, pool: ThreadPoolExecutor, say: Say = silently
+        self,
+        listing: Listing,
+        size: int,
+        pool: ThreadPoolExecutor,
+        say: ProgressCallback = no_progress,
     ) -> None:
         """Nothing is read yet.
 
@@ -110,7 +114,7 @@ class ListedImages:
 
         files = self._files()
         done = self._pool.map(of_file, files)
-        decoded = saying_how_far(done, len(files), "decoding images", self._say)
+        decoded = with_progress(done, len(files), "decoding images", self._say)
         return [result for found in decoded for result in found]
 
     def content(self) -> str:
@@ -126,9 +130,7 @@ class ListedImages:
                 self._note_content(row, self._read(row))
 
         done = self._pool.map(read, firsts)
-        for _ in saying_how_far(
-            done, len(firsts), "comparing files with those prepared", self._say
-        ):
+        for _ in with_progress(done, len(firsts), "comparing files with those prepared", self._say):
             pass
         names = [self._origins[rows[0]] for rows in files]
         return sha256_of_json([self._contents.get(name) for name in names])

@@ -1,22 +1,57 @@
-"""A file that is published on the web under an official sum."""
+"""What MedBench itself can download: anything at all, and a file under an official sum."""
 
 from __future__ import annotations
 
 import shutil
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medbench.datasets.place import Place
 from medbench.errors import DatasetError
 from medbench.files import place_file
 from medbench.hashes import hash_of_file
 from medbench.web import DownloadError, download
 
 
+class Download(ABC):
+    """One data set as somebody publishes it, which MedBench itself can get.
+
+    A source that has a download need not know how its files get here: it lists what is located,
+    and what was downloaded is located at ``path`` below a data folder.
+    """
+
+    path: str
+    """Where the file or folder belongs, relative to a data folder."""
+    megabytes: int
+    """The most it can have, told before the download begins."""
+
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """Where it is published, for people to read and to get it by hand."""
+
+    @abstractmethod
+    def fetch(self, target: Path, progress: Any | None = None) -> str:
+        """Get it, whole or not at all.
+
+        Args:
+            target: Where it goes: ``path`` below the data folder that was chosen.
+            progress: Progress bar as pooch asks for it (``total``, ``update``, ``reset``,
+                ``close``).
+
+        Returns:
+            How it is known to be what it should be, as "its MD5 is the official one".
+
+        Raises:
+            DatasetError: It cannot be had, or what came is not what it should be; says what to
+                put where by hand.
+        """
+
+
 @dataclass(frozen=True, kw_only=True)
-class RemoteFile(Place):
-    """A file of a data set as somebody publishes it."""
+class RemoteFile(Download):
+    """A file that is published on the web under an official sum."""
 
     url: str
     md5: str

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from medbench.datasets.how_far import Say, saying_how_far, silently
+from medbench.datasets.progress_callback import ProgressCallback, no_progress, with_progress
 from medbench.datasets.stored_images import StoredImages
 
 Indices = NDArray[np.int64]
@@ -59,7 +59,7 @@ def near_pairs(
     pixel_hashes: Sequence[str],
     images: Images,
     threads: int,
-    say: Say = silently,
+    say: ProgressCallback = no_progress,
 ) -> pd.DataFrame:
     """Pairs of near-identical images: hashes at most 20 bits apart, and pixels that correlate.
 
@@ -151,7 +151,7 @@ def _numbered(values: Sequence[str]) -> Indices:
     return patient_numbers([f"={value}" for value in values])
 
 
-def _within(hashes: NDArray[np.uint8], threads: int, say: Say) -> pd.DataFrame:
+def _within(hashes: NDArray[np.uint8], threads: int, say: ProgressCallback) -> pd.DataFrame:
     """Pairs of distinct hashes within ``MOST_BITS``: ``one`` < ``other``, ``distance``."""
     import faiss
 
@@ -160,7 +160,7 @@ def _within(hashes: NDArray[np.uint8], threads: int, say: Say) -> pd.DataFrame:
     found = [pd.DataFrame({"one": [], "other": [], "distance": []}, dtype="int64")]
     step = min(_QUERIES, max(1, _COMPARISONS // max(1, n)))
     begins = range(0, n, step)
-    for begin in saying_how_far(begins, len(begins), "looking for near-identical images", say):
+    for begin in with_progress(begins, len(begins), "looking for near-identical images", say):
         index = faiss.IndexBinaryFlat(HASH_SIDE**2)
         index.add(hashes[begin:])  # those before were compared with all
         chunk = hashes[begin : begin + step]

@@ -1,4 +1,4 @@
-"""Getting data sets that are not here yet, from wherever their place is."""
+"""Getting data sets that are not here yet, from wherever they are published."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def fetch(
         DatasetError: MedBench cannot get it, the download failed, or what is here or came is
             not what it should be; says what to put where by hand.
     """
-    place = source.place
+    download = source.download
     if source.is_here():
         source.listing()
         say(f"{name}: is here already")
-    elif place is None:
+    elif download is None:
         source.locate()  # its error says where to get the files and where to put them
     else:
-        target = folder / place.path
+        target = folder / download.path
         say(
-            f"{name}: fetching {place.address} (at most {place.megabytes:,} MB, licence "
+            f"{name}: fetching {download.address} (at most {download.megabytes:,} MB, licence "
             f"{source.licence}) into {target}"
         )
-        proof = place.fetch(target, progress)
+        proof = download.fetch(target, progress)
         say(f"{name}: is here now, {proof}")

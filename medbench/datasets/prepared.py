@@ -17,8 +17,8 @@ from medbench.cache import Entry, sums_of
 from medbench.datasets.decode import Channels, Decoded
 from medbench.datasets.decode_listing import ListedImages
 from medbench.datasets.duplicates import joined_groups, near_pairs, patient_numbers
-from medbench.datasets.how_far import Say, silently
 from medbench.datasets.listing import Listing
+from medbench.datasets.progress_callback import ProgressCallback, no_progress
 from medbench.datasets.readers import all_readers, decoders
 from medbench.datasets.same_images import EntryPlace
 from medbench.datasets.sources.base import Source
@@ -90,7 +90,7 @@ def prepare(
     skip_unreadable: bool = False,
     image_shape: tuple[int, int, int] | None = None,
     positive_for: str = "",
-    say: Say = silently,
+    say: ProgressCallback = no_progress,
 ) -> PreparedDataset:
     """Decode a data set, or find it decoded.
 
@@ -119,7 +119,7 @@ def prepare(
         else (image_shape[0], _CHANNELS["grey" if image_shape[2] == 1 else "colour"])
     )
 
-    def how_far(text: str) -> None:
+    def progress(text: str) -> None:
         say(f"{name}: {text}")
 
     recipe = sha256_of_json(
@@ -133,11 +133,11 @@ def prepare(
         }
     )
     with ThreadPoolExecutor(threads) as pool:
-        images = ListedImages(listing, size, pool, how_far)
+        images = ListedImages(listing, size, pool, progress)
         place = EntryPlace(cache, recipe, listing.signature)
         entry = place.find(images)
         if entry is None or images.any_file_to_be_had(_not_had(entry.path)):
-            how = (listing, images, size, channels, threads, how_far)
+            how = (listing, images, size, channels, threads, progress)
             entry = place.make(
                 name,
                 images,
@@ -198,7 +198,7 @@ def _write(
     size: int,
     channels: Channels | None,
     threads: int,
-    say: Say,
+    say: ProgressCallback,
 ) -> None:
     """Decode everything into a folder; where no image can be read only that is written."""
     channels = channels or images.channels()

@@ -38,7 +38,7 @@ from medbench.models.contract import Classifier, Progress
 from medbench.models.space import SearchSpace
 from medbench.seeds import derive_seed
 from medbench.tuning.budget import Budget, Clock
-from medbench.tuning.inner import Workshop, can_be_repeated, predict
+from medbench.tuning.inner_validation import InnerValidation, can_be_repeated, predict
 from medbench.tuning.search import Search, next_suggestion
 from medbench.tuning.tuner import Suggestion, Trial, complete_configurations, configurations
 
@@ -80,7 +80,7 @@ class Attempt:
             threads=workspace.threads,
             paid={name for record in records for name in record["features"]},
         )
-        self._workshop = self._make_workshop()
+        self._inner = self._make_inner()
         self._chosen: Suggestion | None = None
 
     def fit(self) -> Iterator[Event]:
@@ -92,15 +92,15 @@ class Attempt:
         Raises:
             ModelError: No trial could be completed, or the family broke its contract.
         """
-        task, workshop, tuner = self._cell_task, self._workshop, self._tuner()
-        workshop.family.warm_up(workshop.threads)
+        task, inner, tuner = self._cell_task, self._inner, self._tuner()
+        inner.family.warm_up(inner.threads)
         if not self._finished:
             next_suggestion(tuner, ())  # loads the tuner's libraries
         spent = self._finished[-1].at_seconds if self._finished else 0.0
         clock = Clock(self._features, spent_before=spent, features_before=self._features_before)
         self._cpu_began = time.process_time() - self._cpu_before
         search = Search(
-            workshop,
+            inner,
             tuner,
             Budget(trials=task.trials, seconds=task.seconds),
             clock,
@@ -126,10 +126,10 @@ class Attempt:
             "n_trials": configurations(search.finished),
             "complete_trials": complete_configurations(search.finished),
             "inner_score": best.score,
-            "inner_folds": len(workshop.folds),
+            "inner_folds": len(inner.folds),
             "step": best.step,
             "max_steps": classifier.max_steps,
-            "step_name": workshop.family.step_name,
+            "step_name": inner.family.step_name,
             "cut": best.reason if best.state == "cut" else None,
             "calibration": calibration.as_record(),
             "threshold": threshold,
@@ -180,13 +180,13 @@ class Attempt:
     def _load(self, features: FeatureCache) -> Classifier:
         """The saved classifier, with a cache of features."""
         assert self._chosen is not None
-        workshop = replace(self._workshop, features=features)
-        classifier = workshop.build(self._chosen, "refit")
+        inner = replace(self._inner, features=features)
+        classifier = inner.build(self._chosen, "refit")
         classifier.load(self._workspace.model)
         return classifier
 
     def _tuner(self) -> Any:
-        task, family = self._cell_task, self._workshop.family
+        task, family = self._cell_task, self._inner.family
         space = SearchSpace()
         family.search_space(space, self._task)
         return registry.tuners.get(task.tuner)(
@@ -196,7 +196,7 @@ class Attempt:
             max_steps=family.max_steps,
         )
 
-    def _make_workshop(self) -> Workshop:
+    def _make_inner(self) -> InnerValidation:
         task, workspace = self._cell_task, self._workspace
         development, official = read_development(Path(workspace.development))
         if official is not None:
@@ -210,7 +210,7 @@ class Attempt:
                 seed=derive_seed(task.split_seed, _INNER_FOLDS_SEED),
             )
             refit_on = np.arange(len(development))
-        return Workshop(
+        return InnerValidation(
             family=registry.models.get(task.cell.model)(),
             task=self._task,
             development=development,
@@ -228,25 +228,25 @@ class Attempt:
 
         After an interruption, which has lost it, the same fit is made again.
         """
-        workshop, best = self._workshop, search.best
-        if not (workshop.fits_model and can_be_repeated(best)):
+        inner, best = self._inner, search.best
+        if not (inner.fits_model and can_be_repeated(best)):
             return self._refit(best)
-        return search.best_fitted or workshop.fit_again(best)
+        return search.best_fitted or inner.fit_again(best)
 
     def _refit(self, best: Trial) -> Classifier:
         """Fit the chosen configuration anew on all it may learn from."""
-        workshop = self._workshop
+        inner = self._inner
         progress = Progress()
         progress.last_step = best.step
         assert self._chosen is not None
-        classifier = workshop.build(self._chosen, "refit")
-        classifier.fit(workshop.development.take(workshop.refit_on), None, progress)
+        classifier = inner.build(self._chosen, "refit")
+        classifier.fit(inner.development.take(inner.refit_on), None, progress)
         return classifier
 
     def _frozen(self, oof: NDArray[np.float64] | None) -> tuple[Calibration, Threshold]:
         """Temperature and operating point, from the out-of-fold predictions of the best trial."""
         several = self._task.task_type == "multi-label"
-        development = self._workshop.development
+        development = self._inner.development
         assert oof is not None, "the best trial has predictions"
         known = np.isfinite(oof).all(axis=1)
         labels, oof = development.labels[known], oof[known]
@@ -272,7 +272,7 @@ class Attempt:
             path = self._workspace.oof / f"{trial.number}.npy"
             path.parent.mkdir(exist_ok=True)
             save_npy(path, oof)
-        checkpoint = self._workshop.checkpoint_of(trial.number)
+        checkpoint = self._inner.checkpoint_of(trial.number)
         return TrialEnded(
             cell=self._cell_task.cell,
             record=record,

@@ -27,7 +27,7 @@ from medbench.execution.events import (
 from medbench.execution.executor import Executor
 from medbench.execution.plan import PlannedCell
 from medbench.execution.planned_model import PlannedModel
-from medbench.execution.watcher import Watcher
+from medbench.execution.run_listener import RunListener
 from medbench.files import read_npy
 from medbench.store import CellId, RunStore
 from medbench.tuning.tuner import best_of
@@ -50,13 +50,13 @@ class EarlierWork:
 
 
 class Committer:
-    """Writes what happens in cells into the run folder, and tells the watcher."""
+    """Writes what happens in cells into the run folder, and tells the listener."""
 
     def __init__(
         self,
         cells: Mapping[CellId, PlannedCell],
         store: RunStore,
-        watcher: Watcher,
+        listener: RunListener,
         executor: Executor,
     ) -> None:
         """Begin.
@@ -64,12 +64,12 @@ class Committer:
         Args:
             cells: The cells of which events will come.
             store: The run folder, locked by the caller.
-            watcher: Who is told.
+            listener: Who is told.
             executor: What works on them, for the record.
         """
         self._cells = cells
         self._store = store
-        self._watcher = watcher
+        self._listener = listener
         self._executor = executor
         self._earlier: dict[CellId, EarlierWork] = {}
         self._why_anew: dict[CellId, str] = {}
@@ -94,7 +94,7 @@ class Committer:
         elif isinstance(event, TrialEnded):
             self._add_trial(event)
         elif isinstance(event, RefitBegan):
-            self._watcher.refits(event.cell)
+            self._listener.refits(event.cell)
         elif isinstance(event, Fitted):
             now = datetime.now(UTC).isoformat(timespec="seconds")
             self._opened.setdefault(event.cell, now)  # not again where it was started again
@@ -104,7 +104,7 @@ class Committer:
     def skip(self, cell: PlannedCell) -> None:
         """Give a cell that nobody works on its row."""
         self.earlier_work(cell)
-        self._watcher.started(cell.id)
+        self._listener.started(cell.id)
         self._begin(cell)
         self._commit(cell, {"status": "skipped", "reason": cell.model.skip or ""})
 
@@ -151,7 +151,7 @@ class Committer:
     def _start(self, cell: PlannedCell) -> None:
         self._begin(cell)
         self._began[cell.id] = time.perf_counter()
-        self._watcher.started(cell.id)
+        self._listener.started(cell.id)
         self._tried[cell.id] = list(self._earlier[cell.id].trials)
         if self._tried[cell.id]:
             self._tell_trials(cell.id)
@@ -162,7 +162,7 @@ class Committer:
         before = stored.unfinished()
         self._times[cell.id] = 0 if before is None else before["times"]
         if why := self._why_anew[cell.id]:
-            self._watcher.say(f"{cell.id}: run again, {why}")
+            self._listener.say(f"{cell.id}: run again, {why}")
         if self._earlier[cell.id].trials:
             stored.drop_outcome()
         else:
@@ -184,7 +184,7 @@ class Committer:
         best = best_of(trials)
         n_tried = sum(trial.get("stage") != "finish" for trial in trials)
         score = None if best is None else best["score"]
-        self._watcher.tried(cell, n_tried, score, trials[-1]["at_seconds"])
+        self._listener.tried(cell, n_tried, score, trials[-1]["at_seconds"])
 
     def _finish(self, cell: PlannedCell, outcome: Outcome) -> None:
         stored = self._store.cell(cell.id)
@@ -223,7 +223,7 @@ class Committer:
         """Note why a cell stays unfinished; it is said first, for the run folder may be full."""
         self.ended[cell.id] = outcome.reason
         self.ended_in_a_row += 1
-        self._watcher.unfinished(cell.id, outcome.reason)
+        self._listener.unfinished(cell.id, outcome.reason)
         stored = self._store.cell(cell.id)
         stored.leave_unfinished(
             {
@@ -260,7 +260,7 @@ class Committer:
         }
         self._store.cell(cell.id).finish(record)
         self.ended_in_a_row = 0
-        self._watcher.finished(cell.id, record)
+        self._listener.finished(cell.id, record)
 
     def _notes(self, cell: PlannedCell, result: Mapping[str, Any]) -> list[str]:
         """What a reader of the row must know."""

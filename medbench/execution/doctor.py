@@ -57,8 +57,8 @@ _GAINS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One line of what was found."""
+class Check:
+    """One thing that was looked at, and what was found."""
 
     state: State
     """``ok``; ``note``: a run does without; ``problem``: a run would fail, or do so in part."""
@@ -70,17 +70,17 @@ class Finding:
 
 def examine(
     *, data_dir: Path | None = None, weights_dir: Path | None = None
-) -> Iterator[tuple[str, Iterator[Finding]]]:
+) -> Iterator[tuple[str, Iterator[Check]]]:
     """Look at everything; nothing is downloaded, written or trained.
 
-    Heavy libraries are imported by other processes, so that a broken one is a finding.
+    Heavy libraries are imported by other processes, so that a broken one can be told.
 
     Args:
         data_dir: As of ``run``.
         weights_dir: As of ``run``.
 
     Yields:
-        Name of a section and its findings, which are made as they are asked for.
+        Name of a section and its checks, which are made as they are asked for.
     """
     with ThreadPoolExecutor(2) as pool:
         boosting = pool.submit(_try_library, "xgboost", dict(os.environ))
@@ -109,25 +109,25 @@ def anonymous(text: str) -> str:
     return text
 
 
-def _versions() -> Iterator[Finding]:
+def _versions() -> Iterator[Check]:
     commit = environment.commit()
     of = f", commit {commit['hash'][:12]}{', changed' * commit['dirty']}" if commit else ""
-    yield Finding(state="ok", about="medbench", text=f"{medbench.__version__}{of}")
+    yield Check(state="ok", about="medbench", text=f"{medbench.__version__}{of}")
     system = f"{platform.system()} {platform.machine()}"
-    yield Finding(state="ok", about="python", text=f"{platform.python_version()}, {system}")
+    yield Check(state="ok", about="python", text=f"{platform.python_version()}, {system}")
     versions = distribution_versions(environment.RECORDED)
     text = ", ".join(f"{name} {version}" for name, version in versions.items())
-    yield Finding(state="ok", about="packages", text=text)
+    yield Check(state="ok", about="packages", text=text)
     for name, specifier, found in _unmet(_requirements()):
         state: State = "note" if found else "problem"
         is_there = f"{found} is outside of what MedBench is made for" if found else "not installed"
         text = f'{is_there}: pip install "{name}{specifier}"'
-        yield Finding(state=state, about=name, text=text)
+        yield Check(state=state, about=name, text=text)
     for pair in _MIXED:
         if all(name in versions for name in pair):
             one, other = pair
             text = f"{one} and {other} overwrite each other. Uninstall both, then install one."
-            yield Finding(state="note", about=one, text=text)
+            yield Check(state="note", about=one, text=text)
 
 
 def _requirements(extra: str = "") -> list[Any]:
@@ -154,19 +154,19 @@ def _unmet(requirements: Sequence[Any]) -> Iterator[tuple[str, str, str]]:
             yield requirement.name, str(requirement.specifier), found
 
 
-def _machine() -> Iterator[Finding]:
-    yield Finding(state="ok", about="processor", text=environment.processor() or "not known")
+def _machine() -> Iterator[Check]:
+    yield Check(state="ok", about="processor", text=environment.processor() or "not known")
     allowed, there = available_threads(), os.cpu_count()
-    yield Finding(state="ok", about="cores", text=f"{allowed} of {there} may be used")
+    yield Check(state="ok", about="cores", text=f"{allowed} of {there} may be used")
     total, available = total_memory(), available_memory()
     little = available < _LITTLE_MEMORY
     text = f"{format_bytes(total)}, {format_bytes(available)} free"
     text += ". Close other programs, or expect cells that run out of memory." * little
-    yield Finding(state="note" if little else "ok", about="memory", text=text)
+    yield Check(state="note" if little else "ok", about="memory", text=text)
     yield _gpus()
 
 
-def _gpus() -> Finding:
+def _gpus() -> Check:
     command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version"]
     try:
         shown = subprocess.run(
@@ -176,24 +176,24 @@ def _gpus() -> Finding:
             timeout=_DRIVER_SECONDS,
         )
     except FileNotFoundError:
-        return Finding(state="ok", about="GPU", text="none from NVIDIA")
+        return Check(state="ok", about="GPU", text="none from NVIDIA")
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding(state="note", about="GPU", text=f"nvidia-smi does not answer: {error}")
+        return Check(state="note", about="GPU", text=f"nvidia-smi does not answer: {error}")
     lines = [line.strip() for line in (shown.stdout or shown.stderr).splitlines() if line.strip()]
     if shown.returncode:
         says = lines[0] if lines else f"status {shown.returncode}"
-        return Finding(state="note", about="GPU", text=f"nvidia-smi fails: {says}")
-    return Finding(state="ok", about="GPU", text="; ".join(lines) or "none from NVIDIA")
+        return Check(state="note", about="GPU", text=f"nvidia-smi fails: {says}")
+    return Check(state="ok", about="GPU", text="; ".join(lines) or "none from NVIDIA")
 
 
-def _folders(data_dir: Path | None) -> Iterator[Finding]:
+def _folders(data_dir: Path | None) -> Iterator[Check]:
     try:
         cache = cache_folder()
         bound()
     except MedBenchError as error:
-        yield Finding(state="problem", about="cache", text=str(error))
+        yield Check(state="problem", about="cache", text=str(error))
     else:
-        yield _place(
+        yield _writable(
             "cache",
             cache,
             "A run goes on without it, in the system's temporary folder, and what it would have "
@@ -201,38 +201,38 @@ def _folders(data_dir: Path | None) -> Iterator[Finding]:
             state="note",
         )
         if held := _sizes(cache):
-            yield Finding(state="ok", about="in the cache", text=held)
-    yield _place("runs", Path("results").absolute(), "run --out names another.")
+            yield Check(state="ok", about="in the cache", text=held)
+    yield _writable("runs", Path("results").absolute(), "run --out names another.")
     try:
         registered = len(load_catalog(data_dir=data_dir).sources)
     except MedBenchError as error:
-        yield Finding(state="problem", about="data sets", text=str(error))
+        yield Check(state="problem", about="data sets", text=str(error))
     else:
-        yield Finding(state="ok", about="data sets", text=f"{registered} registered")
+        yield Check(state="ok", about="data sets", text=f"{registered} registered")
     given = {"--data-dir": data_dir, DATA_FOLDER_VARIABLE: os.environ.get(DATA_FOLDER_VARIABLE)}
     for said_by, folder in given.items():
         if folder and Path(folder).is_dir():
-            yield Finding(state="ok", about="data", text=f"{folder} ({said_by})")
+            yield Check(state="ok", about="data", text=f"{folder} ({said_by})")
     if not any(given.values()):
         text = (
             f"no folder named (--data-dir, {DATA_FOLDER_VARIABLE}): only generated and fetched ones"
         )
-        yield Finding(state="note", about="data", text=text)
+        yield Check(state="note", about="data", text=text)
 
 
-def _place(about: str, folder: Path, remedy: str, *, state: State = "problem") -> Finding:
+def _writable(about: str, folder: Path, remedy: str, *, state: State = "problem") -> Check:
     """Whether a folder can be written and has space; where it is not there yet, its parent."""
     try:
-        there = next(place for place in (folder, *folder.parents) if place.exists())
+        there = next(each for each in (folder, *folder.parents) if each.exists())
         with tempfile.TemporaryFile(dir=there):
             free = shutil.disk_usage(there).free
     except OSError as error:
         text = f"{folder}: cannot be written ({error.strerror or error}). {remedy}"
-        return Finding(state=state, about=about, text=text)
+        return Check(state=state, about=about, text=text)
     if free < _LITTLE_DISK:
         text = f"{folder}: only {format_bytes(free)} free on its disk. {remedy}"
-        return Finding(state="note", about=about, text=text)
-    return Finding(state="ok", about=about, text=f"{folder}, {format_bytes(free)} free on its disk")
+        return Check(state="note", about=about, text=text)
+    return Check(state="ok", about=about, text=f"{folder}, {format_bytes(free)} free on its disk")
 
 
 def _sizes(cache: Path) -> str:
@@ -245,27 +245,27 @@ def _sizes(cache: Path) -> str:
     return ", ".join(f"{name} {format_bytes(n_bytes)}" for name, n_bytes in sizes.items())
 
 
-def _weights(weights_dir: Path | None) -> Iterator[Finding]:
+def _weights(weights_dir: Path | None) -> Iterator[Check]:
     for name, backbone in BACKBONES.items():
         known = backbone.weights
         try:
             found = find_weights(name, weights_dir, lambda text: None, download=False)
         except ConfigurationError as error:  # of the folder, so it is the same for all
-            yield Finding(state="problem", about="weights", text=str(error))
+            yield Check(state="problem", about="weights", text=str(error))
             return
         except ModelError as error:
-            yield Finding(state="problem", about=name, text=str(error))
+            yield Check(state="problem", about=name, text=str(error))
             continue
         if found.path is not None:
-            yield Finding(state="ok", about=name, text=f"{found.note}: {found.path}")
+            yield Check(state="ok", about=name, text=f"{found.note}: {found.path}")
             continue
         text = f"not here: put {known.file_name} into the folder of --weights-dir"
         text += f", or a run fetches it ({known.megabytes} MB)" if known.folder else ""
         text += f"; it is in {known.elsewhere}" if known.elsewhere else ""
-        yield Finding(state="note", about=name, text=text)
+        yield Check(state="note", about=name, text=text)
 
 
-def _plugins() -> Iterator[Finding]:
+def _plugins() -> Iterator[Check]:
     any_there = False
     for kind in registry.ALL:
         with warnings.catch_warnings(record=True) as broken:
@@ -276,28 +276,28 @@ def _plugins() -> Iterator[Finding]:
             if kind.distribution(name) is not None:
                 any_there = True
                 text = f"{kind.noun} of {kind.provider(name)}"
-                yield Finding(state="ok", about=name, text=text)
+                yield Check(state="ok", about=name, text=text)
         for warning in broken:
             any_there = True
-            yield Finding(state="note", about="broken", text=str(warning.message))
+            yield Check(state="note", about="broken", text=str(warning.message))
     if not any_there:
-        yield Finding(state="ok", about="plugins", text="no package here declares one")
+        yield Check(state="ok", about="plugins", text="no package here declares one")
 
 
 def _libraries(
     boosting: Future[dict[str, Any]], backend: Future[dict[str, Any]] | None
-) -> Iterator[Finding]:
+) -> Iterator[Check]:
     """What was computed elsewhere in the meantime."""
     has_driver = shutil.which("nvidia-smi") is not None
     report: dict[str, Any] = {}
     try:
         name = environment.keras_backend()
     except MedBenchError as error:
-        yield Finding(state="problem", about="Keras", text=str(error))
+        yield Check(state="problem", about="Keras", text=str(error))
     else:
         if name is None:
             text = f"no backend: deep families are left out. {install_command('cpu')}"
-            yield Finding(state="note", about="Keras", text=text)
+            yield Check(state="note", about="Keras", text=text)
         elif backend is not None:
             report = backend.result()
             yield _of_backend(name, report, has_driver)
@@ -305,36 +305,36 @@ def _libraries(
     engines = distribution_versions(tuple(installed_engines()))
     chosen = f"{report['engine']} computes them; " if "engine" in report else ""
     text = f"{chosen}installed: {', '.join(f'{n} {v}' for n, v in engines.items()) or 'none'}"
-    yield Finding(state="ok", about="embeddings", text=text)
+    yield Check(state="ok", about="embeddings", text=text)
 
 
-def _of_backend(name: str, report: dict[str, Any], has_driver: bool) -> Finding:
+def _of_backend(name: str, report: dict[str, Any], has_driver: bool) -> Check:
     others = [n for n in environment.BACKENDS if n != name and _is_installed(n)]
     also = f" ({' and '.join(others)} installed too)" if others else ""
     if "failure" in report or not report["right"]:
         failure = report.get("failure", "it computes wrongly")
         text = f"{name}: {failure}. Install it again, or set KERAS_BACKEND to another one{also}."
-        return Finding(state="problem", about="Keras", text=text)
+        return Check(state="problem", about="Keras", text=text)
     text = f"{name} imports and computes in {report['seconds']:.1f} s"
     if has_driver and not report["gpu"]:
         text += f", but sees no GPU. {install_command('gpu')}, or what {name} names for CUDA"
-        return Finding(state="note", about="Keras", text=text + also)
+        return Check(state="note", about="Keras", text=text + also)
     text += " on the GPU" * report["gpu"]
-    return Finding(state="ok", about="Keras", text=text + also)
+    return Check(state="ok", about="Keras", text=text + also)
 
 
-def _of_xgboost(report: dict[str, Any], has_driver: bool) -> Finding:
+def _of_xgboost(report: dict[str, Any], has_driver: bool) -> Check:
     if not _is_installed("xgboost"):
         text = f"not installed: {install_command('cpu')}"
-        return Finding(state="note", about="XGBoost", text=text)
+        return Check(state="note", about="XGBoost", text=text)
     if "failure" in report:
         text = f"{report['failure']}. Install it again."
-        return Finding(state="problem", about="XGBoost", text=text)
+        return Check(state="problem", about="XGBoost", text=text)
     text = f"imports in {report['seconds']:.1f} s, built with{'' if report['cuda'] else 'out'} CUDA"
     if has_driver and not report["gpu"]:
         text += ". It will not use the GPU: pip install xgboost, in place of xgboost-cpu."
-        return Finding(state="note", about="XGBoost", text=text)
-    return Finding(state="ok", about="XGBoost", text=text)
+        return Check(state="note", about="XGBoost", text=text)
+    return Check(state="ok", about="XGBoost", text=text)
 
 
 def _try_library(what: str, variables: dict[str, str]) -> dict[str, Any]:
@@ -360,20 +360,20 @@ def _try_library(what: str, variables: dict[str, str]) -> dict[str, Any]:
     return report
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[Check]:
     try:
         extras = metadata.metadata("medbench").get_all("Provides-Extra") or []
     except metadata.PackageNotFoundError:
         text = "not known: this is a checkout that is not installed. pip install -e ."
-        yield Finding(state="note", about="extras", text=text)
+        yield Check(state="note", about="extras", text=text)
         return
     for extra in extras:
         gain = _GAINS.get(extra, "")
         if any(not found for _, _, found in _unmet(_requirements(extra))):
             text = f"{gain}: {install_command(extra)}".removeprefix(": ")
-            yield Finding(state="note", about=extra, text=text)
+            yield Check(state="note", about=extra, text=text)
         else:
-            yield Finding(state="ok", about=extra, text=f"installed. {gain}")
+            yield Check(state="ok", about=extra, text=f"installed. {gain}")
 
 
 def _is_installed(module: str) -> bool:

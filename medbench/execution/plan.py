@@ -19,8 +19,8 @@ from medbench.cache.upkeep import keep_within_bound
 from medbench.counts import LARGEST_SEED, MOST_FOLDS, MOST_SEEDS, MOST_SPLITS
 from medbench.datasets.batch import PROPERTIES
 from medbench.datasets.catalog import Catalog
-from medbench.datasets.how_far import Say, silently
 from medbench.datasets.prepared import PreparedDataset, prepare
+from medbench.datasets.progress_callback import ProgressCallback, no_progress
 from medbench.datasets.sources.base import Source
 from medbench.datasets.splits import OuterSplit, SplitPlan, image_splits, outer_splits
 from medbench.errors import (
@@ -244,7 +244,7 @@ def plan_datasets(
     setup: Setup,
     *,
     by_image: bool = False,
-    say: Say = silently,
+    say: ProgressCallback = no_progress,
 ) -> list[PlannedDataset]:
     """Decode every data set (or find it decoded) and split it.
 

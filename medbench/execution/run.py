@@ -15,14 +15,15 @@ from medbench.errors import ProtocolError
 from medbench.execution.cell_limits import limits_of
 from medbench.execution.committer import Committer, EarlierWork
 from medbench.execution.costs import Costs
+from medbench.execution.dataset_tables import dataset_tables
 from medbench.execution.environment import BACKENDS
 from medbench.execution.events import Outcome
 from medbench.execution.executor import Executor, Resources, Work
 from medbench.execution.firewall import closed_places
 from medbench.execution.parts import DevelopmentPart, HeldOutPart
 from medbench.execution.plan import ATTEMPT, PlannedCell, PlannedDataset, Setup
-from medbench.execution.stock import dataset_tables, take_stock
-from medbench.execution.watcher import Watcher
+from medbench.execution.plan_state import plan_state
+from medbench.execution.run_listener import RunListener
 from medbench.features.out_of_distribution import fit_out_of_distribution
 from medbench.models.transfer import TransferFamily
 from medbench.store import CellId, RunStore
@@ -40,7 +41,7 @@ def run_cells(
     cells: Sequence[PlannedCell],
     store: RunStore,
     setup: Setup,
-    watcher: Watcher,
+    listener: RunListener,
     *,
     retry_failed: bool = False,
 ) -> dict[CellId, str]:
@@ -53,7 +54,7 @@ def run_cells(
         cells: The plan.
         store: The run folder, locked by the caller.
         setup: Folders, threads, the executor and the number of cells that run at a time.
-        watcher: Who is told.
+        listener: Who is told.
         retry_failed: Whether cells that failed under the same key are run again.
 
     Returns:
@@ -76,17 +77,17 @@ def run_cells(
     )
     for name in dict.fromkeys(cell.dataset.data.name for cell in cells):
         if store.drop_damaged_dataset(name):
-            watcher.say(f"{name}: what this run says of it was damaged, and is made again")
+            listener.say(f"{name}: what this run says of it was damaged, and is made again")
     costs = Costs(setup.threads)
-    stock = take_stock(cells, store, retry_failed=retry_failed, costs=costs)
+    state = plan_state(cells, store, retry_failed=retry_failed, costs=costs)
     for dataset in {id(cell.dataset): cell.dataset for cell in cells}.values():
         tables = dataset_tables(dataset, store)
-        _learn_what_is_usual(dataset, store, watcher)  # first, since the record stands for it
+        _learn_what_is_usual(dataset, store, listener)  # first, since the record stands for it
         store.write_dataset(dataset.data.name, *tables)
-    watcher.planned(stock, setup.jobs)
-    planned = {cell.id: cell for cell in stock.waiting}
-    committer = Committer(planned, store, watcher, executor)
-    for cell in stock.waiting:
+    listener.planned(state, setup.jobs)
+    planned = {cell.id: cell for cell in state.waiting}
+    committer = Committer(planned, store, listener, executor)
+    for cell in state.waiting:
         if cell.model.skip is not None:
             committer.skip(cell)
         elif cell.model.error is not None:
@@ -94,7 +95,7 @@ def run_cells(
     handed = _Handed(store, setup)
     work = {
         cell.id: handed.work(cell, committer.earlier_work(cell))
-        for cell in stock.waiting
+        for cell in state.waiting
         if cell.model.fits
     }
     committer.ended_in_a_row, left = 0, len(work)
@@ -106,7 +107,7 @@ def run_cells(
                     left -= 1
                     _learn(costs, planned[event.cell], store, bool(work[event.cell].earlier))
                 if left and committer.ended_in_a_row >= _ROUNDS_OF_FAULTS * setup.jobs:
-                    watcher.say(
+                    listener.say(
                         f"Stopped: trouble of the machine ended {committer.ended_in_a_row} cells "
                         f"in a row, so it would end the other {left} too. They are left for the "
                         "next start."
@@ -198,7 +199,7 @@ class _Handed:
         return self._closed[data.name]
 
 
-def _learn_what_is_usual(dataset: PlannedDataset, store: RunStore, watcher: Watcher) -> None:
+def _learn_what_is_usual(dataset: PlannedDataset, store: RunStore, listener: RunListener) -> None:
     """Keep by what images unlike the development part are told, for those who predict later.
 
     Without an official split every image is in the development part of some fold.
@@ -213,4 +214,4 @@ def _learn_what_is_usual(dataset: PlannedDataset, store: RunStore, watcher: Watc
     try:
         fit_out_of_distribution(dataset.data.images.take(known), groups).save(path)
     except ProtocolError as error:
-        watcher.say(f"{dataset.data.name}: unlike images cannot be told later: {error}")
+        listener.say(f"{dataset.data.name}: unlike images cannot be told later: {error}")

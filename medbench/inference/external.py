@@ -14,8 +14,8 @@ from medbench.cache import cache_folder
 from medbench.cores import available_threads
 from medbench.datasets.batch import PROPERTIES, Batch
 from medbench.datasets.catalog import Catalog
-from medbench.datasets.how_far import Say, silently
 from medbench.datasets.prepared import PreparedDataset, describe, prepare
+from medbench.datasets.progress_callback import ProgressCallback, no_progress
 from medbench.datasets.task import label_frame
 from medbench.errors import ConfigurationError
 from medbench.inference.class_map import ClassMap, written_pair
@@ -44,7 +44,7 @@ def prepare_like(
     catalog: Catalog,
     *,
     skip_unreadable: bool = False,
-    say: Say = silently,
+    say: ProgressCallback = no_progress,
 ) -> PreparedDataset:
     """Another data set, in the shape that a model takes; of its two classes in the same order.
 

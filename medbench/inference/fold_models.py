@@ -97,7 +97,7 @@ class FittedFoldModels:
 
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
         """See ``FoldModels.probabilities``; features that several share are computed once."""
-        from medbench.tuning.inner import predict
+        from medbench.tuning.inner_validation import predict
 
         try:
             return np.stack(

@@ -179,7 +179,7 @@ def _model_info(
         name: None if value is None or np.isnan(value) else float(value)
         for name, value in numbers.items()
     }
-    against = [one.text for one in verdicts(of) if one.kind in STRONG]
+    against = [one.text for one in verdicts(of) if one.topic in STRONG]
     if row.cut is not None:
         against.insert(0, cut_words([row]))
     return ModelInfo(

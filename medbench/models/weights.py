@@ -15,7 +15,7 @@ from medbench.hashes import hash_of_file
 from medbench.opening import WEIGHTS, open_regular
 from medbench.web import DownloadError, download
 
-_KINDS = {".h5": ("HDF5", b"\x89HDF\r\n\x1a\n"), ".npz": ("NPZ", b"PK\x03\x04")}
+_FORMATS = {".h5": ("HDF5", b"\x89HDF\r\n\x1a\n"), ".npz": ("NPZ", b"PK\x03\x04")}
 """What a weights file of each kind is called, and how it begins."""
 
 
@@ -115,7 +115,7 @@ def _from_folder(known: PublishedWeights, folder: Path) -> Weights | None:
     for path in sorted(folder.iterdir()):
         if not known.matches(path):
             continue
-        kind, magic = _KINDS[path.suffix.lower()]
+        format_name, magic = _FORMATS[path.suffix.lower()]
         try:
             with open_regular(path, WEIGHTS) as file:
                 readable = file.read(len(magic)) == magic
@@ -127,9 +127,9 @@ def _from_folder(known: PublishedWeights, folder: Path) -> Weights | None:
             ) from error
         if not readable:
             raise ModelError(
-                f"{path}: not an {kind} file, so it cannot hold weights (a download that broke "
-                f"off?). Replace it by {known.file_name} (from {known.place}) or take it out of "
-                "that folder."
+                f"{path}: not an {format_name} file, so it cannot hold weights (a download that "
+                f"broke off?). Replace it by {known.file_name} (from {known.place}) or take it out "
+                "of that folder."
             )
     if not sums:
         return None

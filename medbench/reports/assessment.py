@@ -19,7 +19,7 @@ from medbench.evaluation.comparisons import (
 from medbench.evaluation.intervals import mean_auroc
 from medbench.evaluation.ranks import RanksAcross, rank_across
 from medbench.evaluation.resampling import FoldPredictions, Resampled, resample
-from medbench.reports.fields import COLUMNS, COUNTS, NUMBERS, SCORELESS, Kind, Status
+from medbench.reports.fields import COLUMNS, COUNTS, NUMBERS, SCORELESS, RowType, Status
 from medbench.reports.predictions import fold_predictions
 from medbench.reports.published import published_rows
 from medbench.reports.rows import Row, make_row, with_names
@@ -29,14 +29,14 @@ MAJORITY = "majority"
 """The model that always predicts the class frequencies; skill is measured from it."""
 SHORTCUT_BOUND = 0.6
 """A sanity row whose interval lies above this shows that labels can be had without the content."""
-Of = tuple[str, Kind]
-"""Whose row it is: a model may have one row of each kind."""
-_KINDS: tuple[Kind, ...] = ("model", "sanity", "split by image", "published")
+RowKey = tuple[str, RowType]
+"""Whose row it is: a model may have one row of each type."""
+_ROW_TYPES: tuple[RowType, ...] = ("model", "sanity", "split by image", "published")
 _STATUSES: tuple[Status, ...] = ("ok", "partial", *SCORELESS, "published")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
+class SanityComparison:
     """A sanity row held against the leader."""
 
     row: Row
@@ -73,13 +73,13 @@ class DatasetAssessment:
     """In the order of the leaderboard."""
     comparison: Comparison | None
     """Of the real models; None where none is finished."""
-    probes: tuple[Probe, ...]
+    sanity_comparisons: tuple[SanityComparison, ...]
     """The finished sanity rows but for the majority class, highest AUROC first."""
 
     @property
-    def ahead_of_probes(self) -> bool:
+    def ahead_of_sanity(self) -> bool:
         """Whether the leader was held against every sanity row and is ahead of each."""
-        return all(probe.leader_is == "ahead" for probe in self.probes)
+        return all(sanity.leader_is == "ahead" for sanity in self.sanity_comparisons)
 
     @property
     def leader(self) -> Row | None:
@@ -99,7 +99,7 @@ class DatasetAssessment:
         scored = [r for r in self.rows if r.fields.kind == "model" and r.folds]
         return bool(scored) and all(row.cut is not None for row in scored)
 
-    def row(self, model: str, kind: Kind = "model") -> Row | None:
+    def row(self, model: str, kind: RowType = "model") -> Row | None:
         """The complete row of a model, which the budget did not cut."""
         for row in self.rows:
             if row.name == model and row.fields.kind == kind and row.complete:
@@ -163,11 +163,11 @@ def cells_of_datasets(run: RunResult) -> dict[str, list[CellResult]]:
     return cells
 
 
-def cells_of_rows(cells: Sequence[CellResult]) -> dict[Of, list[CellResult]]:
+def cells_of_rows(cells: Sequence[CellResult]) -> dict[RowKey, list[CellResult]]:
     """The cells that each row of a data set is made from."""
-    of_row: dict[Of, list[CellResult]] = {}
+    of_row: dict[RowKey, list[CellResult]] = {}
     for cell in cells:
-        kind: Kind = "sanity" if cell.record.get("sanity") else "model"
+        kind: RowType = "sanity" if cell.record.get("sanity") else "model"
         if cell.by_image:
             kind = "split by image"
         of_row.setdefault((cell.id.model, kind), []).append(cell)
@@ -198,8 +198,8 @@ def _assess_dataset(run: RunResult, name: str, cells: Sequence[CellResult]) -> D
             warning=with_names(found.warning, record),
         )
     leader = known[comparison.leader, "model"] if comparison is not None else None
-    probes = tuple(
-        Probe(row=row, behind=_behind(leader, known[row.name, "sanity"]))
+    sanity_comparisons = tuple(
+        SanityComparison(row=row, behind=_behind(leader, known[row.name, "sanity"]))
         for row in rows
         if row.fields.kind == "sanity" and row.complete and row.name != MAJORITY
     )
@@ -211,20 +211,20 @@ def _assess_dataset(run: RunResult, name: str, cells: Sequence[CellResult]) -> D
         audit=run.audits.get(name),
         rows=tuple(rows),
         comparison=comparison,
-        probes=probes,
+        sanity_comparisons=sanity_comparisons,
     )
 
 
 def _resample_rows(
-    folds: Mapping[Of, Sequence[FoldPredictions]], n_classes: int
-) -> dict[Of, Resampled | ProtocolError]:
+    folds: Mapping[RowKey, Sequence[FoldPredictions]], n_classes: int
+) -> dict[RowKey, Resampled | ProtocolError]:
     """What resampling makes of each row, or why it cannot; rows on the same folds share draws."""
-    together: dict[tuple[Any, ...], dict[Of, Sequence[FoldPredictions]]] = {}
+    together: dict[tuple[Any, ...], dict[RowKey, Sequence[FoldPredictions]]] = {}
     for of, its in folds.items():
         if its:
             same = tuple((f.labels.tobytes(), f.groups.tobytes(), f.repeat) for f in its)
             together.setdefault(same, {})[of] = its
-    found: dict[Of, Resampled | ProtocolError] = {}
+    found: dict[RowKey, Resampled | ProtocolError] = {}
     for rows in together.values():
         try:
             found |= resample(rows, n_classes)
@@ -244,13 +244,13 @@ def _resample_rows(
 def _rows(
     name: str,
     record: Mapping[str, Any],
-    of_row: Mapping[Of, Sequence[CellResult]],
-    folds: Mapping[Of, Sequence[FoldPredictions]],
-    resampled: Mapping[Of, Resampled | ProtocolError],
+    of_row: Mapping[RowKey, Sequence[CellResult]],
+    folds: Mapping[RowKey, Sequence[FoldPredictions]],
+    resampled: Mapping[RowKey, Resampled | ProtocolError],
 ) -> list[Row]:
     """All rows of a data set in their order, with their skill over the majority class."""
     n_by_image = record.get("n_folds_by_image", 0)
-    wanted = {kind: int(record["n_folds"]) for kind in _KINDS} | {"split by image": n_by_image}
+    wanted = {kind: int(record["n_folds"]) for kind in _ROW_TYPES} | {"split by image": n_by_image}
     for (_, kind), found in of_row.items():
         wanted[kind] = max(wanted[kind], len(found))
     rows = [
@@ -277,7 +277,7 @@ def _order(row: Row) -> tuple[Any, ...]:
     status = _STATUSES.index(fields.status)
     # a cut row may score high by luck, but it stands in no order with the others
     cut = row.cut is not None
-    return _KINDS.index(fields.kind), status, cut, -auroc, fields.model
+    return _ROW_TYPES.index(fields.kind), status, cut, -auroc, fields.model
 
 
 def _behind(leader: Resampled | None, row: Resampled) -> Difference | None:

@@ -30,7 +30,7 @@ _MOST_SECONDS = 10**9
 class Cut:
     """What the budget left of a row: the chosen trial of at least one of its folds was cut."""
 
-    how_far: str
+    reached: str
     """How far it came, in words; of several folds, the one that came the least far."""
     where: str
     """In how many of the folds, as in ``in 2 of 5 folds``; empty of a single fold."""
@@ -41,7 +41,7 @@ class Cut:
     @property
     def words(self) -> str:
         """As a note has it: ``cut: epoch 3 of 24 when 20 s were over``."""
-        return f"cut{f' {self.where}' * bool(self.where)}: {self.how_far}"
+        return f"cut{f' {self.where}' * bool(self.where)}: {self.reached}"
 
 
 def cut_of(cells: Sequence[CellResult]) -> Cut | None:
@@ -62,7 +62,7 @@ def cut_of(cells: Sequence[CellResult]) -> Cut | None:
     needed = [_enough(cell) for cell in shortened]
     known = [seconds for seconds in needed if seconds is not None]
     return Cut(
-        how_far=str(earliest.record["cut"]),
+        reached=str(earliest.record["cut"]),
         where=where,
         enough=max(known) if len(known) == len(needed) else None,
     )

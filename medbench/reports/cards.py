@@ -141,12 +141,12 @@ def _audit(dataset: DatasetAssessment) -> list[str]:
 
 
 def _shortcuts(dataset: DatasetAssessment) -> list[str]:
-    if not dataset.probes:
+    if not dataset.sanity_comparisons:
         return ["No sanity row is finished, so nobody has looked for shortcuts."]
-    said = [one.text for one in verdicts(dataset) if one.kind == "shortcut"] or [
+    said = [one.text for one in verdicts(dataset) if one.topic == "shortcut"] or [
         f"None was found: no sanity row lies above {format_score(SHORTCUT_BOUND)} with its whole "
         "interval, and the leader is ahead of each."
-        if dataset.ahead_of_probes
+        if dataset.ahead_of_sanity
         else f"No sanity row lies above {format_score(SHORTCUT_BOUND)} with its whole interval; no "
         "model could be compared with them."
     ]
@@ -161,7 +161,7 @@ def _sanity(dataset: DatasetAssessment) -> list[str]:
 
 def _can_show(dataset: DatasetAssessment) -> list[str]:
     record = dataset.record
-    said = [one.text for one in verdicts(dataset) if one.kind != "shortcut"]
+    said = [one.text for one in verdicts(dataset) if one.topic != "shortcut"]
     limit = dataset.comparison.smallest_visible if dataset.comparison is not None else None
     if limit is not None:
         said.append(
@@ -371,7 +371,7 @@ def _limits(dataset: DatasetAssessment, won: Row) -> list[str]:
         )
     if won.cut is not None:
         said.append(cut_words([won]))
-    if any(probe.alarming for probe in dataset.probes):
+    if any(sanity.alarming for sanity in dataset.sanity_comparisons):
         said.append(
             "A sanity row gets at the labels without looking at what the images show, so this "
             "model may do so too."

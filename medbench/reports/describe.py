@@ -49,7 +49,7 @@ HOW_TO_READ_CUT = (
 
 _NAMED_CLASSES = 12
 """Above this many classes their names do not fit into a line."""
-_KINDS = {
+_TASK_WORDS = {
     "binary": "classes",
     "multi-class": "classes",
     "ordinal": "classes in rising order",
@@ -103,7 +103,7 @@ def describe_dataset(record: Mapping[str, Any]) -> str:
     named = f" ({', '.join(f'{k} {n:,}' for k, n in kinds)})"
     parts = [
         f"{record['n_images']:,} images of {record['n_groups']:,} groups",
-        f"{len(record['classes'])} {_KINDS[record['task']]}"
+        f"{len(record['classes'])} {_TASK_WORDS[record['task']]}"
         + named * (len(record["classes"]) <= _NAMED_CLASSES),
         *filter(None, [positive_words(record)]),
         f"split: {record['split']}",

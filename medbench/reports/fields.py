@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dataclasses import fields as _fields_of
 from typing import Final, Literal
 
-Kind = Literal["model", "sanity", "split by image", "published"]
+RowType = Literal["model", "sanity", "split by image", "published"]
 Status = Literal["ok", "partial", "unfinished", "failed", "skipped", "published"]
 
 CUT: Final = "cut"
@@ -62,7 +62,7 @@ class Fields:
     """What a step is, as in ``epoch``; empty where there are none."""
     folds: str
     """Finished and expected, as in ``3/5``; empty for what others have published."""
-    kind: Kind
+    kind: RowType
     standing: Literal["", "leader", "tied", "behind", "cut"] = ""
     """``leader``, ``tied`` (cannot be told from the leader) or ``behind``; ``cut`` where the
     budget cut a chosen trial (such a row is compared with nothing); empty where nothing was

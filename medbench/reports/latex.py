@@ -114,7 +114,7 @@ def _caption(dataset: DatasetAssessment, settings: str) -> str:
             "! was cut by its budget: it says nothing of what its family can do, and is compared "
             "with nothing."
         )
-    parts += [verdict.text for verdict in verdicts(dataset) if verdict.kind == "shortcut"]
+    parts += [verdict.text for verdict in verdicts(dataset) if verdict.topic == "shortcut"]
     return latex_text(" ".join(parts))
 
 

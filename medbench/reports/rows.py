@@ -18,7 +18,7 @@ from medbench.evaluation.intervals import Interval, auroc_interval
 from medbench.evaluation.resampling import FoldPredictions, Resampled
 from medbench.evaluation.scores import class_scores, fold_scores, probability_scores
 from medbench.reports.budgets import Cut, cut_of, progress
-from medbench.reports.fields import CUT, SCORELESS, Fields, Kind, Status
+from medbench.reports.fields import CUT, SCORELESS, Fields, RowType, Status
 from medbench.reports.predictions import fold_predictions
 from medbench.reports.text import brief, format_seconds, one_line
 from medbench.store import CellResult
@@ -87,7 +87,7 @@ def make_row(
     cells: Sequence[CellResult],
     record: Mapping[str, Any],
     expected: int,
-    kind: Kind,
+    kind: RowType,
     folds: Sequence[FoldPredictions],
     resampled: Resampled | ProtocolError | None,
 ) -> Row:

@@ -22,8 +22,8 @@ from medbench.hashes import hash_of_file
 from medbench.reports.assessment import (
     Assessment,
     DatasetAssessment,
-    Of,
-    Probe,
+    RowKey,
+    SanityComparison,
     assess,
     cells_of_datasets,
     cells_of_rows,
@@ -109,11 +109,11 @@ def _dataset_record(dataset: DatasetAssessment) -> dict[str, Any]:
     return {
         "rows": [_row_record(row) for row in dataset.rows],
         "comparison": _plain(asdict(dataset.comparison)) if dataset.comparison else None,
-        "probes": [
-            {"model": probe.row.name, "behind": _plain(asdict(probe.behind))}
-            if probe.behind
-            else {"model": probe.row.name, "behind": None}
-            for probe in dataset.probes
+        "sanity_comparisons": [
+            {"model": sanity.row.name, "behind": _plain(asdict(sanity.behind))}
+            if sanity.behind
+            else {"model": sanity.row.name, "behind": None}
+            for sanity in dataset.sanity_comparisons
         ],
     }
 
@@ -163,7 +163,7 @@ def _dataset(
 ) -> DatasetAssessment:
     record = run.datasets[name]
     cells_of = cells_of_rows(cells)
-    rows: dict[Of, Row] = {}
+    rows: dict[RowKey, Row] = {}
     for each in stored["rows"]:
         of = (each["fields"]["model"], each["fields"]["kind"])
         rows[of] = _row(each, finished_folds(cells_of.get(of, []), record))
@@ -173,12 +173,12 @@ def _dataset(
         audit=run.audits.get(name),
         rows=tuple(rows.values()),
         comparison=_comparison(stored["comparison"]) if stored["comparison"] else None,
-        probes=tuple(
-            Probe(
-                row=rows[probe["model"], "sanity"],
-                behind=_difference(probe["behind"]) if probe["behind"] else None,
+        sanity_comparisons=tuple(
+            SanityComparison(
+                row=rows[sanity["model"], "sanity"],
+                behind=_difference(sanity["behind"]) if sanity["behind"] else None,
             )
-            for probe in stored["probes"]
+            for sanity in stored["sanity_comparisons"]
         ),
     )
 

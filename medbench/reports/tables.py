@@ -75,7 +75,7 @@ def _json(assessment: Assessment) -> dict[str, Any]:
             "leader": comparison.leader if comparison else None,
             "tie_group": list(comparison.tie_group) if comparison else [],
             "smallest_visible": comparison.smallest_visible if comparison else None,
-            "shortcut_risk": any(probe.alarming for probe in dataset.probes),
+            "shortcut_risk": any(sanity.alarming for sanity in dataset.sanity_comparisons),
             "audit": dict(dataset.audit) if dataset.audit else None,
         }
     rows = [

@@ -161,7 +161,7 @@ def _print_dataset(dataset: DatasetAssessment, console: Console) -> None:
         console.print(Text(legend, style="dim"))
     sentences = Table.grid(padding=(0, 1))
     for one in verdicts(dataset):
-        style = "bold yellow" if one.kind in (*STRONG, CUT) else ""
+        style = "bold yellow" if one.topic in (*STRONG, CUT) else ""
         sentences.add_row("-", Text(one_line(one.text), style=style))
     console.print(sentences)
     notes = [

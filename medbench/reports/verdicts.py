@@ -8,7 +8,7 @@ from typing import Literal
 
 from medbench.evaluation.comparisons import Difference
 from medbench.evaluation.ranks import RanksAcross
-from medbench.reports.assessment import SHORTCUT_BOUND, DatasetAssessment, Probe
+from medbench.reports.assessment import SHORTCUT_BOUND, DatasetAssessment, SanityComparison
 from medbench.reports.budgets import remedy
 from medbench.reports.rows import Row
 from medbench.reports.text import format_interval, format_score
@@ -19,12 +19,12 @@ _SEEN = {
     "border": "border (the outer tenth: markers, collimation, padding)",
     "thumbnail": "thumbnail (8 x 8 pixels)",
 }
-"""What each built-in probe looks at."""
+"""What each built-in sanity family looks at."""
 _LISTED = 3
 """Models or findings named in a sentence; more are counted."""
 
 
-Kind = Literal[
+Topic = Literal[
     "serious",
     "warning",
     "shortcut",
@@ -36,15 +36,15 @@ Kind = Literal[
     "calibration",
 ]
 """What a verdict is about: findings of the audit by severity, then what the scores say."""
-STRONG: tuple[Kind, ...] = ("serious", "shortcut", "caution")
-"""Kinds that nobody should overlook: they speak against trusting any model of the data set."""
+STRONG: tuple[Topic, ...] = ("serious", "shortcut", "caution")
+"""Topics that nobody should overlook: they speak against trusting any model of the data set."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """A sentence on a data set."""
 
-    kind: Kind
+    topic: Topic
     text: str
     """Names in it are as stored."""
 
@@ -56,7 +56,7 @@ def verdicts(dataset: DatasetAssessment) -> list[Verdict]:
     budget cut, which of the others can be told apart and by how much, and what keeps the figures
     from meaning more.
     """
-    said: dict[Kind, Iterator[str]] = {
+    said: dict[Topic, Iterator[str]] = {
         "serious": _serious(dataset),
         "warning": _warning(dataset),
         "shortcut": _shortcut(dataset),
@@ -67,7 +67,7 @@ def verdicts(dataset: DatasetAssessment) -> list[Verdict]:
         "inflation": _inflation(dataset),
         "calibration": _calibration(dataset),
     }
-    return [Verdict(kind=kind, text=text) for kind, texts in said.items() for text in texts]
+    return [Verdict(topic=topic, text=text) for topic, texts in said.items() for text in texts]
 
 
 def none_to_use(dataset: DatasetAssessment) -> str:
@@ -92,10 +92,10 @@ def cut_words(rows: Sequence[Row]) -> str:
         ((name, cut),) = cuts
         where = f" {cut.where}" * bool(cut.where)
         return (
-            f"{name} was cut by its budget{where}: {cut.how_far}. It says nothing of what the "
+            f"{name} was cut by its budget{where}: {cut.reached}. It says nothing of what the "
             f"family can do: {remedy([cut])}."
         )
-    named = "; ".join(f"{name} ({cut.how_far})" for name, cut in cuts[:_LISTED])
+    named = "; ".join(f"{name} ({cut.reached})" for name, cut in cuts[:_LISTED])
     more = f"; and {len(cuts) - _LISTED} more" if len(cuts) > _LISTED else ""
     return (
         f"Cut by their budget: {named}{more}. They say nothing of what the families can do: "
@@ -145,33 +145,33 @@ def _texts(findings: Sequence[dict[str, str]], severity: str) -> str:
 
 
 def _shortcut(dataset: DatasetAssessment) -> Iterator[str]:
-    alarming = [probe for probe in dataset.probes if probe.alarming]
+    alarming = [sanity for sanity in dataset.sanity_comparisons if sanity.alarming]
     if not alarming:
         return
-    high = [probe for probe in alarming if probe.above_bound]
+    high = [sanity for sanity in alarming if sanity.above_bound]
     words = "Shortcut risk: labels can be had without looking at what the images show."
     if high:
         words += (
-            f" AUROC from {'; '.join(f'{_seen(probe)} {_auroc(probe)}' for probe in high)}; "
+            f" AUROC from {'; '.join(f'{_seen(sanity)} {_auroc(sanity)}' for sanity in high)}; "
             f"an interval above {format_score(SHORTCUT_BOUND)} is reason for doubt."
         )
     for standing, verb in (("behind", "is behind"), ("neither", "cannot be told from")):
         each = "; ".join(
-            f"{probe.row.name} ({difference_words(probe.behind, corrected=False)})"
-            for probe in alarming
-            if probe.behind is not None and probe.leader_is == standing
+            f"{sanity.row.name} ({difference_words(sanity.behind, corrected=False)})"
+            for sanity in alarming
+            if sanity.behind is not None and sanity.leader_is == standing
         )
         if each and dataset.comparison is not None:
             words += f" The leader ({dataset.comparison.leader}) {verb} {each}."
     yield words
 
 
-def _seen(probe: Probe) -> str:
-    return _SEEN.get(probe.row.name, probe.row.name)
+def _seen(sanity: SanityComparison) -> str:
+    return _SEEN.get(sanity.row.name, sanity.row.name)
 
 
-def _auroc(probe: Probe) -> str:
-    fields = probe.row.fields
+def _auroc(sanity: SanityComparison) -> str:
+    fields = sanity.row.fields
     return format_interval(fields.auroc, fields.auroc_low, fields.auroc_high)
 
 

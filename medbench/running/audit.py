@@ -12,15 +12,15 @@ from rich.console import Console
 
 from medbench.cache import cache_folder
 from medbench.cores import available_threads
-from medbench.datasets.audit import Audit
+from medbench.datasets.audit import AuditReport
 from medbench.datasets.audit import audit as audit_prepared
 from medbench.datasets.catalog import Catalog
-from medbench.datasets.how_far import Say
 from medbench.datasets.positive import in_words
 from medbench.datasets.prepared import PreparedDataset, prepare
+from medbench.datasets.progress_callback import ProgressCallback
 from medbench.errors import AuditError, ConfigurationError, DatasetError
 from medbench.files import write_json, write_text
-from medbench.reports.audit import audit_markdown, print_audit
+from medbench.reports.audit_text import audit_markdown, print_audit
 from medbench.reports.contact_sheet import write_contact_sheet
 from medbench.reports.text import plain
 from medbench.running.ask import asking
@@ -43,7 +43,7 @@ def audit(
     skip_unreadable: bool = False,
     fail_on_audit: bool | Literal["serious", "warning"] | None = None,
     **unknown: Any,
-) -> dict[str, Audit]:
+) -> dict[str, AuditReport]:
     """Look for copies, leaks, wrong labels and shortcuts in data sets; nothing is trained.
 
     This is ``python -m medbench audit``, with its names, defaults and errors. It prints what it
@@ -81,7 +81,7 @@ def audit(
         return _audit(AuditOptions.of({**given, **unknown}))
 
 
-def _audit(options: AuditOptions) -> dict[str, Audit]:
+def _audit(options: AuditOptions) -> dict[str, AuditReport]:
     """As ``audit``."""
     catalog, names = registered(options)
     if not names:
@@ -93,7 +93,7 @@ def _audit(options: AuditOptions) -> dict[str, Audit]:
         catalog.get(name)  # all of them are known before the first is read
     console = make_console()
     say = functools.partial(console.print, markup=False, soft_wrap=True)
-    found: dict[str, Audit] = {}
+    found: dict[str, AuditReport] = {}
     errors: list[DatasetError] = []
     for name in names:
         read = functools.partial(_prepared, name, catalog, options.skip_unreadable, say)
@@ -122,7 +122,9 @@ def _together(errors: list[DatasetError]) -> DatasetError:
     return DatasetError("\n".join(map(str, errors)), options=remedies)
 
 
-def _prepared(name: str, catalog: Catalog, skip_unreadable: bool, say: Say) -> PreparedDataset:
+def _prepared(
+    name: str, catalog: Catalog, skip_unreadable: bool, say: ProgressCallback
+) -> PreparedDataset:
     return prepare(
         name,
         catalog.get(name),
@@ -133,7 +135,7 @@ def _prepared(name: str, catalog: Catalog, skip_unreadable: bool, say: Say) -> P
     )
 
 
-def _report(dataset: PreparedDataset, found: Audit, folder: Path, console: Console) -> None:
+def _report(dataset: PreparedDataset, found: AuditReport, folder: Path, console: Console) -> None:
     """Print the findings first: what cannot be written can still be read."""
     title = dataset.name
     if dataset.source.title not in ("", title):
@@ -158,7 +160,7 @@ def _report(dataset: PreparedDataset, found: Audit, folder: Path, console: Conso
     )
 
 
-def _with_files(dataset: PreparedDataset, found: Audit) -> dict[str, Any]:
+def _with_files(dataset: PreparedDataset, found: AuditReport) -> dict[str, Any]:
     """The record of an audit, and which file each of the images concerned is."""
     record = found.as_record()
     rows = sorted({row for finding in found.findings for row in finding.images})

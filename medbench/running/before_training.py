@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medbench.datasets.audit import Audit
+    from medbench.datasets.audit import AuditReport
     from medbench.execution.plan import PlannedCell
     from medbench.store import RunStore
 
 
-def audited(cells: Sequence[PlannedCell], say: Callable[[str], None]) -> dict[str, Audit]:
+def audit_all(cells: Sequence[PlannedCell], say: Callable[[str], None]) -> dict[str, AuditReport]:
     """The audit of each data set, and all that a person must hear of it before training.
 
     Args:
@@ -38,7 +38,7 @@ def audited(cells: Sequence[PlannedCell], say: Callable[[str], None]) -> dict[st
 
 def write_audits(
     cells: Sequence[PlannedCell],
-    audits: Mapping[str, Audit],
+    audits: Mapping[str, AuditReport],
     store: RunStore,
     images: bool | None,
 ) -> None:

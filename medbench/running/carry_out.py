@@ -14,17 +14,17 @@ from medbench.execution.cell_limits import limits_of
 from medbench.execution.costs import Costs
 from medbench.execution.environment import describe_environment
 from medbench.execution.plan import KEPT_BACK, PlannedCell, plan_cells, plan_datasets, share_time
+from medbench.execution.plan_state import plan_state
 from medbench.execution.run import run_cells
-from medbench.execution.stock import take_stock
 from medbench.reports.assessment import Assessment
 from medbench.reports.page.pictures import keep_pictures, may_be_shown
 from medbench.reports.stored import assessed
 from medbench.reports.terminal import print_leaderboard
 from medbench.reports.text import format_seconds, plain
-from medbench.running.before_training import audited, write_audits
+from medbench.running.before_training import audit_all, write_audits
 from medbench.running.downloading import download_missing
 from medbench.running.dry_run import print_plan
-from medbench.running.live import make_watcher
+from medbench.running.live import make_listener
 from medbench.running.load import Run
 from medbench.running.options import RunOptions
 from medbench.running.progress import make_console, unfinished_in_words
@@ -53,9 +53,9 @@ def carry_out(options: RunOptions, wanted: Wanted) -> Run:
     if options.download:
         download_missing(wanted.datasets, wanted.catalog, options.data_dir, console)
     with store.lock():
-        with make_watcher(console) as watcher:
-            cells = _plan(wanted, store, watcher.say)
-            audits = audited(cells, watcher.say)
+        with make_listener(console) as listener:
+            cells = _plan(wanted, store, listener.say)
+            audits = audit_all(cells, listener.say)
             fatal = [name for name, found in audits.items() if found.reaches(options.fail_on_audit)]
             if fatal:
                 raise AuditError(
@@ -65,8 +65,8 @@ def carry_out(options: RunOptions, wanted: Wanted) -> Run:
             shown = store.begin(cells[0].settings.as_record(), images=options.images)
             write_audits(cells, audits, store, shown)
             store.write_environment(describe_environment(setup.threads, setup.jobs))
-            watcher.say(_in_words(wanted, cells))
-            ended = run_cells(cells, store, setup, watcher, retry_failed=retry_failed)
+            listener.say(_in_words(wanted, cells))
+            ended = run_cells(cells, store, setup, listener, retry_failed=retry_failed)
         began = time.perf_counter()
         assessment = assessed(store.read())
         if not console.is_jupyter:  # where the run shows itself
@@ -87,11 +87,11 @@ def _dry_run(wanted: Wanted, store: RunStore, console: Console, *, retry_failed:
 
     say("Reading the data sets: what was never decoded is, into the cache; nothing is downloaded.")
     cells = _plan(wanted, store, say, download=False)
-    audited(cells, say)
+    audit_all(cells, say)
     say(_in_words(wanted, cells))
-    stock = take_stock(cells, store, retry_failed=retry_failed, costs=Costs(wanted.setup.threads))
+    state = plan_state(cells, store, retry_failed=retry_failed, costs=Costs(wanted.setup.threads))
     say(f"A cell is ended that {limits_of(cells, wanted.setup)}.")
-    print_plan(cells, stock, wanted.setup.jobs, console)
+    print_plan(cells, state, wanted.setup.jobs, console)
 
 
 def _plan(

@@ -28,7 +28,7 @@ def download_missing(
     """
     for name in names:
         source = catalog.get(name)
-        if source.place is not None and not source.is_here():
+        if source.download is not None and not source.is_here():
             fetch_shown(name, source, data_dir, console)
 
 

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from medbench.execution.plan import PlannedCell
-    from medbench.execution.stock import Stock
+    from medbench.execution.plan_state import PlanState
     from medbench.store import CellId
 
 _COUNTS = ("cells", "finished", "to run")
 
 
-def print_plan(cells: Sequence[PlannedCell], stock: Stock, jobs: int, console: Console) -> None:
+def print_plan(cells: Sequence[PlannedCell], state: PlanState, jobs: int, console: Console) -> None:
     """Print a table a data set, a row a model, and the estimate in words."""
     from rich.padding import Padding
     from rich.text import Text
 
-    finished = {cell.id for cell in (*stock.finished, *stock.failed)}
+    finished = {cell.id for cell in (*state.finished, *state.failed)}
     for data in {cell.dataset.data.name: cell.dataset for cell in cells}.values():
         title = (
             f"{data.data.name}: {len(data.data.images):,} images, split: {data.plan.description}"
@@ -40,14 +40,14 @@ def print_plan(cells: Sequence[PlannedCell], stock: Stock, jobs: int, console: C
             if note := _note(planned[0]):
                 console.print(Padding(Text(f"{name}: {note}"), (0, 0, 0, 2)))
         console.print()
-    if stock.failed:
-        console.print(Text(failed_are_kept(len(stock.failed))))
-    if stock.unfinished:
-        console.print(Text(unfinished_go_on(stock.unfinished)))
-    to_run = sum(cell.model.fits for cell in stock.waiting)
+    if state.failed:
+        console.print(Text(failed_are_kept(len(state.failed))))
+    if state.unfinished:
+        console.print(Text(unfinished_go_on(state.unfinished)))
+    to_run = sum(cell.model.fits for cell in state.waiting)
     if to_run:
         said = f"{to_run} cell{'s' * (to_run > 1)} to run, {jobs} at a time:"
-        console.print(Text("\n".join([said, *forecast(stock, jobs)])))
+        console.print(Text("\n".join([said, *forecast(state, jobs)])))
     else:
         console.print(Text("Nothing is left to run."))
     console.print(Text("Nothing was trained, and nothing was written into a run folder."))

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medbench.execution.stock import Stock, expected_seconds, makespan
+from medbench.execution.cell_times import expected_seconds, makespan
+from medbench.execution.plan_state import PlanState
 from medbench.reports.text import format_seconds, time_option
 
 if TYPE_CHECKING:
@@ -19,19 +20,19 @@ _MARGIN = 1.2
 """How much more than expected such a budget gives."""
 
 
-def forecast(stock: Stock, jobs: int) -> list[str]:
+def forecast(state: PlanState, jobs: int) -> list[str]:
     """Lines: families that have all their trials in one, one a family that has fewer, the whole.
 
     Args:
-        stock: What is left to run, with what is known of costs.
+        state: What is left to run, with what is known of costs.
         jobs: Cells at a time.
     """
-    cells = [cell for cell in stock.waiting if cell.model.fits]
-    if not cells or stock.pace.costs is None:
+    cells = [cell for cell in state.waiting if cell.model.fits]
+    if not cells or state.cell_times.costs is None:
         return []
     lines, all_of_them, unknown = [], [], []
     for name, family in _by_family(cells).items():
-        reaches = [_Reach.of(cell, stock) for cell in family]
+        reaches = [_Reach.of(cell, state) for cell in family]
         known = [reach for reach in reaches if reach is not None]
         if not known:
             unknown.append(name)
@@ -43,25 +44,25 @@ def forecast(stock: Stock, jobs: int) -> list[str]:
         lines.insert(0, _together(all_of_them))
     if unknown:
         lines.append(f"no measurement yet of {', '.join(unknown)}: counted by the budget")
-    return [*lines, whole_run(stock, jobs)]
+    return [*lines, whole_run(state, jobs)]
 
 
-def whole_run(stock: Stock, jobs: int) -> str:
+def whole_run(state: PlanState, jobs: int) -> str:
     """How long the cells that are left and all that comes on top may take."""
-    seconds = seconds_left(stock, jobs)
+    seconds = seconds_left(state, jobs)
     if seconds is None:
         return "no estimate of the whole run: nothing bounds the seconds of these families"
     return f"about {format_seconds(seconds)} for the whole run"
 
 
-def seconds_left(stock: Stock, jobs: int) -> float | None:
+def seconds_left(state: PlanState, jobs: int) -> float | None:
     """Until the run is over; None while a cell is not even bounded."""
-    cells = [cell for cell in stock.waiting if cell.model.fits]
-    lengths = [expected_seconds(cell, stock.pace) for cell in cells]
+    cells = [cell for cell in state.waiting if cell.model.fits]
+    lengths = [expected_seconds(cell, state.cell_times) for cell in cells]
     known = [length for length in lengths if length is not None]
     if len(known) < len(lengths):
         return None
-    costs = stock.pace.costs
+    costs = state.cell_times.costs
     return makespan(known, jobs) + (costs.outside(cells) if costs is not None and cells else 0.0)
 
 
@@ -73,8 +74,8 @@ class _Reach:
     expected: Expected
 
     @classmethod
-    def of(cls, cell: PlannedCell, stock: Stock) -> _Reach | None:
-        costs = stock.pace.costs
+    def of(cls, cell: PlannedCell, state: PlanState) -> _Reach | None:
+        costs = state.cell_times.costs
         expected = costs.expected(cell) if costs is not None else None
         return None if expected is None else cls(cell=cell, expected=expected)
 

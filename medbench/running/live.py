@@ -17,10 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from medbench.awake import Sleep
-from medbench.execution.stock import Pace, Stock, expected_seconds, makespan
+from medbench.execution.cell_times import CellTimes, expected_seconds, makespan
+from medbench.execution.plan_state import PlanState
 from medbench.reports.text import format_score, format_seconds
 from medbench.running.notebook import NotebookView
-from medbench.running.progress import RunWatcher
+from medbench.running.progress import PlainListener
 
 if TYPE_CHECKING:
     from medbench.execution.plan import PlannedCell
@@ -36,13 +37,13 @@ _LEAST_NAME = 20
 
 
 @contextlib.contextmanager
-def make_watcher(console: Console) -> Iterator[RunWatcher]:
-    """A watcher that writes to ``console``, with a live view on a terminal and in a notebook."""
+def make_listener(console: Console) -> Iterator[PlainListener]:
+    """A listener that writes to ``console``, with a live view on a terminal and in a notebook."""
     if not (console.is_interactive or console.is_jupyter):
-        yield RunWatcher(console)
+        yield PlainListener(console)
         return
-    with LiveWatcher(console) as watcher:
-        yield watcher
+    with LiveListener(console) as listener:
+        yield listener
 
 
 @dataclass
@@ -80,7 +81,7 @@ class _Running:
         return (trial if short else f"trial {trial}"), best, left
 
 
-class LiveWatcher(RunWatcher):
+class LiveListener(PlainListener):
     """Shows the running cells below the lines of the finished ones.
 
     What happens only changes the picture's state; it is drawn twice a second, and with every
@@ -92,7 +93,7 @@ class LiveWatcher(RunWatcher):
         self._waiting: dict[CellId, PlannedCell] = {}
         self._planned: dict[CellId, PlannedCell] = {}
         self._running: dict[CellId, _Running] = {}
-        self._pace = Pace()
+        self._cell_times = CellTimes()
         self._jobs = 1
         self._longest_name = 0
         self._live: Live | NotebookView = (
@@ -104,7 +105,7 @@ class LiveWatcher(RunWatcher):
         self._over = threading.Event()
         self._artist = threading.Thread(target=self._redraw, daemon=True)
 
-    def __enter__(self) -> LiveWatcher:
+    def __enter__(self) -> LiveListener:
         self._live.start()
         self._artist.start()
         return self
@@ -127,17 +128,17 @@ class LiveWatcher(RunWatcher):
             self._console.print(Text(text))
             self._live.update(self._picture(self._now()), refresh=True)
 
-    def planned(self, stock: Stock, jobs: int) -> None:
-        """See ``Watcher.planned``."""
-        super().planned(stock, jobs)
+    def planned(self, state: PlanState, jobs: int) -> None:
+        """See ``RunListener.planned``."""
+        super().planned(state, jobs)
         with self._guard:
-            self._jobs, self._pace = jobs, stock.pace
-            self._planned = {cell.id: cell for cell in stock.waiting}
+            self._jobs, self._cell_times = jobs, state.cell_times
+            self._planned = {cell.id: cell for cell in state.waiting}
             self._waiting = dict(self._planned)
             self._longest_name = max((len(str(cell)) for cell in self._planned), default=0)
 
     def started(self, cell: CellId) -> None:
-        """See ``Watcher.started``."""
+        """See ``RunListener.started``."""
         super().started(cell)
         with self._guard:
             budget = self._waiting.pop(cell).settings.budget
@@ -146,27 +147,27 @@ class LiveWatcher(RunWatcher):
             )
 
     def tried(self, cell: CellId, trials: int, best: float | None, seconds: float) -> None:
-        """See ``Watcher.tried``."""
+        """See ``RunListener.tried``."""
         with self._guard:
             row = self._running[cell]
             row.tried, row.best = trials, best
             row.spent, row.spent_at = seconds, self._now()
 
     def refits(self, cell: CellId) -> None:
-        """See ``Watcher.refits``."""
+        """See ``RunListener.refits``."""
         with self._guard:
             self._running[cell].refitting = True
 
     def finished(self, cell: CellId, record: Mapping[str, Any]) -> None:
-        """See ``Watcher.finished``."""
+        """See ``RunListener.finished``."""
         with self._guard:
             row = self._running.pop(cell)
             if record["status"] == "ok":
-                self._pace.learn(cell, self._now() - row.began)
+                self._cell_times.learn(cell, self._now() - row.began)
             super().finished(cell, record)
 
     def unfinished(self, cell: CellId, reason: str) -> None:
-        """See ``Watcher.unfinished``."""
+        """See ``RunListener.unfinished``."""
         with self._guard:
             self._running.pop(cell, None)
             super().unfinished(cell, reason)
@@ -221,13 +222,13 @@ class LiveWatcher(RunWatcher):
         """Until the last cell is finished; None while a length is not even bounded."""
         lengths = []
         for cell in (*self._running, *self._waiting):
-            length = expected_seconds(self._planned[cell], self._pace)
+            length = expected_seconds(self._planned[cell], self._cell_times)
             if length is None:
                 return None
             if cell in self._running:
                 length = max(0.0, length - (now - self._running[cell].began))
             lengths.append(length)
-        costs = self._pace.costs
+        costs = self._cell_times.costs
         outside = costs.outside(list(self._planned.values())) if costs is not None else 0.0
         return makespan(lengths, self._jobs) + outside
 

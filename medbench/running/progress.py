@@ -16,7 +16,7 @@ from medbench.running.forecast import forecast
 from medbench.store.results import ended_words
 
 if TYPE_CHECKING:
-    from medbench.execution.stock import Stock
+    from medbench.execution.plan_state import PlanState
     from medbench.store import CellId
 
 
@@ -34,7 +34,7 @@ class _Console(Console):
         raise  # the error that is being handled
 
 
-class RunWatcher:
+class PlainListener:
     """Tells a person of cells, a line each; safe to use from several threads."""
 
     def __init__(self, console: Console) -> None:
@@ -48,49 +48,49 @@ class RunWatcher:
         with self._guard:
             self._console.print(Text(text), soft_wrap=True)
 
-    def planned(self, stock: Stock, jobs: int) -> None:
-        """See ``Watcher.planned``."""
-        finished, failed = len(stock.finished), len(stock.failed)
+    def planned(self, state: PlanState, jobs: int) -> None:
+        """See ``RunListener.planned``."""
+        finished, failed = len(state.finished), len(state.failed)
         with self._guard:
             self._done = finished + failed
-            self._total = self._done + len(stock.waiting)
+            self._total = self._done + len(state.waiting)
         if finished:
             self.say(f"{finished} of {self._total} cells are finished already and are kept")
         if failed:
             self.say(failed_are_kept(failed))
-        if stock.unfinished:
-            self.say(unfinished_go_on(stock.unfinished))
-        for line in forecast(stock, jobs):
+        if state.unfinished:
+            self.say(unfinished_go_on(state.unfinished))
+        for line in forecast(state, jobs):
             self.say(line)
 
     def started(self, cell: CellId) -> None:
-        """See ``Watcher.started``."""
+        """See ``RunListener.started``."""
         with self._guard:
             self._began[cell] = self._now()
 
     def tried(self, cell: CellId, trials: int, best: float | None, seconds: float) -> None:
-        """See ``Watcher.tried``."""
+        """See ``RunListener.tried``."""
 
     def refits(self, cell: CellId) -> None:
-        """See ``Watcher.refits``."""
+        """See ``RunListener.refits``."""
 
     def finished(self, cell: CellId, record: Mapping[str, Any]) -> None:
-        """See ``Watcher.finished``."""
+        """See ``RunListener.finished``."""
         with self._guard:
             seconds = self._now() - self._began.pop(cell)
             self._done += 1
             if record["status"] == "ok":
                 inner = format_score(record["inner_score"])
                 text = f": inner {inner}, {_trials(record)}, {format_seconds(seconds)}"
-                if how_far := brief(cut_briefly(record)):
-                    text += f", cut: {how_far}"
+                if reached := brief(cut_briefly(record)):
+                    text += f", cut: {reached}"
             else:
                 text = f": {record['status']}: {brief(record['reason'])}"
             number = f"[{self._done}/{self._total}] "
             self.say(number + self._named(cell, len(number + text)) + text)
 
     def unfinished(self, cell: CellId, reason: str) -> None:
-        """See ``Watcher.unfinished``; the cell does not count as done."""
+        """See ``RunListener.unfinished``; the cell does not count as done."""
         with self._guard:
             self._began.pop(cell, None)
             text = f": unfinished: {brief(reason)}"

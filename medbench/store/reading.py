@@ -135,7 +135,7 @@ class Reading:
         for name in datasets:
             path = self._layout.dataset(name).audit
             therefore = f"what the audit of {name} found is not shown"
-            record = self.record(path, schemas.Audit, therefore)
+            record = self.record(path, schemas.AuditReport, therefore)
             if record is not None:
                 found[name] = record
         return found

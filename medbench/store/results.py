@@ -85,7 +85,7 @@ class RunResult:
     datasets: Mapping[str, Mapping[str, Any]]
     """``dataset.json`` by name: title, classes, n_images, n_groups, class_counts, split, ..."""
     audits: Mapping[str, Mapping[str, Any]]
-    """``audit.json`` by name; see ``medbench.datasets.audit.Audit.as_record``."""
+    """``audit.json`` by name; see ``medbench.datasets.audit.AuditReport.as_record``."""
     cells: tuple[CellResult, ...]
     """Finished cells (also failed and skipped ones) and those that the machine ended, by data set,
     model and split."""

@@ -123,7 +123,7 @@ class Finding(Record):
     remedy: str
 
 
-class Audit(Record):
+class AuditReport(Record):
     """``audit.json``."""
 
     findings: list[Finding]

@@ -133,8 +133,8 @@ class SourceContract(Contract):
         if "path" not in type(source).model_fields:
             return  # it makes its images itself
         gone = source.model_copy(update={"path": _NOWHERE})
-        if gone.place is not None and gone.paths().get("path") != _NOWHERE:
-            return  # what a place gives may lie at a path of the place's own
+        if gone.download is not None and gone.paths().get("path") != _NOWHERE:
+            return  # what is downloaded lies at the path of the download
         require(
             gone.paths().get("path") == _NOWHERE and not gone.is_here(),
             "is_here() is True where path leads nowhere: paths() has to give it.",
@@ -142,20 +142,20 @@ class SourceContract(Contract):
         error = refusal(gone.listing, "a source whose path leads nowhere is listed.")
         require(_NOWHERE in str(error), f"the error does not name the missing path: {error}")
 
-    def test_place(self) -> None:
+    def test_download(self) -> None:
         """Where ``datasets fetch`` gets it, if it does, is said beforehand, with its size."""
-        place = self.source.place
-        if place is None:
+        download = self.source.download
+        if download is None:
             return
-        path = PurePosixPath(place.path)
+        path = PurePosixPath(download.path)
         require(
             bool(path.parts) and not path.is_absolute() and ".." not in path.parts,
-            f"path of its place is {place.path!r}; it is relative to a data folder and stays in "
-            "it.",
+            f"path of its download is {download.path!r}; it is relative to a data folder and stays "
+            "in it.",
         )
         require(
-            bool(place.address) and place.megabytes > 0,
-            "its place must say its address and the most megabytes that come from there.",
+            bool(download.address) and download.megabytes > 0,
+            "its download must say its address and the most megabytes that come from there.",
         )
 
 

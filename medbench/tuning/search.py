@@ -14,8 +14,9 @@ from medbench.faults import is_fault, reason_of
 from medbench.models.contract import Classifier
 from medbench.tuning.budget import PASSES, SEARCH_SHARE, Budget, Clock
 from medbench.tuning.forecast import finishing_seconds, fold_seconds, seconds_from_scratch
-from medbench.tuning.inner import FoldResults, Workshop
+from medbench.tuning.inner_validation import InnerResults, InnerValidation
 from medbench.tuning.pruning import Pruner
+from medbench.tuning.trial_monitor import TrialEndedError, TrialMonitor
 from medbench.tuning.tuner import (
     RANDOM_FROM_ATTEMPT,
     USABLE,
@@ -28,7 +29,6 @@ from medbench.tuning.tuner import (
     configurations,
     frozen,
 )
-from medbench.tuning.watch import TrialEndedError, Watch
 
 _MAX_REPEATS = 20
 """Repeated configurations in a row after which the space counts as exhausted; also those whose
@@ -82,7 +82,7 @@ class Search:
 
     def __init__(
         self,
-        workshop: Workshop,
+        inner_validation: InnerValidation,
         tuner: Tuner,
         budget: Budget,
         clock: Clock,
@@ -93,7 +93,7 @@ class Search:
         """Prepare a search.
 
         Args:
-            workshop: Builds, fits and validates configurations.
+            inner_validation: Builds, fits and validates configurations.
             tuner: Proposes them.
             budget: What may be used.
             clock: What was used.
@@ -101,9 +101,9 @@ class Search:
             oof: Out-of-fold probabilities of the best of them (see ``best_of``).
         """
         self.best_fitted: Classifier | None = None
-        """The classifier of the best trial so far, where ``Workshop.fits_model``; None after an
-        interruption, until another trial is better."""
-        self._workshop = workshop
+        """The classifier of the best trial so far, where ``InnerValidation.fits_model``; None after
+        an interruption, until another trial is better."""
+        self._inner = inner_validation
         self._tuner = tuner
         self._budget = budget
         self._clock = clock
@@ -111,8 +111,8 @@ class Search:
         self.best_oof = oof
         """Out-of-fold probabilities of the best trial so far, float64, shape (n_development,
         n_classes), NaN where an image was not predicted."""
-        self._n_folds = len(workshop.folds)
-        self._screened = workshop.family.screened and self._n_folds > 1
+        self._n_folds = len(inner_validation.folds)
+        self._screened = inner_validation.family.screened and self._n_folds > 1
         searched = [trial for trial in finished if trial.stage == "search"]
         self._pruner = Pruner(searched, inner_folds=1 if self._screened else self._n_folds)
         # Of ``_screened_best``, by its number; not there where an interruption has lost them.
@@ -140,7 +140,7 @@ class Search:
             yield from self._finish(screened)
         while (suggestion := self._refinement()) is not None:
             yield self._try(suggestion, "refinement")
-        self._workshop.features.bound = None  # whatever follows needs them
+        self._inner.features.bound = None  # whatever follows needs them
 
     @property
     def best(self) -> Trial:
@@ -222,14 +222,14 @@ class Search:
 
     def _refinements(self) -> Sequence[Mapping[str, Any]]:
         """Refinements of the best configuration that was searched, if they may end in time."""
-        family, weights, best = self._workshop.family, self._workshop.weights, self.best_so_far()
+        family, weights, best = self._inner.family, self._inner.weights, self.best_so_far()
         if family.weights is not None and (weights is None or weights.path is None):
             return ()  # of random weights it would be the training of a large network from nothing
         if best is None or best.state != "complete" or not self._refinement_ends_in_time():
             return ()
         searched = best_of(vars(trial) for trial in self.finished if trial.stage != "refinement")
         assert searched is not None
-        return family.refinements(searched["params"], self._workshop.task)
+        return family.refinements(searched["params"], self._inner.task)
 
     def _given_up(self) -> bool:
         failed = sum(trial.state == "failed" for trial in self.finished)
@@ -282,13 +282,13 @@ class Search:
             of_a_fold = max(seconds_from_scratch(trial, self.finished) for trial in tried)
         else:
             of_a_fold = fold_seconds(self.finished) or 0.0
-            if self._workshop.family.weights is not None:
+            if self._inner.family.weights is not None:
                 of_a_fold = max(of_a_fold, PASSES * self._clock.features_seconds)
         return self._clock.seconds + self._n_folds * of_a_fold <= self._budget.seconds
 
     def _bound_features(self, *, first: bool) -> None:
         """Say what features may cost in all, from now on."""
-        features, seconds = self._workshop.features, self._budget.seconds
+        features, seconds = self._inner.features, self._budget.seconds
         features.bound = None
         if not first and seconds is not None:
             left = _FEATURES_SHARE * seconds - self._clock.features_seconds
@@ -302,18 +302,18 @@ class Search:
         number = len(self.finished)
         began, fits_began = self._clock.seconds, self._clock.fit_seconds
         results, folds = self._begun(stage, finishes)
-        watch = self._watch(suggestion, stage, results, folds)
-        self._bound_features(first=watch.must_end)
-        state, reason = self._evaluated(number, suggestion, watch, folds, finishes)
+        monitor = self._monitor(suggestion, stage, results, folds)
+        self._bound_features(first=monitor.must_end)
+        state, reason = self._evaluated(number, suggestion, monitor, folds, finishes)
         score = results.score
-        if score is None and watch.intermediate:  # given up within its only validation part
-            score = watch.intermediate[max(watch.intermediate)]
+        if score is None and monitor.intermediate:  # given up within its only validation part
+            score = monitor.intermediate[max(monitor.intermediate)]
         trial = Trial(
             number=number,
             params=suggestion.params,
             state=state,
             score=score if state != "failed" else None,
-            intermediate=watch.intermediate,
+            intermediate=monitor.intermediate,
             fold_scores=tuple(results.scores),
             step=results.step,
             seconds=self._clock.seconds - began,
@@ -321,7 +321,7 @@ class Search:
             first_step=suggestion.first_step,
             last_step=suggestion.last_step,
             resume_from=suggestion.resume_from,
-            max_steps=watch.last_step,
+            max_steps=monitor.last_step,
             stage=stage,
             reason=reason,
             fit_seconds=self._clock.fit_seconds - fits_began,
@@ -344,9 +344,9 @@ class Search:
             suggestion = Suggestion(params=screened.params, last_step=screened.last_step)
             yield self._try(suggestion, "finish", finishes=screened)
 
-    def _begun(self, stage: Stage, finishes: Trial | None) -> tuple[FoldResults, range]:
+    def _begun(self, stage: Stage, finishes: Trial | None) -> tuple[InnerResults, range]:
         """What is known of a trial before it begins, and the inner folds that it is asked for."""
-        results = self._workshop.empty_results()
+        results = self._inner.empty_results()
         if stage == "search" and self._screened:
             return results, range(1)
         if finishes is None or finishes.number not in self._screened_oof:
@@ -356,14 +356,14 @@ class Search:
         results.steps.extend([] if finishes.step is None else [finishes.step])
         return results, range(len(finishes.fold_scores), self._n_folds)
 
-    def _watch(
-        self, suggestion: Suggestion, stage: Stage, results: FoldResults, folds: range
-    ) -> Watch:
-        first, best, workshop = not self._has_usable, self.best_so_far(), self._workshop
+    def _monitor(
+        self, suggestion: Suggestion, stage: Stage, results: InnerResults, folds: range
+    ) -> TrialMonitor:
+        first, best, inner = not self._has_usable, self.best_so_far(), self._inner
         if stage == "search":
             self._pruner.begin()
         several = self._n_folds > 1
-        return Watch(
+        return TrialMonitor(
             clock=self._clock,
             suggestion=suggestion,
             results=results,
@@ -372,31 +372,31 @@ class Search:
             seconds=self._search_seconds if stage == "search" else self._budget.seconds,
             must_end=first or (stage == "finish" and self._whole is None),
             pruner=self._pruner if stage == "search" else None,
-            prunes=workshop.family.pruned and not self._tuner.prunes_itself,
+            prunes=inner.family.pruned and not self._tuner.prunes_itself,
             kept_back=0.0 if first or stage != "search" else self._finishing_seconds(),
             to_beat=best.fold_scores[0] if best and several and stage == "refinement" else None,
             projects=self._screened or stage == "refinement",
-            family_steps=workshop.family.max_steps,
+            family_steps=inner.family.max_steps,
         )
 
     def _evaluated(
         self,
         number: int,
         suggestion: Suggestion,
-        watch: Watch,
+        monitor: TrialMonitor,
         folds: range,
         finishes: Trial | None,
     ) -> tuple[State, str]:
         """Fit and validate; how it ended, and why."""
         try:
-            self._workshop.evaluate(
+            self._inner.evaluate(
                 number if finishes is None else finishes.number,
                 suggestion,
-                watch.progress,
+                monitor.progress,
                 folds=folds,
                 keep=self._tuner.prunes_itself and finishes is None,
-                fold_done=watch.fold_done,
-                results=watch.results,
+                fold_done=monitor.fold_done,
+                results=monitor.results,
             )
         except TrialEndedError as end:
             return end.state, ""
@@ -406,15 +406,15 @@ class Search:
             if is_fault(error):
                 raise  # nothing is learnt of the configuration, so nothing is recorded
             return "failed", reason_of(error)  # a family's own code
-        if watch.cuts:
-            return "cut", self._how_far(min(watch.cuts), watch.last_step)
+        if monitor.cuts:
+            return "cut", self._reached(min(monitor.cuts), monitor.last_step)
         if finishes is not None and finishes.state == "cut":
             return "cut", finishes.reason
         return "complete", ""
 
-    def _how_far(self, step: int, last: int | None) -> str:
+    def _reached(self, step: int, last: int | None) -> str:
         """In words how far a trial came that the budget has cut."""
-        seconds, name = self._budget.seconds, self._workshop.family.step_name
+        seconds, name = self._budget.seconds, self._inner.family.step_name
         assert seconds is not None, "nothing else cuts"
         of = "" if last is None else f" of {last}"
         features = self._clock.features_seconds

@@ -30,10 +30,10 @@ def quick(monkeypatch):
     monkeypatch.setattr(doctor, "_is_installed", lambda module: True)
 
 
-def findings(capsys, *options: str) -> tuple[int, list[dict]]:
+def checks(capsys, *options: str) -> tuple[int, list[dict]]:
     status = main(["doctor", "--json", *options])
     sections = json.loads(capsys.readouterr().out)
-    return status, [finding for found in sections.values() for finding in found]
+    return status, [check for found in sections.values() for check in found]
 
 
 def told(found: list[dict], state: str) -> str:
@@ -67,7 +67,7 @@ def test_a_bad_variable_is_a_problem_that_is_told_once(
 ):
     (tmp_path / "a-file").touch()
     monkeypatch.setenv(variable, value)
-    status, found = findings(capsys)
+    status, found = checks(capsys)
     assert status == 1
     problems = told(found, "problem")
     assert about in problems
@@ -79,14 +79,14 @@ def test_a_cache_that_cannot_be_written_is_a_note_as_runs_go_on_without_it(
 ):
     (tmp_path / "a-file").touch()
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "a-file" / "cache"))
-    status, found = findings(capsys)
+    status, found = checks(capsys)
     assert status == 0
     assert "cannot be written" in told(found, "note") and "MEDBENCH_CACHE" in told(found, "note")
 
 
 def test_a_catalog_that_cannot_be_read_is_a_problem_with_its_line(quick, capsys, tmp_path):
     (tmp_path / "datasets.yaml").write_text("mine: {source: foldr}\n")
-    status, found = findings(capsys)
+    status, found = checks(capsys)
     assert status == 1
     assert "line 1" in told(found, "problem") and "'foldr'" in told(found, "problem")
 
@@ -109,7 +109,7 @@ def test_a_broken_backend_is_a_problem_and_doctor_goes_on(install, capsys, monke
     monkeypatch.setattr(
         doctor, "_try_library", lambda what, v: real(what, v) if what == "keras" else HEALTHY[what]
     )
-    status, found = findings(capsys)
+    status, found = checks(capsys)
     assert status == 1
     assert told(found, "problem").startswith(f"Keras: json: {BROKEN[code]}")
 
@@ -118,7 +118,7 @@ def test_without_a_backend_deep_families_are_left_out_which_is_no_problem(
     quick, capsys, monkeypatch
 ):
     monkeypatch.setattr(doctor.environment, "BACKENDS", ())
-    status, found = findings(capsys)
+    status, found = checks(capsys)
     assert status == 0
     assert "no backend: deep families are left out. pip install" in told(found, "note")
 
@@ -127,7 +127,7 @@ def test_a_gpu_that_the_libraries_do_not_see_is_noted(quick, install, capsys, mo
     site = install("driver", "1.0", {}, {"nvidia-smi": "#!/bin/sh\necho H200, 141 GiB, 570.1\n"})
     (site / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(site), prepend=":")
-    status, found = findings(capsys)
+    status, found = checks(capsys)
     assert status == 0
     assert "GPU: H200, 141 GiB, 570.1" in told(found, "ok")
     assert "keras imports and computes in 1.0 s, but sees no GPU" in told(found, "note")
@@ -137,7 +137,7 @@ def test_a_gpu_that_the_libraries_do_not_see_is_noted(quick, install, capsys, mo
 def test_plugins_are_listed_and_a_broken_one_is_a_note(quick, example_plugin, install, capsys):
     code = "print('hello')\nimport nothing_of_that_name"
     install("theirs", "0.3", {"tuners": {"mine": "theirs:Mine"}}, {"theirs.py": code})
-    status, found = findings(capsys)
+    status, found = checks(capsys)
     assert status == 0
     assert "brightness: model family of medbench-brightness 1.2.0" in told(found, "ok")
     assert "tuner 'mine' of theirs 0.3 cannot be used: ModuleNotFound" in told(found, "note")
@@ -157,7 +157,7 @@ def test_what_a_missing_extra_would_give_and_a_missing_package(quick, capsys, mo
     monkeypatch.setattr(
         doctor.metadata, "metadata", lambda name: type("M", (), {"get_all": described.get})
     )
-    status, found = findings(capsys)
+    status, found = checks(capsys)
     assert status == 1
     assert told(found, "problem") == (
         'no-such-library: not installed: pip install "no-such-library>=3"'
@@ -182,9 +182,9 @@ def test_the_report_names_no_user_no_machine_and_no_folder(quick, install, monke
     raised = "raise OSError('/srv/jane/lib.so on ward7: no such file')"
     install("theirs", "0.3", {"models": {"mine": "theirs:Mine"}}, {"theirs.py": raised})
     shown = "\n".join(
-        doctor.anonymous(finding.text)
+        doctor.anonymous(check.text)
         for _, found in doctor.examine(data_dir=home / "data")
-        for finding in found
+        for check in found
     )
     for secret in ("jane", "ward7", "/srv", str(tmp_path)):
         assert secret not in shown

@@ -79,7 +79,7 @@ ALL_OPTIONS = frozenset({"--version"}).union(*(verb.options for verb in VERBS.va
 
 # --- the code, as it is written -------------------------------------------------------------------
 
-Place = tuple[str, str]
+Definition = tuple[str, str]
 """Module, and name of something at its top: ``function``, ``Class``, ``CONSTANT``; or of a class
 ``Class.method``."""
 
@@ -184,7 +184,7 @@ class Code:
             name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
             self.modules[name] = Module(name, path)
 
-    def place_of(self, module: str, name: str) -> Place | None:
+    def definition_of(self, module: str, name: str) -> Definition | None:
         """What a name in a module stands for, through imports; None for what is not MedBench's."""
         here = self.modules.get(module)
         first, _, rest = name.partition(".")
@@ -198,38 +198,39 @@ class Code:
         if meant in self.modules:
             return None
         holder, _, last = meant.rpartition(".")
-        return self.place_of(holder, last) if holder != module else None
+        return self.definition_of(holder, last) if holder != module else None
 
-    def reached(self, start: Place) -> set[Place]:
+    def reached(self, start: Definition) -> set[Definition]:
         """Everything that may be used once a function is called."""
-        seen: set[Place] = set()
+        seen: set[Definition] = set()
         attributes: set[str] = set()
-        classes: set[Place] = set()
+        classes: set[Definition] = set()
         pending = [start]
         while pending:
             while pending:
-                place = pending.pop()
-                if place in seen or place[1] not in self.modules[place[0]].pieces:
+                definition = pending.pop()
+                module, name = self.modules[definition[0]], definition[1]
+                if definition in seen or name not in module.pieces:
                     continue
-                seen.add(place)
-                module, piece = self.modules[place[0]], self.modules[place[0]].pieces[place[1]]
+                seen.add(definition)
+                piece = module.pieces[name]
                 attributes |= piece.attributes
-                named = [self.place_of(module.name, name) for name in piece.names]
+                named = [self.definition_of(module.name, used) for used in piece.names]
                 pending += [one for one in named if one is not None]
                 for _, text in piece.texts:
                     pending += self._by_text(text)
-                if place[1] in module.bases:
-                    classes.add(place)
+                if name in module.bases:
+                    classes.add(definition)
             for module, name in classes:
                 pending += [
                     (module, f"{name}.{method}")
                     for method in self.modules[module].methods[name]
                     if method in attributes or method.startswith("__") or method.startswith("_has")
                 ]
-            pending = [place for place in pending if place not in seen]
+            pending = [definition for definition in pending if definition not in seen]
         return seen
 
-    def _by_text(self, text: str) -> list[Place]:
+    def _by_text(self, text: str) -> list[Definition]:
         """What the registry, or a process to be started, names in a string."""
         module, _, name = text.partition(":")
         if "." not in module or module not in self.modules:
@@ -254,7 +255,7 @@ class Code:
 
 CODE = Code(ROOT)
 TEXTS = sorted(CODE.texts.items())
-PLACES = [f"{module}:{line}" for (module, line, _), _ in TEXTS]
+LINES = [f"{module}:{line}" for (module, line, _), _ in TEXTS]
 
 
 # --- options --------------------------------------------------------------------------------------
@@ -306,16 +307,16 @@ def _options_of(words: str) -> frozenset[str]:
 
 
 @pytest.mark.parametrize(
-    ("place", "text", "verbs"),
+    ("line", "text", "verbs"),
     [
-        pytest.param(place, text, verbs, id=place)
-        for place, ((_, _, text), verbs) in zip(PLACES, TEXTS, strict=True)
+        pytest.param(line, text, verbs, id=line)
+        for line, ((_, _, text), verbs) in zip(LINES, TEXTS, strict=True)
         if "--" in text
     ],
 )
-def test_every_option_that_is_named_is_one_of_the_verb_that_prints_it(place, text, verbs):
+def test_every_option_that_is_named_is_one_of_the_verb_that_prints_it(line, text, verbs):
     wrong = wrong_options(text, verbs)
-    assert not wrong, f"{place}: {wrong} in {text!r}, printed by {sorted(verbs) or 'Python'}"
+    assert not wrong, f"{line}: {wrong} in {text!r}, printed by {sorted(verbs) or 'Python'}"
 
 
 def test_the_help_of_a_verb_names_its_own_options_only():
@@ -374,10 +375,10 @@ def test_it_is_known_which_verb_prints_what():
 
 
 def test_every_command_that_is_named_exists():
-    for place, ((_, _, text), _) in zip(PLACES, TEXTS, strict=True):
+    for line, ((_, _, text), _) in zip(LINES, TEXTS, strict=True):
         for words in re.findall(r"python -m medbench ([a-z]+(?: [a-z]+)?)", text):
             known = words in VERBS or words.split()[0] in VERBS
-            assert known, f"{place}: {words} in {text!r}"
+            assert known, f"{line}: {words} in {text!r}"
 
 
 SOURCES = [registry.sources.get(name) for name in registry.sources.names()]
@@ -398,9 +399,9 @@ def fields_in(text: str) -> set[str]:
 
 def test_every_field_that_is_named_is_one_of_an_entry():
     named = set()
-    for place, ((_, _, text), _) in zip(PLACES, TEXTS, strict=True):
+    for line, ((_, _, text), _) in zip(LINES, TEXTS, strict=True):
         fields = fields_in(text)
-        assert fields <= FIELDS, f"{place}: {fields - FIELDS} in {text!r}"
+        assert fields <= FIELDS, f"{line}: {fields - FIELDS} in {text!r}"
         named |= fields
     assert named >= {"classes", "slices", "images", "task"}
 
@@ -418,13 +419,13 @@ def test_what_a_person_decides_is_a_field_and_an_option_of_datasets_add():
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("UndecidedError"):
                 (decides,) = (k.value for k in node.keywords if k.arg == "field")
-                place = f"{module.name}:{node.lineno}"
+                line = f"{module.name}:{node.lineno}"
                 if isinstance(decides, ast.Constant):
                     name = decides.value
                 else:  # a constant of the module
                     ((_, name),) = module.pieces[ast.unparse(decides)].texts
-                assert name in FIELDS, f"{place}: {name}"
-                assert f"--{name}" in VERBS["datasets add"].options, f"{place}: --{name}"
+                assert name in FIELDS, f"{line}: {name}"
+                assert f"--{name}" in VERBS["datasets add"].options, f"{line}: --{name}"
 
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -439,12 +440,12 @@ PACKAGES = {
 
 def test_every_package_that_is_to_be_installed_is_one_that_is_used():
     named = set()
-    for place, ((_, _, text), _) in zip(PLACES, TEXTS, strict=True):
+    for line, ((_, _, text), _) in zip(LINES, TEXTS, strict=True):
         for extra in re.findall(r"(?:medbench|\.)\[(\w+)\]", text):
-            assert extra in EXTRAS, f"{place}: extra {extra} in {text!r}"
+            assert extra in EXTRAS, f"{line}: extra {extra} in {text!r}"
         for command in re.findall(r"pip install ([^.`,;]*)", text):
             words = re.findall(r"\w[\w.-]*", re.sub(r"\[.*?\]|\{\}|-e ", "", command))
-            assert {*words} <= PACKAGES, f"{place}: {words} in {text!r}"
+            assert {*words} <= PACKAGES, f"{line}: {words} in {text!r}"
             named |= {*words}
     assert {"onnx", "pylibjpeg-libjpeg"} <= named
 
@@ -473,6 +474,6 @@ def test_an_extra_is_installed_where_it_can_be_had(monkeypatch, installed):
 
 def test_every_environment_variable_that_is_named_is_read():
     read = {text for (_, _, text), _ in TEXTS if re.fullmatch("MEDBENCH_[A-Z_]+", text)}
-    for place, ((_, _, text), _) in zip(PLACES, TEXTS, strict=True):
-        assert set(re.findall("MEDBENCH_[A-Z_]+", text)) <= read, f"{place}: {text!r}"
+    for line, ((_, _, text), _) in zip(LINES, TEXTS, strict=True):
+        assert set(re.findall("MEDBENCH_[A-Z_]+", text)) <= read, f"{line}: {text!r}"
     assert {"MEDBENCH_CACHE", "MEDBENCH_DATA", "MEDBENCH_WEIGHTS"} <= read

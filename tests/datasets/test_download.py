@@ -7,8 +7,8 @@ from rich.console import Console
 
 from medbench.cache import cache_folder
 from medbench.cli import main
+from medbench.datasets.download import Download
 from medbench.datasets.fetch import download_folder, fetch
-from medbench.datasets.place import Place
 from medbench.datasets.sources.folder import FolderSource
 from medbench.errors import DatasetError
 from medbench.running.downloading import download_bar
@@ -36,7 +36,7 @@ def test_a_set_is_fetched_into_the_cache_and_found_there(published, tiny, said):
     assert published.asked == ["tinymnist.npz"]
 
 
-class Shelf(Place):
+class Shelf(Download):
     """A folder of images that somebody keeps elsewhere on this machine."""
 
     path, megabytes, address = "shelf/films", 1, "the shelf"
@@ -49,11 +49,11 @@ class Shelf(Place):
         return "a copy"
 
 
-def test_a_new_place_is_a_fetch_only(class_folders, said, tmp_path):
+def test_a_new_download_is_a_fetch_only(class_folders, said, tmp_path):
     kept = class_folders(per_class=3)
 
     class OnTheShelf(FolderSource):
-        place = property(lambda self: Shelf(kept))
+        download = property(lambda self: Shelf(kept))
 
     source = OnTheShelf(path="shelf/films").within(tmp_path / "data")
     assert not source.is_here()
@@ -121,20 +121,20 @@ def test_what_the_server_refuses_is_said_with_its_answer(published, tiny, said, 
 @ON_THIS_MACHINE
 def test_without_network_it_says_what_to_put_where(published, tiny, tmp_path, monkeypatch):
     source = tiny.source(tmp_path)
-    place = source.place
+    download = source.download
     published.files = {}
     monkeypatch.setattr("medbench.datasets.sources.medmnist.RECORD", "http://127.0.0.1:1/files")
     target = tmp_path / "medmnist/tinymnist.npz"
     with pytest.raises(DatasetError, match="ConnectionError") as error:
-        source.place.fetch(target)
-    assert str(target) in str(error.value) and place.md5 in str(error.value)
+        source.download.fetch(target)
+    assert str(target) in str(error.value) and download.md5 in str(error.value)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tiny, tmp_path):
     (tmp_path / "medmnist").write_text("a file in the way")
     source = tiny.source(tmp_path)
     with pytest.raises(DatasetError, match=r"medmnist.*cannot be written.*--data-dir"):
-        source.place.fetch(tmp_path / "medmnist/tinymnist.npz")
+        source.download.fetch(tmp_path / "medmnist/tinymnist.npz")
 
 
 def test_a_wrong_file_in_the_way_is_refused_and_not_fetched_over(tiny, said, tmp_path):

@@ -1,4 +1,4 @@
-"""Phantoms: reproducible, balanced, and with nothing but the finding telling the classes apart."""
+"""Phantoms: reproducible, balanced, and with nothing but the lesion telling the classes apart."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sample(modality: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return images, table["label"].to_numpy(), table["group"].to_numpy()
 
 
-def probe(modality: Any, features: np.ndarray) -> float:
+def separability(modality: Any, features: np.ndarray) -> float:
     """AUROC of a logistic regression over five folds of patients."""
     _, labels, groups = sample(modality)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
@@ -112,7 +112,7 @@ def test_images_of_a_patient_differ_but_resemble_each_other(modality: str) -> No
 
 
 @modalities
-def test_the_finding_lies_inside_the_frame_of_positive_patients_only(modality: str) -> None:
+def test_the_lesion_lies_inside_the_frame_of_positive_patients_only(modality: str) -> None:
     phantoms = source(modality, patients=60, images_per_patient=2)
     for i, label in enumerate(phantoms.listing().table["label"]):
         mask = phantoms.lesion_mask(i)
@@ -124,7 +124,7 @@ def test_the_finding_lies_inside_the_frame_of_positive_patients_only(modality: s
 
 
 @modalities
-def test_the_difficulty_changes_nothing_away_from_the_finding(modality: str) -> None:
+def test_the_difficulty_changes_nothing_away_from_the_lesion(modality: str) -> None:
     plain, faint = source(modality, difficulty=0.0), source(modality, difficulty=1.0)
     for i, label in enumerate(plain.listing().table["label"]):
         difference = plain.draw(i).astype(float) - faint.draw(i)
@@ -151,18 +151,18 @@ def test_border_pixels_do_not_tell_the_class(modality: str) -> None:
     images, _, _ = sample(modality)
     inner = np.zeros((32, 32), bool)
     inner[2:-2, 2:-2] = True
-    assert 0.35 < probe(modality, images[:, ~inner]) < 0.65
+    assert 0.35 < separability(modality, images[:, ~inner]) < 0.65
 
 
 @modalities
 def test_mean_and_spread_of_intensity_hardly_tell_the_class(modality: str) -> None:
     images, _, _ = sample(modality)
     features = np.stack([images.mean(axis=(1, 2)), images.std(axis=(1, 2))], axis=1)
-    assert probe(modality, features) < 0.68
+    assert separability(modality, features) < 0.68
 
 
 @modalities
-def test_the_finding_itself_tells_the_class(modality: str) -> None:
+def test_the_lesion_itself_tells_the_class(modality: str) -> None:
     """An observer who knows where to look finds it brighter than the same place elsewhere."""
     phantoms = source(modality, patients=60, images_per_patient=1)
     labels = phantoms.listing().table["label"].to_numpy()

@@ -9,9 +9,9 @@ from medbench.cache import cache_folder, keep_note
 from medbench.cli import main
 from medbench.datasets.catalog import load_catalog
 from medbench.execution import costs, machine_speed
+from medbench.execution.cell_times import CellTimes, expected_seconds
 from medbench.execution.costs import Costs, Measurement
 from medbench.execution.plan import Settings, Setup, plan_cells, plan_datasets
-from medbench.execution.stock import Pace, expected_seconds
 from medbench.tuning.budget import Budget
 
 ONE = Measurement(
@@ -98,8 +98,8 @@ def test_nothing_is_known_of_a_family_that_nobody_measured(plan, table):
     known = Costs(1)
     (cell, _), (bounded, _) = plan("hog-svm", 3, None), plan("hog-svm", 3, 20)
     assert known.expected(cell) is None
-    assert expected_seconds(cell, Pace(known)) is None
-    assert expected_seconds(bounded, Pace(known)) == 20
+    assert expected_seconds(cell, CellTimes(known)) is None
+    assert expected_seconds(bounded, CellTimes(known)) == 20
 
 
 def test_what_this_machine_measured_outweighs_the_table(plan, table):

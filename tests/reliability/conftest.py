@@ -22,9 +22,9 @@ def suite(tmp_path_factory):
 
 
 @pytest.fixture
-def place(tmp_path):
+def folders(tmp_path):
     """Where a fault is endured."""
-    return importlib.import_module("disturbed_runs").Place(tmp_path / "place")
+    return importlib.import_module("disturbed_runs").RunFolders(tmp_path / "run")
 
 
 @pytest.fixture

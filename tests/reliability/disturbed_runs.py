@@ -1,8 +1,8 @@
 """A small suite, a fault at a moment of it, and what the fault costs.
 
 The suite gives results that repeat to the bit. It is run once undisturbed. Then the same command is
-started in new places; a fault befalls it there; the same command is given again until it ends well;
-and what is there then is held against the undisturbed run. Whatever differs is a cost.
+started in new folders; a fault befalls it there; the same command is given again until it ends
+well; and what is there then is held against the undisturbed run. Whatever differs is a cost.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DEADLINE = 180.0
 _OUTLIVE_SECONDS = 60.0
 """How long what a command started may take to see that it is gone, likewise."""
 _TAG = "MEDBENCH_RELIABILITY"
-"""Environment variable by which all processes of a place are found."""
+"""Environment variable by which all processes of a run are found."""
 _CRASHES = ("Traceback (most recent call last)", "Exception ignored", "Fatal Python error")
 _FROZEN = ("params", "threshold", "calibration", "inner_score", "n_trials", "step", "status")
 """Entries of a cell's record that say the same whenever the same is computed."""
@@ -77,15 +77,15 @@ class Toll:
         return [f"{name}: {each}" for name in self.COSTS for each in getattr(self, name)]
 
 
-PLACES = ("out", "cache", "temporary")
+FOLDERS = ("out", "cache", "temporary")
 
 
-class Place:
+class RunFolders:
     """Folders of one run: its own run folder, cache and temporary folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.out, self.cache, self.temporary = (folder / n for n in PLACES)
+        self.out, self.cache, self.temporary = (folder / n for n in FOLDERS)
         self.told = {"out": self.out, "cache": self.cache, "temporary": self.temporary}
         """The same folders by the names that a command is told."""
         self.tag = secrets.token_hex(8)
@@ -137,24 +137,27 @@ class Suite:
         (folder / "sets.yaml").write_text(
             "".join(_DATASETS.format(name=n, patients=p, modality=m) for n, p, m in sets)
         )
-        self.place = Place(folder / "undisturbed")
+        self.folders = RunFolders(folder / "undisturbed")
         began = time.monotonic()
-        process = self.start(self.place)
-        said = self.said(self.place)
+        process = self.start(self.folders)
+        said = self.said(self.folders)
         assert process.wait() == 0, said.read_text()
         self.seconds = time.monotonic() - began
-        self.events = self.place.progress()
-        self.whole = RunStore(self.place.out).read()
-        self.files = files_below(self.place.out)
+        self.events = self.folders.progress()
+        self.whole = RunStore(self.folders.out).read()
+        self.files = files_below(self.folders.out)
 
     def start(
-        self, place: Place, environment: Mapping[str, str] | None = None, prefix: list[str] = ()
+        self,
+        folders: RunFolders,
+        environment: Mapping[str, str] | None = None,
+        prefix: list[str] = (),
     ) -> subprocess.Popen:
         """Give the command, with the environment variables of a fault.
 
         Args:
-            place: Where.
-            environment: Variables beside those of the place.
+            folders: Those of the run.
+            environment: Variables beside those of the folders.
             prefix: A command that runs this command.
         """
         command = [*prefix, sys.executable, "-m", "medbench", "run", "--no-sanity"]
@@ -163,14 +166,14 @@ class Suite:
         command += ["--trials", "3", "--folds", "2", "--jobs", "2", "--threads", "1"]
         variables = {
             **os.environ,
-            "MEDBENCH_CACHE": str(place.told["cache"]),
-            "TMPDIR": str(place.told["temporary"]),
-            _TAG: place.tag,
+            "MEDBENCH_CACHE": str(folders.told["cache"]),
+            "TMPDIR": str(folders.told["temporary"]),
+            _TAG: folders.tag,
             **(environment or {}),
         }
-        with self.said(place).open("ab") as said:
+        with self.said(folders).open("ab") as said:
             return subprocess.Popen(
-                [*command, "--out", str(place.told["out"])],
+                [*command, "--out", str(folders.told["out"])],
                 env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=said,
@@ -180,20 +183,20 @@ class Suite:
             )
 
     @staticmethod
-    def said(place: Place) -> Path:
-        """The file with all that the commands of a place have said."""
-        return place.folder / "said.txt"
+    def said(folders: RunFolders) -> Path:
+        """The file with all that the commands of a run have said."""
+        return folders.folder / "said.txt"
 
 
-Strike = Callable[[subprocess.Popen, Place], None]
+Strike = Callable[[subprocess.Popen, RunFolders], None]
 """Brings a fault about in a running command."""
 
 
 def endured(
     suite: Suite,
-    place: Place,
+    folders: RunFolders,
     kind: str,
-    strike: Strike = lambda process, place: None,
+    strike: Strike = lambda process, folders: None,
     *,
     environment: Mapping[str, str] | None = None,
     prefix: list[str] = (),
@@ -203,7 +206,7 @@ def endured(
 
     Args:
         suite: What is run.
-        place: Where.
+        folders: Those of the run.
         kind: Of the fault.
         strike: Brings it about while the command runs.
         environment: Variables that bring it about, of the first start only.
@@ -211,42 +214,42 @@ def endured(
         gone: Takes the cause away after the first start.
     """
     toll = Toll(kind)
-    process = suite.start(place, environment, prefix)
-    strike(process, place)
-    status = _ended(process, place, toll)
-    kept = finished_work(place.out)
+    process = suite.start(folders, environment, prefix)
+    strike(process, folders)
+    status = _ended(process, folders, toll)
+    kept = finished_work(folders.out)
     gone()
     for _ in range(STARTS):
         if status == 0:
             break
-        status = _ended(suite.start(place, prefix=prefix), place, toll)
-    compare(suite, place, kept, toll)
+        status = _ended(suite.start(folders, prefix=prefix), folders, toll)
+    compare(suite, folders, kept, toll)
     if status != 0 and not toll.lost:
         toll.lost.append(f"the command still ends with status {status}")
     return toll
 
 
-def compare(suite: Suite, place: Place, kept: Mapping[Path, bytes], toll: Toll) -> None:
-    """Hold a place against the undisturbed run, and against what was finished before."""
-    said = suite.said(place).read_text(errors="replace")
+def compare(suite: Suite, folders: RunFolders, kept: Mapping[Path, bytes], toll: Toll) -> None:
+    """Hold a run against the undisturbed run, and against what was finished before."""
+    said = suite.said(folders).read_text(errors="replace")
     toll.tracebacks += [line for line in said.splitlines() if line.startswith(_CRASHES)]
     for path, before in kept.items():
         now = path.read_bytes() if path.exists() else b""
         if not now.startswith(before):
-            toll.repeated.append(f"{path.relative_to(place.out)} was finished and is another now")
+            toll.repeated.append(f"{path.relative_to(folders.out)} was finished and is another now")
     try:
-        run = RunStore(place.out).read()
+        run = RunStore(folders.out).read()
     except Exception as error:
         toll.lost.append(f"the run folder cannot be read: {error}")
         return
     different(suite.whole, run, toll)
-    there = files_below(place.out)
+    there = files_below(folders.out)
     toll.left += [f"run folder: {name}" for name in sorted(there - suite.files) if _strange(name)]
     lost = {f"cells/{c.dataset}/{c.model}/{c.split}" for c in cells_lost(suite.whole, run)}
     for name in sorted(suite.files - there):
         if _strange(name) and not any(name.startswith(cell) for cell in lost):
             toll.lost.append(f"file {name}")
-    for folder in (place.cache / "work", place.temporary):
+    for folder in (folders.cache / "work", folders.temporary):
         toll.left += [f"{folder.name}: {name}" for name in sorted(files_below(folder))]
 
 
@@ -309,13 +312,13 @@ def until(happened: Callable[[], object], seconds: float = DEADLINE) -> bool:
     return True
 
 
-def _ended(process: subprocess.Popen, place: Place, toll: Toll) -> int:
+def _ended(process: subprocess.Popen, folders: RunFolders, toll: Toll) -> int:
     """Wait for the end of a command and of all that it started; its status."""
     if not until(lambda: process.poll() is not None):
         toll.hangs.append("the command did not end")
-    elif not until(lambda: not place.processes(), _OUTLIVE_SECONDS):
-        toll.hangs += [f"process {line_of(pid)} outlived it" for pid in place.processes()]
-    for pid in place.processes():
+    elif not until(lambda: not folders.processes(), _OUTLIVE_SECONDS):
+        toll.hangs += [f"process {line_of(pid)} outlived it" for pid in folders.processes()]
+    for pid in folders.processes():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     status = process.wait()

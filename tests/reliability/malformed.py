@@ -143,8 +143,8 @@ def _truncated(content: bytearray, rng: np.random.Generator) -> None:
 
 
 def _flipped(content: bytearray, rng: np.random.Generator) -> None:
-    for place in rng.integers(len(content), size=int(rng.integers(1, 9))):
-        content[place] ^= 1 << int(rng.integers(8))
+    for offset in rng.integers(len(content), size=int(rng.integers(1, 9))):
+        content[offset] ^= 1 << int(rng.integers(8))
 
 
 def _zeros(content: bytearray, rng: np.random.Generator) -> None:
@@ -154,11 +154,11 @@ def _zeros(content: bytearray, rng: np.random.Generator) -> None:
 
 
 def _longer_or_shorter(content: bytearray, rng: np.random.Generator) -> None:
-    place, n = int(rng.integers(len(content))), int(rng.integers(1, 40))
+    offset, n = int(rng.integers(len(content))), int(rng.integers(1, 40))
     if rng.random() < 0.5:
-        del content[place : place + n]
+        del content[offset : offset + n]
     else:
-        content[place:place] = rng.bytes(n)
+        content[offset:offset] = rng.bytes(n)
 
 
 def _doubled(content: bytearray, rng: np.random.Generator) -> None:
@@ -170,21 +170,21 @@ def _announced(content: bytearray, rng: np.random.Generator) -> None:
     """A number in the head or the tail, where formats say sizes, becomes a very large one."""
     size = int(rng.choice([1, 2, 4, 8]))
     head = rng.random() < 0.8
-    place = int(rng.integers(min(len(content), 400)))
-    place = place if head else max(len(content) - size - place, 0)
+    offset = int(rng.integers(min(len(content), 400)))
+    offset = offset if head else max(len(content) - size - offset, 0)
     order = rng.choice(["little", "big"])
     top = 2 ** (8 * size)
     value = (top - 1, top // 2, top // 2 - 1, top // 16, 0)[rng.integers(5)]
-    content[place : place + size] = value.to_bytes(size, order)
+    content[offset : offset + size] = value.to_bytes(size, order)
 
 
 def _other_text(content: bytearray, rng: np.random.Generator) -> None:
     """Digits become other digits, or words: of texts and of headers that are text."""
-    digits = [place for place, byte in enumerate(content) if 48 <= byte <= 57]
+    digits = [offset for offset, byte in enumerate(content) if 48 <= byte <= 57]
     if digits:
-        place = int(rng.choice(digits))
+        offset = int(rng.choice(digits))
         words = [b"9" * 30, b"-1", b"1e999", b"nan", b"[]", b"null", b"\xff", b"\0", b'"', b"&a *a"]
-        content[place : place + 1] = words[rng.integers(len(words))]
+        content[offset : offset + 1] = words[rng.integers(len(words))]
 
 
 def _other_kind(content: bytearray, rng: np.random.Generator) -> None:

@@ -72,7 +72,7 @@ def test_report_names_it_or_shows_the_same(suite, tmp_path, capfd, paid, categor
     wanted = None
     for n in range(1 + flips(seed)):
         shutil.rmtree(run, ignore_errors=True)
-        shutil.copytree(suite.place.out, run)
+        shutil.copytree(suite.folders.out, run)
         victim = draw.choice(files(run, category))
         if wanted is not None:
             flip(victim, draw)
@@ -108,7 +108,7 @@ def test_predict_names_it_or_says_the_same(suite, tmp_path, capfd, paid, picture
     )
     for n in range(flips(seed)):
         shutil.rmtree(run, ignore_errors=True)
-        shutil.copytree(suite.place.out, run)
+        shutil.copytree(suite.folders.out, run)
         victim = draw.choice(files(run, category))
         model = victim.relative_to(run).parts[2]
         command = ["predict", str(picture), "--run", str(run), "--format", "json"]
@@ -129,33 +129,33 @@ def test_predict_names_it_or_says_the_same(suite, tmp_path, capfd, paid, picture
 
 
 @pytest.mark.parametrize("seed", rounds(25))
-def test_the_same_run_again_makes_up_for_it(suite, place, paid, seed):
+def test_the_same_run_again_makes_up_for_it(suite, folders, paid, seed):
     """A bit in a file of every category, each of another cell: all is as it was."""
     draw = random.Random(seed)
-    shutil.copytree(suite.place.out, place.out)
-    shutil.copytree(suite.place.cache, place.cache, dirs_exist_ok=True)
+    shutil.copytree(suite.folders.out, folders.out)
+    shutil.copytree(suite.folders.cache, folders.cache, dirs_exist_ok=True)
     taken = set()
     for category in ("predictions", "records", "keys", "trials"):
-        free = [path for path in files(place.out, category) if path.parent not in taken]
+        free = [path for path in files(folders.out, category) if path.parent not in taken]
         victim = draw.choice(free)
         taken.add(victim.parent)
         flip(victim, draw)
     toll = Toll("flipped bit in cells, run again")
-    process = suite.start(place)
+    process = suite.start(folders)
     status = process.wait()
-    said = suite.said(place).read_text()
+    said = suite.said(folders).read_text()
     assert "Traceback" not in said
-    different(suite.whole, RunStore(place.out).read(), toll)
+    different(suite.whole, RunStore(folders.out).read(), toll)
     assert status == 0 or toll.lost
     paid(toll, moments=4)
 
 
 @pytest.mark.parametrize("seed", rounds(25))
-def test_a_damaged_cache_changes_nothing(suite, place, paid, seed):
+def test_a_damaged_cache_changes_nothing(suite, folders, paid, seed):
     """A bit in every file of the cache, or every file cut somewhere."""
     draw = random.Random(seed)
-    shutil.copytree(suite.place.cache, place.cache, dirs_exist_ok=True)
-    victims = [p for p in sorted(place.cache.rglob("*")) if p.is_file() and p.stat().st_size]
+    shutil.copytree(suite.folders.cache, folders.cache, dirs_exist_ok=True)
+    victims = [p for p in sorted(folders.cache.rglob("*")) if p.is_file() and p.stat().st_size]
     for victim in victims:
         if seed % 2:
             with victim.open("r+b") as file:
@@ -163,4 +163,4 @@ def test_a_damaged_cache_changes_nothing(suite, place, paid, seed):
         else:
             flip(victim, draw)
     kind = "cache cut short" if seed % 2 else "flipped bits in the cache"
-    paid(endured(suite, place, kind), moments=len(victims))
+    paid(endured(suite, folders, kind), moments=len(victims))

@@ -9,7 +9,7 @@ import signal
 import time
 
 import pytest
-from disturbed_runs import DEADLINE, Place, endured, line_of, until
+from disturbed_runs import DEADLINE, RunFolders, endured, line_of, until
 
 KINDS = [
     ("SIGKILL", "parent"),
@@ -36,12 +36,12 @@ def seeded(number: int) -> tuple[str, str, int, float]:
     return name, target, draw.randrange(0, 40), draw.uniform(0, 0.3)
 
 
-def found(target: str, place: Place, parent: int) -> list[int]:
+def found(target: str, folders: RunFolders, parent: int) -> list[int]:
     """The processes of a kind that run now: the run starts servers, which start guardians, if
     there are any, and these the attempts."""
     if target == "parent":
         return [parent]
-    above = place.processes()
+    above = folders.processes()
     servers = {p for p, a in above.items() if a == parent and "fork_server" in line_of(p)}
     with_children = set(above.values())
     guardians = {p for p, a in above.items() if a in servers and p in with_children}
@@ -55,16 +55,16 @@ def found(target: str, place: Place, parent: int) -> list[int]:
     "number",
     [pytest.param(n, marks=[pytest.mark.slow] if n >= IN_CI else []) for n in range(ALL)],
 )
-def test_a_signal_at_a_moment_costs_nothing(suite, place, paid, number):
+def test_a_signal_at_a_moment_costs_nothing(suite, folders, paid, number):
     name, target, events, later = seeded(number)
 
     struck = []
 
-    def strike(process, place) -> None:
-        until(lambda: place.progress() >= events or process.poll() is not None)
+    def strike(process, folders) -> None:
+        until(lambda: folders.progress() >= events or process.poll() is not None)
         time.sleep(later)
-        until(lambda: process.poll() is not None or found(target, place, process.pid))
-        victims = found(target, place, process.pid)
+        until(lambda: process.poll() is not None or found(target, folders, process.pid))
+        victims = found(target, folders, process.pid)
         if process.poll() is not None or not victims:
             return
         victim = victims[number % len(victims)]
@@ -75,11 +75,11 @@ def test_a_signal_at_a_moment_costs_nothing(suite, place, paid, number):
                 time.sleep(later)
                 os.kill(victim, signal.SIGCONT)
 
-    toll = endured(suite, place, f"{name} to the {target}", strike)
+    toll = endured(suite, folders, f"{name} to the {target}", strike)
     paid(toll, moments=len(struck))
 
 
-def test_a_command_that_is_undisturbed_gives_the_same_again(suite, place, paid):
+def test_a_command_that_is_undisturbed_gives_the_same_again(suite, folders, paid):
     """Else nothing that the others find would mean anything."""
     assert suite.seconds < DEADLINE and suite.events > 40
-    paid(endured(suite, place, "nothing"))
+    paid(endured(suite, folders, "nothing"))

@@ -75,7 +75,7 @@ def test_partial_and_failed_rows_and_sanity_rows_are_compared_with_nothing(facto
     assert table.loc["strong", "standing"] == "leader"  # though a sanity row has more
 
 
-def test_a_probe_above_the_bound_is_a_shortcut_risk_in_its_own_words(factory):
+def test_a_sanity_row_above_the_bound_is_a_shortcut_risk_in_its_own_words(factory):
     factory.dataset(n_folds=1)
     factory.model("strong", 3.0, n=300)
     factory.model("majority", 0, n=300)
@@ -86,7 +86,7 @@ def test_a_probe_above_the_bound_is_a_shortcut_risk_in_its_own_words(factory):
     assert "cannot be told from" not in sentence
 
 
-def test_a_leader_that_cannot_be_told_from_a_probe_is_a_shortcut_risk(factory):
+def test_a_leader_that_cannot_be_told_from_a_sanity_row_is_a_shortcut_risk(factory):
     factory.dataset(n_folds=1)
     factory.model("weak", 0.3)
     factory.model("file-properties", 0.3)
@@ -94,7 +94,7 @@ def test_a_leader_that_cannot_be_told_from_a_probe_is_a_shortcut_risk(factory):
     assert "The leader (weak) cannot be told from file-properties (difference" in sentence
 
 
-def test_a_leader_behind_a_probe_is_called_behind_it_and_not_like_it(factory):
+def test_a_leader_behind_a_sanity_row_is_called_behind_it_and_not_like_it(factory):
     factory.dataset(n_folds=1)
     factory.model("weak", 0.2, n=300)
     factory.model("weaker", 0.0, n=300)
@@ -104,19 +104,21 @@ def test_a_leader_behind_a_probe_is_called_behind_it_and_not_like_it(factory):
     assert "The leader (weak) is behind thumbnail (difference -." in sentence
     assert "cannot be told from thumbnail" not in sentence
     assert "The leader (weak) cannot be told from border (difference " in sentence
-    standings = {p.row.name: p.leader_is for p in assess(factory.run()).datasets[0].probes}
+    (dataset,) = assess(factory.run()).datasets
+    standings = {s.row.name: s.leader_is for s in dataset.sanity_comparisons}
     assert standings == {"thumbnail": "behind", "border": "neither"}
-    assert not assess(factory.run()).datasets[0].ahead_of_probes
+    assert not dataset.ahead_of_sanity
 
 
-def test_probes_at_chance_beside_a_good_model_raise_no_alarm(factory):
+def test_sanity_rows_at_chance_beside_a_good_model_raise_no_alarm(factory):
     factory.dataset(n_folds=1)
     factory.model("strong", 2.0, n=400)
     for name in ("majority", "border", "intensity"):
         factory.model(name, 0, n=400)
     assert not about(factory, "Shortcut risk")
     (dataset,) = assess(factory.run()).datasets
-    assert dataset.ahead_of_probes and {p.leader_is for p in dataset.probes} == {"ahead"}
+    assert dataset.ahead_of_sanity
+    assert {s.leader_is for s in dataset.sanity_comparisons} == {"ahead"}
 
 
 def test_too_good_a_score_carries_a_caution_unless_the_set_says_it_is_normal(factory):
@@ -239,4 +241,5 @@ def test_a_model_that_cannot_be_scored_takes_no_other_along(factory, new_factory
     note = found.table.loc[broken, "note"].item()
     assert note == "not scored: probabilities of 1 of 60 images are not finite."
     assert found.table[~broken].reset_index(drop=True).equals(without.table)
-    assert found.datasets[0].probes[0].behind == without.datasets[0].probes[0].behind
+    (one, other) = (each.datasets[0].sanity_comparisons[0] for each in (found, without))
+    assert one.behind == other.behind

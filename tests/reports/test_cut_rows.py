@@ -86,9 +86,9 @@ def printed(run, width=80):
     return out.getvalue()
 
 
-def said(factory, kind):
+def said(factory, topic):
     (dataset,) = assess(factory.run()).datasets
-    return [one.text for one in verdicts(dataset) if one.kind == kind]
+    return [one.text for one in verdicts(dataset) if one.topic == topic]
 
 
 def test_it_keeps_its_score_and_takes_part_in_nothing(one_cut):
@@ -137,8 +137,8 @@ def test_the_verdict_gives_the_time_that_may_be_enough(factory):
         f"cnn was cut by its budget: {EPOCHS}. It says nothing of what the family can do: "
         "give run --time 4m or more."
     ]
-    kinds = [one.kind for one in verdicts(assess(factory.run()).datasets[0])]
-    assert kinds.index("cut") < kinds.index("ranking")
+    topics = [one.topic for one in verdicts(assess(factory.run()).datasets[0])]
+    assert topics.index("cut") < topics.index("ranking")
 
 
 def test_seconds_of_features_are_not_taken_for_steps(factory):
@@ -174,7 +174,7 @@ def test_a_cut_sanity_row_says_nothing_of_shortcuts(factory):
     factory.model("hog-svm", 0.5)
     factory.model("border", 5.0, **cut())
     assert not said(factory, "shortcut")
-    assert not assess(factory.run()).datasets[0].probes
+    assert not assess(factory.run()).datasets[0].sanity_comparisons
 
 
 def test_it_has_no_rank_across_data_sets(factory):

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 
 def build(factory, folder):
-    """Six collections with all that an assessment can hold: ties, failures, probes, repeats."""
+    """Six collections with all that an assessment holds: ties, failures, sanity rows, repeats."""
     for k in range(6):
         name = f"set-{k}"
         classes = ("a", "b", "c")[: 3 if k == 1 else 2]
@@ -102,8 +102,8 @@ def test_what_was_stored_is_what_was_computed(known, computed, never_computed):
     same(again.ranks, computed.ranks)
     same(again.datasets, computed.datasets)
     assert again.ranks.test is not None
-    probes = again.datasets[0].probes
-    assert probes[0].row in again.datasets[0].rows and probes[0].behind is not None
+    sanity = again.datasets[0].sanity_comparisons[0]
+    assert sanity.row in again.datasets[0].rows and sanity.behind is not None
     (small,) = (dataset for dataset in again.datasets if dataset.name == "small")
     assert small.comparison.reason and {row.fields.kind for row in small.rows} >= {"published"}
 

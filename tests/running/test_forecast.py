@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 
 from medbench.cli import main
+from medbench.execution.cell_times import CellTimes
 from medbench.execution.costs import Expected
-from medbench.execution.stock import Pace, Stock
+from medbench.execution.plan_state import PlanState
 from medbench.running.forecast import forecast
-from medbench.running.live import make_watcher
+from medbench.running.live import make_listener
 from medbench.store import CellId
 from medbench.tuning.budget import Budget
 
@@ -46,8 +47,8 @@ def cell(model: str, budget: Budget, dataset: str = "films", *, tuned=True, sani
     )
 
 
-def stock(known: Known, *cells) -> Stock:
-    return Stock(finished=(), failed=(), waiting=cells, pace=Pace(known))
+def state(known: Known, *cells) -> PlanState:
+    return PlanState(finished=(), failed=(), waiting=cells, cell_times=CellTimes(known))
 
 
 QUICK = Budget(trials=20, seconds=120)
@@ -62,19 +63,19 @@ def test_families_that_have_all_their_trials_share_a_line_and_others_say_what_th
         cell("majority", QUICK, tuned=False, sanity=True), cell("border", QUICK, sanity=True),
         cell("svm", QUICK), cell("net", QUICK), cell("own", QUICK),
     ]  # fmt: skip
-    assert forecast(stock(known, *cells), 1) == [
+    assert forecast(state(known, *cells), 1) == [
         "all trials: svm (about 12s a cell), 2 sanity rows (about 4.0s a cell)",
         "net: about 4 of 20 trials; for 10 trials run --time 6m",
         "no measurement yet of own: counted by the budget",
         "about 3m 27s for the whole run",
     ]
-    assert forecast(stock(known, *cells[:2]), 2)[-1] == "about 14s for the whole run"
+    assert forecast(state(known, *cells[:2]), 2)[-1] == "about 14s for the whole run"
 
 
 def test_a_first_trial_that_the_budget_cuts_is_named_with_the_smallest_that_completes_it():
     small = Budget(trials=None, seconds=5)
     known = Known(net=expected(1, ends_first=False), svm=expected(1, ends_first=False))
-    assert forecast(stock(known, cell("net", small), cell("svm", small)), 1)[:2] == [
+    assert forecast(state(known, cell("net", small), cell("svm", small)), 1)[:2] == [
         "net: its first trial takes about 40s, and run --time 5s will cut it; the smallest that "
         "completes one is run --time 50s",
         "svm: its first trial takes about 40s, and run --time 5s ends before it does; the smallest "
@@ -85,25 +86,25 @@ def test_a_first_trial_that_the_budget_cuts_is_named_with_the_smallest_that_comp
 def test_seconds_alone_and_trials_alone_are_said_as_they_are():
     known = Known(net=expected(12), svm=expected(3))
     seconds, trials = Budget(trials=None, seconds=400), Budget(trials=3, seconds=None)
-    assert forecast(stock(known, cell("net", seconds)), 1)[0] == "net: about 12 trials"
-    assert forecast(stock(known, cell("svm", seconds)), 1)[0] == (
+    assert forecast(state(known, cell("net", seconds)), 1)[0] == "net: about 12 trials"
+    assert forecast(state(known, cell("svm", seconds)), 1)[0] == (
         "svm: about 3 trials; for 10 trials run --time 6m"
     )
-    assert forecast(stock(known, cell("svm", trials)), 1)[0].startswith("all trials: svm")
-    one = forecast(stock(Known(net=expected(1)), cell("net", seconds)), 1)[0]
+    assert forecast(state(known, cell("svm", trials)), 1)[0].startswith("all trials: svm")
+    one = forecast(state(Known(net=expected(1)), cell("net", seconds)), 1)[0]
     assert one.startswith("net: about 1 trial;")
-    assert forecast(stock(Known(), cell("own", trials)), 1) == [
+    assert forecast(state(Known(), cell("own", trials)), 1) == [
         "no measurement yet of own: counted by the budget",
         "no estimate of the whole run: nothing bounds the seconds of these families",
     ]
-    assert forecast(stock(known), 1) == []
+    assert forecast(state(known), 1) == []
 
 
 def test_the_lines_are_readable_on_forty_columns():
     known = Known(net=expected(1, ends_first=False), svm=expected(20, seconds=12.0))
     console = Console(file=StringIO(), width=40, force_terminal=True, _environ={"TERM": "dumb"})
-    with make_watcher(console) as watcher:
-        watcher.planned(stock(known, cell("net", QUICK), cell("svm", QUICK)), 1)
+    with make_listener(console) as listener:
+        listener.planned(state(known, cell("net", QUICK), cell("svm", QUICK)), 1)
     shown = console.file.getvalue()
     assert "about 1m 22s for the whole run" in shown
     assert "--time 50s" in " ".join(shown.split())

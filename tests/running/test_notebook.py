@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from medbench.running.live import LiveWatcher, make_watcher
+from medbench.running.live import LiveListener, make_listener
 from medbench.running.notebook import NotebookView
 from medbench.store import RunStore
 
@@ -61,9 +61,9 @@ def test_the_view_is_one_output_that_is_drawn_again_and_left_empty(outputs):
 
 
 def test_lines_stand_below_the_view_in_outputs_of_their_own(outputs):
-    with make_watcher(Console(force_jupyter=True, width=60)) as watcher:
-        assert isinstance(watcher, LiveWatcher)
-        watcher.say("a line")
+    with make_listener(Console(force_jupyter=True, width=60)) as listener:
+        assert isinstance(listener, LiveListener)
+        listener.say("a line")
     view, line = outputs
     assert line.text(0) == "a line"
     assert view.text(1) == "preparing the data" and view.text(-1) == ""

@@ -4,17 +4,17 @@ import io
 
 from rich.console import Console
 
-from medbench.running.progress import RunWatcher
+from medbench.running.progress import PlainListener
 from medbench.store import CellId
 
 
 def test_a_reason_is_shown_on_one_line_of_a_bounded_length_without_control_characters():
     shown = io.StringIO()
-    watcher = RunWatcher(Console(file=shown, highlight=False))
+    listener = PlainListener(Console(file=shown, highlight=False))
     cell = CellId(dataset="d", model="m", split="official")
-    watcher.started(cell)
+    listener.started(cell)
     reason = "two\nlines \x1b[31mred\x07 " + "x" * 100_000
-    watcher.finished(cell, {"status": "failed", "reason": reason})
+    listener.finished(cell, {"status": "failed", "reason": reason})
     text = shown.getvalue()
     assert text.count("\n") == 1 and len(text) < 1000
     assert "\x1b" not in text and "\x07" not in text
@@ -23,17 +23,17 @@ def test_a_reason_is_shown_on_one_line_of_a_bounded_length_without_control_chara
 
 def test_so_is_the_reason_of_a_cell_that_the_machine_ended():
     shown = io.StringIO()
-    watcher = RunWatcher(Console(file=shown, highlight=False))
-    watcher.unfinished(CellId(dataset="d", model="m", split="official"), "x" * 2000)
+    listener = PlainListener(Console(file=shown, highlight=False))
+    listener.unfinished(CellId(dataset="d", model="m", split="official"), "x" * 2000)
     assert len(shown.getvalue()) < 1000
 
 
 def finished_line(**fields):
     shown = io.StringIO()
-    watcher = RunWatcher(Console(file=shown, highlight=False, width=200))
+    listener = PlainListener(Console(file=shown, highlight=False, width=200))
     cell = CellId(dataset="demo", model="cnn", split="r0f0")
-    watcher.started(cell)
-    watcher.finished(cell, {"status": "ok", "inner_score": 0.86, "n_trials": 6, **fields})
+    listener.started(cell)
+    listener.finished(cell, {"status": "ok", "inner_score": 0.86, "n_trials": 6, **fields})
     return shown.getvalue()
 
 

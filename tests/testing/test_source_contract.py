@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from pydantic import ConfigDict
 
+from medbench.datasets.download import Download
 from medbench.datasets.listing import Listing
-from medbench.datasets.place import Place
 from medbench.datasets.sources.base import Source
 from medbench.errors import DatasetError
 from medbench.testing import SourceContract, check_source
@@ -70,7 +70,7 @@ def another_image_each_time():
     return lambda row: PIXELS[next(counted) % len(PIXELS)]
 
 
-class Somewhere(Place):
+class Somewhere(Download):
     address = "https://example.org"
 
     def __init__(self, path, megabytes):
@@ -82,8 +82,8 @@ class Somewhere(Place):
 
 def at(path, megabytes=1):
     """A source that is fetched, and says that it is here."""
-    place = property(lambda self: Somewhere(path, megabytes))
-    return {"place": place, "paths": lambda self: {}}
+    download = property(lambda self: Somewhere(path, megabytes))
+    return {"download": download, "paths": lambda self: {}}
 
 
 WRONG = [
@@ -105,9 +105,9 @@ WRONG = [
     ("missing_files", "has to give it", {"is_here": lambda self: True}),
     ("missing_files", "has to give it", {"paths": lambda self: {}}),
     ("missing_files", "is listed", {"locate": lambda self: {"path": Path(__file__)}}),
-    ("place", "relative to a data folder", at("/data/squares.npz")),
-    ("place", "relative to a data folder", at("../squares.npz")),
-    ("place", "most megabytes", at("squares.npz", megabytes=0)),
+    ("download", "relative to a data folder", at("/data/squares.npz")),
+    ("download", "relative to a data folder", at("../squares.npz")),
+    ("download", "most megabytes", at("squares.npz", megabytes=0)),
 ]
 
 

@@ -19,7 +19,7 @@ from medbench.models.space import SearchSpace
 from medbench.models.weights import Weights
 from medbench.registry import register_tuner, tuners
 from medbench.tuning.budget import Budget, Clock
-from medbench.tuning.inner import Workshop
+from medbench.tuning.inner_validation import InnerValidation
 from medbench.tuning.search import Search
 from medbench.tuning.tuner import (
     Suggestion,
@@ -107,7 +107,7 @@ def run(
     task = Task(classes=("n", "p"), image_shape=(4, 4, 1))
     features = FeatureCache(None)
     pairs = group_folds(data.labels, data.groups, folds=max(folds, 2), seed=0)[:folds]
-    workshop = Workshop(
+    inner = InnerValidation(
         family=family,
         task=task,
         development=data,
@@ -124,7 +124,7 @@ def run(
     budget = budget or Budget(trials=6, seconds=None)
     recorded = []
     search = Search(
-        workshop,
+        inner,
         tuners.get(tuner)(space, seed=3, trials=budget.trials, max_steps=family.max_steps),
         budget,
         clock or Clock(features, spent_before=spent),

@@ -1,8 +1,8 @@
 """What every data source shares: the fields of an entry, and its way to a listing.
 
-A data set is *fetched* where it has a place (``Source.place``), *located* in the data folders
-(``Source.locate``) and *listed* (``Source.list_images``). A source of a new format says how to
-list, a new place how to fetch; where things lie is found here alone.
+A data set is *fetched* where it has a download (``Source.download``), *located* in the data
+folders (``Source.locate``) and *listed* (``Source.list_images``). A source of a new format says
+how to list, a new download how to fetch; where things lie is found here alone.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from medbench.cache import cache_folder
+from medbench.datasets.download import Download
 from medbench.datasets.listing import Listing
-from medbench.datasets.place import Place
 from medbench.datasets.positive import with_positive
 from medbench.datasets.sizes import SIDE_OF_UNKNOWN
 from medbench.datasets.sources.words import Text
@@ -82,8 +82,8 @@ class Source(BaseModel, ABC):
     # --- fetch: where its files can be had --------------------------------------------------
 
     @property
-    def place(self) -> Place | None:
-        """Where ``datasets fetch`` gets its files; None where a person must get them."""
+    def download(self) -> Download | None:
+        """What ``datasets fetch`` downloads; None where a person must get the files."""
         return None
 
     # --- locate: where its files are --------------------------------------------------------
@@ -91,9 +91,9 @@ class Source(BaseModel, ABC):
     def paths(self) -> dict[str, str]:
         """The files and folders that its fields name, by field; nothing where none is needed.
 
-        Below a data folder, or absolute. What a place gives lies at the place's own path.
+        Below a data folder, or absolute. What is downloaded lies at the path of the download.
         """
-        path = self.place.path if self.place is not None else getattr(self, "path", None)
+        path = self.download.path if self.download is not None else getattr(self, "path", None)
         return {} if path is None else {"path": path}
 
     def is_here(self) -> bool:
@@ -114,7 +114,7 @@ class Source(BaseModel, ABC):
         for field, path in self.paths().items():
             here = self._find(path)
             if here is None:
-                looked = ", ".join(str(place) for place in self._candidates(path))
+                looked = ", ".join(str(each) for each in self._candidates(path))
                 remedy = self._remedy(field, path)
                 raise DatasetError(f"{path}: not found (looked for {looked}). {remedy}")
             found[field] = here
@@ -122,7 +122,7 @@ class Source(BaseModel, ABC):
 
     def _find(self, path: str) -> Path | None:
         """The first of the data folders that has ``path``, or None."""
-        return next((place.resolve() for place in self._candidates(path) if place.exists()), None)
+        return next((each.resolve() for each in self._candidates(path) if each.exists()), None)
 
     def _candidates(self, path: str) -> list[Path]:
         """Where ``path`` may be: in the data folders, and last where MedBench itself puts it."""
@@ -136,11 +136,11 @@ class Source(BaseModel, ABC):
 
     def _remedy(self, field: str, path: str) -> str:
         """What a person does to have the files, as whole sentences."""
-        if self.place is not None and self._entry:
+        if self.download is not None and self._entry:
             return (
                 f"Fetch it with python -m medbench datasets fetch {self._entry}, or run with "
-                f"--download (at most {self.place.megabytes:,} MB from {self.place.address}); or "
-                "get that file by hand and put it there."
+                f"--download (at most {self.download.megabytes:,} MB from "
+                f"{self.download.address}); or get that file by hand and put it there."
             )
         if self._candidates(path) == [Path(path).expanduser()]:
             return f"Put it there, or correct the field {field} of its entry."

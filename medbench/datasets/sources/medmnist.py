@@ -61,7 +61,7 @@ class MedMnistSource(NpzSource):
         return found
 
     @property
-    def place(self) -> RemoteFile:
+    def download(self) -> RemoteFile:
         """The archive at Zenodo."""
         channels = 1 if self.channels == "grey" else 3
         raw = self.n_images * self._archive_size**2 * channels
@@ -82,10 +82,10 @@ class MedMnistSource(NpzSource):
             found = md5_of(path)
         except OSError as error:
             raise DatasetError(f"{path}: cannot be read ({error.strerror or error}).") from error
-        if found != self.place.md5:
+        if found != self.download.md5:
             raise DatasetError(
                 f"{path}: its MD5 sum is {found}, but that of the official file is "
-                f"{self.place.md5}, so it is not used. Take it away and get the official one "
+                f"{self.download.md5}, so it is not used. Take it away and get the official one "
                 f"(python -m medbench datasets fetch {self._entry}), or give it another name and "
                 "register it as a set of your own (python -m medbench datasets add NAME FILE)."
             )

@@ -26,11 +26,11 @@ CLASSES: dict[Modality, tuple[str, str]] = {
     "mr": ("healthy", "lesion"),
     "chest": ("clear", "opacity"),
 }
-"""Class names of a modality; the second one has the finding."""
+"""Class names of a modality; the second one has the lesion."""
 
 _MR_STRENGTH = 0.29
 _CHEST_STRENGTH = 0.30
-"""Brightness that an average finding adds at difficulty 0.5, where white is 1; chosen so that a
+"""Brightness that an average lesion adds at difficulty 0.5, where white is 1; chosen so that a
 small convolutional network reaches a grouped AUROC of about .9 on 100 patients of 3 images."""
 _STREAMS: dict[Modality, int] = {"mr": 1, "chest": 2}
 _PAIR, _PATIENT, _IMAGE = 0, 1, 2
@@ -43,7 +43,7 @@ class PhantomSource(Source):
     ``mr`` draws slices after the head of Shepp & Logan (1974), and half of the patients have a
     bright focus in the brain. ``chest`` draws films with ribs, heart and vessels, and half of
     the patients have a soft opacity in a lung. The class belongs to the patient. Everything but
-    the finding comes from the same random draws whatever the class, so that nothing else tells
+    the lesion comes from the same random draws whatever the class, so that nothing else tells
     the classes apart; the file properties are constant.
 
     An image depends on the settings of its drawing, its patient and its place among that
@@ -62,11 +62,11 @@ class PhantomSource(Source):
     modality: Modality = "mr"
     """What the images imitate."""
     patients: int = Field(default=100, ge=2, le=1_000_000)
-    """Number of synthetic patients; half of them have the finding, to within one."""
+    """Number of synthetic patients; half of them have the lesion, to within one."""
     images_per_patient: int = Field(default=3, ge=1, le=10_000)
     """Images of each patient."""
     difficulty: float = Field(default=0.5, ge=0, le=1)
-    """From 0 (the finding is plain) to 1 (a third as strong, hard to see)."""
+    """From 0 (the lesion is plain) to 1 (a third as strong, hard to see)."""
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     """Another seed draws other patients."""
 
@@ -82,7 +82,7 @@ class PhantomSource(Source):
 
     @property
     def orders_classes(self) -> bool:
-        """The second class has the finding, as it is drawn."""
+        """The second class has the lesion, as it is drawn."""
         return True
 
     def list_images(self, found: Mapping[str, Path]) -> Listing:
@@ -99,7 +99,7 @@ class PhantomSource(Source):
                     for patient, image in places
                 ],
                 "slice": 1,
-                "label": np.array([self._has_finding(p) for p, _ in places], dtype=np.int64),
+                "label": np.array([self._has_lesion(p) for p, _ in places], dtype=np.int64),
                 "group": [f"patient-{patient + 1:04d}" for patient, _ in places],
                 "split": "",
             }
@@ -124,10 +124,10 @@ class PhantomSource(Source):
         return self._render(i)[0]
 
     def lesion_mask(self, i: int) -> NDArray[np.bool_]:
-        """Where the finding of image i has at least half of its strength.
+        """Where the lesion of image i has at least half of its strength.
 
         Returns:
-            bool, shape (image_size, image_size); all False where the patient has no finding.
+            bool, shape (image_size, image_size); all False where the patient has no lesion.
         """
         return self._render(i)[1]
 
@@ -136,18 +136,18 @@ class PhantomSource(Source):
         if not 0 <= i < count:
             raise IndexError(f"image {i} is not one of 0..{count - 1}")
         patient, image = divmod(i, self.images_per_patient)
-        present = self._has_finding(patient)
+        present = self._has_lesion(patient)
         render = _render_mr if self.modality == "mr" else _render_chest
-        film, finding = render(
+        film, profile = render(
             self._stream(_PATIENT, patient),
             self._stream(_IMAGE, patient, image),
             self.image_size,
             (1.5 - self.difficulty) * present,
         )
         pixels = np.clip(np.rint(film * 255), 0, 255).astype(np.uint8)
-        return pixels, (finding >= 0.5) & present
+        return pixels, (profile >= 0.5) & present
 
-    def _has_finding(self, patient: int) -> bool:
+    def _has_lesion(self, patient: int) -> bool:
         """One of each two successive patients, drawn, so that any number is balanced."""
         first = bool(self._stream(_PAIR, patient // 2).random() < 0.5)
         return first == (patient % 2 == 0)
@@ -159,7 +159,7 @@ class PhantomSource(Source):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Finding:
+class _Lesion:
     """A soft elliptic spot in body coordinates, the same one in all images of a patient."""
 
     u: float
@@ -169,9 +169,9 @@ class _Finding:
     angle: float
     strength: float
 
-    def again(self, rng: Generator) -> _Finding:
+    def again(self, rng: Generator) -> _Lesion:
         """The spot as one image shows it: slightly moved, larger or smaller, fainter or not."""
-        return _Finding(
+        return _Lesion(
             u=self.u + rng.normal(0, 0.01),
             v=self.v + rng.normal(0, 0.01),
             radius=self.radius * rng.uniform(0.88, 1.12),
@@ -192,7 +192,7 @@ class _Finding:
 def _render_mr(
     patient: Generator, image: Generator, size: int, contrast: float
 ) -> tuple[Floats, Floats]:
-    """A synthetic head slice and the profile of its finding, both float64 (size, size)."""
+    """A synthetic head slice and the profile of its lesion, both float64 (size, size)."""
     levels = np.zeros(11)
     levels[0] = patient.uniform(0.10, 0.25)  # ventricles
     levels[2] = patient.uniform(0.42, 0.50)  # white matter
@@ -203,7 +203,7 @@ def _render_mr(
     patches = _field(patient, 9, 256)
     cortex_depth, cortex_drop = patient.uniform(0.14, 0.24), patient.uniform(0.08, 0.14)
     angle, away = patient.uniform(-0.1, 1.1) * np.pi, 0.65 * np.sqrt(patient.random())
-    lesion = _Finding(
+    lesion = _Lesion(
         u=0.6624 * away * np.cos(angle),
         v=0.874 * away * np.sin(angle),
         radius=patient.uniform(0.13, 0.22),
@@ -222,22 +222,22 @@ def _render_mr(
     slice_ += (0.02 * brain + 0.15 * (skull > 1)) * patches[_cell(v, 256), _cell(u, 256)]
     slice_[(skull > 0.94) & (skull < 1)] = 0.08  # bone gives no signal
     slice_[np.hypot(u / 0.69, v / 0.92) > 1] = 0.0
-    finding = lesion.profile(u, v) * brain
-    slice_ += _MR_STRENGTH * contrast * lesion.strength * finding
+    profile = lesion.profile(u, v) * brain
+    slice_ += _MR_STRENGTH * contrast * lesion.strength * profile
 
-    slice_, finding = _halve(slice_), _halve(finding)
+    slice_, profile = _halve(slice_), _halve(profile)
     slice_ *= image.uniform(0.8, 1.2) * np.exp(0.12 * _field(image, 3, size))
     noise = image.normal(0, image.uniform(0.02, 0.05), (2, size, size))
-    return np.hypot(slice_ + noise[0], noise[1]), finding
+    return np.hypot(slice_ + noise[0], noise[1]), profile
 
 
 def _render_chest(
     patient: Generator, image: Generator, size: int, contrast: float
 ) -> tuple[Floats, Floats]:
-    """A synthetic chest film and the profile of its finding, both float64 (size, size)."""
+    """A synthetic chest film and the profile of its lesion, both float64 (size, size)."""
     side = -1 if patient.random() < 0.5 else 1
     angle, away = patient.uniform(0, 2 * np.pi), 0.7 * np.sqrt(patient.random())
-    opacity = _Finding(
+    opacity = _Lesion(
         u=side * 0.44 + 0.26 * away * np.cos(angle),
         v=-0.12 + 0.48 * away * np.sin(angle),
         radius=patient.uniform(0.15, 0.25),
@@ -256,16 +256,16 @@ def _render_chest(
     hilum = np.exp(-(((np.abs(u) - 0.22) / 0.22) ** 2) - ((v - 0.02) / 0.35) ** 2)
     marks = (0.02 + 0.06 * hilum) * vessels[cells] + 0.03 * haze[cells] + 0.12 * hilum
     air = lungs * (1 - 0.9 * heart)
-    finding = opacity.profile(u, v) * lungs * (1 - 0.6 * heart)
+    profile = opacity.profile(u, v) * lungs * (1 - 0.6 * heart)
     film = body * (patient.uniform(0.62, 0.70) + bones) + air * (
         marks - patient.uniform(0.34, 0.46)
     )
-    film += _CHEST_STRENGTH * contrast * opacity.strength * finding
+    film += _CHEST_STRENGTH * contrast * opacity.strength * profile
 
     slope = image.normal(0, 0.04, 2)
     film = np.clip(film + slope[0] * u + slope[1] * v, 0.02, None)
     film = image.uniform(0.85, 1.1) * film ** image.uniform(0.75, 1.35)
-    return film + image.normal(0, image.uniform(0.015, 0.035), (size, size)), finding
+    return film + image.normal(0, image.uniform(0.015, 0.035), (size, size)), profile
 
 
 def _torso(

@@ -27,8 +27,8 @@ TRUST = {
 """Whether the data can be trusted, in a few words."""
 _GRAVE = ("serious", "shortcut")
 _CAREFUL = ("warning", "caution", "trust")
-"""Kinds of verdicts that keep a reader from trusting the data, or make for caution."""
-PROBES = ("file-properties", "intensity", "border", "thumbnail")
+"""Topics of verdicts that keep a reader from trusting the data, or make for caution."""
+SANITY_ROWS = ("file-properties", "intensity", "border", "thumbnail")
 """Sanity rows that a default run has beside the majority class."""
 _NAMED = 4
 """Models of a tie that are named; more are counted."""
@@ -62,8 +62,8 @@ def answer(dataset: DatasetAssessment, run: RunResult) -> Answer:
     held-out part would flatter it.
     """
     said = verdicts(dataset)
-    grave = tuple(one.text for one in said if one.kind in _GRAVE)
-    careful = tuple(one.text for one in said if one.kind in _CAREFUL)
+    grave = tuple(one.text for one in said if one.topic in _GRAVE)
+    careful = tuple(one.text for one in said if one.topic in _CAREFUL)
     trust: Trust = "doubt" if grave else "caution" if careful else "ok"
     unknown = tuple(_unknown(dataset))
     careful += unknown
@@ -104,8 +104,8 @@ def _unknown(dataset: DatasetAssessment) -> Iterator[str]:
     """What was not looked at, so that its silence says nothing."""
     if dataset.audit is None:
         yield "There is no audit of this data set in the run folder, so nothing is known of copies."
-    finished = {probe.row.name for probe in dataset.probes}
-    if missing := [name for name in PROBES if name not in finished]:
+    finished = {sanity.row.name for sanity in dataset.sanity_comparisons}
+    if missing := [name for name in SANITY_ROWS if name not in finished]:
         yield (
             f"Sanity rows that are not finished here: {', '.join(missing)}; shortcuts that they "
             "would show were not looked for."

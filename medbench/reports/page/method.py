@@ -175,7 +175,7 @@ def _checklist(assessment: Assessment) -> list[Item]:
             r.name for d in datasets for r in d.rows if r.fields.kind in ("model", "sanity")
         )
     )
-    risky = [d.name for d in datasets if any(probe.alarming for probe in d.probes)]
+    risky = [d.name for d in datasets if any(sanity.alarming for sanity in d.sanity_comparisons)]
     answers: dict[int, str] = {
         6: "Benchmark of image classification models under "
         + ("unequal budgets." if configuration.get(UNEQUAL) else "one equal budget."),
@@ -206,7 +206,7 @@ def _checklist(assessment: Assessment) -> list[Item]:
         "correction.",
         30: "Sanity rows that see no anatomy"
         + (f"; shortcut risk: {', '.join(risky)}." if risky else "; none gave an alarm.")
-        if any(d.probes for d in datasets)
+        if any(d.sanity_comparisons for d in datasets)
         else "",
         32: "Held-out folds, or the official test part, predicted once.",
         35: sizes,

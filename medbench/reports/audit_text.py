@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from medbench.datasets.audit import UNREADABLE, Audit
+from medbench.datasets.audit import UNREADABLE, AuditReport
 from medbench.datasets.findings import SEVERITIES, Finding
 from medbench.errors import grouped
 from medbench.reports.text import markdown_text, plain
@@ -18,7 +18,7 @@ _NOTHING = "Nothing was found."
 
 
 def print_audit(
-    audit: Audit,
+    report: AuditReport,
     dataset_title: str,
     console: Console,
     origins: Sequence[str] | None = None,
@@ -28,7 +28,7 @@ def print_audit(
     """Print the findings of one data set, the worst first.
 
     Args:
-        audit: The findings.
+        report: The findings.
         dataset_title: Heads them.
         console: Where they go.
         origins: File name of each image, by row, if names may be shown.
@@ -39,22 +39,22 @@ def print_audit(
     from rich.text import Text
 
     console.print(Text(plain(dataset_title), style="bold"))
-    console.print(Text(_size(audit)))
+    console.print(Text(_size(report)))
     table = Table.grid(padding=(0, 2, 1, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for finding in audit.findings:
+    for finding in report.findings:
         style = _STYLES[finding.severity]
         said = Text(plain(finding.text))
         said.append(f"\n{plain(finding.remedy)}", style="dim")
         if named := _names(finding, origins, most_named, unreadable):
             said.append(f"\n{_with_more(named, finding, unreadable)}")
         table.add_row(Text(finding.severity, style=style), said)
-    console.print(table if audit.findings else Text(f"{_NOTHING}\n"))
+    console.print(table if report.findings else Text(f"{_NOTHING}\n"))
 
 
 def audit_markdown(
-    audit: Audit,
+    report: AuditReport,
     dataset_title: str,
     origins: Sequence[str] | None = None,
     most_named: int = 50,
@@ -64,10 +64,10 @@ def audit_markdown(
 
     def lines() -> Iterator[str]:
         yield f"# Audit of {markdown_text(dataset_title)}\n"
-        yield f"{_size(audit)}\n"
-        if not audit.findings:
+        yield f"{_size(report)}\n"
+        if not report.findings:
             yield f"{_NOTHING}\n"
-        for finding in audit.findings:
+        for finding in report.findings:
             yield f"## {finding.severity.capitalize()}: {finding.check}\n"
             yield f"{markdown_text(finding.text)}\n"
             yield f"What to do: {markdown_text(finding.remedy)}\n"
@@ -81,15 +81,15 @@ def audit_markdown(
     return "\n".join(lines())
 
 
-def _size(audit: Audit) -> str:
+def _size(report: AuditReport) -> str:
     """How much was looked at and how much was found, in a line."""
-    counts = [sum(f.severity == severity for f in audit.findings) for severity in SEVERITIES]
+    counts = [sum(f.severity == severity for f in report.findings) for severity in SEVERITIES]
     found = ", ".join(
         f"{n} {name}{'s' if n > 1 and name != 'serious' else ''}"
         for n, name in zip(counts, SEVERITIES, strict=True)
         if n
     )
-    size = f"{audit.n_images:,} images in {audit.n_groups:,} groups"
+    size = f"{report.n_images:,} images in {report.n_groups:,} groups"
     return f"{size}: {found}" if found else size
 
 

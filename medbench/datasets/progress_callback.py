@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
-Say = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
 """Shows a line to the user."""
 _FIRST_SECONDS, _EVERY_SECONDS = 3.0, 10.0
 """When the first line is said of a step that is not over by then, and how often another."""
 
 
-def silently(text: str) -> None:
+def no_progress(text: str) -> None:
     """Shows nothing."""
 
 
-def saying_how_far(items: Iterable[T], n: int, step: str, say: Say) -> Iterator[T]:
+def with_progress(items: Iterable[T], n: int, step: str, say: ProgressCallback) -> Iterator[T]:
     """The items as they come; of a long step says which share is done.
 
     Args:

@@ -29,7 +29,7 @@ _SUM_TOLERANCE = 1e-3
 
 
 @dataclass
-class FoldResults:
+class InnerResults:
     """What the inner folds of one trial have given so far."""
 
     oof: NDArray[np.float64]
@@ -39,7 +39,7 @@ class FoldResults:
     max_steps: int | None = None
     """Steps that a fit of the configuration runs at most; None where it has not said so."""
     fitted: Classifier | None = None
-    """The classifier of the only fold, where ``Workshop.fits_model``."""
+    """The classifier of the only fold, where ``InnerValidation.fits_model``."""
 
     @property
     def score(self) -> float | None:
@@ -53,8 +53,8 @@ class FoldResults:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workshop:
-    """A family with all that it takes to build and fit its classifiers on one development part."""
+class InnerValidation:
+    """Builds, fits and validates the classifiers of one family on one development part."""
 
     family: ModelFamily
     task: Task
@@ -93,8 +93,8 @@ class Workshop:
         *,
         folds: Sequence[int],
         keep: bool,
-        fold_done: Callable[[FoldResults], None],
-        results: FoldResults,
+        fold_done: Callable[[InnerResults], None],
+        results: InnerResults,
     ) -> None:
         """Fit and validate a configuration on inner folds.
 
@@ -138,9 +138,9 @@ class Workshop:
         classifier.fit(self.development.take(train), held, _Again(trial))
         return classifier
 
-    def empty_results(self) -> FoldResults:
+    def empty_results(self) -> InnerResults:
         """Results before the first fold."""
-        return FoldResults(oof=np.full((len(self.development), len(self.task.classes)), np.nan))
+        return InnerResults(oof=np.full((len(self.development), len(self.task.classes)), np.nan))
 
     def checkpoint_of(self, number: int) -> Path:
         """Where the fitted folds of a trial are, if they are kept."""

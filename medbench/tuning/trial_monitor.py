@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from medbench.models.contract import Progress
 from medbench.tuning.budget import Clock
-from medbench.tuning.inner import FoldResults
+from medbench.tuning.inner_validation import InnerResults
 from medbench.tuning.pruning import Pruner
 from medbench.tuning.tuner import State, Suggestion
 
@@ -33,12 +33,12 @@ class BudgetSpentError(TrialEndedError):
 
 
 @dataclass(kw_only=True)
-class Watch:
+class TrialMonitor:
     """Decides after every step and every inner fold whether a trial goes on."""
 
     clock: Clock
     suggestion: Suggestion
-    results: FoldResults
+    results: InnerResults
     """Filled as the trial goes on."""
     n_folds: int
     """Inner folds of a configuration that is chosen."""
@@ -82,7 +82,7 @@ class Watch:
         limits = [limit for limit in (own, self.suggestion.last_step) if limit is not None]
         return min(limits, default=None)
 
-    def fold_done(self, results: FoldResults) -> None:
+    def fold_done(self, results: InnerResults) -> None:
         """Decide after a fold whether the trial goes on."""
         if self.by_steps:
             return
@@ -152,10 +152,10 @@ class Watch:
 
 
 class _FoldProgress(Progress):
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-        self.first_step = watch.suggestion.first_step
-        self.last_step = watch.suggestion.last_step
+    def __init__(self, monitor: TrialMonitor) -> None:
+        self._monitor = monitor
+        self.first_step = monitor.suggestion.first_step
+        self.last_step = monitor.suggestion.last_step
 
     def report(self, step: int, score: float | None = None) -> bool:
-        return self._watch.step_done(step, score)
+        return self._monitor.step_done(step, score)

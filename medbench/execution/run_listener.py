@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from medbench.execution.stock import Stock
+from medbench.execution.plan_state import PlanState
 from medbench.store import CellId
 
 
-class Watcher(Protocol):
+class RunListener(Protocol):
     """Who is told what happens; see ``medbench.running.progress``."""
 
-    def planned(self, stock: Stock, jobs: int) -> None:
+    def planned(self, state: PlanState, jobs: int) -> None:
         """What is there already and what will be run, so many cells at a time."""
 
     def started(self, cell: CellId) -> None:

@@ -5,29 +5,29 @@ import re
 import numpy as np
 import pytest
 
-from medbench.datasets import how_far
-from medbench.datasets.how_far import saying_how_far
+from medbench.datasets import progress_callback
 from medbench.datasets.prepared import prepare
+from medbench.datasets.progress_callback import with_progress
 from medbench.datasets.sources.phantoms import PhantomSource
 
 
 @pytest.fixture
 def slow(monkeypatch):
     """Every step counts as long."""
-    monkeypatch.setattr(how_far, "_FIRST_SECONDS", 0)
-    monkeypatch.setattr(how_far, "_EVERY_SECONDS", 0)
+    monkeypatch.setattr(progress_callback, "_FIRST_SECONDS", 0)
+    monkeypatch.setattr(progress_callback, "_EVERY_SECONDS", 0)
 
 
 def test_a_short_step_says_nothing():
     said = []
-    assert list(saying_how_far("abc", 3, "read", said.append)) == ["a", "b", "c"]
+    assert list(with_progress("abc", 3, "read", said.append)) == ["a", "b", "c"]
     assert said == []
 
 
 @pytest.mark.usefixtures("slow")
 def test_a_long_step_says_which_share_is_done():
     said = []
-    list(saying_how_far(range(4), 4, "reading", said.append))
+    list(with_progress(range(4), 4, "reading", said.append))
     assert said == ["reading: 0%", "reading: 25%", "reading: 50%", "reading: 75%"]
 
 
