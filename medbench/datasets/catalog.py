@@ -23,6 +23,7 @@ class Catalog:
     """Data sets by name, each with the folders in which its paths are looked for."""
 
     sources: dict[str, Source]
+    """The source of each data set, by its name."""
 
     def get(self, name: str) -> Source:
         """The source of one data set.

@@ -20,9 +20,11 @@ class Interval:
     """An estimate with its 95% interval."""
 
     estimate: float
+    """An AUROC, from 0 to 1."""
     low: float | None
-    """None where no interval can be had; ``reason`` says why."""
+    """Lower end; None where no interval can be had, ``reason`` says why."""
     high: float | None
+    """Upper end; None where there is no lower one."""
     reason: str = ""
     """Why there is no interval; empty where there is one."""
     warning: str = ""

@@ -44,9 +44,10 @@ class EarlierWork:
     trials: tuple[Mapping[str, Any], ...] = ()
     """Records of the finished trials, in order."""
     oof: NDArray[np.float64] | None = None
-    """Out-of-fold probabilities of the best one; see ``medbench.tuning.tuner.best_of``."""
+    """Out-of-fold probabilities of the best one (see ``medbench.tuning.tuner.best_of``), float64,
+    shape (n_development, n_classes); None where no trial has any."""
     checkpoints: Path | None = None
-    """Folder of the fitted folds that they left."""
+    """Folder of the fitted folds that they left; None where there is none."""
 
 
 class Committer:

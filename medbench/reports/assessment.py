@@ -65,10 +65,11 @@ class DatasetAssessment:
     """One data set of a run."""
 
     name: str
+    """Name of the data set."""
     record: Mapping[str, Any]
-    """Its ``dataset.json``."""
+    """Its ``dataset.json``: title, classes, numbers of images and groups, split, ..."""
     audit: Mapping[str, Any] | None
-    """Its ``audit.json``."""
+    """Its ``audit.json``; None where there is none."""
     rows: tuple[Row, ...]
     """In the order of the leaderboard."""
     comparison: Comparison | None
@@ -83,7 +84,7 @@ class DatasetAssessment:
 
     @property
     def leader(self) -> Row | None:
-        """The real model of the highest AUROC."""
+        """The real model of the highest AUROC; None where none is finished on every fold."""
         if self.comparison is None:
             return None
         return self.row(self.comparison.leader)
@@ -100,7 +101,7 @@ class DatasetAssessment:
         return bool(scored) and all(row.cut is not None for row in scored)
 
     def row(self, model: str, kind: RowType = "model") -> Row | None:
-        """The complete row of a model, which the budget did not cut."""
+        """The complete row of a model, which the budget did not cut; None where there is none."""
         for row in self.rows:
             if row.name == model and row.fields.kind == kind and row.complete:
                 return row
@@ -112,9 +113,12 @@ class Assessment:
     """A run, assessed once; tables, words and figures only read it."""
 
     run: RunResult
+    """What its folder holds."""
     datasets: tuple[DatasetAssessment, ...]
+    """One a data set, by name."""
     ranks: RanksAcross | None
-    """None for one data set, or where no model is complete on all of them."""
+    """Models ranked across data sets; None for one data set, or where no model is complete on all
+    of them."""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -137,6 +141,12 @@ class Assessment:
 
 def assess(run: RunResult) -> Assessment:
     """Score, compare and rank everything in a run.
+
+    Args:
+        run: What its folder holds.
+
+    Returns:
+        The scores, intervals, comparisons and ranks; nothing is written.
 
     Raises:
         StoreError: The run does not describe a data set that it has cells of.

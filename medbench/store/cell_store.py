@@ -132,7 +132,9 @@ class CellStore:
         return [seals.unsealed(record) for record in records]
 
     def oof(self, trial: Mapping[str, Any]) -> NDArray[np.float64]:
-        """Inner out-of-fold probabilities of a trial; see ``append_trial``.
+        """Inner out-of-fold probabilities of a trial, float64, shape (n_development, n_classes).
+
+        NaN where an image was in no validation fold that was reached.
 
         Args:
             trial: Its record, as ``trials`` gives it.

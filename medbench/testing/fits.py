@@ -27,10 +27,11 @@ class Fit:
     """A classifier fitted with validation, and what it said of the validation images then."""
 
     classifier: Classifier
+    """The fitted classifier."""
     steps: list[int]
-    """Steps that it reported."""
+    """Steps that it reported, in order, counted from 1; empty where it has none."""
     probabilities: NDArray[np.float64]
-    """Shape (n_images, n_classes)."""
+    """What it said of the validation images, float64, shape (n_images, n_classes)."""
 
 
 class Fits:
@@ -45,8 +46,11 @@ class Fits:
     ) -> None:
         """As ``check_model``."""
         self.family = family_class()
+        """The family that is checked."""
         self.params = dict(params or {})
+        """Values that replace defaults of the search space."""
         self.image_size = image_size
+        """Height and width of the synthetic images in pixels."""
         self._features = FeatureCache(None)
         self._done: dict[Task, Fit] = {}
 
