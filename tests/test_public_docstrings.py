@@ -62,9 +62,9 @@ def named_in(module):
 def public():
     """All parts of all that is public: name, annotations, words, errors, words of the class."""
     pending = [getattr(door, n) for door in DOORS for n in getattr(door, "__all__", dir(door))]
-    linked = [(import_module(path.replace("/", ".")), name) for name, path in LINK.findall(PAGE)]
-    linked = [getattr(module, name) for module, name in linked if hasattr(module, name)]
-    found = {piece: parts(piece) for piece in linked}
+    linked = [(name, import_module(path.replace("/", "."))) for name, path in LINK.findall(PAGE)]
+    linked = [getattr(module, name, None) for name, module in linked]
+    found = {piece: parts(piece) for piece in linked if hasattr(piece, "__qualname__")}
     seen = set()
     while pending:
         piece = pending.pop()

@@ -94,9 +94,13 @@ def audit(dataset: PreparedDataset) -> AuditReport:
     Args:
         dataset: Decoded images with their table and near-identical pairs.
 
+    Returns:
+        The findings, the worst first.
+
     Source: the checks follow Roberts et al. (2021), "Common pitfalls and recommendations for using
     machine learning to detect and prognosticate for COVID-19", Nature Machine Intelligence 3, and
-    the CLAIM check list, Mongan et al. (2020), Radiology: AI 2(2).
+    Mongan et al. (2020), "Checklist for artificial intelligence in medical imaging (CLAIM)",
+    Radiology: AI 2(2).
     """
     copies = Copies.of(dataset)
     found = chain(

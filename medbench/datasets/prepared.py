@@ -103,13 +103,16 @@ def prepare(
     Args:
         name: Its name in the catalog.
         source: Where its images come from.
-        cache: Folder of prepared data sets.
+        cache: Folder in which prepared data sets are kept.
         threads: Number of decoding threads.
         skip_unreadable: Leave unreadable images out instead of failing.
         image_shape: Height, width (the same) and channels to which images are brought, as a model
             takes them; what the source's entry says where it is None.
         positive_for: What depends on the positive one of two classes; see ``Source.listing``.
         say: Shows how far a long step is, a line now and then.
+
+    Returns:
+        The prepared images, which are read when they are used, and a table beside them.
 
     Raises:
         UndecidedError: A person must say what something means.

@@ -35,7 +35,11 @@ class Calibration:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any] | None) -> Calibration:
-        """What ``as_record`` gave; no change for a cell that has none."""
+        """What ``as_record`` gave.
+
+        Args:
+            record: That of ``cell.json``; None of a cell that has none, which changes nothing.
+        """
         if record is None:
             return cls(temperatures=(1.0,), reason="not calibrated")
         return cls(temperatures=tuple(record["temperatures"]), reason=record["reason"])

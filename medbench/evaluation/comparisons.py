@@ -121,8 +121,8 @@ def compare_resampled(models: Mapping[str, Resampled], *, leader: str | None = N
     Raises:
         ProtocolError: No models, an unknown leader, or models that were not resampled together.
 
-    Source: Holm (1979), Scandinavian Journal of Statistics 6(2); for the bootstrap see
-    ``resample``.
+    Source: Holm (1979), "A simple sequentially rejective multiple test procedure", Scandinavian
+    Journal of Statistics 6(2); for the bootstrap see ``resample``.
     """
     if not models:
         raise ProtocolError("there are no models to compare.")

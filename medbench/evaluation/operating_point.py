@@ -47,6 +47,9 @@ class OperatingPoint:
     def parse(cls, text: str) -> OperatingPoint:
         """What ``str`` gave.
 
+        Args:
+            text: As ``"youden"`` or ``"sensitivity 0.95"``.
+
         Raises:
             ProtocolError: It is nothing that ``str`` gives.
         """

@@ -103,7 +103,8 @@ def resample(
             class only, or input that cannot be scored (see ``metrics.checked``).
 
     Source: Field & Welsh (2007), "Bootstrapping clustered data", JRSS-B 69(3), for groups;
-    McCarthy & Snowden (1985) and Rao & Wu (1988), JASA 83(401), for m - 1 of m.
+    McCarthy & Snowden (1985), "The bootstrap and finite population sampling", and Rao & Wu (1988),
+    "Resampling inference with complex survey data", JASA 83(401), for m - 1 of m.
     """
     if not models:
         raise ProtocolError("there are no models to score.")

@@ -38,7 +38,8 @@ class TrialEnded(Event):
     """JSON-ready; see ``medbench.tuning.tuner.Trial``."""
     oof: Path | None
     """``.npy`` file of its inner out-of-fold probabilities, float64, shape (n_development,
-    n_classes), NaN where an image was in no validation fold that was reached."""
+    n_classes), NaN where an image was in no validation fold that was reached; None where no fold
+    was done."""
     checkpoint: Path | None
     """Folder of its fitted folds, where a later trial may train on; None where none are kept."""
 

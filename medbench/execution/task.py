@@ -45,7 +45,11 @@ class CellTask:
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> CellTask:
-        """What ``as_message`` gave, also after JSON, which has no tuples."""
+        """A task again from what ``as_message`` gave, also after JSON, which has no tuples.
+
+        Args:
+            message: The fields by name.
+        """
         return cls(
             **{
                 **message,

@@ -96,7 +96,7 @@ class OutOfDistribution:
     """
 
     image_shape: tuple[int, int, int]
-    """Height, width and channels of the images compared."""
+    """Height and width in pixels, and channels, of the images compared."""
     groups: int
     """Number of groups (patients) that the reference images come from."""
     nearest_limit: float
@@ -118,7 +118,7 @@ class OutOfDistribution:
 
     @property
     def expected_share(self) -> float:
-        """Share of images like those of development that score above 1, on average.
+        """Share (from 0 to 1) of images like those of development that score above 1, on average.
 
         0.01, or more where there are fewer than 99 groups: the largest of ``g`` independent
         distances is exceeded by one more of its kind once in ``g + 1`` times.
@@ -156,6 +156,9 @@ class OutOfDistribution:
     def save(self, path: Path) -> None:
         """Write one ``.npz`` file, under a temporary name first.
 
+        Args:
+            path: The file; an old one is replaced.
+
         Raises:
             StoreError: It cannot be written.
         """
@@ -172,6 +175,9 @@ class OutOfDistribution:
     @classmethod
     def load(cls, path: Path) -> OutOfDistribution:
         """Read what ``save`` wrote.
+
+        Args:
+            path: The file.
 
         Raises:
             StoreError: The file is missing, damaged or of another version of MedBench.

@@ -149,7 +149,14 @@ class Model:
         """The class decided for each image at the operating point, str, shape (n_images,).
 
         Of a multi-label task 0 or 1 for each class, int64, shape (n_images, n_classes), as
-        scikit-learn has it. ``images`` and errors as in ``predict_proba``.
+        scikit-learn has it.
+
+        Args:
+            images: As in ``predict_proba``.
+
+        Raises:
+            DatasetError: As in ``predict_proba``.
+            ModelError: As in ``predict_proba``.
         """
         decided = decide(self.predict_proba(images), self.threshold)
         return decided if self.info.multi_label else self.classes_[decided]
@@ -177,7 +184,17 @@ class Model:
     def classified(
         self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
     ) -> Iterator[Prediction]:
-        """As ``classify``, one after the other as they are done; arguments and errors are its."""
+        """As ``classify``, one after the other as they are done.
+
+        Args:
+            images: As in ``predict_proba``.
+            slice_number: As in ``classify``.
+            keep_going: As in ``classify``.
+
+        Raises:
+            DatasetError: An image cannot be read, unless ``keep_going``; told when its turn comes.
+            ModelError: As in ``classify``.
+        """
         found = self.classified_images(images, slice_number=slice_number, keep_going=keep_going)
         return (prediction for _, prediction in found)
 
@@ -186,7 +203,14 @@ class Model:
     ) -> Iterator[tuple[NewImage | None, Prediction]]:
         """As ``classified``, each beside the image that was read; None where it was not.
 
-        Arguments and errors are those of ``classify``.
+        Args:
+            images: As in ``predict_proba``.
+            slice_number: As in ``classify``.
+            keep_going: As in ``classify``.
+
+        Raises:
+            DatasetError: As in ``classified``.
+            ModelError: As in ``classified``.
         """
         for sources, read in self._read(as_sources(images), slice_number):
             if not keep_going:

@@ -41,6 +41,9 @@ class FoldInfo:
     def from_record(cls, record: Mapping[str, Any]) -> FoldInfo:
         """What ``ModelInfo.as_record`` gave of it.
 
+        Args:
+            record: The fields by name.
+
         Raises:
             KeyError, TypeError, ValueError: It lacks something, or holds something else.
         """
@@ -144,6 +147,9 @@ class ModelInfo:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ModelInfo:
         """What ``as_record`` gave, through JSON.
+
+        Args:
+            record: The fields by name, as ``model.json`` has them.
 
         Raises:
             KeyError, TypeError, ValueError: It lacks something, or holds something else.

@@ -336,6 +336,9 @@ class SearchSpace:
     def check(self, params: Mapping[str, Any]) -> None:
         """Make sure that a configuration is one of this space.
 
+        Args:
+            params: Value of each parameter, by name.
+
         Raises:
             ModelError: It names a parameter with the value received and those it takes.
         """

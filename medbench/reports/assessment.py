@@ -101,7 +101,12 @@ class DatasetAssessment:
         return bool(scored) and all(row.cut is not None for row in scored)
 
     def row(self, model: str, kind: RowType = "model") -> Row | None:
-        """The complete row of a model, which the budget did not cut; None where there is none."""
+        """The complete row of a model, which the budget did not cut; None where there is none.
+
+        Args:
+            model: Name of the model.
+            kind: Type of the row: a model may have one of each.
+        """
         for row in self.rows:
             if row.name == model and row.fields.kind == kind and row.complete:
                 return row

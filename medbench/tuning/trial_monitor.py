@@ -61,7 +61,7 @@ class TrialMonitor:
     projects: bool = False
     """Whether the pace of the first fold's steps decides early if all folds can end in time."""
     family_steps: int | None = None
-    """Most steps of a fit, where the configuration does not say so itself."""
+    """Most steps of a fit, where the configuration does not say so itself; None for no limit."""
     intermediate: dict[int, float] = field(default_factory=dict)
     """Score by rung."""
     cuts: list[int] = field(default_factory=list)
@@ -86,6 +86,9 @@ class TrialMonitor:
 
     def fold_done(self, results: InnerResults) -> None:
         """Decide after a fold whether the trial goes on.
+
+        Args:
+            results: With those of the fold that was done last.
 
         Raises:
             PrunedError: It is poor beside others.

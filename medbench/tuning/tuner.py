@@ -66,9 +66,9 @@ class Trial:
     first_step: int = 0
     """See ``Suggestion.first_step``."""
     last_step: int | None = None
-    """See ``Suggestion.last_step``."""
+    """See ``Suggestion.last_step``; may be None."""
     resume_from: int | None = None
-    """See ``Suggestion.resume_from``."""
+    """See ``Suggestion.resume_from``; may be None."""
     max_steps: int | None = None
     """Steps after which a fit ends by itself, if it does not stop earlier; None where that is not
     known."""

@@ -54,8 +54,8 @@ class Source(BaseModel, ABC):
     notes: tuple[str, ...] = ()
     """What a reader of results must know, a sentence each."""
     image_size: int | None = Field(default=None, ge=16, le=1024)
-    """Height and width in pixels to which images are brought; the aspect ratio is not kept. Where
-    nothing is said: the archive's own, or what suits the files (``medbench.datasets.sizes``)."""
+    """Height and width in pixels to which images are brought; the aspect ratio is not kept. None
+    stands for the archive's own, or what suits the files (``medbench.datasets.sizes``)."""
     channels: Literal["auto", "grey", "colour"] = "auto"
     """Whether images are prepared in grey or in RGB; ``auto`` looks at a sample of them."""
     task: Literal["multi-class", "ordinal"] = "multi-class"
@@ -70,7 +70,7 @@ class Source(BaseModel, ABC):
     nothing is said it is the last one of ``classes``, else what the names propose."""
     prevalence: float | None = Field(default=None, gt=0, lt=1)
     """Share of positives (between 0 and 1) where a binary classifier would be used, for its
-    predictive values; that of the held-out images where nothing is said."""
+    predictive values; None stands for that of the held-out images."""
     published: str = ""
     """The set of published results that stands beside ours where the official split is used."""
 
