@@ -53,7 +53,7 @@ class PublishedWeights:
     """Whether an HDF5 file is read by the names of its layers, not by their order."""
 
     @property
-    def place(self) -> str:
+    def address(self) -> str:
         """Where a person can get the file."""
         return self.elsewhere if self.folder is None else f"{self.folder}/{self.file_name}"
 

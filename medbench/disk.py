@@ -66,7 +66,7 @@ def _write_zeros(file: IO[bytes], n_bytes: int) -> None:
     file.seek(begin)
 
 
-def _no_room(number: int, place: Path, needed: int) -> OSError:
-    free = shutil.disk_usage(place if place.is_dir() else place.parent).free
+def _no_room(number: int, path: Path, needed: int) -> OSError:
+    free = shutil.disk_usage(path if path.is_dir() else path.parent).free
     said = f"{os.strerror(number)}: {needed / 1e6:,.1f} MB are needed and {free / 1e6:,.1f} MB free"
-    return OSError(number, said, str(place))
+    return OSError(number, said, str(path))

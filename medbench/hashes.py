@@ -26,11 +26,11 @@ def sha256_of_text(*parts: object) -> str:
     return digest.hexdigest()
 
 
-def sha256_of_pieces(pieces: Iterable[bytes]) -> str:
-    """SHA-256 of bytes that come piece by piece, in hexadecimal digits."""
+def sha256_of_chunks(chunks: Iterable[bytes]) -> str:
+    """SHA-256 of bytes that come chunk by chunk, in hexadecimal digits."""
     digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
+    for chunk in chunks:
+        digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from io import BufferedReader, FileIO
 from pathlib import Path
 
+from medbench.byte_sizes import format_bytes
 from medbench.errors import ConfigurationError
-from medbench.sizes import format_bytes
 
 FACTOR_VARIABLE = "MEDBENCH_SIZE_FACTOR"
 """How to go beyond the sizes below: 2 in this variable doubles all of them."""
@@ -107,7 +107,7 @@ def open_regular(path: str | Path, limit: FileLimit | None) -> BufferedReader:
 
     Args:
         path: The file; links are followed.
-        limit: What it should be; None where its size does not matter, since it is read in pieces.
+        limit: What it should be; None where its size does not matter, since it is read in chunks.
 
     Raises:
         RefusedFileError: It is something else, or too large.

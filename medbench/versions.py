@@ -28,8 +28,8 @@ _HERE = "medbench"
 _DECIDE_NOTHING = frozenset(
     f"{_HERE}{name}"
     for name in (
-        "", ".cache", ".cores", ".disk", ".errors", ".files", ".hashes", ".registry", ".store",
-        ".versions", ".web", ".features.cache", ".models.weights",
+        "", ".atomic_files", ".cache", ".cores", ".disk", ".errors", ".hashes", ".registry",
+        ".store", ".versions", ".web", ".features.feature_cache", ".models.weights",
     )
 )  # fmt: skip
 """Modules that store, name and find things, but decide no number."""
@@ -74,16 +74,16 @@ def code_of(*begin: str | type) -> Code:
     Args:
         begin: Names of modules, or classes (of which the module counts).
     """
-    pieces = [(one, one if isinstance(one, str) else one.__module__) for one in begin]
-    own_packages = {_HERE, *(_package(name) for _, name in pieces)}
+    roots = [(one, one if isinstance(one, str) else one.__module__) for one in begin]
+    own_packages = {_HERE, *(_package(name) for _, name in roots)}
     seen: dict[str, str] = {}
     imported: set[str] = set()
     named: dict[str, str] = {}
-    for number, (one, name) in enumerate(pieces):
+    for number, (one, name) in enumerate(roots):
         file = _file_of(name)
         if not isinstance(one, str) and (file is None or not name.startswith(_HERE + ".")):
             # the module of a plugin's file is named by its path, that of a notebook has none
-            named[f"piece {number}"] = _syntax(_source(one, file))
+            named[f"root {number}"] = _syntax(_source(one, file))
         pending = [name]
         while pending:
             module = pending.pop()
@@ -100,7 +100,7 @@ def code_of(*begin: str | type) -> Code:
                 pending += imports
             if _parent(module):
                 pending.append(_parent(module))
-        if not isinstance(one, str) and f"piece {number}" in named:
+        if not isinstance(one, str) and f"root {number}" in named:
             seen.pop(name, None)
     return Code(
         syntax=sha256_of_json({**seen, **named})[:_LENGTH],

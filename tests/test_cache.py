@@ -18,13 +18,13 @@ from medbench.cache import (
     CHECKSUMS,
     cache_folder,
     entries,
+    folders,
     found_entry,
     is_sound,
     keep_entry,
     keep_note,
     locks,
     made_entry,
-    places,
     read_entry,
     read_note,
     sums_of,
@@ -204,7 +204,7 @@ def temporary(tmp_path, monkeypatch):
 @pytest.fixture
 def said():
     """What was warned of the cache; nothing was before."""
-    places._said.clear()
+    folders._said.clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield caught
@@ -271,7 +271,7 @@ def test_where_the_cache_has_too_little_space_the_temporary_folder_is_taken(
     usage, disk_usage = type("Usage", (), {"free": 10_000_000}), shutil.disk_usage
     monkeypatch.setattr(
         "medbench.disk.shutil.disk_usage",
-        lambda place: usage if Path(place).is_relative_to(cache_folder()) else disk_usage(place),
+        lambda folder: usage if Path(folder).is_relative_to(cache_folder()) else disk_usage(folder),
     )
     assert working_folder(10_000_000).is_relative_to(cache_folder())
     assert working_folder(12_000_000).is_relative_to(temporary)
@@ -283,11 +283,11 @@ def test_where_the_cache_has_too_little_space_the_temporary_folder_is_taken(
 
 def test_the_temporary_place_is_closed_to_others(temporary):
     temporary.mkdir()
-    place = places.temporary_place()
-    assert place.stat().st_mode & 0o777 == 0o700
-    place.chmod(0o777)
+    folder = folders.temporary_folder()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
     with pytest.raises(MachineError, match="is open to others"):
-        places.temporary_place()
+        folders.temporary_folder()
 
 
 LIMITED = """
@@ -296,7 +296,7 @@ import numpy as np
 from pathlib import Path
 from medbench.cache import cache_folder, keep_entry, read_entry
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-from medbench.files import save_npy
+from medbench.atomic_files import save_npy
 path = cache_folder() / "set" / "one"
 print(keep_entry(path, lambda folder: save_npy(folder / "a.npy", np.zeros(50_000))))
 print(read_entry(path), sorted(p.name for p in (cache_folder() / "set").iterdir()))
@@ -389,7 +389,7 @@ def test_a_folder_that_was_left_before_it_was_locked_is_removed():
 
 def test_what_was_left_in_the_temporary_folder_and_beside_a_link_is_removed(temporary):
     temporary.mkdir()
-    left = [places.temporary_place() / "1-abc", cache_folder() / "features" / ".work" / "2-abc"]
+    left = [folders.temporary_folder() / "1-abc", cache_folder() / "features" / ".work" / "2-abc"]
     for folder in left:
         folder.mkdir(parents=True)
         (folder / "lock").write_text("")

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
+from medbench.atomic_files import save_npy, write_npy
 from medbench.disk import check_space, take_space
 from medbench.errors import StoreError
-from medbench.files import save_npy, write_npy
 from medbench.store.chunks import ChunkStore
 
 

@@ -45,8 +45,8 @@ def test_a_name_as_text_is_the_name_but_for_bytes_that_are_no_text(name, text):
 
 def test_two_names_stay_two_and_every_text_leads_back_to_its_name():
     generator = np.random.default_rng(0)
-    pieces = ["a", "\\", "x", "5c", "e9", "\\xe9", "\\x5c", "\udce9", "\udcff", "/"]
-    names = {"".join(generator.choice(pieces, 6)) for _ in range(5000)}
+    parts = ["a", "\\", "x", "5c", "e9", "\\xe9", "\\x5c", "\udce9", "\udcff", "/"]
+    names = {"".join(generator.choice(parts, 6)) for _ in range(5000)}
     texts = {as_text(name) for name in names}
     assert len(texts) == len(names)
     assert {real_name(text) for text in texts} == names

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from medbench import registry
+from medbench.atomic_files import read_json, read_lines, read_npy, read_parquet
 from medbench.cli import main
 from medbench.datasets.catalog import load_catalog
 from medbench.datasets.csv_files import read_csv
@@ -22,7 +23,6 @@ from medbench.datasets.sources.table import TableSource
 from medbench.datasets.yaml_document import YamlDocument
 from medbench.errors import ConfigurationError, MedBenchError
 from medbench.features.out_of_distribution import OutOfDistribution
-from medbench.files import read_json, read_lines, read_npy, read_parquet
 from medbench.models.keras_support import read_keras
 from medbench.models.persistence import load_sklearn
 from medbench.models.weights import find_weights

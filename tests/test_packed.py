@@ -12,11 +12,11 @@ import pytest
 from pyarrow import parquet as pq
 
 from medbench import parquet
+from medbench.atomic_files import read_npy, read_parquet, write_npy, write_parquet
 from medbench.datasets.sources.archive import NpzArchive
 from medbench.datasets.sources.npz import NpzSource
 from medbench.errors import DatasetError, ModelError, StoreError
 from medbench.features.out_of_distribution import OutOfDistribution
-from medbench.files import read_npy, read_parquet, write_npy, write_parquet
 from medbench.models.persistence import load_sklearn, save_sklearn
 from medbench.opening import FileLimit, RefusedFileError
 from medbench.packed import open_zip

@@ -19,7 +19,7 @@ from medbench.datasets.sources.phantoms import CLASSES, PhantomSource
 from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
 from medbench.evaluation.metrics import auroc
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.inference.occlusion import occlusion
 from medbench.models.contract import Classifier, Context, Progress
 from medbench.models.grad_cam import grad_cam, map_shape

@@ -18,9 +18,9 @@ import runs
 import shown
 from children import SideError, last_core
 
+from medbench.atomic_files import write_json
 from medbench.cores import available_threads
 from medbench.execution.environment import describe_environment
-from medbench.files import write_json
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # what benchmarks share
 sys.path.append(str(Path(__file__).resolve().parents[1] / "speed"))
@@ -44,8 +44,8 @@ def main() -> int:
     }
     content["failed"] = {}
     with tempfile.TemporaryDirectory(prefix="medbench-peers-") as scratch:
-        places = _places(options, Path(scratch))
-        for part, name, measure in _measurements(options, places):
+        paths = _paths(options, Path(scratch))
+        for part, name, measure in _measurements(options, paths):
             title = f"{part} {name}".strip()
             if (content[part] if part == _DEMO else content[part].get(name)) is not None:
                 print(f"{title}: kept", file=sys.stderr, flush=True)
@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def _measurements(
-    options: argparse.Namespace, places: pairs.Places
+    options: argparse.Namespace, paths: pairs.Paths
 ) -> Iterator[tuple[str, str, Callable[[], Any]]]:
     """What is to be measured: part of the file, name in it, and how."""
     wanted = options.only or (*_sets(options), _DEMO, _QUICK)
@@ -83,19 +83,19 @@ def _measurements(
                 "pairs",
                 f"{name} {seed}",
                 lambda name=name, seed=seed: pairs.pair(
-                    name, seed, places, last_core(), quick=options.quick
+                    name, seed, paths, last_core(), quick=options.quick
                 ),
             )
     if _DEMO in wanted:
-        yield _DEMO, "", lambda: _demo(options, places)
+        yield _DEMO, "", lambda: _demo(options, paths)
     for name in _sets_of_quick(options):
         if {_QUICK, f"{_QUICK}-{name}"} & set(wanted):
-            yield _QUICK, name, lambda name=name: runs.run(name, places, quick=options.quick)
+            yield _QUICK, name, lambda name=name: runs.run(name, paths, quick=options.quick)
 
 
-def _demo(options: argparse.Namespace, places: pairs.Places) -> dict[str, Any]:
+def _demo(options: argparse.Namespace, paths: pairs.Paths) -> dict[str, Any]:
     settings = Settings(
-        quick=options.quick, scratch=places.scratch, cores=available_threads(), weights_dir=None
+        quick=options.quick, scratch=paths.scratch, cores=available_threads(), weights_dir=None
     )
     (found,) = earlier.demo(settings)
     record: dict[str, Any] = found.as_json()
@@ -110,13 +110,13 @@ def _sets_of_quick(options: argparse.Namespace) -> tuple[str, ...]:
     return (*(_sets(options) if options.quick else runs.REFERENCE), runs.PHANTOMS)
 
 
-def _places(options: argparse.Namespace, scratch: Path) -> pairs.Places:
+def _paths(options: argparse.Namespace, scratch: Path) -> pairs.Paths:
     if options.quick:
         folder = scratch / "tiny"
-        return pairs.Places(
+        return pairs.Paths(
             scratch=scratch, data=folder, weights=None, datasets_file=data_tiny.write(folder)
         )
-    return pairs.Places(
+    return pairs.Paths(
         scratch=scratch, data=options.data_dir.resolve(), weights=options.weights_dir.resolve()
     )
 

@@ -32,7 +32,7 @@ _USUAL_SIZE = 128
 
 
 @dataclass(frozen=True, kw_only=True)
-class Places:
+class Paths:
     """Where things are."""
 
     scratch: Path
@@ -43,13 +43,13 @@ class Places:
     """The catalog, where it is not MedBench's own."""
 
 
-def pair(name: str, seed: int, places: Places, core: int, *, quick: bool = False) -> dict[str, Any]:
+def pair(name: str, seed: int, paths: Paths, core: int, *, quick: bool = False) -> dict[str, Any]:
     """Take both sides once.
 
     Args:
         name: Data set.
         seed: Base seed of our run: another one draws other folds.
-        places: Where things are.
+        paths: Where things are.
         core: The core to which both are pinned.
         quick: Tiny budgets and sizes.
 
@@ -60,22 +60,22 @@ def pair(name: str, seed: int, places: Places, core: int, *, quick: bool = False
     Raises:
         SideError: A side failed.
     """
-    folder = places.scratch / f"{name}-{seed}"
+    folder = paths.scratch / f"{name}-{seed}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     run = folder / "run"
     budget = ("--trials", 2, "--time", "5s", "--folds", 2) if quick else ()
-    catalog = () if places.datasets_file is None else ("--datasets-file", places.datasets_file)
-    weights = () if places.weights is None else ("--weights-dir", places.weights)
+    catalog = () if paths.datasets_file is None else ("--datasets-file", paths.datasets_file)
+    weights = () if paths.weights is None else ("--weights-dir", paths.weights)
     ours_took, _ = timed(
         ["-m", "medbench", "run", "--datasets", name, "--models", _MODEL, "--no-sanity",
          *(budget or ("--trials", 20, "--time", "20s")), "--threads", 1, "--seed", seed,
-         "--data-dir", places.data, *catalog, *weights, "--out", run],
+         "--data-dir", paths.data, *catalog, *weights, "--out", run],
         {"MEDBENCH_CACHE": str(folder / "cache")},
         core=core,
     )  # fmt: skip
     request = folder / "request.json"
-    request.write_text(json.dumps(_request(name, run, places, quick=quick)))
+    request.write_text(json.dumps(_request(name, run, paths, quick=quick)))
     other_took, said = timed([EXPERT, request], {"TF_CPP_MIN_LOG_LEVEL": "3"}, core=core)
     answer = json.loads(said.splitlines()[-1])
     ours, other = _folds_of(name, run), answer["auroc"]["embedding"]
@@ -89,10 +89,10 @@ def pair(name: str, seed: int, places: Places, core: int, *, quick: bool = False
     return figures
 
 
-def _request(name: str, run: Path, places: Places, *, quick: bool) -> dict[str, Any]:
+def _request(name: str, run: Path, paths: Paths, *, quick: bool) -> dict[str, Any]:
     """What the script is asked: files, labels, groups and folds of a run."""
     table = pd.read_parquet(run / "datasets" / name / "images.parquet")
-    images = _images(name, table["label"].to_numpy(), places)
+    images = _images(name, table["label"].to_numpy(), paths)
     parts = [column for column in table if column not in ("label", "group")]
     folds = [
         [
@@ -107,7 +107,7 @@ def _request(name: str, run: Path, places: Places, *, quick: bool) -> dict[str, 
         "labels": table["label"].tolist(),
         "groups": table["group"].tolist(),
         "folds": folds,
-        "weights": _weights_file(places.weights),
+        "weights": _weights_file(paths.weights),
     }
 
 
@@ -118,15 +118,15 @@ def _weights_file(folder: Path | None) -> str | None:
     return str(find_weights(_MODEL, folder, lambda _: None, download=False).path)
 
 
-def _images(name: str, labels: np.ndarray, places: Places) -> list[str] | str:
+def _images(name: str, labels: np.ndarray, paths: Paths) -> list[str] | str:
     """Names of the files in the order of the run's table; of an archive its name."""
-    source = load_catalog(
-        data_dir=places.data, datasets_file=places.datasets_file, folder=None
-    ).get(name)
+    source = load_catalog(data_dir=paths.data, datasets_file=paths.datasets_file, folder=None).get(
+        name
+    )
     listing = source.listing()
     if not np.array_equal(listing.table["label"].to_numpy(), labels):
         raise ValueError(f"{name}: the run has other images than are listed now.")
-    path = places.data / source.path
+    path = paths.data / source.path
     if path.suffix == ".npz":
         return str(path)
     above = path.parent if path.is_file() else path

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from children import SideError, timed
-from pairs import Places
+from pairs import Paths
 
 from medbench.datasets.sources.phantoms import PhantomSource
 
@@ -39,12 +39,12 @@ _FIRST_FOLD, _OFFICIAL = "r0f0", "official"
 """Names of splits."""
 
 
-def run(name: str, places: Places, *, quick: bool = False) -> dict[str, Any]:
+def run(name: str, paths: Paths, *, quick: bool = False) -> dict[str, Any]:
     """Run the core families on one data set.
 
     Args:
         name: A data set of the catalog, or ``PHANTOMS``.
-        places: Where things are.
+        paths: Where things are.
         quick: One small family, a tiny budget and few images.
 
     Returns:
@@ -56,21 +56,21 @@ def run(name: str, places: Places, *, quick: bool = False) -> dict[str, Any]:
     Raises:
         SideError: The run failed as a whole.
     """
-    folder = places.scratch / f"quick-{name}"
+    folder = paths.scratch / f"quick-{name}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     catalog: tuple[object, ...] = ()
     if name == PHANTOMS:
         catalog = ("--datasets-file", _write_phantoms(folder, _TINY if quick else _PATIENTS))
-    elif places.datasets_file is not None:
-        catalog = ("--datasets-file", places.datasets_file)
-    weights = () if places.weights is None else ("--weights-dir", places.weights)
+    elif paths.datasets_file is not None:
+        catalog = ("--datasets-file", paths.datasets_file)
+    weights = () if paths.weights is None else ("--weights-dir", paths.weights)
     out = folder / "run"
     how: tuple[object, ...] = ("--models", *CORE, "--budget", "quick")
     if quick:
         how = ("--models", "hog-svm", "--no-sanity", "--trials", 1, "--time", "20s", "--folds", 2)
     seconds, said = timed(
-        ["-m", "medbench", "run", "--datasets", name, *how, "--data-dir", places.data, *catalog,
+        ["-m", "medbench", "run", "--datasets", name, *how, "--data-dir", paths.data, *catalog,
          *weights, "--out", out],
         {"MEDBENCH_CACHE": str(folder / "cache")},
         accepted=(0, _CELLS_FAILED, _STOPPED),

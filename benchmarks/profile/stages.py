@@ -90,7 +90,7 @@ def main() -> None:
     from medbench.execution import attempt as at
     from medbench.execution.task import CellTask
     from medbench.execution.workspace import Workspace
-    from medbench.features.cache import FeatureCache
+    from medbench.features.feature_cache import FeatureCache
     from medbench.tuning.inner_validation import InnerValidation
 
     part = ["fit"]

@@ -23,8 +23,8 @@ from typing import Any
 
 from commands import COMMANDS, arguments_of
 
+from medbench.atomic_files import write_json
 from medbench.cache import VARIABLE
-from medbench.files import write_json
 from medbench.reports.text import format_seconds
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ from medbench import registry
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.contract import Context, Progress
 from medbench.seeds import derive_seed
 

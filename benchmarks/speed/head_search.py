@@ -65,8 +65,8 @@ def main() -> None:
     from medbench.datasets.splits import group_folds
     from medbench.datasets.task import Task
     from medbench.execution.parts import read_development
-    from medbench.features.cache import FeatureCache
     from medbench.features.embeddings import Embedding
+    from medbench.features.feature_cache import FeatureCache
     from medbench.models.transfer import transfer_family
 
     request = json.load(sys.stdin)

@@ -99,7 +99,7 @@ def _ours(request: dict[str, Any]) -> dict[str, Any]:
 
     import numpy as np
 
-    from medbench.features.cache import FeatureCache
+    from medbench.features.feature_cache import FeatureCache
     from medbench.models.hog_svm import HogSvm
     from medbench.models.space import SearchSpace
     from medbench.tuning.budget import Budget, Clock
@@ -175,7 +175,7 @@ def _scores(
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer
 
-    from medbench.features.cache import FeatureCache
+    from medbench.features.feature_cache import FeatureCache
     from medbench.models.contract import Context
     from medbench.models.hog_svm import HogSvm, calibration_splits
 

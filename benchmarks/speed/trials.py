@@ -10,7 +10,7 @@ from medbench.datasets.batch import LabelledBatch
 from medbench.datasets.splits import Indices
 from medbench.datasets.task import Task
 from medbench.evaluation.metrics import auroc
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.weights import Weights
 

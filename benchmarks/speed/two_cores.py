@@ -84,7 +84,7 @@ def main() -> None:
     from medbench.datasets.batch import PROPERTIES, Batch
     from medbench.datasets.prepared import prepare
     from medbench.datasets.sources.folder import FolderSource
-    from medbench.features.cache import FeatureCache
+    from medbench.features.feature_cache import FeatureCache
     from medbench.features.hog import Hog
     from medbench.models.xgboost import _ALWAYS, _OPTIONAL
 

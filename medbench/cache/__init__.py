@@ -16,9 +16,9 @@ from medbench.cache.entries import (
     read_entry,
     sums_of,
 )
+from medbench.cache.folders import VARIABLE, cache_folder, say_once, say_unwritable
 from medbench.cache.locks import CHECKSUMS
 from medbench.cache.notes import keep_note, read_note
-from medbench.cache.places import VARIABLE, cache_folder, say_once, say_unwritable
 from medbench.cache.working import remove_abandoned, work_in, working_folder
 
 __all__ = [

@@ -17,11 +17,11 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+from medbench.atomic_files import place_folder, replacing_folder
+from medbench.cache.folders import REMEDY, say_unwritable
 from medbench.cache.locks import CHECKSUMS, lock_of, locked
-from medbench.cache.places import REMEDY, say_unwritable
 from medbench.cache.working import working_folder_beside, working_folders
 from medbench.errors import MachineError
-from medbench.files import place_folder, replacing_folder
 from medbench.hashes import sha256_of_files
 
 _ENTRY, _FILES = "entry", "files"
@@ -91,11 +91,11 @@ class Entry:
 
 def found_entry(path: Path) -> Entry | None:
     """A sound entry, from where it belongs or where ``made_entry`` left it; None if nowhere."""
-    for place in (path, _temporary.get(path)):
-        if place is not None and is_sound(place, belongs=path):
-            lock = lock_of(place)
+    for folder in (path, _temporary.get(path)):
+        if folder is not None and is_sound(folder, belongs=path):
+            lock = lock_of(folder)
             if lock is not None:
-                return Entry(place, lock)
+                return Entry(folder, lock)
     return None
 
 
@@ -181,8 +181,8 @@ def made_entry(above: Path, write: Callable[[Path], str], needed: int) -> Entry:
     Raises:
         MachineError: There is no space for it anywhere.
     """
-    for place in working_folders(needed, beside=above / CHECKSUMS):
-        folder = place / secrets.token_hex(8)
+    for parent in working_folders(needed, beside=above / CHECKSUMS):
+        folder = parent / secrets.token_hex(8)
         try:
             folder.mkdir()
             path = above / write(folder)
@@ -190,9 +190,9 @@ def made_entry(above: Path, write: Callable[[Path], str], needed: int) -> Entry:
             return _kept(folder, path)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            say_unwritable(error, place)
+            say_unwritable(error, parent)
             trouble = MachineError(
-                f"{place}: cannot be written ({error.strerror or error}). {REMEDY}"
+                f"{parent}: cannot be written ({error.strerror or error}). {REMEDY}"
             )
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from medbench.cache.places import say_unwritable
+from medbench.atomic_files import replacing_file
+from medbench.cache.folders import say_unwritable
 from medbench.cache.working import working_folder_beside
-from medbench.files import replacing_file
 from medbench.hashes import sha256_of_json
 
 

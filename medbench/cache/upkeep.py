@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medbench.backbones import BACKBONES
+from medbench.byte_sizes import size_in_bytes
 from medbench.cache.entries import discard, is_ours, is_sound
+from medbench.cache.folders import REMEDY, cache_folder
 from medbench.cache.locks import CHECKSUMS, in_use
 from medbench.cache.notes import read_note
-from medbench.cache.places import REMEDY, cache_folder
 from medbench.cache.working import BESIDE, WORK, is_abandoned, working_folders_there
 from medbench.errors import ConfigurationError, MachineError
-from medbench.sizes import size_in_bytes
 
 SIZE_VARIABLE = "MEDBENCH_CACHE_SIZE"
 KINDS: Mapping[str, str] = {

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medbench.cache.places import REMEDY, cache_folder, say_unwritable, temporary_place
+from medbench.cache.folders import REMEDY, cache_folder, say_unwritable, temporary_folder
 from medbench.disk import check_space
 from medbench.errors import MachineError
 
@@ -54,7 +54,7 @@ class _WorkingFolder:
 
 
 _own: dict[Path, _WorkingFolder] = {}
-"""The working folder of this process below each place; tests use several caches."""
+"""The working folder of this process below each folder; tests use several caches."""
 _given: Path | None = None
 """A folder of another process in which this one is to work."""
 
@@ -76,10 +76,10 @@ def working_folder(needed: int = 0, *, beside: Path | None = None) -> Path:
 
 
 def working_folders(needed: int = 0, *, beside: Path | None = None) -> Iterator[Path]:
-    """Each place in turn that has so much space; arguments as of ``working_folder``.
+    """Each folder in turn that has so much space; arguments as of ``working_folder``.
 
     Raises:
-        MachineError: There is no (other) place.
+        MachineError: There is no (other) folder.
     """
     if _given is not None:
         yield _given
@@ -91,15 +91,15 @@ def working_folders(needed: int = 0, *, beside: Path | None = None) -> Iterator[
         yield folder
     except OSError as error:
         say_unwritable(error)
-    place: Path | None = None
+    above: Path | None = None
     try:
-        place = temporary_place()
-        folder = _below(place)
+        above = temporary_folder()
+        folder = _below(above)
         check_space(folder, needed)
         yield folder
     except OSError as error:
         raise MachineError(
-            f"{error.filename or place}: cannot be written ({error.strerror or error}), nor can "
+            f"{error.filename or above}: cannot be written ({error.strerror or error}), nor can "
             f"the cache {cache_folder()}. {REMEDY}"
         ) from error
 
@@ -141,14 +141,14 @@ def working_folders_there() -> Iterator[Path]:
     """Those of all other processes, also of such that are gone."""
     own = {one.folder for one in _own.values() if one.process == os.getpid()}
     cache = cache_folder()
-    places = [cache / WORK]
+    parents = [cache / WORK]
     with contextlib.suppress(OSError, MachineError):
-        places.append(temporary_place())
+        parents.append(temporary_folder())
     with contextlib.suppress(OSError):
-        places += [*cache.glob(f"*/{BESIDE}"), *cache.glob(f"*/*/{BESIDE}")]
-    for place in places:
+        parents += [*cache.glob(f"*/{BESIDE}"), *cache.glob(f"*/*/{BESIDE}")]
+    for above in parents:
         with contextlib.suppress(OSError):
-            for folder in sorted(place.iterdir()):
+            for folder in sorted(above.iterdir()):
                 if folder.is_dir() and not folder.is_symlink() and folder not in own:
                     yield folder
 

@@ -91,11 +91,11 @@ def _warnings_in_a_line() -> Iterator[None]:
     from medbench.errors import CacheWarning
     from medbench.registry import PluginWarning
 
-    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, PluginWarning | CacheWarning):
             print(f"medbench: warning: {message}", file=sys.stderr)
         else:
-            before(message, category, *place, **more)
+            before(message, category, *where, **more)
 
     with warnings.catch_warnings():
         before, warnings.showwarning = warnings.showwarning, show
@@ -109,10 +109,10 @@ def _operating_system(error: OSError, options: argparse.Namespace) -> int:
         return _READER_GONE
     from medbench.cli.remedies import has
 
-    place = f"{harmless(str(error.filename))}: " if error.filename else ""
+    where = f"{harmless(str(error.filename))}: " if error.filename else ""
     other = "--out names another folder, " if has(options, "--out") else ""
     print(
-        f"medbench: error: {place}{error.strerror or error}. Free space or permissions there; "
+        f"medbench: error: {where}{error.strerror or error}. Free space or permissions there; "
         f"{other}MEDBENCH_CACHE another cache.",
         file=sys.stderr,
     )

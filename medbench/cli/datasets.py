@@ -174,10 +174,10 @@ def add_dataset(options: argparse.Namespace) -> int:
     """Guess an entry, show it, try it, and append it to the user's file."""
     import yaml
 
+    from medbench.atomic_files import write_text
     from medbench.datasets.catalog import check_name
     from medbench.datasets.positive import GUESSED
     from medbench.errors import ConfigurationError
-    from medbench.files import write_text
     from medbench.running.progress import make_console
 
     file = options.datasets_file or Path("datasets.yaml")

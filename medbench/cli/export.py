@@ -48,7 +48,7 @@ def execute(options: argparse.Namespace) -> int:
 
 def _execute(options: argparse.Namespace) -> int:
     """As ``execute``, in the process in which the models work."""
-    from medbench.files import folder_name
+    from medbench.atomic_files import folder_name
     from medbench.inference.export import export
     from medbench.inference.held_out import held_out_images
     from medbench.inference.load import load_model

@@ -67,7 +67,7 @@ def execute(options: argparse.Namespace) -> int:
 def _execute(options: argparse.Namespace) -> int:
     """As ``execute``, in the process in which the models work."""
     from medbench.cli.options import chosen_model
-    from medbench.inference.files import find_files
+    from medbench.inference.find_files import find_files
 
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")  # names need not be text
@@ -128,7 +128,7 @@ def _explained(
     n_files: int,
 ) -> Iterator[Prediction]:
     """The predictions, each with its picture written."""
-    from medbench.files import folder_name
+    from medbench.atomic_files import folder_name
 
     for number, (image, prediction) in enumerate(found, start=1):
         if image is not None:

@@ -93,10 +93,10 @@ def _repeat(
 
 
 def _check_whole(run: RunResult) -> None:
-    """Refuse a run of which a piece is damaged or missing: it would be called reproduced without.
+    """Refuse a run of which a part is damaged or missing: it would be called reproduced without.
 
     Raises:
-        StoreError: Such pieces are named.
+        StoreError: Such parts are named.
     """
     from medbench.errors import StoreError
 

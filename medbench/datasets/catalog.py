@@ -173,7 +173,7 @@ def read_datasets(file: Path) -> dict[str, Source]:
     document = YamlDocument(file)
     sources: dict[str, Source] = {}
     for name, entry in document.mapping.items():
-        where = document.place(name)
+        where = document.location(name)
         if not isinstance(name, str):
             said = quoted(name)
             raise ConfigurationError(f'{where}: {said} is no name. Write it in quotes: "{said}".')
@@ -189,7 +189,7 @@ def read_datasets(file: Path) -> dict[str, Source]:
         try:
             cls = registry.sources.get(quoted(entry["source"], str))
         except (UnknownNameError, PluginError) as error:
-            where = document.place(name, "source")
+            where = document.location(name, "source")
             raise ConfigurationError(f'{where}: data set "{name}": {error}') from None
         source = document.validate(cls, entry, (name,), f'data set "{name}"', entry["source"])
         for variant, of_variant in source.variants(name).items():

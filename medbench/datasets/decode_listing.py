@@ -22,7 +22,7 @@ from medbench.datasets.progress_callback import ProgressCallback, no_progress, w
 from medbench.datasets.readers import Content, open_image
 from medbench.datasets.stored_images import ImageFile
 from medbench.errors import DatasetError, SliceError
-from medbench.hashes import sha256_of_arrays, sha256_of_json, sha256_of_pieces
+from medbench.hashes import sha256_of_arrays, sha256_of_chunks, sha256_of_json
 
 _CHANNEL_SAMPLE = 48
 """Images looked at to decide whether a set is in colour."""
@@ -66,8 +66,8 @@ class ListedImages:
 
     def channels(self) -> Channels:
         """3 where a sample of the images is in colour, else 1; what is decoded for it is kept."""
-        places = np.linspace(0, len(self._origins) - 1, _CHANNEL_SAMPLE)
-        sample = np.unique(places.astype(int)).tolist()
+        positions = np.linspace(0, len(self._origins) - 1, _CHANNEL_SAMPLE)
+        sample = np.unique(positions.astype(int)).tolist()
 
         def both(row: int) -> dict[Channels, Decoded] | Unreadable:
             (picture,) = self._pictures([row])
@@ -155,7 +155,7 @@ class ListedImages:
         self._contents[self._origins[row]] = (
             sha256_of_arrays(content)
             if isinstance(content, np.ndarray)
-            else sha256_of_pieces([content])
+            else sha256_of_chunks([content])
         )
 
     def _files(self) -> list[range]:

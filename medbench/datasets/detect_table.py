@@ -160,14 +160,14 @@ def _file_column(path: Path, images: Path, rows: pd.DataFrame, taken: set[str]) 
 def _sample(values: pd.Series) -> list[str]:
     """Some values from all over a column that say something, each once."""
     different = values.unique()
-    places = np.unique(np.linspace(0, len(different) - 1, _ROWS_LOOKED_AT).astype(int))
-    return [value for i in places.tolist() if not is_missing(value := str(different[i]))]
+    positions = np.unique(np.linspace(0, len(different) - 1, _ROWS_LOOKED_AT).astype(int))
+    return [value for i in positions.tolist() if not is_missing(value := str(different[i]))]
 
 
 def _share_found(files: NamedFiles, values: pd.Series) -> float:
     """For which share of some values of a column there is a file."""
     sample = _sample(values)
-    return sum(place != "" for place in files.find(sample).paths) / max(len(sample), 1)
+    return sum(path != "" for path in files.find(sample).paths) / max(len(sample), 1)
 
 
 def _looks_like_files(values: pd.Series) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medbench.atomic_files import place_file
 from medbench.errors import DatasetError
-from medbench.files import place_file
 from medbench.hashes import hash_of_file
 from medbench.web import DownloadError, download
 

@@ -79,7 +79,7 @@ def near_pairs(
         is above the largest that is joined, which closer pairs may have reached.
 
     Every hash is compared with every other: up to a million that is faster than tables of their
-    pieces, and takes as long where all images look alike.
+    parts, and takes as long where all images look alike.
 
     Source: Douze et al. (2024), "The Faiss library", arXiv:2401.08281.
     """

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.atomic_files import save_npy
 from medbench.cache import cache_folder, discard, keep_entry, read_entry
 from medbench.counts import check_slices
 from medbench.datasets.readers import HEAD_BYTES, Header, all_readers, reader_of
 from medbench.errors import DatasetError
-from medbench.files import save_npy
 from medbench.hashes import sha256_of_text
 from medbench.opening import IMAGE, open_regular
 from medbench.versions import code_version

@@ -41,7 +41,7 @@ class Listing:
     """How the labels relate to the classes; see ``Task``."""
     image_size: int | None = None
     """Side in pixels to which images are brought where the entry says nothing: the archive's own,
-    or what suits the files (see ``medbench.datasets.sizes``). None where it is not known."""
+    or what suits the files (see ``medbench.datasets.image_size``). None where it is not known."""
     notes: tuple[str, ...] = ()
     """What was found on the way that a reader of results must know."""
     positive_decided: str = ""

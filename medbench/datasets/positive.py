@@ -124,8 +124,8 @@ def _speaks_of(name: str) -> int | None:
     words = [word.lower() for word in _WORD.findall(name)]
     lacking = any(word in _LACKING for word in words)
     found: set[int] = set()
-    for place, word in enumerate(words):
-        before, after = words[:place], words[place + 1 : place + 2]
+    for position, word in enumerate(words):
+        before, after = words[:position], words[position + 1 : position + 2]
         absent = any(one in _NOT for one in before) or before[-1:] == ["non"]
         if word in (*_NOT, "non"):
             if not after or _of_word(after[0]) is None:

@@ -20,12 +20,12 @@ from medbench.datasets.duplicates import joined_groups, near_pairs, patient_numb
 from medbench.datasets.listing import Listing
 from medbench.datasets.progress_callback import ProgressCallback, no_progress
 from medbench.datasets.readers import all_readers, decoders
-from medbench.datasets.same_images import EntryPlace
+from medbench.datasets.same_images import EntryPath
 from medbench.datasets.sources.base import Source
 from medbench.datasets.stored_images import ImageFile, StoredImages, write_images
 from medbench.datasets.task import Task, label_columns, labels_in, membership
 from medbench.errors import DatasetError, UnreadableError
-from medbench.hashes import sha256_of_json, sha256_of_pieces, sha256_of_text
+from medbench.hashes import sha256_of_chunks, sha256_of_json, sha256_of_text
 from medbench.versions import code_version, distribution_versions
 
 _FINGERPRINT = 2
@@ -143,11 +143,11 @@ def prepare(
     )
     with ThreadPoolExecutor(threads) as pool:
         images = ListedImages(listing, size, pool, progress)
-        place = EntryPlace(cache, recipe, listing.signature)
-        entry = place.find(images)
+        entry_path = EntryPath(cache, recipe, listing.signature)
+        entry = entry_path.find(images)
         if entry is None or images.any_file_to_be_had(_not_had(entry.path)):
             how = (listing, images, size, channels, threads, progress)
-            entry = place.make(
+            entry = entry_path.make(
                 name,
                 images,
                 lambda folder: _write(folder, *how),
@@ -272,7 +272,7 @@ def _fingerprint(table: pd.DataFrame, listing: Listing, shape: tuple[int, ...]) 
         f"{_FINGERPRINT} {shape} {listing.classes} {listing.task_type}",
         *table[columns].itertuples(index=False),
     ]
-    return sha256_of_pieces(f"{line}\n".encode() for line in lines)
+    return sha256_of_chunks(f"{line}\n".encode() for line in lines)
 
 
 def describe(dataset: PreparedDataset) -> dict[str, object]:

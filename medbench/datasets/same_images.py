@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from medbench.atomic_files import folder_name
 from medbench.cache import (
     Entry,
     cache_folder,
@@ -20,15 +21,14 @@ from medbench.cache import (
     read_note,
 )
 from medbench.datasets.decode_listing import ListedImages
-from medbench.files import folder_name
 from medbench.hashes import sha256_of_text
 
 _DIGITS = 16
 """Hexadecimal digits of each part of a name."""
 
 
-class EntryPlace:
-    """Where the entry of a listing is, or will be."""
+class EntryPath:
+    """The path at which the entry of a listing is, or will be."""
 
     def __init__(self, cache: Path, recipe: str, signature: str) -> None:
         """Say what is looked for.

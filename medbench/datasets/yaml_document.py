@@ -65,7 +65,7 @@ class YamlDocument:
             raise ConfigurationError(f"{file}: must be a mapping of names to entries.")
         self.mapping: dict[str, Any] = content
 
-    def place(self, *keys: str | int) -> str:
+    def location(self, *keys: str | int) -> str:
         """File and line of a key, as ``datasets.yaml, line 14``."""
         node, line = self._node, 1
         for key in keys:
@@ -103,10 +103,10 @@ class YamlDocument:
                 error.errors(), key=lambda p: (p["type"] != "extra_forbidden", -len(p["loc"]))
             )
             # pydantic also names the kind, as "tuple[str, ...]", which stands nowhere in the file
-            location = [part for part in problem["loc"] if "[" not in str(part)]
-            place = self.place(*keys, *location)
-            words = _explain(problem, location, cls, kind)
-            raise ConfigurationError(f"{place}: {what}: {words}") from None
+            keys_below = [part for part in problem["loc"] if "[" not in str(part)]
+            location = self.location(*keys, *keys_below)
+            words = _explain(problem, keys_below, cls, kind)
+            raise ConfigurationError(f"{location}: {what}: {words}") from None
 
 
 _TOO_DEEP = "entries are nested too deeply or contain themselves. Write them plainly."
@@ -184,12 +184,12 @@ def _merge(node: yaml.MappingNode) -> None:
     node.value = list(found.values())
 
 
-def _explain(problem: Any, location: Sequence[str | int], cls: type[BaseModel], kind: str) -> str:
+def _explain(problem: Any, keys_below: Sequence[str | int], cls: type[BaseModel], kind: str) -> str:
     """One pydantic problem in words."""
-    field = ".".join(str(part) for part in location)
+    field = ".".join(str(part) for part in keys_below)
     if problem["type"] == "extra_forbidden":
-        fields = _fields_at(cls, location[:-1])
-        close = difflib.get_close_matches(str(location[-1]), fields, n=1, cutoff=0.5)
+        fields = _fields_at(cls, keys_below[:-1])
+        close = difflib.get_close_matches(str(keys_below[-1]), fields, n=1, cutoff=0.5)
         hint = f' Did you mean "{close[0]}"?' if close else ""
         return f'"{field}" is not a field of a {kind}.{hint} Fields: {", ".join(fields)}.'
     if problem["type"] == "missing":
@@ -200,9 +200,9 @@ def _explain(problem: Any, location: Sequence[str | int], cls: type[BaseModel], 
     return f'"{field}": {problem["msg"]}, not {quoted(problem["input"])}.'
 
 
-def _fields_at(cls: type[BaseModel], location: Iterable[str | int]) -> list[str]:
+def _fields_at(cls: type[BaseModel], keys_below: Iterable[str | int]) -> list[str]:
     """Names of the fields of the model, or of the nested model at ``location``."""
-    for part in location:
+    for part in keys_below:
         annotation = cls.model_fields[str(part)].annotation
         nested = [a for a in (annotation, *getattr(annotation, "__args__", ())) if _is_model(a)]
         if not nested:

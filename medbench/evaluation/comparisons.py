@@ -232,8 +232,8 @@ def _holm(leader: str, raw: Sequence[_Raw]) -> tuple[Difference, ...]:
     alpha = 1 - LEVEL
     differences: list[Difference] = []
     level, p_holm, separated = LEVEL, 0.0, True
-    for place, each in enumerate(sorted(raw, key=lambda one: one.p)):
-        left = len(raw) - place
+    for position, each in enumerate(sorted(raw, key=lambda one: one.p)):
+        left = len(raw) - position
         p_holm = max(p_holm, min(1.0, left * each.p))
         if separated:
             level = 1 - alpha / left

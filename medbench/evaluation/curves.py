@@ -90,16 +90,16 @@ def reliability(folds: Sequence[FoldPredictions]) -> Reliability:
     pairs = [_outcomes(fold) for fold in folds]
     predicted = np.concatenate([one for one, _ in pairs])
     came = np.concatenate([two for _, two in pairs]).astype(np.float64)
-    place = np.minimum((predicted * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    images = np.bincount(place, minlength=CALIBRATION_BINS)
+    of_bin = np.minimum((predicted * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    images = np.bincount(of_bin, minlength=CALIBRATION_BINS)
     filled = images > 0
     n = images[filled]
-    observed = np.bincount(place, came, CALIBRATION_BINS)[filled] / n
+    observed = np.bincount(of_bin, came, CALIBRATION_BINS)[filled] / n
     centre = (observed + _WILSON**2 / (2 * n)) / (1 + _WILSON**2 / n)
     reach = np.sqrt(observed * (1 - observed) / n + _WILSON**2 / (4 * n**2))
     reach *= _WILSON / (1 + _WILSON**2 / n)
     return Reliability(
-        predicted=np.bincount(place, predicted, CALIBRATION_BINS)[filled] / n,
+        predicted=np.bincount(of_bin, predicted, CALIBRATION_BINS)[filled] / n,
         observed=observed,
         low=np.clip(centre - reach, 0, 1),
         high=np.clip(centre + reach, 0, 1),
@@ -163,10 +163,10 @@ def _sensitivity(
     false_rate = np.append(0, cuts.false / cuts.false[-1])
     true_rate = np.append(0, cuts.true / cuts.true[-1])
     # of several thresholds with one false positive rate the most sensitive one counts
-    place = np.searchsorted(false_rate, GRID, side="right")
+    position = np.searchsorted(false_rate, GRID, side="right")
     reached = np.interp(GRID, false_rate, true_rate)
-    exact = false_rate[place - 1] == GRID
-    return np.where(exact, true_rate[place - 1], reached)
+    exact = false_rate[position - 1] == GRID
+    return np.where(exact, true_rate[position - 1], reached)
 
 
 def _precision(
@@ -176,6 +176,6 @@ def _precision(
     some = cuts.true + cuts.false > 0
     true, false = cuts.true[some], cuts.false[some]
     # rounding must not ask for more than all positives
-    place = np.searchsorted(true / true[-1], np.minimum(GRID, 1) - 1e-12)
-    precision: NDArray[np.float64] = (true / (true + false))[place]
+    position = np.searchsorted(true / true[-1], np.minimum(GRID, 1) - 1e-12)
+    precision: NDArray[np.float64] = (true / (true + false))[position]
     return precision

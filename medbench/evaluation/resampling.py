@@ -163,9 +163,9 @@ def _fill(
 
     Chunks are of a size that labels and groups alone decide, for draws depend on it too.
     """
-    places = plan.group_of_image
-    rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(len(places))]
-    rows = max(1, _CHUNK_WEIGHTS // max(plan.n_groups, *map(len, places)))
+    groups = plan.group_of_image
+    rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(len(groups))]
+    rows = max(1, _CHUNK_WEIGHTS // max(plan.n_groups, *map(len, groups)))
     with ThreadPoolExecutor(min(len(statistics), available_threads())) as pool:
         for begin in range(0, values.shape[1], _SCORED_AT_ONCE * rows):
             block = values[:, begin : begin + _SCORED_AT_ONCE * rows]
@@ -200,7 +200,7 @@ def _require_same_folds(
         raise ProtocolError(
             f"{pair} {len(folds)} and {len(others)} folds. Compare on the folds that both have."
         )
-    for place, (fold, its) in enumerate(zip(folds, others, strict=True)):
+    for position, (fold, its) in enumerate(zip(folds, others, strict=True)):
         for what, one, two in (
             ("labels", fold.labels, its.labels),
             ("groups", fold.groups, its.groups),
@@ -208,7 +208,7 @@ def _require_same_folds(
         ):
             if not np.array_equal(one, two):
                 raise ProtocolError(
-                    f"{pair} their {what} differ in fold {place + 1}. "
+                    f"{pair} their {what} differ in fold {position + 1}. "
                     "Give the predictions of both for the same images in the same order."
                 )
 
@@ -245,7 +245,7 @@ class Resampling:
         exchangeable: set[int] = set()
         shown_by = np.zeros((2, n_classes), dtype=np.int64)
         fewest_in_fold = FEW_IN_A_FOLD
-        for place, fold in enumerate(folds):
+        for position, fold in enumerate(folds):
             if np.shape(fold.groups) != np.shape(fold.labels)[:1]:
                 raise ProtocolError(
                     f"groups have shape {np.shape(fold.groups)}, labels {np.shape(fold.labels)}."
@@ -270,7 +270,7 @@ class Resampling:
             lonely = np.flatnonzero(shows.any(axis=0) & (movable.sum(axis=0) < needed))
             if len(lonely) and not self.obstacle:
                 self.obstacle = (
-                    f"no interval: fold {place + 1} of {len(folds)} has fewer than two "
+                    f"no interval: fold {position + 1} of {len(folds)} has fewer than two "
                     f"interchangeable groups of class {lonely[0]}"
                 )
         self.n_groups = len(number)
@@ -287,8 +287,8 @@ class Resampling:
             shows = np.ones_like(shows)
         kinds, kind_of_group = np.unique(shows, axis=0, return_inverse=True)
         strata = []
-        for place, kind in enumerate(kinds):
-            strata.append(groups[kind_of_group.ravel() == place])
+        for position, kind in enumerate(kinds):
+            strata.append(groups[kind_of_group.ravel() == position])
             self._kinds.setdefault(kind.tobytes(), []).append(strata[-1])
         return strata
 

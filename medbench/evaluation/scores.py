@@ -229,9 +229,9 @@ def expected_calibration_error(
     Source: Naeini et al. (2015), "Obtaining well calibrated probabilities using Bayesian binning",
     AAAI; Guo et al. (2017), "On calibration of modern neural networks", ICML.
     """
-    place = np.digitize(confidences, np.arange(1, bins) / bins, right=True)
-    gaps = np.bincount(place, weights=np.asarray(outcomes, dtype=np.float64) - confidences)
-    return float(np.abs(gaps).sum() / len(place))
+    of_bin = np.digitize(confidences, np.arange(1, bins) / bins, right=True)
+    gaps = np.bincount(of_bin, weights=np.asarray(outcomes, dtype=np.float64) - confidences)
+    return float(np.abs(gaps).sum() / len(of_bin))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench import registry
+from medbench.atomic_files import save_npy
 from medbench.awake import awake_seconds
 from medbench.datasets.batch import Batch
 from medbench.datasets.splits import group_folds
@@ -31,8 +32,7 @@ from medbench.execution.firewall import Firewall
 from medbench.execution.parts import read_development, read_held_out, write_probabilities
 from medbench.execution.task import CellTask
 from medbench.execution.workspace import Workspace
-from medbench.features.cache import FeatureCache
-from medbench.files import save_npy
+from medbench.features.feature_cache import FeatureCache
 from medbench.hashes import sha256_of_folder
 from medbench.models.contract import Classifier, Progress
 from medbench.models.space import SearchSpace
@@ -64,7 +64,7 @@ class Attempt:
         """
         self._firewall = None
         if workspace.closed is not None:
-            self._firewall = Firewall(workspace.closed, workspace.open_places())
+            self._firewall = Firewall(workspace.closed, workspace.open_paths())
         for plugin in workspace.plugins:
             registry.load_plugin(Path(plugin))
         self._cell_task, self._workspace = task, workspace

@@ -72,11 +72,11 @@ def _pass_on_warnings(tell: Callable[[Mapping[str, Any]], None]) -> None:
 
     before = warnings.showwarning
 
-    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, CacheWarning):
             tell({"event": "warned", "text": str(message)})
         else:
-            before(message, category, *place, **more)
+            before(message, category, *where, **more)
 
     warnings.showwarning = show
     warnings.simplefilter("always", CacheWarning)

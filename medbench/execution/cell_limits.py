@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 
 from medbench import registry
+from medbench.byte_sizes import format_bytes
 from medbench.errors import ConfigurationError
 from medbench.execution.limits import CELL_MEMORY, CELL_TIME, Limits
 from medbench.execution.plan import PlannedCell, Setup
 from medbench.memory import total_memory
-from medbench.sizes import format_bytes
 
 BUDGETS, ON_TOP_SECONDS, IMAGE_SECONDS = 10, 3600.0, 1.0
 """How long a cell may take where nobody says it: so many times the seconds of its search, and so

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medbench.atomic_files import read_npy
 from medbench.datasets.task import label_frame
 from medbench.errors import StoreError
 from medbench.execution.environment import keras_backend
@@ -28,7 +29,6 @@ from medbench.execution.executor import Executor
 from medbench.execution.plan import PlannedCell
 from medbench.execution.planned_model import PlannedModel
 from medbench.execution.run_listener import RunListener
-from medbench.files import read_npy
 from medbench.store import CellId, RunStore
 from medbench.tuning.tuner import best_of
 

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import medbench
 from medbench import registry
 from medbench.backbones import BACKBONES
+from medbench.byte_sizes import format_bytes
 from medbench.cache import VARIABLE, cache_folder
 from medbench.cache.upkeep import bound
 from medbench.cores import available_threads
@@ -33,7 +34,6 @@ from medbench.execution import environment
 from medbench.features.engines import installed as installed_engines
 from medbench.memory import available_memory, total_memory
 from medbench.models.weights import find_weights
-from medbench.sizes import format_bytes
 from medbench.versions import distribution_versions, install_command
 
 State = Literal["ok", "note", "problem"]
@@ -239,9 +239,9 @@ def _sizes(cache: Path) -> str:
     """What the folders of the cache take on the disk."""
     sizes = {}
     with contextlib.suppress(OSError):  # not there, not readable, or gone while it is looked at
-        for kind in sorted(folder for folder in cache.iterdir() if folder.is_dir()):
-            files = (file for file in kind.rglob("*") if file.is_file())
-            sizes[kind.name] = sum(file.stat().st_size for file in files)
+        for folder in sorted(folder for folder in cache.iterdir() if folder.is_dir()):
+            files = (file for file in folder.rglob("*") if file.is_file())
+            sizes[folder.name] = sum(file.stat().st_size for file in files)
     return ", ".join(f"{name} {format_bytes(n_bytes)}" for name, n_bytes in sizes.items())
 
 
@@ -267,15 +267,15 @@ def _weights(weights_dir: Path | None) -> Iterator[Check]:
 
 def _plugins() -> Iterator[Check]:
     any_there = False
-    for kind in registry.ALL:
+    for each in registry.ALL:
         with warnings.catch_warnings(record=True) as broken:
             warnings.simplefilter("always", registry.PluginWarning)
             with contextlib.redirect_stdout(sys.stderr):  # what the plugins may print
-                usable = kind.usable()
+                usable = each.usable()
         for name in usable:
-            if kind.distribution(name) is not None:
+            if each.distribution(name) is not None:
                 any_there = True
-                text = f"{kind.noun} of {kind.provider(name)}"
+                text = f"{each.noun} of {each.provider(name)}"
                 yield Check(state="ok", about=name, text=text)
         for warning in broken:
             any_there = True

@@ -34,7 +34,7 @@ class Work:
     modules: tuple[str, ...] = ()
     """Modules of libraries that they import, which may be loaded beforehand."""
     closed: tuple[str, ...] = ()
-    """Files and folders in which the attempt must not look; see ``firewall.closed_places``."""
+    """Files and folders in which the attempt must not look; see ``firewall.closed_paths``."""
     earlier: tuple[Mapping[str, object], ...] = ()
     """Records of trials that an earlier attempt has finished, in order."""
     earlier_oof: NDArray[np.float64] | None = None

@@ -60,7 +60,7 @@ class Firewall:
                 )
 
 
-def closed_places(
+def closed_paths(
     run: Path, cache: Path, read_from: Sequence[Path], origins: Iterable[str]
 ) -> list[str]:
     """What a cell's process must not read: the run, prepared and fetched data, the original files.
@@ -76,16 +76,16 @@ def closed_places(
     """
     folders = [path.parent if path.is_file() else path for path in read_from]
     layout = RunLayout(run)
-    places = [layout.cells, layout.datasets]
-    places += [path for path in read_from if path.is_file()]
+    paths = [layout.cells, layout.datasets]
+    paths += [path for path in read_from if path.is_file()]
     for folder in (run, cache / "prepared", cache / "data", *folders):
         if folder.is_dir() and _needed(folder):
             names = {origin.replace("\\", "/").partition("/")[0] for origin in origins}
             named = [folder / name for name in sorted(names)]
-            places += [path for path in named if path.exists() and not _needed(path)]
+            paths += [path for path in named if path.exists() and not _needed(path)]
         else:
-            places.append(folder)
-    return [str(place.resolve()) for place in places]
+            paths.append(folder)
+    return [str(path.resolve()) for path in paths]
 
 
 def _needed(folder: Path) -> bool:
@@ -138,5 +138,5 @@ def _of_descriptor(number: int) -> str | int:
     return number
 
 
-def _within(path: str, places: tuple[str, ...]) -> bool:
-    return any(path == place or path.startswith(place + os.sep) for place in places)
+def _within(path: str, paths: tuple[str, ...]) -> bool:
+    return any(path == path or path.startswith(path + os.sep) for path in paths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from medbench.sizes import format_bytes
+from medbench.byte_sizes import format_bytes
 
 CELL_TIME, CELL_MEMORY = "--cell-time", "--cell-memory"
 """The options that set the limits, by which those are named."""

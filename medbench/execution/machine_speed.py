@@ -1,4 +1,4 @@
-"""How fast this machine is: three short pieces of work, each as cells have much of."""
+"""How fast this machine is: three short workloads, each as cells have much of."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ a fifth of a second."""
 
 @cache
 def machine_seconds() -> float:
-    """CPU seconds that this work takes here: the geometric mean of its pieces, kept for later."""
+    """CPU seconds of one workload here: the geometric mean of all three, kept for later."""
     note = note_of("speed")
     kept = read_note(note)
     if isinstance(kept, float) and math.isfinite(kept) and kept > 0:
@@ -34,13 +34,13 @@ def machine_seconds() -> float:
     random = np.random.default_rng(0)
     matrix = random.random((_SIDE, _SIDE), dtype=np.float32)
     values = random.random(_VALUES)
-    pieces: tuple[Callable[[], object], ...] = (
+    workloads: tuple[Callable[[], object], ...] = (
         lambda: matrix @ matrix @ matrix,
         lambda: np.sort(values),
         lambda: sum(number * number for number in range(_STEPS)),
     )
     with threadpool_limits(1):
-        turns = [[_timed(piece) for piece in pieces] for _ in range(_REPEATS)]
+        turns = [[_timed(workload) for workload in workloads] for _ in range(_REPEATS)]
     fastest = [min(times) for times in zip(*turns, strict=True)]
     seconds = math.exp(sum(map(math.log, fastest)) / len(fastest))
     keep_note(note, seconds)
@@ -52,7 +52,7 @@ def note_of(*what: object) -> Path:
     return cache_folder() / COSTS / f"{sha256_of_json([processor(), *what])[:32]}.json"
 
 
-def _timed(piece: Callable[[], object]) -> float:
+def _timed(workload: Callable[[], object]) -> float:
     began = time.thread_time()  # of a busy machine too, what it can do
-    piece()
+    workload()
     return time.thread_time() - began

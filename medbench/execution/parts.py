@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medbench.atomic_files import save_npy
 from medbench.datasets.batch import PROPERTIES, Batch, LabelledBatch, image_key
 from medbench.datasets.splits import Indices
 from medbench.datasets.stored_images import StoredImages, write_images
 from medbench.errors import MachineError
-from medbench.files import save_npy
 from medbench.hashes import sha256_of_arrays
 
 _IMAGES, _LABELS, _GROUPS, _KEYS = "images.npy", "labels.npy", "groups.npy", "keys.npy"

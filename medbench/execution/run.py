@@ -19,7 +19,7 @@ from medbench.execution.dataset_tables import dataset_tables
 from medbench.execution.environment import BACKENDS
 from medbench.execution.events import Outcome
 from medbench.execution.executor import Executor, Resources, Work
-from medbench.execution.firewall import closed_places
+from medbench.execution.firewall import closed_paths
 from medbench.execution.parts import DevelopmentPart, HeldOutPart
 from medbench.execution.plan import ATTEMPT, PlannedCell, PlannedDataset, Setup
 from medbench.execution.plan_state import plan_state
@@ -189,7 +189,7 @@ class _Handed:
     def _closed_for(self, data: PreparedDataset) -> tuple[str, ...]:
         if data.name not in self._closed:
             self._closed[data.name] = tuple(
-                closed_places(
+                closed_paths(
                     self._store.folder,
                     self._setup.cache,
                     [*data.source.reads(), *([data.entry.path] if data.entry else [])],

@@ -57,7 +57,7 @@ def load_suite(
     suite: Suite = document.validate(Suite, document.mapping, (), f'suite "{file.stem}"', "suite")
     if suite.budget not in BUDGETS:
         unknown = unknown_name("budget", suite.budget, BUDGETS)
-        raise ConfigurationError(f"{document.place('budget')}: {unknown}")
+        raise ConfigurationError(f"{document.location('budget')}: {unknown}")
     for noun, field, named, there in (
         ("data set", "datasets", suite.datasets, datasets),
         ("model family", "models", suite.models, models),
@@ -65,7 +65,7 @@ def load_suite(
         for number, entry in enumerate(named):
             if entry not in there:
                 error = unknown_name(noun, entry, there)
-                raise ConfigurationError(f"{document.place(field, number)}: {error}")
+                raise ConfigurationError(f"{document.location(field, number)}: {error}")
     return file.stem, suite
 
 

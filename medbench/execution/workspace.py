@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.atomic_files import save_npy
 from medbench.cache import cache_folder
-from medbench.files import save_npy
 from medbench.models.weights import Weights
 
 _EARLIER, _EARLIER_OOF = "earlier.json", "earlier.npy"
@@ -81,12 +81,12 @@ class Workspace:
         """Where the fitted folds of trials wait that a later trial may train on."""
         return Path(self.folder) / "checkpoints"
 
-    def open_places(self) -> list[str]:
+    def open_paths(self) -> list[str]:
         """What the attempt reads by itself, which may lie beside what is closed."""
-        places = [self.folder, self.development, *self.plugins]
-        places += [str(Path(plugin).parent / "__pycache__") for plugin in self.plugins]
-        places += [str(cache_folder() / part) for part in ("networks", "jax")]
-        return places + [path for path in (self.features, self.weights_path) if path is not None]
+        paths = [self.folder, self.development, *self.plugins]
+        paths += [str(Path(plugin).parent / "__pycache__") for plugin in self.plugins]
+        paths += [str(cache_folder() / part) for part in ("networks", "jax")]
+        return paths + [path for path in (self.features, self.weights_path) if path is not None]
 
     # --- a search that was interrupted ----------------------------------------------------
 

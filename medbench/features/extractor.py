@@ -13,7 +13,8 @@ class Extractor(ABC):
     """Turns images into vectors; equal ``key``, code and pixels give equal vectors.
 
     Best a frozen dataclass whose fields are its settings. What it computes is kept (see
-    ``medbench.features.cache``) until its settings, its code or the libraries it uses change.
+    ``medbench.features.feature_cache``) until its settings, its code or the libraries it uses
+    change.
     """
 
     parallel: ClassVar[bool] = False

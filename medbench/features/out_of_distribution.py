@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.atomic_files import replacing_file, writing
 from medbench.datasets.stored_images import StoredImages
 from medbench.errors import ProtocolError, StoreError
 from medbench.features.grey import reduced_grey, resize, to_grey
 from medbench.features.hog import Hog
 from medbench.features.intensity import Intensity
-from medbench.files import replacing_file, writing
 from medbench.opening import MODEL
 from medbench.packed import BROKEN_CONTENT, open_npz
 
@@ -299,11 +299,11 @@ def _draw(groups: NDArray[np.int64], seed: int) -> NDArray[np.intp]:
     turn = np.argsort(np.argsort(first))[of_image]
     together = np.argsort(turn, kind="stable")
     sizes = np.bincount(turn)
-    place = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    position = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     share = _MOST_REFERENCES // min(len(sizes), _FEW_GROUPS)
     # A later group that would still fit is not taken: that would prefer small ones.
     whole = np.cumsum(np.minimum(sizes, share)) <= _MOST_REFERENCES
-    taken = (place < share) & whole[turn[together]]
+    taken = (position < share) & whole[turn[together]]
     return np.sort(shuffled[together[taken]])
 
 

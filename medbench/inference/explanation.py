@@ -59,7 +59,7 @@ class Explanation:
         Raises:
             StoreError: It cannot be written.
         """
-        from medbench.files import write_bytes
+        from medbench.atomic_files import write_bytes
 
         write_bytes(Path(path), self.picture())
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 import medbench
 from medbench import registry
+from medbench.atomic_files import replacing_folder, write_json, write_parquet, write_text, writing
 from medbench.errors import ConfigurationError, ModelError, StoreError
-from medbench.files import replacing_folder, write_json, write_parquet, write_text, writing
 from medbench.inference import exported
 from medbench.inference.fold_models import LARGEST_DIFFERENCE, FittedFoldModels
 from medbench.inference.from_run import RunProvenance
@@ -22,12 +22,14 @@ from medbench.inference.model_info import ModelInfo
 from medbench.store import signature
 
 
-def export(model: Model, kind: str | None, folder: Path, images: NDArray[np.uint8]) -> float:
+def export(
+    model: Model, export_format: str | None, folder: Path, images: NDArray[np.uint8]
+) -> float:
     """Write a model of a run into a new folder.
 
     Args:
         model: As ``load_model`` gives it for a run folder.
-        kind: One of ``exported.FORMATS``; None for the first that the family has.
+        export_format: One of ``exported.FORMATS``; None for the first that the family has.
         folder: Where; it must not exist, or be empty.
         images: Held-out images by which it is checked, uint8, shape (n, height, width, channels).
 
@@ -42,22 +44,26 @@ def export(model: Model, kind: str | None, folder: Path, images: NDArray[np.uint
     provenance = model.provenance
     if not isinstance(provenance, RunProvenance):
         raise ConfigurationError("only a model of a run is exported, not one that was exported.")
-    kind = _kind(model.info, kind)
+    export_format = _export_format(model.info, export_format)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"--out {folder}: is there already. Name a new or empty folder.")
     with writing(folder):
         try:
             with replacing_folder(folder, there="refuse") as temporary:
-                return _write(model, provenance, kind, temporary, images)
+                return _write(model, provenance, export_format, temporary, images)
         except FileExistsError as error:  # another export was faster
             raise StoreError(f"--out {folder}: is there already. Name a new folder.") from error
 
 
 def _write(
-    model: Model, provenance: RunProvenance, kind: str, folder: Path, images: NDArray[np.uint8]
+    model: Model,
+    provenance: RunProvenance,
+    export_format: str,
+    folder: Path,
+    images: NDArray[np.uint8],
 ) -> float:
     """Write everything into an empty folder, and compare it with the original."""
-    _write_model(model.info, provenance.folders, kind, folder)
+    _write_model(model.info, provenance.folders, export_format, folder)
     if provenance.ood_path.exists():
         shutil.copyfile(provenance.ood_path, folder / exported.OUT_OF_DISTRIBUTION)
     table = exported.development_table(provenance.development())
@@ -67,7 +73,7 @@ def _write(
     manifest = {
         "format": exported.FORMAT,
         "medbench": medbench.__version__,
-        "export": kind,
+        "export": export_format,
         "facts": model.info.as_record(),
         "sha256": exported.file_hashes(folder),
     }
@@ -80,7 +86,7 @@ def _write(
     return difference
 
 
-def _kind(info: ModelInfo, wanted: str | None) -> str:
+def _export_format(info: ModelInfo, wanted: str | None) -> str:
     """The format to write, if the family has it.
 
     Raises:
@@ -114,12 +120,14 @@ def _onnx_is_here() -> bool:
     return find_spec("onnx") is not None and find_spec("onnxruntime") is not None
 
 
-def _write_model(info: ModelInfo, folders: Sequence[Path], kind: str, target: Path) -> None:
-    if kind in ("skops", "xgboost"):
+def _write_model(
+    info: ModelInfo, folders: Sequence[Path], export_format: str, target: Path
+) -> None:
+    if export_format in ("skops", "xgboost"):
         for number, folder in enumerate(folders):
             shutil.copytree(folder, target / exported.FOLDS / str(number))
         return
-    if kind == "onnx" and not _onnx_is_here():
+    if export_format == "onnx" and not _onnx_is_here():
         raise ConfigurationError(
             "--format onnx: needs onnx and onnxruntime. pip install onnx onnxruntime"
         )
@@ -129,7 +137,7 @@ def _write_model(info: ModelInfo, folders: Sequence[Path], kind: str, target: Pa
         raise ModelError(f"model {info.family!r}: has no network, although its family says so.")
     for network, fold in zip(networks, info.folds, strict=True):
         _work_in(network, fold.calibration.temperatures)
-    if kind == "onnx":
+    if export_format == "onnx":
         from medbench.models.onnx_export import classifiers_onnx
 
         content = classifiers_onnx(networks, info.task.image_shape)

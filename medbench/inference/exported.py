@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medbench.atomic_files import read_json, read_parquet
 from medbench.cores import available_threads
 from medbench.datasets.batch import Batch
 from medbench.datasets.task import label_columns, labels_in
@@ -20,7 +21,6 @@ from medbench.errors import (
     StoreError,
     unknown_name,
 )
-from medbench.files import read_json, read_parquet
 from medbench.hashes import sha256_of_files
 from medbench.inference.fold_models import (
     FittedFoldModels,
@@ -65,16 +65,16 @@ def load(
         ModelError: A file is gone or was changed.
         ConfigurationError: It is of another data set or family; or what runs it is not installed.
     """
-    kind, info, hashes = _manifest(folder, checked=checked)
+    export_format, info, hashes = _manifest(folder, checked=checked)
     if dataset not in (None, info.dataset):
         raise unknown_name(f"data set of the model in {folder}", str(dataset), [info.dataset])
     if model not in ("best", info.family):
         raise unknown_name(f"model exported to {folder}", model, [info.family])
     _check_files(folder, hashes)
     fold_models: FoldModels
-    if kind == "onnx":
+    if export_format == "onnx":
         fold_models = OnnxFoldModels(folder / ONNX_FILE, info)
-    elif kind == "keras":
+    elif export_format == "keras":
         fold_models = KerasFoldModels(folder / KERAS_FILE, info)
     else:
         folders = [folder / FOLDS / str(number) for number in range(len(info.folds))]
@@ -193,17 +193,17 @@ def _manifest(folder: Path, *, checked: bool) -> tuple[str, ModelInfo, dict[str,
     try:
         if record["format"] > FORMAT:
             raise StoreError(f"{path}: written by a newer MedBench. Update MedBench.")
-        kind, info = record["export"], ModelInfo.from_record(record["facts"])
+        export_format, info = record["export"], ModelInfo.from_record(record["facts"])
         hashes = {str(name): str(value) for name, value in record["sha256"].items()}
-        if kind not in FORMATS or not info.folds:
-            raise ValueError(f"export is {kind!r}")
+        if export_format not in FORMATS or not info.folds:
+            raise ValueError(f"export is {export_format!r}")
         if checked and not isinstance(record["check"]["largest_difference"], float):
             raise ValueError("never checked")
     except (AttributeError, KeyError, TypeError, ValueError, ProtocolError) as error:
         raise StoreError(
             f"{path}: damaged ({type(error).__name__}: {error}). Export the model again."
         ) from error
-    return kind, info, hashes
+    return export_format, info, hashes
 
 
 def _check_files(folder: Path, hashes: dict[str, str]) -> None:

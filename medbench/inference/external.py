@@ -110,16 +110,18 @@ def labelled(model: Model, data: PreparedDataset, class_map: ClassMap) -> Labell
             f"data set {data.name!r}: is {data.task.task_type}, and the model "
             f"{model.task.task_type}; labels of one type cannot be translated into the other."
         )
-    places = [ours.index(class_map[name]) if name in class_map else -1 for name in theirs]
+    positions = [ours.index(class_map[name]) if name in class_map else -1 for name in theirs]
     if several:
         columns = [theirs.index(there) for there in _inverse(class_map, ours)]
         return Labelled(
             rows=np.arange(len(data.labels)), labels=data.labels[:, columns], left_out={}
         )
-    translated = np.array(places)[data.labels]
+    translated = np.array(positions)[data.labels]
     rows = np.flatnonzero(translated >= 0)
     counts = np.bincount(data.labels, minlength=len(theirs))
-    left_out = {name: int(n) for name, n, to in zip(theirs, counts, places, strict=True) if to < 0}
+    left_out = {
+        name: int(n) for name, n, to in zip(theirs, counts, positions, strict=True) if to < 0
+    }
     return Labelled(rows=rows, labels=translated[rows], left_out=left_out)
 
 

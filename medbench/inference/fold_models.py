@@ -20,8 +20,8 @@ from medbench.datasets.batch import Batch
 from medbench.errors import ConfigurationError, ModelError, StoreError, UnknownNameError
 from medbench.execution.environment import keras_backend
 from medbench.execution.requirements import missing_requirement
-from medbench.features.cache import FeatureCache
 from medbench.features.engines import fastest_installed, onnxruntime_session
+from medbench.features.feature_cache import FeatureCache
 from medbench.hashes import sha256_of_text
 from medbench.inference.model_info import ModelInfo
 from medbench.models.contract import Classifier, Context

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from medbench.atomic_files import read_json
 from medbench.errors import StoreError
-from medbench.files import read_json
 from medbench.inference import exported
 from medbench.store import RunLayout, signature
 

@@ -56,5 +56,5 @@ def held_out_images(store: RunStore, dataset: str, catalog: Catalog) -> NDArray[
     images = store.dataset_images(dataset)
     splits = [name for name in images if (images[name] == "held-out").any()]
     held_out = np.flatnonzero((images[splits] == "held-out").any(axis=1))
-    places = np.linspace(0, len(held_out) - 1, min(CHECKED_IMAGES, len(held_out))).astype(int)
-    return np.ascontiguousarray(data.images[held_out[places]])
+    positions = np.linspace(0, len(held_out) - 1, min(CHECKED_IMAGES, len(held_out))).astype(int)
+    return np.ascontiguousarray(data.images[held_out[positions]])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.space import SearchSpace
 from medbench.models.weights import Weights
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.atomic_files import read_json
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
 from medbench.errors import ModelError, ProtocolError
 from medbench.features.extractor import Extractor
 from medbench.features.hog import Hog, HogPyramid
-from medbench.files import read_json
 from medbench.models.contract import (
     Classifier,
     Context,

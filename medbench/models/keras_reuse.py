@@ -35,9 +35,9 @@ class SharedNetwork:
         """Become the untrained network of a seed, the same whatever was trained before."""
         random = np.random.default_rng(seed)
         state = list(self._untrained)
-        for place, variable in enumerate(self.model.variables):
+        for position, variable in enumerate(self.model.variables):
             if variable.trainable and len(variable.shape) > 1:
-                state[place] = _drawn(variable.shape, random)
+                state[position] = _drawn(variable.shape, random)
         restore(self.model, state)
         self._held = None
 

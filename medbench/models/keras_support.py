@@ -12,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.atomic_files import read_json
 from medbench.datasets.task import Task, membership
 from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
-from medbench.files import read_json
 from medbench.models.contract import Progress
 from medbench.models.inference_graph import inference_graph, ready_to_predict
 from medbench.models.keras_backend import has_gpu

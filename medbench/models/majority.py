@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.atomic_files import read_json
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task, membership
 from medbench.errors import ModelError
-from medbench.files import read_json
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.space import SearchSpace
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.atomic_files import read_json
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
@@ -18,7 +19,6 @@ from medbench.features.border import Border
 from medbench.features.extractor import Extractor
 from medbench.features.intensity import Intensity
 from medbench.features.pixels import Pixels
-from medbench.files import read_json
 from medbench.models.contract import (
     Classifier,
     Context,

@@ -18,8 +18,8 @@ from medbench.backbones import BACKBONES
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
-from medbench.features.cache import FeatureCache
 from medbench.features.embeddings import POOLINGS, Embedding
+from medbench.features.feature_cache import FeatureCache
 from medbench.features.networks import in_float32
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.frozen_file import FrozenFile, write_frozen

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from medbench.atomic_files import place_file
 from medbench.backbones import BACKBONES, PublishedWeights
 from medbench.cache import cache_folder, say_unwritable, working_folder
 from medbench.errors import ConfigurationError, MachineError, ModelError, unknown_name
-from medbench.files import place_file
 from medbench.hashes import hash_of_file
 from medbench.opening import WEIGHTS, open_regular
 from medbench.web import DownloadError, download
@@ -81,7 +81,7 @@ def find_weights(
         if reason is not None:
             say(
                 f"Pretrained weights of {name} could not be had: {reason} Going on with random "
-                f"weights. Remedy: put {known.file_name} (from {known.place}) into a folder and "
+                f"weights. Remedy: put {known.file_name} (from {known.address}) into a folder and "
                 "name that folder with --weights-dir or MEDBENCH_WEIGHTS."
             )
             return Weights(path=None, sha256=None, note="no pretrained weights")
@@ -128,8 +128,8 @@ def _from_folder(known: PublishedWeights, folder: Path) -> Weights | None:
         if not readable:
             raise ModelError(
                 f"{path}: not an {format_name} file, so it cannot hold weights (a download that "
-                f"broke off?). Replace it by {known.file_name} (from {known.place}) or take it out "
-                "of that folder."
+                f"broke off?). Replace it by {known.file_name} (from {known.address}) or take it "
+                "out of that folder."
             )
     if not sums:
         return None
@@ -161,7 +161,7 @@ def _download(
     folder = working_folder(known.megabytes * 1_000_000, beside=path)
     fetched = folder / path.name
     try:
-        download(known.place, fetched)
+        download(known.address, fetched)
     except DownloadError as error:
         return path, f"the download failed ({error})."
     except OSError as error:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.atomic_files import read_json
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task, membership
 from medbench.errors import ModelError
@@ -21,7 +22,6 @@ from medbench.features.hog import Hog
 from medbench.features.intensity import Intensity
 from medbench.features.pixels import Pixels
 from medbench.features.texture import Gabor, Glcm, Lbp
-from medbench.files import read_json
 from medbench.models.contract import (
     Classifier,
     Context,

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medbench.atomic_files import write_text
 from medbench.evaluation.calibration import Calibration
 from medbench.evaluation.scores import METRICS
-from medbench.files import write_text
 from medbench.reports.assessment import SHORTCUT_BOUND, Assessment, DatasetAssessment
 from medbench.reports.budgets import trials_words
 from medbench.reports.describe import (

@@ -58,7 +58,7 @@ class Axis:
             object.__setattr__(self, "low", self.low - pad if not self.log else self.low / 2)
             object.__setattr__(self, "high", self.high + pad if not self.log else self.high * 2)
 
-    def place(self, value: float) -> float:
+    def position(self, value: float) -> float:
         """Where a value stands, 0 at the low end and 1 at the high one."""
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
@@ -122,8 +122,8 @@ class Plot:
     def at(self, x: float, y: float) -> Point:
         """Where a pair of values stands."""
         return (
-            self._left + self._x.place(x) * self._width,
-            self._top + (1 - self._y.place(y)) * self._height,
+            self._left + self._x.position(x) * self._width,
+            self._top + (1 - self._y.position(y)) * self._height,
         )
 
     def grid(
@@ -279,9 +279,9 @@ def rank_chart(ranks: RanksAcross) -> Drawing:
             mean = across(rank.mean_rank)
             tag = Tag(title=f"{name}: mean rank {rank.mean_rank:.2f}")
             canvas.line([(mean, y)], Look(colour="s0", mark="o", mark_size=8), tag=tag)
-        place = {rank.model: number for number, rank in enumerate(ranks.ranks)}
+        position = {rank.model: number for number, rank in enumerate(ranks.ranks)}
         for number, clique in enumerate(cliques):
-            rows = [place[model] for model in clique]
+            rows = [position[model] for model in clique]
             x = right + 14 + 7 * (number % 5)
             ends = [(x, top + 4 + min(rows) * _ROW), (x, top + 16 + max(rows) * _ROW)]
             canvas.line(ends, Look(colour="ink", width=4.0))
@@ -325,13 +325,13 @@ def parallel_coordinates(
     def draw(canvas: Canvas) -> None:
         parts, opacities = [], []
         for values, goodness in lines:
-            pieces: list[list[Point]] = [[]]
+            segments: list[list[Point]] = [[]]
             for column, value in enumerate(values):
                 if value is None:
-                    pieces.append([])
+                    segments.append([])
                 else:
-                    pieces[-1].append(at(column, value))
-            drawn = [piece for piece in pieces if len(piece) > 1]
+                    segments[-1].append(at(column, value))
+            drawn = [segment for segment in segments if len(segment) > 1]
             parts += drawn
             opacities += [round(0.12 + 0.88 * goodness**2, 2)] * len(drawn)
         canvas.bundle(parts, "s0", opacities)

@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from medbench.atomic_files import replacing_file, writing
 from medbench.datasets.copies import Copies, label_key
 from medbench.datasets.prepared import PreparedDataset
-from medbench.files import replacing_file, writing
 from medbench.reports.drawing import FONT, cut
 from medbench.reports.text import plain
 
@@ -232,7 +232,7 @@ class _Sheet:
         if not before:
             return ""
         bits, nearest = min(
-            (self._between(row, other), place) for place, other in enumerate(before)
+            (self._between(row, other), position) for position, other in enumerate(before)
         )
         name = f"row {before[nearest]}"
         if bits < 0:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
-from medbench.files import replacing_file, writing
+from medbench.atomic_files import replacing_file, writing
 from medbench.reports.svg import Tag, for_page
 from medbench.reports.text import plain
 
@@ -83,7 +83,7 @@ class Canvas:
         size = (width / _UNITS_AN_INCH, height / _UNITS_AN_INCH)
         self.figure = Figure(figsize=size, dpi=_UNITS_AN_INCH)
         self.tags: list[Tag] = []
-        self._place = (
+        self._transform = (
             Affine2D().scale(1 / _UNITS_AN_INCH, -1 / _UNITS_AN_INCH).translate(0, size[1])
             + self.figure.dpi_scale_trans
         )
@@ -169,11 +169,11 @@ class Canvas:
         """Axes of matplotlib in a rectangle, for what other libraries draw."""
         inches = self.figure.get_size_inches() * _UNITS_AN_INCH
         bottom = inches[1] - top - height
-        place = (left / inches[0], bottom / inches[1], width / inches[0], height / inches[1])
-        return self.figure.add_axes(place)
+        box = (left / inches[0], bottom / inches[1], width / inches[0], height / inches[1])
+        return self.figure.add_axes(box)
 
     def _add(self, artist: Any, tag: Tag | None = None) -> None:
-        artist.set_transform(self._place)
+        artist.set_transform(self._transform)
         artist.set_zorder(1)
         if tag is not None:
             artist.set_gid(f"tag-{len(self.tags)}")

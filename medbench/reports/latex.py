@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from medbench.files import folder_name, write_text
+from medbench.atomic_files import folder_name, write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.budgets import steps_numbers, trials_words
 from medbench.reports.describe import (

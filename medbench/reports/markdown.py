@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from medbench.atomic_files import write_text
 from medbench.evaluation.scores import METRICS
-from medbench.files import write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.budgets import steps_words, trials_words
 from medbench.reports.describe import (

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from medbench.atomic_files import read_json
 from medbench.errors import StoreError
 from medbench.evaluation.comparisons import Comparison, Difference
 from medbench.evaluation.intervals import Interval
 from medbench.evaluation.ranks import ModelRank, RanksAcross, RankTest
 from medbench.evaluation.resampling import FoldPredictions
-from medbench.files import read_json
 from medbench.hashes import hash_of_file
 from medbench.reports.assessment import (
     Assessment,
@@ -73,8 +73,8 @@ def _key(run: RunResult) -> str:
         digest.update(_text([name, record]))
     for cell in run.cells:
         digest.update(_text([str(cell.id), cell.status, cell.reason, cell.record]))
-        for piece in _predictions(cell):
-            digest.update(piece)
+        for part in _predictions(cell):
+            digest.update(part)
     return digest.hexdigest()
 
 
@@ -211,20 +211,20 @@ def _numbers(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _comparison(stored: Mapping[str, Any]) -> Comparison:
-    pieces = {
+    parts = {
         "differences": tuple(_difference(each) for each in stored["differences"]),
         "tie_group": tuple(stored["tie_group"]),
     }
-    return Comparison(**{**stored, **pieces})
+    return Comparison(**{**stored, **parts})
 
 
 def _ranks(stored: Mapping[str, Any]) -> RanksAcross:
     test = stored["test"]
     if test:
         test = RankTest(**{**test, "cliques": tuple(tuple(each) for each in test["cliques"])})
-    pieces = {
+    parts = {
         "ranks": tuple(ModelRank(**each) for each in stored["ranks"]),
         "left_out": tuple(stored["left_out"]),
         "test": test,
     }
-    return RanksAcross(**{**stored, **pieces})
+    return RanksAcross(**{**stored, **parts})

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from medbench.atomic_files import write_json, write_text
 from medbench.evaluation.scores import METRICS
-from medbench.files import write_json, write_text
 from medbench.reports.assessment import Assessment
 from medbench.reports.rows import PROBABILITY_SCORES, Row, positive_class
 from medbench.reports.text import csv_text, without_paths

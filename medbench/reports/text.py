@@ -6,8 +6,8 @@ import math
 import re
 import unicodedata
 
+from medbench.byte_sizes import format_bytes
 from medbench.names import harmless
-from medbench.sizes import format_bytes
 
 LONGEST_REASON = 500
 """Characters of a reason that a reader is shown; the record has all of it."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from medbench.atomic_files import write_json, write_text
 from medbench.cache import cache_folder
 from medbench.cores import available_threads
 from medbench.datasets.audit import AuditReport
@@ -19,7 +20,6 @@ from medbench.datasets.positive import in_words
 from medbench.datasets.prepared import PreparedDataset, prepare
 from medbench.datasets.progress_callback import ProgressCallback
 from medbench.errors import AuditError, ConfigurationError, DatasetError
-from medbench.files import write_json, write_text
 from medbench.reports.audit_text import audit_markdown, print_audit
 from medbench.reports.contact_sheet import write_contact_sheet
 from medbench.reports.text import plain

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from medbench.byte_sizes import size_in_bytes
 from medbench.counts import LONGEST_SECONDS
 from medbench.errors import ConfigurationError
-from medbench.sizes import size_in_bytes
 
 Check = Callable[[Any], Any]
 

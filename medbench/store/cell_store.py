@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from medbench.errors import MachineError, ModelError, StoreError
-from medbench.files import (
+from medbench.atomic_files import (
     copy_files,
     read_json,
     read_lines,
@@ -18,6 +17,7 @@ from medbench.files import (
     write_parquet,
     writing,
 )
+from medbench.errors import MachineError, ModelError, StoreError
 from medbench.hashes import sha256_of_folder
 from medbench.opening import RefusedFileError, open_regular
 from medbench.store import schemas, seals, signature

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from medbench.atomic_files import copy_files, read_json, replacing_folder, write_bytes, writing
 from medbench.cache import working_folder
 from medbench.errors import ModelError, StoreError
-from medbench.files import copy_files, read_json, replacing_folder, write_bytes, writing
 from medbench.hashes import hash_of_file, sha256_of_folder, sha256_of_named
 from medbench.store import schemas, seals
 
@@ -81,11 +81,11 @@ class ChunkStore:
                 raise StoreError(f"{model / _LIST}: names {sum(sizes)} bytes, too many")
             for path in sorted(path for path in model.rglob("*") if path.is_file()):
                 if path.name != _LIST:
-                    shutil.copyfile(path, _place(target, path.relative_to(model).as_posix()))
+                    shutil.copyfile(path, _path(target, path.relative_to(model).as_posix()))
             for name, hashes in listed.items():
-                with _place(target, name).open("wb") as file:
+                with _path(target, name).open("wb") as file:
                     for one in hashes:
-                        file.write(self._place(one).read_bytes())
+                        file.write(self._path(one).read_bytes())
         except (StoreError, FileNotFoundError) as error:
             shutil.rmtree(target, ignore_errors=True)
             raise ModelError(
@@ -116,7 +116,7 @@ class ChunkStore:
         self, model: Path, name: str, listed: Mapping[str, list[str]]
     ) -> tuple[str, int, Iterator[bytes]]:
         """Name, size and content of a file, for its hash."""
-        paths = [self._place(one) for one in listed[name]] if name in listed else [model / name]
+        paths = [self._path(one) for one in listed[name]] if name in listed else [model / name]
         size = sum(path.stat().st_size for path in paths)
         return name, size, (path.read_bytes() for path in paths)
 
@@ -137,12 +137,12 @@ class ChunkStore:
     def _keep(self, chunk: bytes) -> str:
         """Store a chunk unless it is there, undamaged."""
         sha256 = hashlib.sha256(chunk).hexdigest()
-        path = self._place(sha256)
+        path = self._path(sha256)
         if not (path.is_file() and hash_of_file(path) == sha256):
             write_bytes(path, chunk)
         return sha256
 
-    def _place(self, sha256: str) -> Path:
+    def _path(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256
 
     def _size(self, sha256: str) -> int:
@@ -151,13 +151,13 @@ class ChunkStore:
         Raises:
             StoreError: It is gone, or what is there can be none.
         """
-        path = self._place(sha256)
+        path = self._path(sha256)
         if not path.is_file() or path.stat().st_size > _LONGEST:
             raise StoreError(f"{path}: {'too large' if path.is_file() else 'not there'}")
         return path.stat().st_size
 
 
-def _place(folder: Path, name: str) -> Path:
+def _path(folder: Path, name: str) -> Path:
     """Where a file of a model goes, with the folders above it."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from medbench.atomic_files import read_json, write_json, writing
 from medbench.errors import StoreError
-from medbench.files import read_json, write_json, writing
 from medbench.store.layout import RunLayout
 
 _WAIT_SECONDS = 1.0

@@ -37,7 +37,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from medbench.files import folder_name
+from medbench.atomic_files import folder_name
 from medbench.store.results import CellId
 
 _PREDICTIONS = "predictions.parquet"

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from medbench.files import writing
+from medbench.atomic_files import writing
 from medbench.store.chunks import ChunkStore
 from medbench.store.layout import RunLayout
 
 _UNFINISHED = ".*.????????????????.tmp"
-"""What ``medbench.files`` calls what it has not finished."""
+"""What ``medbench.atomic_files`` calls what it has not finished."""
 _KNOWN = tuple(
     tuple(pattern.split("/"))
     for pattern in (

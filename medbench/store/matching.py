@@ -1,4 +1,4 @@
-"""Whether pieces of a run that can each be read are of the same data set."""
+"""Whether parts of a run that can each be read are of the same data set."""
 
 from __future__ import annotations
 

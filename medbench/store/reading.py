@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medbench.atomic_files import read_json, read_lines, read_parquet
 from medbench.errors import StoreError
-from medbench.files import read_json, read_lines, read_parquet
 from medbench.store import schemas, seals
 from medbench.store.layout import CellLayout, RunLayout
 from medbench.store.matching import external_fits, record_fits, wrong_beside, wrong_with

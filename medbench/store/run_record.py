@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from medbench.atomic_files import read_json
 from medbench.errors import StoreError
-from medbench.files import read_json
 from medbench.store import schemas, seals
 from medbench.store.reading import FORMAT, READABLE, is_hashed
 

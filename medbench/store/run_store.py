@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medbench.atomic_files import read_json, read_parquet, write_parquet, writing
 from medbench.errors import StoreError
-from medbench.files import read_json, read_parquet, write_parquet, writing
 from medbench.store import schemas, seals
 from medbench.store.cell_store import CellStore
 from medbench.store.holder import held, is_held

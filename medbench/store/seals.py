@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medbench.files import append_line, write_json
+from medbench.atomic_files import append_line, write_json
 from medbench.hashes import hash_of_file, sha256_of_json
 
 SEAL = "record_sha256"
@@ -49,7 +49,7 @@ def sealed(record: Mapping[str, Any], files: Mapping[str, Path] = NO_FILES) -> d
 def write_record(
     path: Path, record: Mapping[str, Any], files: Mapping[str, Path] = NO_FILES
 ) -> None:
-    """Write a record with its hashes; errors as ``medbench.files.write_json`` and ``as_read``."""
+    """Write a record with its hashes; errors as of ``write_json`` and ``as_read``."""
     write_json(path, sealed(record, files))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.task import Task
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.per_label import build_classifier
 from medbench.models.space import SearchSpace

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.task import membership
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.contract import Classifier, ModelFamily
 from medbench.models.space import Choice, Integer, Parameter, Real
 from medbench.testing.contract import Contract, needed, require

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from medbench.awake import awake_seconds
 from medbench.counts import LONGEST_SECONDS, MOST_TRIALS
 from medbench.errors import ConfigurationError
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 
 SEARCH_SHARE = 0.5
 """Share of a budget's seconds that the search may use where refinements follow."""

@@ -17,7 +17,7 @@ from medbench.datasets.splits import Indices
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.contract import Classifier, Context, ModelFamily, Progress
 from medbench.models.per_label import build_classifier
 from medbench.models.weights import Weights

@@ -15,18 +15,18 @@ RUN = ("--models", "thumbnail", "--no-sanity", "--trials", "1", "--folds", "2", 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A run of the thumbnail row on a folder called films, made once."""
-    place = tmp_path_factory.mktemp("made")
+    folder = tmp_path_factory.mktemp("made")
     rng = np.random.default_rng(0)
     for label in ("a", "b"):
-        (place / "films" / label).mkdir(parents=True)
+        (folder / "films" / label).mkdir(parents=True)
         for i in range(8):
             pixels = rng.integers(0, 255, (24, 24), dtype=np.uint8)
-            Image.fromarray(pixels).save(place / "films" / label / f"{i:02d}.png")
+            Image.fromarray(pixels).save(folder / "films" / label / f"{i:02d}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        patch.setenv("MEDBENCH_CACHE", str(place / "cache"))
+        patch.chdir(folder)
+        patch.setenv("MEDBENCH_CACHE", str(folder / "cache"))
         assert main(["run", "--data", "films", *RUN]) == 0
-    return place
+    return folder
 
 
 @pytest.fixture

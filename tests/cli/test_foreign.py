@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from medbench import load_model
+from medbench.atomic_files import read_json
 from medbench.cli import main
-from medbench.files import read_json
 from medbench.inference.foreign import SENTENCE, ForeignWarning, is_foreign
 from medbench.store import RunStore, seals, signature
 
@@ -54,37 +54,37 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="there are no such si
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def made(tmp_path_factory):
     """Images, a plugin and a run of it; not to be changed."""
-    place = tmp_path_factory.mktemp("foreign")
-    (place / "ends.py").write_text(FAMILY)
+    made = tmp_path_factory.mktemp("foreign")
+    (made / "ends.py").write_text(FAMILY)
     rng = np.random.default_rng(0)
     for label in "ab":
-        (place / "set" / label).mkdir(parents=True)
+        (made / "set" / label).mkdir(parents=True)
         for number in range(6):
             pixels = rng.integers(0, 255, (16, 16), dtype=np.uint8)
-            Image.fromarray(pixels).save(place / "set" / label / f"{number}.png")
-    options = [*RUN, "--data", str(place / "set"), "--plugin", str(place / "ends.py")]
-    command = [sys.executable, "-m", "medbench", *options, "--out", str(place / "run")]
-    cache = {"MEDBENCH_CACHE": str(place / "cache")}
+            Image.fromarray(pixels).save(made / "set" / label / f"{number}.png")
+    options = [*RUN, "--data", str(made / "set"), "--plugin", str(made / "ends.py")]
+    command = [sys.executable, "-m", "medbench", *options, "--out", str(made / "run")]
+    cache = {"MEDBENCH_CACHE": str(made / "cache")}
     subprocess.run(command, env={**os.environ, **cache}, check=True, stdout=subprocess.DEVNULL)
-    return place
+    return made
 
 
 @pytest.fixture
-def plugin(place):
-    return str(place / "ends.py")
+def plugin(made):
+    return str(made / "ends.py")
 
 
 @pytest.fixture
-def images(place):
-    return place / "set"
+def images(made):
+    return made / "set"
 
 
 @pytest.fixture
-def run(place, tmp_path):
+def run(made, tmp_path):
     """A run of this user, which a test may change."""
-    return Path(shutil.copytree(place / "run", tmp_path / "run"))
+    return Path(shutil.copytree(made / "run", tmp_path / "run"))
 
 
 def disown(folder):

@@ -79,13 +79,13 @@ ALL_OPTIONS = frozenset({"--version"}).union(*(verb.options for verb in VERBS.va
 
 # --- the code, as it is written -------------------------------------------------------------------
 
-Definition = tuple[str, str]
+QualifiedName = tuple[str, str]
 """Module, and name of something at its top: ``function``, ``Class``, ``CONSTANT``; or of a class
 ``Class.method``."""
 
 
 @dataclass
-class Piece:
+class Definition:
     """A function, a method, a constant, or what stands in a class outside its methods."""
 
     names: set[str] = field(default_factory=set)
@@ -100,7 +100,7 @@ class Module:
         self.name = name
         self.tree = ast.parse(path.read_text(encoding="utf-8"))
         self.aliases: dict[str, str] = {}
-        self.pieces: dict[str, Piece] = {}
+        self.definitions: dict[str, Definition] = {}
         self.bases: dict[str, list[str]] = {}
         self.methods: dict[str, list[str]] = {}
         only_types = {
@@ -121,7 +121,7 @@ class Module:
 
     def _add(self, node: ast.stmt) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            self.pieces[node.name] = _piece([node])
+            self.definitions[node.name] = _definition([node])
         elif isinstance(node, ast.ClassDef):
             methods = [
                 n for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -129,13 +129,13 @@ class Module:
             self.bases[node.name] = [ast.unparse(base).split("[")[0] for base in node.bases]
             self.methods[node.name] = [method.name for method in methods]
             rest = [n for n in node.body if n not in methods]
-            self.pieces[node.name] = _piece([*rest, *node.bases, *node.decorator_list])
+            self.definitions[node.name] = _definition([*rest, *node.bases, *node.decorator_list])
             for method in methods:
-                self.pieces[f"{node.name}.{method.name}"] = _piece([method])
+                self.definitions[f"{node.name}.{method.name}"] = _definition([method])
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             for name in (n.id for target in targets for n in ast.walk(target) if _is_name(n)):
-                self.pieces[name] = _piece([node.value])
+                self.definitions[name] = _definition([node.value])
         elif isinstance(node, ast.With | ast.If | ast.Try):
             for inner in ast.iter_child_nodes(node):
                 if isinstance(inner, ast.stmt):
@@ -146,24 +146,24 @@ def _is_name(node: ast.AST) -> bool:
     return isinstance(node, ast.Name)
 
 
-def _piece(nodes: list[ast.AST]) -> Piece:
-    piece, pending = Piece(), list(nodes)
+def _definition(nodes: list[ast.AST]) -> Definition:
+    definition, pending = Definition(), list(nodes)
     while pending:
         node = pending.pop()
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue  # a docstring
         if isinstance(node, ast.JoinedStr):
             parts = [v.value if isinstance(v, ast.Constant) else "{}" for v in node.values]
-            piece.texts.append((node.lineno, "".join(map(str, parts))))
+            definition.texts.append((node.lineno, "".join(map(str, parts))))
             pending += [v for v in node.values if not isinstance(v, ast.Constant)]
             continue
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            piece.texts.append((node.lineno, node.value))
+            definition.texts.append((node.lineno, node.value))
         elif isinstance(node, ast.Name):
-            piece.names.add(node.id)
+            definition.names.add(node.id)
         elif isinstance(node, ast.Attribute):
-            piece.attributes.add(node.attr)
-            piece.names.add(ast.unparse(node))
+            definition.attributes.add(node.attr)
+            definition.names.add(ast.unparse(node))
         skipped = ("annotation", "returns")
         pending += [
             child
@@ -172,7 +172,7 @@ def _piece(nodes: list[ast.AST]) -> Piece:
             for child in (value if isinstance(value, list) else [value])
             if isinstance(child, ast.AST)
         ]
-    return piece
+    return definition
 
 
 class Code:
@@ -184,13 +184,13 @@ class Code:
             name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
             self.modules[name] = Module(name, path)
 
-    def definition_of(self, module: str, name: str) -> Definition | None:
+    def qualified(self, module: str, name: str) -> QualifiedName | None:
         """What a name in a module stands for, through imports; None for what is not MedBench's."""
         here = self.modules.get(module)
         first, _, rest = name.partition(".")
         if here is None:
             return None
-        if first in here.pieces and not rest:
+        if first in here.definitions and not rest:
             return module, first
         if first not in here.aliases:
             return None
@@ -198,44 +198,48 @@ class Code:
         if meant in self.modules:
             return None
         holder, _, last = meant.rpartition(".")
-        return self.definition_of(holder, last) if holder != module else None
+        return self.qualified(holder, last) if holder != module else None
 
-    def reached(self, start: Definition) -> set[Definition]:
+    def reached(self, start: QualifiedName) -> set[QualifiedName]:
         """Everything that may be used once a function is called."""
-        seen: set[Definition] = set()
+        seen: set[QualifiedName] = set()
         attributes: set[str] = set()
-        classes: set[Definition] = set()
+        classes: set[QualifiedName] = set()
         pending = [start]
         while pending:
             while pending:
-                definition = pending.pop()
-                module, name = self.modules[definition[0]], definition[1]
-                if definition in seen or name not in module.pieces:
+                whole_name = pending.pop()
+                module, name = self.modules[whole_name[0]], whole_name[1]
+                if whole_name in seen or name not in module.definitions:
                     continue
-                seen.add(definition)
-                piece = module.pieces[name]
-                attributes |= piece.attributes
-                named = [self.definition_of(module.name, used) for used in piece.names]
+                seen.add(whole_name)
+                definition = module.definitions[name]
+                attributes |= definition.attributes
+                named = [self.qualified(module.name, used) for used in definition.names]
                 pending += [one for one in named if one is not None]
-                for _, text in piece.texts:
+                for _, text in definition.texts:
                     pending += self._by_text(text)
                 if name in module.bases:
-                    classes.add(definition)
+                    classes.add(whole_name)
             for module, name in classes:
                 pending += [
                     (module, f"{name}.{method}")
                     for method in self.modules[module].methods[name]
                     if method in attributes or method.startswith("__") or method.startswith("_has")
                 ]
-            pending = [definition for definition in pending if definition not in seen]
+            pending = [whole_name for whole_name in pending if whole_name not in seen]
         return seen
 
-    def _by_text(self, text: str) -> list[Definition]:
+    def _by_text(self, text: str) -> list[QualifiedName]:
         """What the registry, or a process to be started, names in a string."""
         module, _, name = text.partition(":")
         if "." not in module or module not in self.modules:
             return []
-        return [(module, name)] if name else [(module, one) for one in self.modules[module].pieces]
+        return (
+            [(module, name)]
+            if name
+            else [(module, one) for one in self.modules[module].definitions]
+        )
 
     @cached_property
     def texts(self) -> dict[tuple[str, int, str], set[str]]:
@@ -243,12 +247,12 @@ class Code:
         found: dict[tuple[str, int, str], set[str]] = {
             (module.name, line, text): set()
             for module in self.modules.values()
-            for piece in module.pieces.values()
-            for line, text in piece.texts
+            for definition in module.definitions.values()
+            for line, text in definition.texts
         }
         for verb, about in VERBS.items():
             for module, name in self.reached(about.start):
-                for line, text in self.modules[module].pieces[name].texts:
+                for line, text in self.modules[module].definitions[name].texts:
                     found[module, line, text].add(verb)
         return found
 
@@ -423,7 +427,7 @@ def test_what_a_person_decides_is_a_field_and_an_option_of_datasets_add():
                 if isinstance(decides, ast.Constant):
                     name = decides.value
                 else:  # a constant of the module
-                    ((_, name),) = module.pieces[ast.unparse(decides)].texts
+                    ((_, name),) = module.definitions[ast.unparse(decides)].texts
                 assert name in FIELDS, f"{line}: {name}"
                 assert f"--{name}" in VERBS["datasets add"].options, f"{line}: --{name}"
 

@@ -9,27 +9,27 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from medbench.atomic_files import read_json
 from medbench.cli import main
-from medbench.files import read_json
 from medbench.store import RunStore, seals
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A run of the majority class on a folder of images, made once."""
-    place = tmp_path_factory.mktemp("made")
+    folder = tmp_path_factory.mktemp("made")
     rng = np.random.default_rng(0)
     for label, count in (("a", 8), ("b", 12)):
-        (place / "set" / label).mkdir(parents=True)
+        (folder / "set" / label).mkdir(parents=True)
         for i in range(count):
             pixels = rng.integers(0, 255, (24, 24), dtype=np.uint8)
-            Image.fromarray(pixels).save(place / "set" / label / f"{i:02d}.png")
+            Image.fromarray(pixels).save(folder / "set" / label / f"{i:02d}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEDBENCH_CACHE", str(place / "cache"))
-        common = ["--data", str(place / "set"), "--trials", "2", "--folds", "2", "--threads", "1"]
+        patch.setenv("MEDBENCH_CACHE", str(folder / "cache"))
+        common = ["--data", str(folder / "set"), "--trials", "2", "--folds", "2", "--threads", "1"]
         command = ["run", *common, "--models", "majority", "--no-sanity"]
-        assert main([*command, "--out", str(place / "out")]) == 0
-    return place
+        assert main([*command, "--out", str(folder / "out")]) == 0
+    return folder
 
 
 @pytest.fixture

@@ -31,15 +31,15 @@ def picture(content: bytes) -> np.ndarray:
 
 def read_chunks(content: bytes):
     """Clause 5; the parts of the image data are put together."""
-    place, data = 8, b""
-    while place < len(content):
-        (length,) = struct.unpack_from(">I", content, place)
-        name, body = content[place + 4 : place + 8], content[place + 8 : place + 8 + length]
+    offset, data = 8, b""
+    while offset < len(content):
+        (length,) = struct.unpack_from(">I", content, offset)
+        name, body = content[offset + 4 : offset + 8], content[offset + 8 : offset + 8 + length]
         if name == b"IDAT":
             data += body
         else:
             yield name, body
-        place += 12 + length
+        offset += 12 + length
     yield b"IDAT", data
 
 

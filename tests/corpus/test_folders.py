@@ -24,12 +24,12 @@ def save(tmp_path):
 
     def make(folders: dict[str, int], root: str = "set", seed: int | None = None) -> Path:
         for folder, n in folders.items():
-            place = tmp_path / root / folder
-            place.mkdir(parents=True, exist_ok=True)
+            path = tmp_path / root / folder
+            path.mkdir(parents=True, exist_ok=True)
             for i in range(n):
                 rng = np.random.default_rng(next(drawn) if seed is None else seed + i)
                 pixels = rng.integers(0, 256, (8, 8 + rng.integers(99)), dtype=np.uint8)
-                Image.fromarray(pixels).save(place / f"{place.name}-{i}.png")
+                Image.fromarray(pixels).save(path / f"{path.name}-{i}.png")
         return tmp_path / root
 
     return make
@@ -74,9 +74,9 @@ def test_an_archive_that_holds_everything_twice_is_an_official_split_and_the_rep
     root = save(split("train", "val", "test"), "chest_xray")
     shutil.copytree(root, root.parent / "again")
     shutil.move(root.parent / "again", root / "chest_xray")
-    for place in ("__MACOSX/train/NORMAL", "chest_xray/train/NORMAL"):
-        (root / place).mkdir(parents=True, exist_ok=True)
-        (root / place / "._NORMAL-0.png").write_bytes(b"\0\5\x16\7" + bytes(80))
+    for folder in ("__MACOSX/train/NORMAL", "chest_xray/train/NORMAL"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder / "._NORMAL-0.png").write_bytes(b"\0\5\x16\7" + bytes(80))
     for data in (root, root.parent):  # the archive, or a folder around it
         listing, counts = listed(data)
         assert listing.classes == CLASSES and counts["NORMAL", "test"] == 2

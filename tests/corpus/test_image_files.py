@@ -23,7 +23,7 @@ from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.task import Task
 from medbench.errors import ConfigurationError, DatasetError
 from medbench.inference import exported
-from medbench.inference.files import find_files
+from medbench.inference.find_files import find_files
 from medbench.inference.images import new_image
 from medbench.store.layout import RunLayout
 from medbench.testing.image_files import dicom_file, picture_file

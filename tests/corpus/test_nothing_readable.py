@@ -79,13 +79,13 @@ def unreadable(request, tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def kept_run(tmp_path_factory):
     """A run on pictures, made once."""
-    place = tmp_path_factory.mktemp("made")
-    write(place / "good", ".png", dict.fromkeys(CLASSES))
+    folder = tmp_path_factory.mktemp("made")
+    write(folder / "good", ".png", dict.fromkeys(CLASSES))
     what = ["--models", "majority", "--no-sanity", "--trials", "1", "--folds", "2"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEDBENCH_CACHE", str(place / "cache"))
-        assert main(["run", "--data", str(place / "good"), *what, "--out", str(place / "r")]) == 0
-    return place / "r"
+        patch.setenv("MEDBENCH_CACHE", str(folder / "cache"))
+        assert main(["run", "--data", str(folder / "good"), *what, "--out", str(folder / "r")]) == 0
+    return folder / "r"
 
 
 @pytest.fixture

@@ -30,10 +30,10 @@ def read_directories(content: bytes):
     order = "<" if content[:2] == b"II" else ">"
     big = struct.unpack(order + "H", content[2:4])[0] == 43
     word, counter, entry, inline = ("Q", "Q", 20, 8) if big else ("I", "H", 12, 4)
-    (place,) = struct.unpack_from(order + word, content, 8 if big else 4)
-    while place:
-        (n,) = struct.unpack_from(order + counter, content, place)
-        at = place + struct.calcsize(counter)
+    (offset,) = struct.unpack_from(order + word, content, 8 if big else 4)
+    while offset:
+        (n,) = struct.unpack_from(order + counter, content, offset)
+        at = offset + struct.calcsize(counter)
         tags: dict = {"order": order}
         for i in range(n):
             code, kind = struct.unpack_from(order + "HH", content, at + i * entry)
@@ -45,7 +45,7 @@ def read_directories(content: bytes):
                 form = f"{order}{count}{LETTERS[kind]}"
                 tags[code] = list(struct.unpack_from(form, content, where))
         yield tags
-        (place,) = struct.unpack_from(order + word, content, at + n * entry)
+        (offset,) = struct.unpack_from(order + word, content, at + n * entry)
 
 
 def picture(content: bytes, tags: dict) -> np.ndarray:
@@ -210,9 +210,9 @@ def light(samples: np.ndarray, tags: dict, bits: int, kind: str) -> np.ndarray:
 
 def opacity(extra: np.ndarray, meanings: list, bits: int, top: float | None):
     """From 0 to 1, shape (height, width, 1), and whether the colours are multiplied by it."""
-    for place, what in enumerate(meanings):
+    for position, what in enumerate(meanings):
         if what in (1, 2):
-            stored = extra[..., place : place + 1]
+            stored = extra[..., position : position + 1]
             full = top or 1.0
             if bits in (16, 32, 64) and top and stored.max() in (255, 4095):
                 full = stored.max()

@@ -58,12 +58,12 @@ def tiff_page(
     parts = [
         packed(part, bits, order, compression, predictor, fill_order)
         for plane in ([samples[..., k : k + 1] for k in range(n)] if apart else [samples])
-        for part in pieces(plane, tile, rows_per_strip or height)
+        for part in segments(plane, tile, rows_per_strip or height)
     ]
     return found | (tags or {}), parts
 
 
-def pieces(plane: np.ndarray, tile: tuple[int, int] | None, rows: int) -> Iterator[np.ndarray]:
+def segments(plane: np.ndarray, tile: tuple[int, int] | None, rows: int) -> Iterator[np.ndarray]:
     """Its tiles, which are filled at the edges, or its strips."""
     height, width = plane.shape[:2]
     across, down = tile or (width, rows)
@@ -175,13 +175,13 @@ def tiff_file(
     link = len(out)
     out += bytes(inline)
     for tags, parts in pages:
-        places = []
+        offsets = []
         for part in parts:
             out += bytes(len(out) % 2)
-            places.append(len(out))
+            offsets.append(len(out))
             out += part
         tiled = 322 in tags
-        where = {324 if tiled else 273: places, 325 if tiled else 279: [len(p) for p in parts]}
+        where = {324 if tiled else 273: offsets, 325 if tiled else 279: [len(p) for p in parts]}
         entries = b""
         for code, value in sorted((tags | where).items()):
             numbers = value if isinstance(value, list) else [value]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medbench.cache import cache_folder, places
+from medbench.cache import cache_folder, folders
 from medbench.datasets import decode_listing
 from medbench.datasets import prepared as prepared_module
 from medbench.datasets.prepared import describe, prepare
@@ -257,7 +257,7 @@ def test_where_the_cache_cannot_be_written_the_images_lie_in_the_temporary_folde
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "file" / "cache"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    places._said.clear()
+    folders._said.clear()
     with pytest.warns(CacheWarning, match="Not a directory") as said:
         data = prepared(root, cache_folder() / "prepared")
     assert data.fingerprint == expected and data.entry.path.is_relative_to(tmp_path / "tmp")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medbench.execution.firewall import closed_places
+from medbench.execution.firewall import closed_paths
 
 BESIDE = """
 import glob, io, json, mmap, os, shutil, sys
@@ -180,7 +180,7 @@ def test_the_run_prepared_and_fetched_data_and_the_original_files_are_closed(tmp
     table.parent.mkdir()
     table.touch()
     cache = tmp_path / "cache"
-    closed = closed_places(tmp_path / "run", cache, [films, table], ["a/0.png"])
+    closed = closed_paths(tmp_path / "run", cache, [films, table], ["a/0.png"])
     wanted = [tmp_path / "run", cache / "prepared", cache / "data", films, table, table.parent]
     assert set(closed) >= {str(place) for place in wanted}
     assert str(cache) not in closed  # its features are needed
@@ -196,7 +196,7 @@ def test_in_the_working_folder_only_what_holds_images_and_labels_is_closed(tmp_p
         file.touch()
     origins = ["a/0.png", "a/1.png", "b\\x\\2.png", "flat.png", "not there/3.png"]
     for read_from in ([tmp_path], [table], [table, tmp_path]):
-        closed = closed_places(tmp_path / "run", tmp_path / "cache", read_from, origins)
+        closed = closed_paths(tmp_path / "run", tmp_path / "cache", read_from, origins)
         assert {str(tmp_path / name) for name in ("a", "b", "flat.png", "run")} <= set(closed)
         assert (str(table) in closed) == (table in read_from)
         for name in ("", "my_package", "mine.py"):
@@ -205,7 +205,7 @@ def test_in_the_working_folder_only_what_holds_images_and_labels_is_closed(tmp_p
 
 def test_a_run_in_the_working_folder_is_closed_all_the_same(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    closed = closed_places(tmp_path, tmp_path / "cache", [], [])
+    closed = closed_paths(tmp_path, tmp_path / "cache", [], [])
     assert str(tmp_path) not in closed
     assert {str(tmp_path / name) for name in ("cells", "datasets")} <= set(closed)
 
@@ -214,7 +214,7 @@ def test_a_folder_from_which_python_imports_stays_open(tmp_path, monkeypatch):
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "images").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path / "lib"))
-    closed = closed_places(
+    closed = closed_paths(
         tmp_path / "run", tmp_path / "cache", [tmp_path / "lib"], ["images/0.png"]
     )
     assert str(tmp_path / "lib") not in closed and str(tmp_path / "lib" / "images") in closed

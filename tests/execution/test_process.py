@@ -142,9 +142,9 @@ def test_nothing_that_families_import_starts_threads_or_opens_a_device(families)
         for module in registry.models.get(family).requires:
             pytest.importorskip(module)
     tuners = ("optuna", *{registry.models.get(family).default_tuner for family in families})
-    pieces = [registry.models.get(family) for family in families]
-    pieces += [registry.tuners.get(tuner) for tuner in tuners]
-    server = ForkServer(child_environment(2), code_of(*pieces, ATTEMPT).imports)
+    classes = [registry.models.get(family) for family in families]
+    classes += [registry.tuners.get(tuner) for tuner in tuners]
+    server = ForkServer(child_environment(2), code_of(*classes, ATTEMPT).imports)
     try:
         assert server.is_alone()
         opened = [str(link.readlink()) for link in Path(f"/proc/{server.pid}/fd").iterdir()]

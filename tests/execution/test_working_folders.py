@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medbench.cache import cache_folder, places
+from medbench.cache import cache_folder, folders
 from medbench.datasets.batch import image_key
 from medbench.datasets.prepared import prepare
 from medbench.datasets.sources.folder import FolderSource
@@ -39,11 +39,11 @@ def work():
 def free(monkeypatch, tmp_path):
     """Sets the free space of the cache's disk, and of that of the temporary folder."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    places._said.clear()
+    folders._said.clear()
 
     def set_to(cache, temporary):
-        def usage(place):
-            of_cache = Path(place).is_relative_to(cache_folder())
+        def usage(folder):
+            of_cache = Path(folder).is_relative_to(cache_folder())
             return SimpleNamespace(free=cache if of_cache else temporary)
 
         monkeypatch.setattr(shutil, "disk_usage", usage)
@@ -86,7 +86,7 @@ def test_a_prepared_set_that_could_not_be_kept_is_closed_to_families_too(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "file" / "cache"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    places._said.clear()
+    folders._said.clear()
     source = FolderSource(path=str(class_folders()), image_size=32)
     with pytest.warns(CacheWarning):
         data = prepare("mine", source, cache=cache_folder() / "prepared", threads=1)

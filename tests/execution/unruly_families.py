@@ -17,7 +17,7 @@ from medbench.testing.executor_families import Brightness, _Family
 LONG = 600
 
 
-def place(classifier):
+def work_folder(classifier):
     """The folder of the test, in which the weights lie."""
     return classifier.context.weights.path.parent
 
@@ -42,14 +42,14 @@ def family(name):
 @family("holds")
 class Holds(Brightness):
     def fit(self, *given):
-        (place(self) / "holds").touch()
+        (work_folder(self) / "holds").touch()
         sum(range(10**11))
 
 
 @family("stops")
 class Stops(Brightness):
     def fit(self, *given):
-        (place(self) / "stops").touch()
+        (work_folder(self) / "stops").touch()
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
@@ -71,7 +71,7 @@ class CutsLoose(Brightness):
             os.setsid()
             if os.fork() == 0:
                 os.closerange(0, 3)
-                beat(place(self) / "cuts-loose")
+                beat(work_folder(self) / "cuts-loose")
             os._exit(0)
         time.sleep(LONG)
 
@@ -82,7 +82,7 @@ class Beats(Brightness):
 
     def fit(self, *given):
         awake, passed = awake_seconds(), time.perf_counter()
-        path = place(self)
+        path = work_folder(self)
         with (path / "beats").open("ab", buffering=0) as file:
             while not (path / "enough").exists():
                 file.write(b".")
@@ -100,7 +100,7 @@ class KilledOnce(Brightness):
     killed_in = (4,)
 
     def fit(self, *given):
-        fits = place(self) / "fits"
+        fits = work_folder(self) / "fits"
         with fits.open("ab") as file:
             file.write(b".")
         if self.killed_in is None or fits.stat().st_size in self.killed_in:

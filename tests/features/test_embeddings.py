@@ -13,8 +13,8 @@ from medbench.backbones import BACKBONES
 from medbench.datasets.batch import Batch
 from medbench.errors import ConfigurationError, ModelError, UnknownNameError
 from medbench.features import embeddings, engines
-from medbench.features.cache import FeatureCache
 from medbench.features.embeddings import Embedding
+from medbench.features.feature_cache import FeatureCache
 
 pytest.importorskip("keras")
 SHAPE = (64, 64, 1)

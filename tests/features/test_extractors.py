@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from medbench.features.cache import Extractor
+from medbench.features.feature_cache import Extractor
 from medbench.features.grey import reduced_grey, resize, to_grey
 from medbench.features.hog import Hog, HogPyramid
 from medbench.features.intensity import Intensity

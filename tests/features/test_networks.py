@@ -70,9 +70,9 @@ def test_every_cut_has_its_channels_and_nothing_goes_around_the_layer_below_it(n
     enlarged = input_size(name, (*SIZE, 3)) != SIZE
     body = build_body(backbone, (75, 75), None) if enlarged else random_body(backbone)
     assert not body.trainable
-    places = [layer.name for layer in body.layers]
-    assert places[-1] == backbone.cuts[-1].layer
-    depths = [places.index(cut.layer) for cut in backbone.cuts]
+    layers = [layer.name for layer in body.layers]
+    assert layers[-1] == backbone.cuts[-1].layer
+    depths = [layers.index(cut.layer) for cut in backbone.cuts]
     assert depths == sorted(depths)
     assert 3 <= len(backbone.cuts) <= 5
     for cut in backbone.cuts:

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from medbench import load_model
+from medbench.atomic_files import read_json
 from medbench.cli import main
 from medbench.datasets.catalog import load_catalog
 from medbench.evaluation.metrics import auroc
-from medbench.files import read_json
 from medbench.inference.external import prepare_like
 from medbench.reports.external import externals
 from medbench.reports.stored import assessed

@@ -12,7 +12,7 @@ from PIL import Image
 from medbench.datasets.task import Task
 from medbench.errors import DatasetError, SliceError
 from medbench.inference import images
-from medbench.inference.files import find_files
+from medbench.inference.find_files import find_files
 from medbench.inference.images import new_image
 from medbench.testing.image_files import dicom_file, nifti_file, picture_file
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from medbench import load_model
+from medbench.atomic_files import read_parquet, write_parquet
 from medbench.cli import main
 from medbench.datasets.catalog import load_catalog
 from medbench.datasets.prepared import prepare
@@ -22,7 +23,6 @@ from medbench.errors import (
     UnknownNameError,
 )
 from medbench.evaluation.operating_point import YOUDEN
-from medbench.files import read_parquet, write_parquet
 from medbench.inference.images import prepared_batch
 from medbench.reports.predictions import fold_predictions
 from medbench.reports.stored import assessed

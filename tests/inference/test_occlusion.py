@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from medbench import registry
 from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.inference.occlusion import POSITIONS, occlusion
 from medbench.models.contract import Context, Progress
 from medbench.models.space import SearchSpace

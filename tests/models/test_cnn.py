@@ -11,7 +11,7 @@ from medbench.datasets.batch import LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.cnn import Cnn, build_network, side_choices, stage_count
 from medbench.models.contract import Context, Progress
 from medbench.models.space import SearchSpace

@@ -10,8 +10,8 @@ from scipy.stats import spearmanr
 from medbench.datasets.batch import LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
-from medbench.features.cache import FeatureCache
 from medbench.features.embeddings import Embedding
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.cnn import Cnn
 from medbench.models.contract import Context, Progress
 from medbench.models.grad_cam import grad_cam, map_shape

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from medbench.datasets.batch import LabelledBatch
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models import hog_svm
 from medbench.models.contract import Context, Progress
 from medbench.models.hog_svm import HogSvm, calibration_splits

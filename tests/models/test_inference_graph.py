@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medbench.errors import ModelError
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.cnn import Cnn
 from medbench.models.contract import Context, Progress
 from medbench.models.inference_graph import inference_graph

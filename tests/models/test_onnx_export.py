@@ -16,7 +16,7 @@ from medbench.datasets.batch import LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
 from medbench.features import onnx_graph
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.cnn import Cnn, build_network
 from medbench.models.contract import Context, Progress
 from medbench.models.onnx_export import classifiers_onnx

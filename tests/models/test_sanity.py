@@ -10,7 +10,7 @@ from medbench.datasets.task import Task
 from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
 from medbench.features.border import Border
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.contract import Context, Progress
 from medbench.models.space import SearchSpace
 from medbench.testing import synthetic_data

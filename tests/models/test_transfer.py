@@ -14,7 +14,7 @@ import pytest
 from medbench.datasets.batch import LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.contract import Context, Progress
 from medbench.models.linear_head import fit_head
 from medbench.models.space import SearchSpace
@@ -209,7 +209,7 @@ for name in ("keras", "tensorflow"):
 import numpy as np
 from medbench.datasets.batch import LabelledBatch
 from medbench.datasets.task import Task
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.contract import Context, Progress
 from medbench.models.transfer import transfer_family
 import pandas as pd

@@ -191,7 +191,7 @@ def test_the_table_says_what_the_installed_keras_would_fetch(name, monkeypatch):
         application(include_top=False, weights="imagenet", input_shape=(224, 224, 3))
     _, url, md5 = asked.value.args
     known = BACKBONES[name].weights
-    assert url == known.place
+    assert url == known.address
     assert known.md5 == ((md5,) if md5 else ())
     assert url.endswith(known.file_name)
 

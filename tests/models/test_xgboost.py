@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from medbench.evaluation.metrics import auroc
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.contract import Context, Progress
 from medbench.models.space import SearchSpace
 from medbench.models.xgboost import XGBoost, has_cuda

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from medbench import counts, parquet
+from medbench.atomic_files import read_json, read_lines, read_npy, read_parquet
 from medbench.datasets.catalog import read_datasets
 from medbench.datasets.csv_files import read_csv
 from medbench.datasets.readers import HEAD_BYTES, nifti, open_image, reader_of
 from medbench.datasets.sources.npz import NpzSource
 from medbench.errors import MedBenchError
 from medbench.features.out_of_distribution import OutOfDistribution
-from medbench.files import read_json, read_lines, read_npy, read_parquet
 from medbench.models.persistence import load_sklearn
 from medbench.opening import IMAGE, open_regular
 

@@ -355,4 +355,4 @@ def test_an_axis_has_a_few_ticks_within_its_bounds(low, high, log):
     axis = Axis(label="x", low=low, high=high, log=log)
     ticks = [value for value, _ in axis.ticks()]
     assert 2 <= len(ticks) <= 8
-    assert all(-1e-9 <= axis.place(value) <= 1 + 1e-9 for value in ticks)
+    assert all(-1e-9 <= axis.position(value) <= 1 + 1e-9 for value in ticks)

@@ -19,7 +19,7 @@ NAME = 'a<b>"&[red]'
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The folder of a run on two data sets, made by the plain call."""
-    place = tmp_path_factory.mktemp("run")
+    folder = tmp_path_factory.mktemp("run")
     rng = np.random.default_rng(0)
     arrays = {}
     for part, n in (("train", 40), ("test", 20)):
@@ -27,22 +27,22 @@ def folder(tmp_path_factory):
         arrays[f"{part}_images"] = rng.integers(0, 200, (n, 28, 28), dtype=np.uint8)
         arrays[f"{part}_images"][labels == 1, 4:10, 4:10] = 255
         arrays[f"{part}_labels"] = labels[:, None]
-    np.savez(place / "set.npz", **arrays)
+    np.savez(folder / "set.npz", **arrays)
     entry = "source: npz, path: set.npz, image_size: 28"
-    (place / "datasets.yaml").write_text(
+    (folder / "datasets.yaml").write_text(
         f"one: {{{entry}, title: '{NAME}'}}\ntwo: {{{entry}}}\n", encoding="utf-8"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEDBENCH_CACHE", str(place / "cache"))
-        patch.chdir(place)
+        patch.setenv("MEDBENCH_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
         medbench.run(
             datasets=["one", "two"],
             models=["hog-svm", "border"],
             no_sanity=True,
             trials=1,
-            out=place / "out",
+            out=folder / "out",
         )
-    return place / "out"
+    return folder / "out"
 
 
 def test_the_leaderboard_is_the_table_in_the_folder(folder):

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medbench.atomic_files import write_text
 from medbench.errors import StoreError
-from medbench.files import write_text
 from medbench.store import CellId, RunStore
 
 CELL = CellId(dataset="d", model="m", split="official")

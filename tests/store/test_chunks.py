@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medbench.atomic_files import read_json
 from medbench.errors import ModelError
-from medbench.files import read_json
 from medbench.hashes import sha256_of_folder
 from medbench.store import CellId, RunStore, chunks, seals
 

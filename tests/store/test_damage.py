@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medbench.atomic_files import read_json, read_parquet, write_json, write_parquet
 from medbench.cli import main
 from medbench.errors import MedBenchError
 from medbench.features.out_of_distribution import _ARRAYS, OutOfDistribution
-from medbench.files import read_json, read_parquet, write_json, write_parquet
 from medbench.reports import stored
 from medbench.reports.page.pictures import read_pictures
 from medbench.store import CellId, RunStore, chunks, seals
@@ -40,19 +40,19 @@ pytestmark = pytest.mark.filterwarnings("ignore:Using the fractional value max_s
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
     """A finished run of two models with everything that one can hold; not to be changed."""
-    place = tmp_path_factory.mktemp("damage")
+    folder = tmp_path_factory.mktemp("damage")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEDBENCH_CACHE", str(place / "cache"))
+        patch.setenv("MEDBENCH_CACHE", str(folder / "cache"))
         patch.setattr(chunks, "_LARGE", 5_000)
         patch.setattr(chunks, "_SHORTEST", 1_000)
         patch.setattr(chunks, "_BITS", 12)
         for name in ("here", "there"):
-            phantoms(place / name, seed=len(name))
-        run = str(place / "run")
-        data = ["--data", str(place / "here"), "--models", "hog-svm", "intensity"]
+            phantoms(folder / name, seed=len(name))
+        run = str(folder / "run")
+        data = ["--data", str(folder / "here"), "--models", "hog-svm", "intensity"]
         small = [*SMALL, "--images", "--out", run]
         assert main(["run", *data, *small]) == 0
-        other = ["--models", "intensity", "--data", str(place / "there")]
+        other = ["--models", "intensity", "--data", str(folder / "there")]
         assert main(["evaluate", "--run", run, *other]) == 0
     return Path(run)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medbench.atomic_files import replacing_folder, write_text
 from medbench.cli import main
-from medbench.files import replacing_folder, write_text
 from medbench.store import CellId, RunLayout, RunStore, seals
 from medbench.store.leftovers import strangers
 
@@ -21,19 +21,19 @@ ENDING = ("0123456789abcdef", "tmp")
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
     """A run with all that one writes, images among it; not to be changed."""
-    place = tmp_path_factory.mktemp("leftovers")
+    folder = tmp_path_factory.mktemp("leftovers")
     rng = np.random.default_rng(0)
     for label in "ab":
-        (place / "set" / label).mkdir(parents=True)
+        (folder / "set" / label).mkdir(parents=True)
         for number in range(6):
             pixels = rng.integers(0, 255, (16, 16), dtype=np.uint8)
-            Image.fromarray(pixels).save(place / "set" / label / f"{number}.png")
+            Image.fromarray(pixels).save(folder / "set" / label / f"{number}.png")
     options = ["--models", "file-properties", "--no-sanity", "--folds", "2", "--trials", "1"]
-    data = ["--data", str(place / "set"), "--images"]
+    data = ["--data", str(folder / "set"), "--images"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEDBENCH_CACHE", str(place / "cache"))
-        assert main(["run", *data, *options, "--out", str(place / "run")]) == 0
-    return place / "run"
+        patch.setenv("MEDBENCH_CACHE", str(folder / "cache"))
+        assert main(["run", *data, *options, "--out", str(folder / "run")]) == 0
+    return folder / "run"
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
+from medbench.atomic_files import read_json, write_json
 from medbench.errors import StoreError
-from medbench.files import read_json, write_json
 from medbench.store import RunStore
 
 HOLD = """

@@ -27,7 +27,7 @@ CELLS = (
 
 
 @pytest.mark.parametrize(
-    ("asked", "places"),
+    ("asked", "positions"),
     [
         ({}, [0, 3]),
         ({"model": "m"}, [0]),
@@ -37,11 +37,11 @@ CELLS = (
         ({"model": "gone"}, []),
     ],
 )
-def test_cells_are_found_by_model_status_and_kind_of_split(asked, places):
+def test_cells_are_found_by_model_status_and_kind_of_split(asked, positions):
     run = RunResult(
         folder=Path("run"), configuration={}, environment={}, datasets={}, audits={}, cells=CELLS
     )
-    assert run.cells_of("a", **asked) == tuple(CELLS[place] for place in places)
+    assert run.cells_of("a", **asked) == tuple(CELLS[position] for position in positions)
 
 
 @pytest.mark.parametrize("name", ["../../up", "a/b", "..", ".", "", "<script>", "C:\\x", "日本"])

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
+from medbench.atomic_files import read_json, write_json, write_text, writing
 from medbench.errors import StoreError
 from medbench.evaluation.intervals import mean_auroc
-from medbench.files import read_json, write_json, write_text, writing
 from medbench.reports.predictions import fold_predictions
 from medbench.store import FORMAT, CellId, RunLayout, RunStore, seals
 

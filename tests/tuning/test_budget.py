@@ -6,7 +6,7 @@ import pytest
 
 from medbench.datasets.batch import PROPERTIES, Batch
 from medbench.errors import ConfigurationError
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.tuning.budget import BUDGETS, Budget, Clock
 
 

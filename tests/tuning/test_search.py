@@ -13,7 +13,7 @@ from medbench.datasets.batch import PROPERTIES, LabelledBatch
 from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
 from medbench.errors import FeaturesTooDearError, ModelError
-from medbench.features.cache import FeatureCache
+from medbench.features.feature_cache import FeatureCache
 from medbench.models.contract import Classifier, ModelFamily, Progress
 from medbench.models.space import SearchSpace
 from medbench.models.weights import Weights

@@ -23,27 +23,27 @@ def coded_size(frame: bytes) -> tuple[int, int] | None:
     """
     if frame.startswith(_START):
         return _jpeg_size(frame)
-    place = frame.find(_CODESTREAM) if frame.startswith((_JP2, _CODESTREAM)) else -1
-    head = frame[place + 8 : place + 24]
-    if place < 0 or len(head) < 16:
+    offset = frame.find(_CODESTREAM) if frame.startswith((_JP2, _CODESTREAM)) else -1
+    head = frame[offset + 8 : offset + 24]
+    if offset < 0 or len(head) < 16:
         return None
     right, bottom, left, top = struct.unpack(">4I", head)
     return right - left, bottom - top
 
 
 def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
-    place = 2
-    while frame[place : place + 1] == b"\xff" and place + 9 <= len(frame):
-        marker = frame[place + 1]
+    offset = 2
+    while frame[offset : offset + 1] == b"\xff" and offset + 9 <= len(frame):
+        marker = frame[offset + 1]
         if marker == _SCAN:
             return None
         if marker in _FRAMES:
-            height, width = struct.unpack_from(">2H", frame, place + 5)
+            height, width = struct.unpack_from(">2H", frame, offset + 5)
             return width, height
         if marker == 0xFF:
-            place += 1
+            offset += 1
         elif marker in _ALONE:
-            place += 2
+            offset += 2
         else:
-            place += 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
+            offset += 2 + int.from_bytes(frame[offset + 2 : offset + 4], "big")
     return None

@@ -37,8 +37,10 @@ class LookupTable:
 
     def of(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """The entry of each value, same shape; those outside take the first or the last."""
-        places = np.clip(np.rint(values.astype(np.float64)) - self.first, 0, len(self.entries) - 1)
-        return np.asarray(self.entries[places.astype(np.intp)])
+        positions = np.clip(
+            np.rint(values.astype(np.float64)) - self.first, 0, len(self.entries) - 1
+        )
+        return np.asarray(self.entries[positions.astype(np.intp)])
 
 
 def lookup_table(

@@ -146,8 +146,8 @@ class _OpenedNifti(OpenedImage):
             )
         count = self._n_bytes // self._kind.itemsize
         stored = np.frombuffer(self._voxels, self._kind, count).reshape(self._shape, order="F")
-        place = tuple(index if a == self._axis else slice(None) for a in range(_VOLUME))
-        plane = np.asarray(apply(stored, self._orientation))[place][::-1, ::-1].T
+        chosen = tuple(index if a == self._axis else slice(None) for a in range(_VOLUME))
+        plane = np.asarray(apply(stored, self._orientation))[chosen][::-1, ::-1].T
         if self._kind.names:
             return np.stack([plane[name] for name in self._kind.names], axis=-1)
         return _grey(plane, self._nifti, self.origin)

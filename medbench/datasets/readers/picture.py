@@ -199,12 +199,12 @@ def _n_frames(image: Image.Image) -> int:
 
 def _is_lossless(content: bytes) -> bool:
     """Whether a JPEG file is coded without loss, which Pillow opens and cannot decode."""
-    place = 2
-    while (marker := content[place : place + 2]).startswith(b"\xff"):
+    offset = 2
+    while (marker := content[offset : offset + 2]).startswith(b"\xff"):
         if marker[1:] in _JPEG_FRAMES:
             return marker[1:] in _LOSSLESS
-        length = int.from_bytes(content[place + 2 : place + 4], "big")
-        place += 1 if marker == b"\xff\xff" else 2 + length
+        length = int.from_bytes(content[offset + 2 : offset + 4], "big")
+        offset += 1 if marker == b"\xff\xff" else 2 + length
     return False
 
 

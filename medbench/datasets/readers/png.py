@@ -76,15 +76,15 @@ def is_animated(file: IO[bytes]) -> bool:
 
 def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
     """Name and length of each chunk before the image data; the file is where its content begins."""
-    place = len(SIGNATURE)
+    offset = len(SIGNATURE)
     while True:
-        file.seek(place)
+        file.seek(offset)
         head = file.read(8)
         if len(head) < 8 or head[4:] == b"IDAT":
             return
         length = int.from_bytes(head[:4], "big")
         yield head[4:], length
-        place += length + 12
+        offset += length + 12
 
 
 def header_that_counts(content: bytes, image: Image.Image) -> PngHeader | None:

@@ -166,10 +166,10 @@ def _is_for_pillow(page: Page, origin: str) -> bool:
 def _by_pillow(content: bytes, page: Page) -> NDArray[np.uint8]:
     """A page as Pillow reads it, which takes it for the first one."""
     order, (word, end) = "<>"[page.big_endian], ("Q", 16) if page.big_tiff else ("L", 8)
-    place = struct.pack(order + word, page.place)
-    start = end - len(place)
-    if content[start:end] != place:  # another page than the first
-        content = content[:start] + place + content[end:]
+    offset = struct.pack(order + word, page.offset)
+    start = end - len(offset)
+    if content[start:end] != offset:  # another page than the first
+        content = content[:start] + offset + content[end:]
     image: Image.Image = Image.open(io.BytesIO(content), formats=("TIFF",))
     ImageOps.exif_transpose(image, in_place=True)
     return np.asarray(grey_or_rgb(image))

@@ -21,7 +21,7 @@ _LAYOUTS = {
     b"II*\0": ("<", "H", "I", 12), b"MM\0*": (">", "H", "I", 12),
     b"II+\0": ("<", "Q", "Q", 20), b"MM\0+": (">", "Q", "Q", 20),
 }  # fmt: skip
-"""Byte order, types of the number of tags and of a place, and bytes of a tag, by the magic."""
+"""Byte order, types of the number of tags and of an offset, and bytes of a tag, by the magic."""
 
 
 def check_directories(file: IO[bytes]) -> None:
@@ -37,8 +37,8 @@ def check_directories(file: IO[bytes]) -> None:
     magic = file.read(4)
     if magic not in _LAYOUTS:
         return
-    order, number, place, tag_bytes = _LAYOUTS[magic]
-    width = struct.calcsize(place)
+    order, number, offset, tag_bytes = _LAYOUTS[magic]
+    width = struct.calcsize(offset)
     a_tag = np.dtype([
         ("code", f"{order}u2"), ("type", f"{order}u2"), ("n", f"{order}u{width}"),
         ("value", f"V{width}"),
@@ -47,7 +47,7 @@ def check_directories(file: IO[bytes]) -> None:
     n_file_bytes = _size(file)
     seen: set[int] = set()
     n_bytes = 0.0
-    at = _read(file, order + place)
+    at = _read(file, order + offset)
     while at and at not in seen and at < n_file_bytes:
         seen.add(at)
         file.seek(at)
@@ -64,7 +64,7 @@ def check_directories(file: IO[bytes]) -> None:
             )
         if len(content) < n_tags * tag_bytes:
             break
-        at = _read(file, order + place)
+        at = _read(file, order + offset)
     file.seek(0)
 
 

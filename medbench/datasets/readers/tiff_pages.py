@@ -42,7 +42,7 @@ _QUIET = Quiet("tifffile")
 class Page:
     """What a directory says; the tags' names are those of TIFF 6.0."""
 
-    place: int
+    offset: int
     """Where in the file the directory is."""
     width: int
     height: int
@@ -67,7 +67,7 @@ class Page:
     counts: tuple[int, ...]
     big_endian: bool
     big_tiff: bool
-    """Whether places take 64 bits."""
+    """Whether offsets take 64 bits."""
     color_map: tuple[int, ...]
     subsampling: tuple[int, ...]
     """Of the colour of YCbCr, across and down."""
@@ -226,7 +226,7 @@ def _page(page: Any, file: Any, origin: str) -> Page:
     photometric, extra = _meaning_of_samples(page, samples, origin)
     tiled = 324 in page.tags
     return Page(
-        place=page.offset,
+        offset=page.offset,
         width=width,
         height=height,
         bits=bits,

@@ -49,8 +49,8 @@ def stored(content: bytes, page: Page, origin: str) -> NDArray[Any]:
     whole: NDArray[Any] = np.empty((page.height, page.width, page.samples), _kind(page))
     for number, (plane, y, x) in enumerate(corners):
         rows = height if page.tile else min(height, page.height - y)
-        piece = _piece(content, page, number, (rows, width, per_pixel), origin)
-        shown = piece[: page.height - y, : page.width - x]
+        segment = _segment(content, page, number, (rows, width, per_pixel), origin)
+        shown = segment[: page.height - y, : page.width - x]
         whole[y : y + rows, x : x + width, plane : plane + per_pixel] = shown
     return whole
 
@@ -68,18 +68,18 @@ def _kind(page: Page) -> np.dtype[Any]:
     return np.dtype(f"{page.kind}{size}")
 
 
-def _piece(
+def _segment(
     content: bytes, page: Page, number: int, shape: tuple[int, int, int], origin: str
 ) -> NDArray[Any]:
     """A strip or tile of that many rows, columns and samples a pixel."""
     rows, columns, per_pixel = shape
     row_bytes = -(-columns * per_pixel * page.bits // 8)
-    place = page.offsets[number]
+    offset = page.offsets[number]
     length = page.counts[number] if number < len(page.counts) else 0
     if not length and page.compression == _NONE:
         length = rows * row_bytes
-    data = content[place : place + length]
-    if not place or not data:
+    data = content[offset : offset + length]
+    if not offset or not data:
         raise ValueError("a strip or tile is missing")
     if page.reversed_bits:
         data = data.translate(_REVERSED)
@@ -109,8 +109,8 @@ def _values(raw: bytes, page: Page, shape: tuple[int, int, int]) -> NDArray[Any]
     n = columns * per_pixel
     bits = np.unpackbits(bytes_, axis=1)[:, : n * page.bits].reshape(rows, n, page.bits)
     values = np.zeros((rows, n), kind)
-    for place in range(page.bits):
-        values = (values << 1) | bits[..., place]
+    for bit in range(page.bits):
+        values = (values << 1) | bits[..., bit]
     return values.reshape(shape)
 
 

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from medbench.cache import cache_folder
 from medbench.datasets.download import Download
+from medbench.datasets.image_size import SIDE_OF_UNKNOWN
 from medbench.datasets.listing import Listing
 from medbench.datasets.positive import with_positive
-from medbench.datasets.sizes import SIDE_OF_UNKNOWN
 from medbench.datasets.sources.words import Text
 from medbench.errors import DatasetError, UndecidedError
 
@@ -55,7 +55,7 @@ class Source(BaseModel, ABC):
     """What a reader of results must know, a sentence each."""
     image_size: int | None = Field(default=None, ge=16, le=1024)
     """Height and width in pixels to which images are brought; the aspect ratio is not kept. None
-    stands for the archive's own, or what suits the files (``medbench.datasets.sizes``)."""
+    stands for the archive's own, or what suits the files (``medbench.datasets.image_size``)."""
     channels: Literal["auto", "grey", "colour"] = "auto"
     """Whether images are prepared in grey or in RGB; ``auto`` looks at a sample of them."""
     task: Literal["multi-class", "ordinal"] = "multi-class"

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from medbench.datasets.headers import Headers, headers_of
+from medbench.datasets.image_size import side_of_files
 from medbench.datasets.listing import Listing
 from medbench.datasets.readers import Content
 from medbench.datasets.remembered import state_of
-from medbench.datasets.sizes import side_of_files
 from medbench.datasets.slices import middle_slices
 from medbench.datasets.sources.base import Source
 from medbench.datasets.task import label_frame
-from medbench.hashes import sha256_of_pieces
+from medbench.hashes import sha256_of_chunks
 from medbench.opening import IMAGE, read_regular
 
 
@@ -149,4 +149,4 @@ class FileReader:
 
 def file_signature(paths: Sequence[str | Path]) -> str:
     """A hash over names and states of files: changes whenever their content may have."""
-    return sha256_of_pieces(os.fsencode(f"{path}\0{state_of(path)}\n") for path in map(str, paths))
+    return sha256_of_chunks(os.fsencode(f"{path}\0{state_of(path)}\n") for path in map(str, paths))

@@ -93,7 +93,7 @@ class FolderSource(FileSource):
             if wanted is None or part.label in wanted:
                 files = part.folder.files()
                 names += [name for name, _ in files]
-                paths += [place for _, place in files]
+                paths += [path for _, path in files]
                 of_part += [part] * len(files)
         labels = [part.label for part in of_part]
         notes = [*meant.notes, *self._said_of_names(names, whole.left_out)]

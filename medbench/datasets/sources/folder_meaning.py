@@ -79,14 +79,14 @@ def meaning(whole: Folder, *, decided: str = "", classes: Collection[str] = ()) 
     inner, _, mode = decided.rpartition("/")
     if mode and mode not in MODES:
         raise DatasetError(
-            f"{whole.place}: field {FIELD}: {decided!r} is none of {', '.join(MODES)}, nor a "
+            f"{whole.path}: field {FIELD}: {decided!r} is none of {', '.join(MODES)}, nor a "
             "folder in it, which ends with '/'."
         )
     folder = whole
     for name in filter(None, inner.split("/")):
         if name not in folder.folders:
             raise DatasetError(
-                f"{folder.place}: field {FIELD}: has no folder {name!r} with images. Folders "
+                f"{folder.path}: field {FIELD}: has no folder {name!r} with images. Folders "
                 f"there: {listed(one.last for one in folder.filled)}."
             )
         folder = folder.folders[name]
@@ -94,9 +94,9 @@ def meaning(whole: Folder, *, decided: str = "", classes: Collection[str] = ()) 
     counts = Counter[str]()
     for part in found.parts:
         counts[part.label] += part.folder.n_images
-    refuse_spellings(counts, classes, named_in=f"{whole.place}: the class folders")
+    refuse_spellings(counts, classes, named_in=f"{whole.path}: the class folders")
     if not mode:
-        refuse_versions(counts, classes, named_in=whole.place)
+        refuse_versions(counts, classes, named_in=whole.path)
     return found
 
 
@@ -159,7 +159,7 @@ class _Reader:
         parts = [top for top in tops if part_of_split(top.last)]
         if parts and len(parts) == len(tops):
             raise DatasetError(
-                f"{folder.place}: its folders are called {listed(t.last for t in tops)}, which "
+                f"{folder.path}: its folders are called {listed(t.last for t in tops)}, which "
                 "are parts of a split, not classes, and there are no class folders in them. Put "
                 "the images into a folder for each class, or write a table (CSV) with the columns "
                 "file, label and split for datasets add."
@@ -231,7 +231,7 @@ class _Reader:
                 continue
             if self._mode != "classes":
                 raise self._undecided(
-                    f"{folder.place}: the folder {top.last}/ holds folders of the same names as "
+                    f"{folder.path}: the folder {top.last}/ holds folders of the same names as "
                     f"those beside it ({listed(sorted(inner))}), with other files.",
                     {"classes": f"the folders beside it are the classes, without {top.last}/"},
                     [top],
@@ -246,7 +246,7 @@ class _Reader:
                 continue
             if folder.left_out.traces_only or composed(folder.last) in self._classes:
                 raise DatasetError(
-                    f"{folder.place}: this class folder has no images. "
+                    f"{folder.path}: this class folder has no images. "
                     "Fill it, remove it, or list the classes to use in the field classes."
                 )
             self._say(f"{folder.last}/ holds no images ({folder.left_out}): no class")
@@ -309,7 +309,7 @@ class _Reader:
         deeper = [part for top in tops for part in top.filled if part_of_split(part.last)]
         if not self._mode and same_folders(deeper):
             raise self._undecided(
-                f"{folder.place}: each of {listed(t.last for t in tops)} holds "
+                f"{folder.path}: each of {listed(t.last for t in tops)} holds "
                 f"{listed(sorted(within[0]))} with the same class folders in them: each is a "
                 "split of its own, as folds are, and only one of them can be used.",
                 {},
@@ -360,7 +360,7 @@ class _Reader:
         named_alike = same_files(among, of_same_size=False)
         alike = ", and files of the same names in them, as copies or versions have" * named_alike
         raise self._undecided(
-            f"{folder.place}: {says}{alike}: they may be parts of one set, patients, versions of "
+            f"{folder.path}: {says}{alike}: they may be parts of one set, patients, versions of "
             "the same images, or classes. If some hold no images of their own, as masks, leave "
             "them out with the field exclude (--exclude of datasets add).",
             MODES,
@@ -375,10 +375,10 @@ class _Reader:
         """
         if what := called_as([top.last for top in tops]):
             raise self._undecided(
-                f"{folder.place}: its folders are called {listed(t.last for t in tops)}, as {what} "
+                f"{folder.path}: its folders are called {listed(t.last for t in tops)}, as {what} "
                 "are, and there are no class folders in them. If these are no classes, write a "
                 "table (CSV) with the columns file, label and group for datasets add."
-                f"{tables_in(Path(folder.place))}",
+                f"{tables_in(Path(folder.path))}",
                 {"classes": MODES["classes"]},
                 [],
             )
@@ -401,7 +401,7 @@ class _Reader:
         (name, names), *_ = (of_parts or deep).items()
         others = listed(other for other in inner if other != name)
         raise self._undecided(
-            f"{folder.place}: the folder {name} holds folders ({listed(names)}), but what lies "
+            f"{folder.path}: the folder {name} holds folders ({listed(names)}), but what lies "
             f"beside it ({others}) does not, so that it is not clear which are the classes.",
             {mode: MODES[mode] for mode in ("classes", "paths")},
             [top for top in tops if top.last in deep],

@@ -77,15 +77,15 @@ def repeats(inner: Folder, folder: Folder) -> bool:
         and all(one.last in beside for one in inner.filled)
     ):
         return False
-    pairs = [(place, folder.images[name]) for name, place in inner.images.items()]
+    pairs = [(path, folder.images[name]) for name, path in inner.images.items()]
     for one in inner.filled:
-        others = beside[one.last].places_below()
-        pairs += [(place, others.get(name, "")) for name, place in one.places_below().items()]
-    return all(other and _size(place) == _size(other) for place, other in pairs)
+        others = beside[one.last].paths_below()
+        pairs += [(path, others.get(name, "")) for name, path in one.paths_below().items()]
+    return all(other and _size(path) == _size(other) for path, other in pairs)
 
 
-def _size(place: str) -> int:
-    return os.stat(place).st_size  # noqa: PTH116  half the time, of many files
+def _size(path: str) -> int:
+    return os.stat(path).st_size  # noqa: PTH116  half the time, of many files
 
 
 def same_folders(folders: Sequence[Folder]) -> list[str]:
@@ -109,7 +109,7 @@ def same_folders(folders: Sequence[Folder]) -> list[str]:
 
 def same_files(folders: Sequence[Folder], *, of_same_size: bool) -> bool:
     """Whether most files of the first folder are in the second too, under the same names."""
-    first, second = (folder.places_below() for folder in folders[:2])
+    first, second = (folder.paths_below() for folder in folders[:2])
     both = first.keys() & second.keys()
     if of_same_size:
         both = {name for name in both if _size(first[name]) == _size(second[name])}

@@ -50,7 +50,7 @@ class Folder:
     Attributes:
         name: Its name relative to the data set, with '/', as ``medbench.names.as_text`` gives it;
             "" of the data set's own folder.
-        place: Where it is.
+        path: Where it is.
         of_masks: Whether it is called as folders of masks are, or lies in one that is.
         images: Where each image is that lies right in it, by the name of its file.
         folders: The folders in it, by their names without what is above, in their order; without
@@ -60,9 +60,9 @@ class Folder:
         own: Whether it is MedBench's own output, or holds some.
     """
 
-    def __init__(self, name: str, place: str) -> None:
+    def __init__(self, name: str, path: str) -> None:
         self.name = name
-        self.place = place
+        self.path = path
         self.of_masks = False
         self.images: dict[str, str] = {}
         self.folders: dict[str, Folder] = {}
@@ -93,17 +93,17 @@ class Folder:
             pending += reversed(folder.folders.values())
 
     def files(self) -> list[tuple[str, str]]:
-        """Name relative to the data set, and place, of all its images, in order of the names."""
+        """Name relative to the data set, and path, of all its images, in order of the names."""
         found = []
         for folder in self.walk():
             above = folder.name_of("")
-            found += [(above + name, place) for name, place in folder.images.items()]
+            found += [(above + name, path) for name, path in folder.images.items()]
         return sorted(found)
 
-    def places_below(self) -> dict[str, str]:
+    def paths_below(self) -> dict[str, str]:
         """Where all its images are, by their names relative to itself."""
         cut = len(self.name_of(""))
-        return {name[cut:]: place for name, place in self.files()}
+        return {name[cut:]: path for name, path in self.files()}
 
 
 def image_folder(
@@ -166,11 +166,11 @@ class _Scan:
     def read(self, folder: Folder) -> list[Folder]:
         """Fill in what lies right in a folder; returns the folders in it that are to be read."""
         try:
-            with os.scandir(folder.place) as entries:
+            with os.scandir(folder.path) as entries:
                 here = list(entries)
         except OSError as error:
-            raise unreadable_folder(folder.place, error) from error
-        if folder.name and (folder.place == self._cache or _is_own(here)):
+            raise unreadable_folder(folder.path, error) from error
+        if folder.name and (folder.path == self._cache or _is_own(here)):
             folder.own = True
             return []
         only = None if folder.name else self._only
@@ -203,8 +203,8 @@ class _Scan:
     def _add_file(self, folder: Folder, entry: os.DirEntry[str]) -> None:
         why = self._why_left_out(folder, entry)
         name = as_text(entry.name)
-        if not why and (place := self._place(entry)):
-            folder.images[name] = place
+        if not why and (path := self._path_of(entry)):
+            folder.images[name] = path
         else:
             folder.left_out.add(why or LINKS, name)
 
@@ -228,7 +228,7 @@ class _Scan:
     def _included(self, name: str) -> bool:
         return any(fnmatch.fnmatch(name, pattern) for pattern in self._include)
 
-    def _place(self, entry: os.DirEntry[str]) -> str:
+    def _path_of(self, entry: os.DirEntry[str]) -> str:
         """Where a file is; "" where a link leads to none and that is no error."""
         if not entry.is_symlink():
             return entry.path

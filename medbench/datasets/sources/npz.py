@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medbench.counts import check_images
+from medbench.datasets.image_size import side_of_archive
 from medbench.datasets.listing import Listing
-from medbench.datasets.sizes import side_of_archive
 from medbench.datasets.sources.archive import Header, ImageReader, NpzArchive
 from medbench.datasets.sources.base import Source
 from medbench.datasets.sources.files import file_signature

@@ -111,7 +111,7 @@ def _role(name: str) -> tuple[str, str] | None:
     split: list[str] = []
     for word in words:
         joined = _JOINED.fullmatch(word)
-        split += [piece for piece in joined.groups() if piece] if joined else [word]
+        split += [each for each in joined.groups() if each] if joined else [word]
     split = [word for word in split if word != "set"]
     part = {_PART_WORDS[word] for word in split if word in _PART_WORDS}
     others = [word for word in split if word not in _PART_WORDS]

@@ -87,7 +87,7 @@ class PhantomSource(Source):
 
     def list_images(self, found: Mapping[str, Path]) -> Listing:
         """All images; each is drawn when it is read."""
-        places = [
+        drawn = [
             (patient, image)
             for patient in range(self.patients)
             for image in range(self.images_per_patient)
@@ -96,11 +96,11 @@ class PhantomSource(Source):
             {
                 "origin": [
                     f"synthetic-{self.modality}/patient-{patient + 1:04d}/image-{image + 1}"
-                    for patient, image in places
+                    for patient, image in drawn
                 ],
                 "slice": 1,
-                "label": np.array([self._has_lesion(p) for p, _ in places], dtype=np.int64),
-                "group": [f"patient-{patient + 1:04d}" for patient, _ in places],
+                "label": np.array([self._has_lesion(p) for p, _ in drawn], dtype=np.int64),
+                "group": [f"patient-{patient + 1:04d}" for patient, _ in drawn],
                 "split": "",
             }
         )

@@ -86,14 +86,14 @@ class TableSource(FileSource):
         rows = rows[[own is not None for own in labels.shown]]
         names = rows[source.file].tolist()
         files = NamedFiles(found.get("images", path.parent), named_in=str(path))
-        places = files.find(names)
-        if "" in places.paths:
-            raise DatasetError(f"{path}: {missing_files(files, names, places)}")
+        found_files = files.find(names)
+        if "" in found_files.paths:
+            raise DatasetError(f"{path}: {missing_files(files, names, found_files)}")
         groups, of_groups = _groups(rows, source.group)
         of_rows = pd.DataFrame(
             {
-                "name": places.names,
-                "path": [as_text(path) for path in places.paths],
+                "name": found_files.names,
+                "path": [as_text(path) for path in found_files.paths],
                 "shown": [own for own in labels.shown if own is not None],
                 "group": groups,
                 "split": source._splits(rows, path),
@@ -120,7 +120,7 @@ class TableSource(FileSource):
                 *labels.notes,
                 *of_repeats,
                 *of_groups,
-                *told_otherwise(places),
+                *told_otherwise(found_files),
                 *unused,
                 *told_flags(rows, source._labels()),
             ),

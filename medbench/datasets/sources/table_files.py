@@ -108,11 +108,11 @@ class NamedFiles:
         if plain.startswith(("../", "/")) or plain in ("..", "."):
             return ""
         folder, _, base = plain.rpartition("/")
-        place, here = self._listed.get(folder) or self._look_into(folder)
+        path, here = self._listed.get(folder) or self._look_into(folder)
         kind = here.get(base)
         if kind == _LINK:
             return self._linked(plain)
-        return f"{place}/{real_name(base)}" if kind == _FILE else ""
+        return f"{path}/{real_name(base)}" if kind == _FILE else ""
 
     def _look_into(self, folder: str) -> tuple[str, dict[str, str]]:
         """Where a folder lies, and what is in it, each with its kind; nothing if there is none."""
@@ -122,13 +122,13 @@ class NamedFiles:
         for part in folder.split("/") if folder else ():
             below = f"{above}/{part}" if above else part
             if below not in self._listed:
-                place, here = self._listed[above]
+                path, here = self._listed[above]
                 kind = here.get(part)
                 if kind not in (_FOLDER, _LINK):
-                    self._listed[folder] = place, {}
+                    self._listed[folder] = path, {}
                     break
-                place = f"{place}/{real_name(part)}" if kind == _FOLDER else self._inside(below)
-                self._listed[below] = place, _kinds_in(place)
+                path = f"{path}/{real_name(part)}" if kind == _FOLDER else self._inside(below)
+                self._listed[below] = path, _kinds_in(path)
             above = below
         return self._listed[folder]
 
@@ -184,8 +184,8 @@ def missing_files(files: NamedFiles, names: Sequence[str], found: FoundFiles) ->
     more = ", ..." if len(missing) > _LISTED else ""
     text = f"{len(missing)} of {len(names)} files are not in {files.root}: {listed}{more}."
     if found.several:
-        name, places = next(iter(found.several.items()))
-        where = " and ".join(map(repr, places[:_LISTED]))
+        name, paths = next(iter(found.several.items()))
+        where = " and ".join(map(repr, paths[:_LISTED]))
         return (
             f"{text} {len(found.several)} of these names fit several files, as {name!r} fits "
             f"{where}. Name the folder of the right ones in the field images (--images of datasets "

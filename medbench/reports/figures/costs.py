@@ -114,8 +114,8 @@ def _anytime(name: str, models: Sequence[Drawn]) -> Drawing | None:
         curves = []
         for each in histories[one.number]:
             at, best = np.array([a for a, _ in each]), np.array([b for _, b in each])
-            place = np.searchsorted(at, grid, side="right")
-            curves.append(np.where(place > 0, np.append(np.nan, best)[place], np.nan))
+            position = np.searchsorted(at, grid, side="right")
+            curves.append(np.where(position > 0, np.append(np.nan, best)[position], np.nan))
         if not curves:
             continue
         reached = np.isfinite(curves).all(axis=0)  # a median over fewer folds would jump

@@ -85,10 +85,10 @@ class ConfusionFigure:
         # gaps are whole cells, too: below a matrix stand its classes and the next one's name
         across = n + math.ceil(_GAP / cell)
         down = n + math.ceil(((label if upright else _LINE) + 8 + _TITLE) / cell)
-        places = [divmod(number, columns) for number in range(count)]
-        shape = (places[-1][0] * down + n, (min(count, columns) - 1) * across + n)
+        positions = [divmod(number, columns) for number in range(count)]
+        shape = (positions[-1][0] * down + n, (min(count, columns) - 1) * across + n)
         shares, texts = np.full(shape, np.nan), np.full(shape, "", dtype=object)
-        for (row, column), each in zip(places, self.matrices, strict=True):
+        for (row, column), each in zip(positions, self.matrices, strict=True):
             block = np.s_[row * down : row * down + n, column * across : column * across + n]
             shares[block], texts[block] = each.shares, _cells(each)
         annotated = n <= _ANNOTATED_CLASSES
@@ -99,7 +99,7 @@ class ConfusionFigure:
             canvas = Canvas(left + size[0] + right, _TITLE + size[1] + below + _MARGIN)
             axes = canvas.axes(left, _TITLE, *size)
             _heatmap(axes, shares, texts if annotated else None, (0, 1), 7 if n > 5 else 9)
-            for (row, column), each in zip(places, self.matrices, strict=True):
+            for (row, column), each in zip(positions, self.matrices, strict=True):
                 x, y = left + column * across * cell, _TITLE + row * down * cell
                 title = shown(each.one.label, int((across * cell) / UNITS_A_CHARACTER))
                 canvas.text((x, y - 7), title, colour="ink")

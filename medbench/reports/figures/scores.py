@@ -49,7 +49,7 @@ def scores(name: str, rows: Sequence[Drawn], n_classes: int) -> Drawing | None:
     bottom = _TOP + _ROW * len(scored)
 
     def across(score: float) -> float:
-        return left + axis.place(score) * (_WIDTH - left - _RIGHT)
+        return left + axis.position(score) * (_WIDTH - left - _RIGHT)
 
     def draw(canvas: Canvas) -> None:
         ticks = [(across(value), text) for value, text in axis.ticks()]

@@ -227,7 +227,7 @@ def parallel(name: str, one: Drawn) -> Drawing | None:
     columns = [_column([t.params.get(n) for t in ordered], n) for n in names]
     columns.append(_column([t.relative for t in ordered], "score"))
     goodness = np.linspace(0, 1, len(ordered)).tolist()
-    lines = [([places[i] for _, places in columns], goodness[i]) for i in range(len(ordered))]
+    lines = [([positions[i] for _, positions in columns], goodness[i]) for i in range(len(ordered))]
     return parallel_coordinates(
         f"{name}/parallel/{one.name}",
         [dimension for dimension, _ in columns],
@@ -242,7 +242,7 @@ def _column(values: Sequence[Any], name: str) -> tuple[Dimension, list[float | N
     if is_numeric(known):
         low, high = min(known), max(known)
         if low == high:
-            places: list[float | None] = [None if v is None else 0.5 for v in values]
+            positions: list[float | None] = [None if v is None else 0.5 for v in values]
         else:
             axis = Axis(
                 label=name,
@@ -250,12 +250,12 @@ def _column(values: Sequence[Any], name: str) -> tuple[Dimension, list[float | N
                 high=float(high),
                 log=low > 0 and high / low >= _LOG_SPREAD,
             )
-            places = [None if v is None else axis.place(v) for v in values]
-        return Dimension(name=name, low=f"{low:.3g}", high=f"{high:.3g}"), places
+            positions = [None if v is None else axis.position(v) for v in values]
+        return Dimension(name=name, low=f"{low:.3g}", high=f"{high:.3g}"), positions
     distinct = sorted({str(value) for value in known})
     of = {text: i / max(1, len(distinct) - 1) for i, text in enumerate(distinct)}
-    places = [None if v is None else of[str(v)] for v in values]
-    return Dimension(name=name, low=distinct[0], high=distinct[-1]), places
+    positions = [None if v is None else of[str(v)] for v in values]
+    return Dimension(name=name, low=distinct[0], high=distinct[-1]), positions
 
 
 def is_numeric(values: Sequence[Any]) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import medbench
+from medbench.atomic_files import write_text
 from medbench.evaluation.scores import METRICS
-from medbench.files import write_text
 from medbench.reports.assessment import Assessment, DatasetAssessment
 from medbench.reports.budgets import steps_words, trials_words
 from medbench.reports.describe import describe_settings, how_to_read, positive_words
@@ -120,9 +120,9 @@ def page(
     run = assessment.run
     images = run.images if images is None else images
     figures = figures or figures_of(assessment)
-    places = tuple(pictures_in) or (run.folder,)
+    folders = tuple(pictures_in) or (run.folder,)
     sections = [
-        _section(assessment, dataset, figures.datasets[dataset.name], number, images, places)
+        _section(assessment, dataset, figures.datasets[dataset.name], number, images, folders)
         for number, dataset in enumerate(assessment.datasets)
     ]
     return (
@@ -151,9 +151,9 @@ def _section(
     figures: DatasetFigures,
     number: int,
     images: bool | None,
-    places: Sequence[Path],
+    folders: Sequence[Path],
 ) -> _Section:
-    pictures, why = _pictures(assessment, dataset, images, places)
+    pictures, why = _pictures(assessment, dataset, images, folders)
     known = [
         value
         for row in dataset.rows
@@ -171,7 +171,7 @@ def _section(
         externals=tuple(externals(assessment.run, dataset)),
         scale_from=min(0.4, *known) if known else 0.4,
         pictures=pictures,
-        copies=_copies(dataset, images, places),
+        copies=_copies(dataset, images, folders),
         why_no_pictures=why,
     )
 
@@ -180,7 +180,7 @@ def _pictures(
     assessment: Assessment,
     dataset: DatasetAssessment,
     images: bool | None,
-    places: Sequence[Path],
+    folders: Sequence[Path],
 ) -> tuple[Pictures | None, str]:
     """The pictures of a data set, or why there are none."""
     if not may_be_shown(dataset.record, images):
@@ -191,7 +191,7 @@ def _pictures(
             f"Images are left out: the licence of this set {known} let them be passed on. report "
             "--images shows them, on a page for your own eyes."
         )
-    for folder in places:
+    for folder in folders:
         found = read_pictures(assessment.run, dataset, folder)
         if found is not None:
             return found, ""
@@ -201,11 +201,11 @@ def _pictures(
     )
 
 
-def _copies(dataset: DatasetAssessment, images: bool | None, places: Sequence[Path]) -> str:
+def _copies(dataset: DatasetAssessment, images: bool | None, folders: Sequence[Path]) -> str:
     """The sheet of copies of a data set, where images may be shown and there is one."""
     if not may_be_shown(dataset.record, images):
         return ""
-    sheets = (RunLayout(folder).copies(dataset.name) for folder in places)
+    sheets = (RunLayout(folder).copies(dataset.name) for folder in folders)
     return next(filter(None, map(copies_sheet, sheets)), "")
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from medbench.atomic_files import read_json, write_bytes, writing
 from medbench.errors import StoreError
-from medbench.files import read_json, write_bytes, writing
 from medbench.opening import PICTURE, open_regular, read_regular
 from medbench.reports.assessment import DatasetAssessment
 from medbench.reports.predictions import fold_predictions
@@ -209,8 +209,8 @@ def _samples(dataset: DatasetAssessment, labels: NDArray[np.int64]) -> list[tupl
     found = []
     for k in range(min(len(dataset.record["classes"]), MOST_CLASSES)):
         rows = np.flatnonzero(labels == k if labels.ndim == 1 else labels[:, k] == 1)
-        places = np.unique(np.linspace(0, len(rows) - 1, SAMPLES_OF_A_CLASS).astype(int))
-        found += [(k, int(row)) for row in rows[places]] if len(rows) else []
+        positions = np.unique(np.linspace(0, len(rows) - 1, SAMPLES_OF_A_CLASS).astype(int))
+        found += [(k, int(row)) for row in rows[positions]] if len(rows) else []
     return found
 
 

@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from medbench.errors import StoreError
-from medbench.files import (
+from medbench.atomic_files import (
     append_line,
     read_lines,
     replacing_file,
@@ -14,6 +13,7 @@ from medbench.files import (
     write_json,
     write_text,
 )
+from medbench.errors import StoreError
 from medbench.hashes import sha256_of_arrays, sha256_of_folder, sha256_of_json, sha256_of_text
 
 

@@ -85,5 +85,5 @@ def _in_folder(name: str, say: Callable[[str], None]) -> Iterator[str]:
     if str(folder.left_out):
         say(f"{name}: left out: {folder.left_out}")
     base = str(Path(name).resolve())
-    for _, place in folder.files():
-        yield str(Path(name) / Path(place).relative_to(base))
+    for _, path in folder.files():
+        yield str(Path(name) / Path(path).relative_to(base))

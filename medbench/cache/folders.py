@@ -36,7 +36,7 @@ def cache_folder() -> Path:
     return user_cache_path("medbench")
 
 
-def temporary_place() -> Path:
+def temporary_folder() -> Path:
     """This user's own folder in the system's temporary folder, which nobody else may look into.
 
     Raises:
@@ -44,28 +44,28 @@ def temporary_place() -> Path:
         MachineError: Somebody else has made it.
     """
     user = str(os.getuid()) if hasattr(os, "getuid") else ""
-    place = Path(tempfile.gettempdir()) / f"medbench{user and '-'}{user}"
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = place.lstat()
+    folder = Path(tempfile.gettempdir()) / f"medbench{user and '-'}{user}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
     ours = not user or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
-    if place.is_symlink() or not ours:
+    if folder.is_symlink() or not ours:
         raise MachineError(
-            f"{place}: is open to others, so no image may be put there. Remove it, name another "
+            f"{folder}: is open to others, so no image may be put there. Remove it, name another "
             f"temporary folder with the environment variable TMPDIR, or make it possible to write "
             f"the cache: {REMEDY}"
         )
-    return place
+    return folder
 
 
-def say_unwritable(error: OSError, place: Path | None = None) -> None:
+def say_unwritable(error: OSError, folder: Path | None = None) -> None:
     """Say that the cache cannot be written and that things go on without it: once a process.
 
     Args:
         error: What the system says; also how much space is needed, see ``take_space``.
-        place: Where; the cache itself where None.
+        folder: Where; the cache itself where None.
     """
     say_once(
-        f"{place or cache_folder()}: the cache cannot be written ({error.strerror or error}). "
+        f"{folder or cache_folder()}: the cache cannot be written ({error.strerror or error}). "
         f"Going on without it: what it would have kept is computed again. {REMEDY}"
     )
 

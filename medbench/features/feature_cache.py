@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medbench.atomic_files import folder_name, save_npy
 from medbench.awake import awake_seconds
 from medbench.cache import entries_like, keep_entry, read_entry
 from medbench.datasets.batch import Batch
 from medbench.errors import FeaturesTooDearError
 from medbench.features.extractor import Extractor
-from medbench.files import folder_name, save_npy
 from medbench.versions import code_version
 
 _CHUNK = 32
@@ -114,9 +114,9 @@ class FeatureCache:
         rows = self._memory[name]
         costs = rows.seconds
         if not len(costs) and len(missing) > _FIRST + _TRIED:
-            places = {key: position for position, key in enumerate(keys)}
+            position_of = {key: position for position, key in enumerate(keys)}
             # Images that are stored side by side are read together.
-            ordered = sorted(missing, key=lambda key: places[key])
+            ordered = sorted(missing, key=lambda key: position_of[key])
             for tried in (ordered[:_FIRST], ordered[_FIRST : _FIRST + _TRIED]):
                 costs = self._add(name, extractor, batch, keys, sorted(tried))
                 self._charge(name, tried)

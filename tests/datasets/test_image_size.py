@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medbench.datasets.image_size import side_of_archive, side_of_files
 from medbench.datasets.prepared import prepare
-from medbench.datasets.sizes import side_of_archive, side_of_files
 from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.sources.npz import NpzSource
 from medbench.testing.image_files import dicom_file

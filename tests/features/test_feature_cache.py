@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import medbench.features.cache as cache_module
-from medbench.cache import cache_folder, places
+import medbench.features.feature_cache as cache_module
+from medbench.cache import cache_folder, folders
 from medbench.cli import main
 from medbench.datasets.batch import Batch
 from medbench.errors import CacheWarning, FeaturesTooDearError
-from medbench.features.cache import Extractor, FeatureCache
+from medbench.features.feature_cache import Extractor, FeatureCache
 from medbench.features.hog import Hog
 from medbench.features.texture import Gabor, Glcm, Lbp
 
@@ -261,7 +261,7 @@ def test_where_nothing_can_be_written_rows_are_computed(tmp_path, clock, monkeyp
         raise OSError(number, os.strerror(number), str(path))
 
     monkeypatch.setattr(cache_module, "save_npy", refuse)
-    places._said.clear()
+    folders._said.clear()
     extractor, cache = FirstPixel(clock=clock), FeatureCache(tmp_path)
     with pytest.warns(CacheWarning, match=os.strerror(number)) as said:
         for values in ([1, 2], [3, 1]):
@@ -282,7 +282,7 @@ def test_what_workers_cannot_write_is_said_once_and_changes_no_number(
     assert "warning" not in capsys.readouterr().err
     shutil.rmtree(cache_folder() / "features")
     (cache_folder() / "features").write_text("a file where a folder should be")
-    places._said.clear()
+    folders._said.clear()
     assert main([*run, str(tmp_path / "without")]) == 0
     shown = capsys.readouterr().err
     assert shown.count("the cache cannot be written (Not a directory)") == 1

@@ -46,7 +46,7 @@ def folder_name(name: str) -> str:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into an error that names the place and the remedy."""
+    """Turn the operating system's refusals into an error that names the path and the remedy."""
     try:
         yield
     except OSError as error:
