@@ -102,7 +102,7 @@ class UndecidedError(DatasetError):
 
 
 class UnreadableError(DatasetError):
-    """Images of a data set cannot be read, and nobody asked to leave them out, or it cannot be."""
+    """Images of a data set cannot be read, and are not to be left out, or must not be."""
 
     def __init__(
         self, name: str, unreadable: Sequence[str], n_images: int, *, lost: str = ""

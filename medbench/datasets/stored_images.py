@@ -21,7 +21,7 @@ _BLOCK_BYTES = 8 << 20
 
 
 class StoredImages:
-    """uint8 images in an ``.npy`` file, shape (n_images, height, width, channels); ``len`` counts.
+    """Images in an ``.npy`` file, uint8, shape (n_images, height, width, channels).
 
     Indexing reads a copy of the images named and of no others, so that the memory of a process
     follows what it holds, not the size of the data set. Nothing is mapped into memory: a file that

@@ -38,7 +38,7 @@ class Calibration:
         """What ``as_record`` gave.
 
         Args:
-            record: That of ``cell.json``; None of a cell that has none, which changes nothing.
+            record: What ``cell.json`` has; None where it has nothing, for no change.
         """
         if record is None:
             return cls(temperatures=(1.0,), reason="not calibrated")

@@ -86,7 +86,7 @@ def explain(
 
     Raises:
         UnknownNameError: There is no such class.
-        ModelError: A fold model gave what are no probabilities, or no finite gradient.
+        ModelError: A fold model gave values that are not probabilities, or no finite gradient.
 
     Source: see ``medbench.models.grad_cam.grad_cam`` and
     ``medbench.inference.occlusion.occlusion``.

@@ -46,7 +46,7 @@ class FoldModels(Protocol):
             batch: Images in the shape of the model's task.
 
         Raises:
-            ModelError: A model gave what are no probabilities.
+            ModelError: A model gave values that are not probabilities.
         """
         ...
 

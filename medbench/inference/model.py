@@ -133,7 +133,7 @@ class Model:
 
         Raises:
             DatasetError: One cannot be read; a ``SliceError`` where it has several slices.
-            ModelError: A fold model gave what are no probabilities.
+            ModelError: A fold model gave values that are not probabilities.
         """
         if is_prepared(images, self.task):
             parts = [
@@ -176,7 +176,7 @@ class Model:
 
         Raises:
             DatasetError: One cannot be read, unless ``keep_going``.
-            ModelError: A fold model gave what are no probabilities.
+            ModelError: A fold model gave values that are not probabilities.
         """
         found = self.classified(images, slice_number=slice_number, keep_going=keep_going)
         return Predictions(self.info, list(found))
@@ -192,7 +192,7 @@ class Model:
             keep_going: As in ``classify``.
 
         Raises:
-            DatasetError: An image cannot be read, unless ``keep_going``; told when its turn comes.
+            DatasetError: An image cannot be read, unless ``keep_going``; raised when it is reached.
             ModelError: As in ``classify``.
         """
         found = self.classified_images(images, slice_number=slice_number, keep_going=keep_going)
@@ -230,7 +230,7 @@ class Model:
             images: As ``medbench.inference.images.new_image`` gives them, at least one.
 
         Raises:
-            ModelError: A fold model gave what are no probabilities.
+            ModelError: A fold model gave values that are not probabilities.
         """
         batch = batch_of(images)
         by_fold = self.fold_models.probabilities(batch)
@@ -273,7 +273,7 @@ class Model:
         Raises:
             ConfigurationError: There is no such class, or not exactly one image is given.
             DatasetError: The image cannot be read.
-            ModelError: A fold model gave what are no probabilities, or no finite gradient.
+            ModelError: A fold model gave values that are not probabilities, or no finite gradient.
 
         Source: Selvaraju et al. (2017), "Grad-CAM: visual explanations from deep networks via
         gradient-based localization", ICCV; Zeiler & Fergus (2014), "Visualizing and understanding
@@ -305,7 +305,7 @@ class Model:
 
         Raises:
             ConfigurationError: There is no such class.
-            ModelError: A fold model gave what are no probabilities.
+            ModelError: A fold model gave values that are not probabilities.
         """
         from medbench.inference.explanation import explain
 

@@ -40,6 +40,7 @@ class SanityComparison:
     """A sanity row held against the leader."""
 
     row: Row
+    """The sanity row."""
     behind: Difference | None
     """How far it lies behind the leader, taken alone: below 0 where it is ahead; None where there
     is none to compare with."""
@@ -73,7 +74,7 @@ class DatasetAssessment:
     rows: tuple[Row, ...]
     """In the order of the leaderboard."""
     comparison: Comparison | None
-    """Of the real models; None where none is finished."""
+    """The leader against the other real models; None where none is finished."""
     sanity_comparisons: tuple[SanityComparison, ...]
     """The finished sanity rows but for the majority class, highest AUROC first."""
 
@@ -130,13 +131,13 @@ class Assessment:
         """One row per data set and model, with the columns ``COLUMNS``.
 
         Models come first, finished ones by falling AUROC, with those that the budget cut below the
-        others; then those of which only some folds are
-        finished (``partial``: their scores are over the finished folds and are compared with
-        nothing), unfinished ones (the machine ended them, as the note says), failed and skipped
-        ones; then sanity rows, rows split by image, and what others have published of the official
-        split (see ``medbench.reports.published``). Scores run from 0 to 1, ``seconds`` is the sum
-        over folds, ``size_mb`` the mean size of a fitted model in
-        10**6 bytes; what is not known is NaN. Names are as stored: escape them before showing them.
+        others; then those of which only some folds are finished (``partial``: their scores are over
+        the finished folds and are compared with nothing), unfinished ones (the machine ended them,
+        as the note says), failed and skipped ones; then sanity rows, rows split by image, and what
+        others have published of the official split (see ``medbench.reports.published``). Scores
+        run from 0 to 1, ``seconds`` is the sum over folds, ``size_mb`` the mean size of a fitted
+        model in 10**6 bytes; what is not known is NaN. Names are as stored: escape them before
+        showing them.
         """
         rows = [asdict(row.fields) for dataset in self.datasets for row in dataset.rows]
         table = pd.DataFrame(rows, columns=list(COLUMNS))

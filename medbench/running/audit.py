@@ -73,8 +73,9 @@ def audit(
         DatasetError: A data set cannot be read. The others are audited first.
         AuditError: ``fail_on_audit`` asks for it. Everything is written first.
         StoreError: The folder cannot be written.
-        MachineError: There is no disk or memory, or this process is a fork of one that had
-            imported MedBench.
+        MachineError: There is nowhere space for the prepared images, or this process is a fork of
+            one that had imported MedBench.
+        OSError: The operating system refuses something else, such as a file of the cache.
     """
     given = {name: value for name, value in locals().items() if name != "unknown"}
     with call("medbench.audit"):

@@ -63,11 +63,10 @@ def run(
 
     This is ``python -m medbench run``, with its names, defaults and errors: ``--data-dir D`` is
     ``data_dir="D"``. An option that is None was not given. It prints what the command prints, in a
-    notebook too. Each cell (data set x
-    model x split) has a process of its own, which is no copy of this one: scripts need no main
-    guard, and a kernel is not forked. After Ctrl-C, and after any error, what is finished stays in
-    the run folder, and the same call goes on with it. A cell that fails is a row of the leaderboard
-    and no error; see ``Run.failed``.
+    notebook too. Each cell (data set x model x split) has a process of its own, which is no copy of
+    this one: scripts need no main guard, and a kernel is not forked. After Ctrl-C, and after any
+    error, what is finished stays in the run folder, and the same call goes on with it. A cell that
+    fails is a row of the leaderboard and no error; see ``Run.failed``.
 
     Args:
         suite: A suite by name, or its YAML file; ``"demo"`` where no data set is named.
@@ -131,6 +130,7 @@ def run(
         StoreError: The run folder is in use, was begun with other settings, or cannot be written.
         MachineError: There is no disk or memory, or this process is a fork of one that had
             imported MedBench.
+        OSError: The operating system refuses something else, such as a file of the cache.
     """
     given = {name: value for name, value in locals().items() if name != "unknown"}
     with call("medbench.run"):

@@ -140,7 +140,8 @@ class Tuner(ABC):
     """Proposes configurations.
 
     Tuners keep no state that the finished trials do not determine, so that an interrupted
-    search goes on exactly as an undisturbed one, and nothing has to be pickled.
+    search goes on exactly as an undisturbed one, and nothing has to be pickled. Its attributes are
+    the arguments of ``__init__``.
     """
 
     name: ClassVar[str] = ""

@@ -59,7 +59,7 @@ class Source(BaseModel, ABC):
     channels: Literal["auto", "grey", "colour"] = "auto"
     """Whether images are prepared in grey or in RGB; ``auto`` looks at a sample of them."""
     task: Literal["multi-class", "ordinal"] = "multi-class"
-    """``ordinal`` where the classes stand in rising order."""
+    """``ordinal`` where the classes stand in rising order, else ``multi-class``."""
     collection: str = ""
     """Where the images were gathered; sets of one collection count once across data sets. The
     name of the data set where nothing is said."""
