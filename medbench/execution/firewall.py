@@ -139,4 +139,4 @@ def _of_descriptor(number: int) -> str | int:
 
 
 def _within(path: str, paths: tuple[str, ...]) -> bool:
-    return any(path == path or path.startswith(path + os.sep) for path in paths)
+    return any(path == each or path.startswith(each + os.sep) for each in paths)
