@@ -58,7 +58,7 @@ class Context:
     """Cache of image features: ``features.get(extractor, batch)`` gives vectors."""
     weights: Weights | None = None
     """Pretrained weights, for a family that names some in ``ModelFamily.weights``; None for all
-    others, and where a saved classifier is loaded."""
+    others, and perhaps where a saved classifier is to be loaded."""
 
 
 class Classifier(ABC):

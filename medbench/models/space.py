@@ -267,10 +267,10 @@ class SearchSpace:
         )
 
     def begin_with(self, **values: Value) -> None:
-        """Name values, in place of defaults, of a configuration to try next in the beginning.
+        """Name a configuration that a search tries at its beginning, after those named before.
 
-        A search that ends after few trials should have tried what is known to be worth it and not
-        dear, in this order, before anything at random. Called after all parameters are declared.
+        It is for what is known to be good and cheap: a search that ends after few trials has then
+        tried it, and nothing at random instead. Call it after all parameters are declared.
 
         Args:
             **values: Values by the names of their parameters; all others have their defaults.

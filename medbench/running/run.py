@@ -72,13 +72,13 @@ def run(
         suite: A suite by name, or its YAML file; ``"demo"`` where no data set is named.
         data: A folder with one sub-folder of images per class.
         datasets: Names of registered data sets; one or several.
-        models: Names of model families, or ``"all"``; one or several. Those of the suite, or the
-            core ones, where None are named; and those of ``plugin``.
-        no_sanity: Leave out the sanity rows that are not named.
+        models: Names of model families, one or several, or ``"all"``. None stands for those of the
+            suite (without a suite: the core ones) and those of ``plugin``.
+        no_sanity: Leave out the sanity rows, but for those that ``models`` names.
         inflation: Models that also run with images split one by one, to show what copies and
             patients on both sides of a split would add.
-        budget: Of each cell: ``"smoke"``, ``"quick"`` (the default), ``"standard"`` or
-            ``"thorough"``.
+        budget: What the search of each cell may use: ``"smoke"``, ``"quick"`` (the default),
+            ``"standard"`` or ``"thorough"``; see ``medbench.tuning.budget.BUDGETS``.
         trials: Most configurations that a cell may try, at least 1, instead of ``budget``.
         time: Most wall seconds of a cell's search, above 0, as ``90`` or ``"2m"``, instead of
             ``budget``.
@@ -101,20 +101,22 @@ def run(
             that follows from the budget.
         cell_memory: Bytes, or a text as ``"4GB"``, above which a cell is ended (Linux only); by
             default a share of the machine's memory.
-        retry: ``"failed"`` runs cells again that failed.
+        retry: ``"failed"`` to run cells again that failed; None to keep them as they are.
         dry_run: Print the plan and an estimate, and train nothing.
         out: The run folder; ``results/`` and the name of the suite or data sets by default.
-        data_dir: Where the images of registered data sets are; before ``MEDBENCH_DATA``.
+        data_dir: Folder with the images of registered data sets, in which they are looked for
+            before that of the environment variable ``MEDBENCH_DATA``.
         datasets_file: A YAML file of more data sets.
         download: Fetch data sets that are not here.
-        weights_dir: Where pretrained weights are; before ``MEDBENCH_WEIGHTS``.
+        weights_dir: Folder with pretrained weights, in place of that of the environment variable
+            ``MEDBENCH_WEIGHTS``.
         plugin: Python files that register models, sources, readers or tuners; one or several.
         images: Whether the page and the run folder show images of patients; where None, as before
             in this run, else of data sets whose licence lets them be passed on.
         skip_unreadable: Leave unreadable images out, instead of stopping.
-        fail_on_audit: Stop where the audit has findings that are ``"serious"`` (or True), or
-            ``"warning"`` and above.
-        **unknown: There is none; what is misspelt is refused with the closest name.
+        fail_on_audit: ``"serious"`` (or True) to stop where the audit has a serious finding,
+            ``"warning"`` where it has a warning or worse; None to go on.
+        **unknown: No other name is taken: the ``ConfigurationError`` proposes the closest one.
 
     Returns:
         The run, as ``medbench.load_run`` gives it. With ``dry_run``, as far as it is there.
