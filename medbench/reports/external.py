@@ -27,7 +27,7 @@ class External:
     """A model of a run on another data set, beside what it scored on its own."""
 
     result: ExternalResult
-    """Its predictions, and what was recorded of them."""
+    """What was recorded, and the predictions."""
     internal: Row | None
     """Its row on the data set it was developed on; None where that is not complete."""
     auroc: Interval | None
