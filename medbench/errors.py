@@ -24,19 +24,19 @@ class MedBenchError(Exception):
         """
         super().__init__(message)
         self.options = dict(options or {})
-        """See above."""
+        """Options of the command line that are a remedy too, each with what it does."""
 
 
 class ConfigurationError(MedBenchError):
-    """An option, a suite or ``datasets.yaml`` says something that cannot be done."""
+    """An option, an argument, a suite or ``datasets.yaml`` says something that cannot be done."""
 
 
 class UnknownNameError(ConfigurationError):
-    """A name that is not registered."""
+    """A name that is not registered or not there; the message has the close ones."""
 
 
 class PluginError(MedBenchError):
-    """A plugin file cannot be loaded or claims a name that is taken."""
+    """A plugin cannot be loaded or used, or claims a name that is taken."""
 
 
 class FeaturesTooDearError(MedBenchError):
@@ -51,6 +51,7 @@ class SliceError(DatasetError):
     """A volume that is to be classified needs one of its slices to be chosen."""
 
     def __init__(self, what: str, n_slices: int, origin: str) -> None:
+        """Put the message together; the arguments are the attributes."""
         self.what = what
         """What is the matter, without the remedy."""
         self.n_slices = n_slices
@@ -60,7 +61,11 @@ class SliceError(DatasetError):
         super().__init__(self.in_words("slice_number"))
 
     def in_words(self, choice: str) -> str:
-        """The message, where ``choice`` is what a slice is chosen with, as ``"--slice N"``."""
+        """The message for those who choose a slice in another way.
+
+        Args:
+            choice: What a slice is chosen with, as ``"--slice N"``.
+        """
         if self.n_slices == 1:
             return f"{self.origin}: {self.what}: leave {choice.split()[0]} out."
         return f"{self.origin}: {self.what}: give {choice}, from 1 to {self.n_slices}."
@@ -82,13 +87,13 @@ class UndecidedError(DatasetError):
             choices: Each value that the field may get, and what it means in words.
         """
         self.question = message
-        """What is unclear."""
+        """What is unclear, as whole sentences."""
         self.field = field
-        """The field that decides it."""
+        """The field of the data set's entry that decides it."""
         self.choices = dict(choices)
-        """What may be chosen, and what that means."""
+        """Each value that the field may get, and what it means in words."""
         self.dataset = ""
-        """Name of the data set in the catalog, as far as it has one."""
+        """Name of the data set in the catalog; empty where it has none."""
         which = "; ".join(f"{value} ({meaning})" for value, meaning in choices.items())
         super().__init__(
             f"{message} Say which: the field {field} of its entry, or --{field} of "
@@ -97,7 +102,7 @@ class UndecidedError(DatasetError):
 
 
 class UnreadableError(DatasetError):
-    """Images of a data set cannot be read, and nobody asked to leave them out, or it cannot be."""
+    """Images of a data set cannot be read, and are not to be left out, or must not be."""
 
     def __init__(
         self, name: str, unreadable: Sequence[str], n_images: int, *, lost: str = ""
@@ -112,7 +117,7 @@ class UnreadableError(DatasetError):
                 where it is possible to go on without them.
         """
         self.unreadable = tuple(unreadable)
-        """Why each of the images cannot be read."""
+        """Why each of the images cannot be read: its name, ``": "`` and the reason."""
         n, reasons = len(self.unreadable), grouped(self.unreadable)
         shown = "\n  ".join(reasons[:_LISTED])
         more = f"\n  and {len(reasons) - _LISTED} other reasons" if len(reasons) > _LISTED else ""
@@ -131,6 +136,9 @@ def grouped(unreadable: Sequence[str]) -> list[str]:
 
     Args:
         unreadable: For each image its name, ``": "`` and the reason.
+
+    Returns:
+        A line for each reason, with the image that has it, or the first three and their number.
     """
     named: dict[str, list[str]] = {}
     for one in unreadable:
@@ -150,11 +158,11 @@ class AuditError(MedBenchError):
 
 
 class ProtocolError(MedBenchError):
-    """The evaluation protocol cannot be followed on this data."""
+    """The evaluation protocol cannot be followed on this data: too few patients, for example."""
 
 
 class StoreError(MedBenchError):
-    """A run folder cannot be written, or was written by something else."""
+    """A run folder or another result cannot be read or written, or somebody else wrote it."""
 
 
 class MachineError(MedBenchError):
@@ -162,7 +170,7 @@ class MachineError(MedBenchError):
 
 
 class ModelError(MedBenchError):
-    """A model family broke its contract."""
+    """A model family broke its contract, or a file of a model is not what it should be."""
 
 
 class CacheWarning(UserWarning):

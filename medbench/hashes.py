@@ -18,7 +18,11 @@ _CHUNK_BYTES = 1 << 20
 
 
 def sha256_of_text(*parts: object) -> str:
-    """SHA-256 of the parts as text, in hexadecimal digits; ("a", "bc") is not ("ab", "c")."""
+    """SHA-256 of the parts as text, 64 hexadecimal digits; ("a", "bc") is not ("ab", "c").
+
+    Args:
+        parts: Anything of which ``str`` says all that counts.
+    """
     digest = hashlib.sha256()
     for part in parts:
         content = str(part).encode(errors="surrogatepass")  # names of files need not be text

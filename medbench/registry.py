@@ -96,7 +96,7 @@ class Registry:
         return [n for n, cls in self._registered.items() if cls.__module__.startswith(_FILE_MODULE)]
 
     def provider(self, name: str) -> str:
-        """Where a name comes from: ``"built in"``, a package with its version, or a file."""
+        """Where a known name comes from: ``"built in"``, a package with its version, or a file."""
         if name in self._builtin:
             return "built in"
         if name in self._registered:
@@ -113,8 +113,16 @@ class Registry:
     def register(self, name: str) -> Callable[[T], T]:
         """Class decorator that adds a class under ``name``.
 
+        Args:
+            name: Lower-case letters, digits, ``-``, ``_`` and ``.``, beginning with a letter or
+                digit; no other one has it.
+
+        Returns:
+            The decorator, which gives the class back and sets its ``name``.
+
         Raises:
-            PluginError: The name is malformed or already taken.
+            PluginError: The name is malformed or already taken, or what is decorated is no class
+                of this kind or does not define all methods that it must.
         """
         if not _NAME.fullmatch(name):
             raise PluginError(f"{name!r} cannot be the name of a {self.noun}: {_NAME_RULE}")
@@ -322,6 +330,9 @@ def load_plugin(path: Path) -> None:
     """Import one Python file whose decorators register models, sources, readers or tuners.
 
     A file that is already loaded is not loaded again.
+
+    Args:
+        path: The file.
 
     Raises:
         PluginError: The file is missing, or importing it fails.

@@ -50,8 +50,9 @@ class AuditReport:
     """Everything that was found in one data set."""
 
     findings: tuple[Finding, ...]
-    """The worst first."""
+    """The worst first; empty where nothing was found."""
     n_images: int
+    """Number of images that could be read."""
     n_groups: int
     """Groups (patients, or images that are alike) that a split keeps whole."""
 
@@ -61,7 +62,10 @@ class AuditReport:
         return self.findings[0].severity if self.findings else None
 
     def reaches(self, severity: Severity | None) -> bool:
-        """Whether a finding is at least as bad; never, where ``severity`` is None.
+        """Whether a finding is at least as bad as a severity.
+
+        Args:
+            severity: ``"serious"``, ``"warning"`` or ``"note"``; None, which is never reached.
 
         Raises:
             ValueError: There is no such severity.
@@ -90,9 +94,13 @@ def audit(dataset: PreparedDataset) -> AuditReport:
     Args:
         dataset: Decoded images with their table and near-identical pairs.
 
+    Returns:
+        The findings, the worst first.
+
     Source: the checks follow Roberts et al. (2021), "Common pitfalls and recommendations for using
     machine learning to detect and prognosticate for COVID-19", Nature Machine Intelligence 3, and
-    the CLAIM check list, Mongan et al. (2020), Radiology: AI 2(2).
+    Mongan et al. (2020), "Checklist for artificial intelligence in medical imaging (CLAIM)",
+    Radiology: AI 2(2).
     """
     copies = Copies.of(dataset)
     found = chain(

@@ -13,16 +13,21 @@ from numpy.typing import NDArray
 from medbench.datasets.stored_images import StoredImages
 
 PROPERTIES = ("width", "height", "mode", "bytes")
-"""Columns of ``Batch.properties``: original size in pixels, Pillow mode, size of the file."""
+"""Columns of ``Batch.properties``: original width and height in pixels, mode as the format calls it
+(see ``OpenedImage``), and size of the file in bytes."""
 
 
 def image_key(pixels: NDArray[np.uint8]) -> str:
-    """A hash of an image's prepared pixels, 32 hexadecimal digits; names cached features."""
+    """A hash of an image's prepared pixels, 32 hexadecimal digits; names cached features.
+
+    Args:
+        pixels: uint8, shape (height, width, channels).
+    """
     return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).hexdigest()
 
 
 class Batch:
-    """Some images of one data set."""
+    """Some images of one data set; ``len`` is their number."""
 
     def __init__(
         self,
@@ -34,7 +39,8 @@ class Batch:
         """Put one together.
 
         Args:
-            images: Prepared pixels, uint8, shape (n_images, height, width, channels).
+            images: Prepared pixels, uint8, shape (n_images, height, width, channels); in memory,
+                or in a file of which only what is used is read.
             properties: File properties, one row an image, columns ``PROPERTIES``.
             keys: ``image_key`` of each image, where it is known; dtype S32, shape (n_images,).
         """
@@ -49,17 +55,31 @@ class Batch:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image."""
+        """Height and width of an image in pixels, and its channels (1 or 3)."""
         height, width, channels = self._stored.shape[1:]
         return height, width, channels
 
     @cached_property
     def images(self) -> NDArray[np.uint8]:
-        """Prepared pixels, uint8, shape (n_images, height, width, channels), read when used."""
+        """Prepared pixels, uint8, shape (n_images, height, width, channels), read when used.
+
+        Raises:
+            OSError: They lie in a file that cannot be read.
+        """
         return np.asarray(self._stored)
 
     def pixels(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images at ``indices``; of a large data set only those are read."""
+        """Prepared pixels of some images; of a large data set only those are read.
+
+        Args:
+            indices: Which images, int64, shape (n_chosen,), counted from 0.
+
+        Returns:
+            uint8, shape (n_chosen, height, width, channels).
+
+        Raises:
+            OSError: They lie in a file that cannot be read.
+        """
         found: NDArray[np.uint8] = self._stored[indices]
         return found
 
@@ -69,9 +89,12 @@ class Batch:
         return np.array([image_key(self._stored[i]) for i in range(len(self))], dtype="S32")
 
     def take(self, indices: NDArray[np.int64]) -> Self:
-        """The same kind of batch with only the images at ``indices``.
+        """The same kind of batch with only some of the images.
 
         Nothing is read of stored images whose keys are known.
+
+        Args:
+            indices: Which images, int64, shape (n_chosen,), counted from 0, in the order wanted.
         """
         taken = type(self).__new__(type(self))
         stored = self._stored
@@ -84,7 +107,7 @@ class Batch:
 
 
 class LabelledBatch(Batch):
-    """Images of the development part: those a model may learn from."""
+    """Images of the development part: those a model may learn from; ``len`` is their number."""
 
     def __init__(
         self,
@@ -95,25 +118,41 @@ class LabelledBatch(Batch):
         groups: NDArray[np.int64],
         keys: NDArray[np.bytes_] | None = None,
     ) -> None:
-        """Put one together; ``images``, ``properties`` and ``keys`` as in ``Batch``."""
+        """Put one together; ``images``, ``properties`` and ``keys`` as in ``Batch``.
+
+        Args:
+            images: As in ``Batch``.
+            properties: As in ``Batch``.
+            labels: int64, shape (n_images,), or (n_images, n_classes) of a multi-label task.
+            groups: int64, shape (n_images,).
+            keys: As in ``Batch``.
+        """
         super().__init__(images=images, properties=properties, keys=keys)
         self.labels = labels
-        """Class index of each image, shape (n_images,); of a multi-label task 0 or 1 for each
-        class, shape (n_images, n_classes)."""
+        """Class index of each image, int64, shape (n_images,); of a multi-label task 0 or 1 for
+        each class, shape (n_images, n_classes)."""
         self.groups = groups
-        """Patient (or lesion, or scan) of each image as an opaque number, shape (n_images,)."""
+        """Patient (or lesion, or scan) of each image as an opaque number, int64, shape
+        (n_images,)."""
 
     def take(self, indices: NDArray[np.int64]) -> Self:
-        """The same kind of batch with only the images at ``indices``.
+        """The same kind of batch with only some of the images.
 
         Nothing is read of stored images whose keys are known.
+
+        Args:
+            indices: Which images, int64, shape (n_chosen,), counted from 0, in the order wanted.
         """
         taken = super().take(indices)
         taken.labels, taken.groups = self.labels[indices], self.groups[indices]
         return taken
 
     def with_labels(self, labels: NDArray[np.int64]) -> Self:
-        """The same images with other labels."""
+        """The same images with other labels.
+
+        Args:
+            labels: int64, shape (n_images,), or (n_images, n_classes) of a multi-label task.
+        """
         other = self.take(np.arange(len(self)))
         other.labels = labels
         return other

@@ -23,9 +23,13 @@ class Catalog:
     """Data sets by name, each with the folders in which its paths are looked for."""
 
     sources: dict[str, Source]
+    """The source of each data set, by its name."""
 
     def get(self, name: str) -> Source:
         """The source of one data set.
+
+        Args:
+            name: Name of the data set.
 
         Raises:
             UnknownNameError: No such data set; the message lists the close ones.
@@ -62,6 +66,10 @@ class Catalog:
     def decide(self, name: str, **fields: str) -> None:
         """Give fields of a data set's entry a value, in this command and not in its file.
 
+        Args:
+            name: Name of the data set.
+            **fields: The values, by the name of the field.
+
         Raises:
             UnknownNameError: As ``get``.
         """
@@ -77,6 +85,9 @@ def load_catalog(
         data_dir: Where the images are; before ``MEDBENCH_DATA``.
         datasets_file: Another YAML file of data sets.
         folder: A folder of class folders, which becomes a data set under its own name.
+
+    Returns:
+        All data sets that can be named; no image is looked for yet.
 
     Raises:
         ConfigurationError: A file is missing or wrong (with its line), or a name is taken.

@@ -46,7 +46,7 @@ class Decoded:
     key: str
     """See ``medbench.datasets.batch.image_key``."""
     perceptual_hash: NDArray[np.uint8]
-    """See ``medbench.datasets.duplicates.perceptual_hash``."""
+    """uint8, shape (32,); see ``medbench.datasets.duplicates.perceptual_hash``."""
     mask_like: bool
     """See ``medbench.datasets.mask_like``."""
     warnings: tuple[str, ...] = ()
@@ -161,7 +161,7 @@ def read_slice(opened: OpenedImage, slice_number: int | None = None) -> Picture:
 
     Args:
         opened: The file.
-        slice_number: Slice, frame or plane, counted from 1; needed where there are several.
+        slice_number: Slice, frame or plane, counted from 1; None will do where there is one.
 
     Raises:
         SliceError: Several slices of which none is chosen, or not so many.
@@ -192,8 +192,11 @@ def decode(
         size: Height and width of the result, in pixels.
         channels: 1 for grey (ITU-R 601 luma of colour), 3 for RGB.
         origin: Name of the image in messages.
-        pixel_limit: Largest width x height, checked from the header before decoding.
+        pixel_limit: Most pixels of a slice (width x height), checked from the header.
         slice_number: As in ``read_slice``.
+
+    Returns:
+        The pixels in a square, and what must be known of the file.
 
     Raises:
         DatasetError: As ``open_image`` and ``read_slice``.

@@ -22,9 +22,9 @@ class Download(ABC):
     """
 
     path: str
-    """Where the file or folder belongs, relative to a data folder."""
+    """Where the file or folder belongs: a path with ``/``, relative to a data folder."""
     megabytes: int
-    """The most it can have, told before the download begins."""
+    """Most that is downloaded, in units of 10**6 bytes; told before the download begins."""
 
     @property
     @abstractmethod
@@ -38,7 +38,7 @@ class Download(ABC):
         Args:
             target: Where it goes: ``path`` below the data folder that was chosen.
             progress: Progress bar as pooch asks for it (``total``, ``update``, ``reset``,
-                ``close``).
+                ``close``); None for none.
 
         Returns:
             How it is known to be what it should be, as "its MD5 is the official one".
@@ -54,10 +54,13 @@ class RemoteFile(Download):
     """A file that is published on the web under an official sum."""
 
     url: str
+    """Where it is downloaded from."""
     md5: str
-    """The official sum."""
+    """The official MD5 sum, 32 hexadecimal digits."""
     path: str
+    """See ``Download.path``."""
     megabytes: int
+    """See ``Download.megabytes``."""
 
     @property
     def address(self) -> str:

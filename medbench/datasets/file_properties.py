@@ -89,8 +89,9 @@ def auroc_of_each(values: NDArray[np.float64], shown: NDArray[np.bool_]) -> NDAr
     Returns:
         float64, shape (n_classes,), from .5 to 1; .5 where a side has no image.
 
-    Source: Mann & Whitney (1947), Annals of Mathematical Statistics 18(1): the AUROC from the sum
-    of mid-ranks, which costs one sort for all classes.
+    Source: Mann & Whitney (1947), "On a test of whether one of two random variables is
+    stochastically larger than the other", Annals of Mathematical Statistics 18(1): the AUROC from
+    the sum of mid-ranks, which costs one sort for all classes.
     """
     from scipy.stats import rankdata
 

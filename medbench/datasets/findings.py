@@ -22,12 +22,14 @@ class Finding:
     check: str
     """What was looked for: a name that stays the same, as ``"label-conflicts"``."""
     severity: Severity
+    """``"serious"``, ``"warning"`` or ``"note"``."""
     text: str
     """One sentence with the numbers; no file names."""
     remedy: str
     """One sentence: what to do."""
     images: tuple[int, ...] = ()
-    """Row numbers of the images concerned, those of one group side by side; may be empty."""
+    """Row numbers (from 0) of the images concerned, those of one group side by side; may be
+    empty."""
     numbers: Mapping[str, Any]
     """The numbers of the sentence and those behind it, JSON-ready."""
 

@@ -16,10 +16,15 @@ from medbench.errors import DatasetError
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """All images of a data set, not yet decoded."""
+    """All images of a data set, not yet decoded.
+
+    Making one raises a ``DatasetError`` where the columns of ``table`` or their types are not those
+    that it must have, or where there are too many classes.
+    """
 
     classes: tuple[str, ...]
-    """Class names; labels are indices into them."""
+    """Class names, at least two, all different; labels are indices into them. The last one of two
+    is the positive class."""
     table: pd.DataFrame
     """One row an image, which is a slice of a file: ``origin`` (name of the file relative to the
     data set, never absolute; rows of one file follow each other), ``slice`` (int64, counted from
@@ -27,7 +32,9 @@ class Listing:
     ``label1``, ... of 0 or 1), ``group`` (str; patient, lesion or scan; "" where unknown),
     ``split`` ("train", "val", "test", or "" where there is no official split)."""
     read: Callable[[int], Content]
-    """Content of the file (or the pixels) in row i; safe to call from several threads."""
+    """Content of the file in row i, counted from 0: its bytes, or pixels as an array, shape
+    (height, width) or (height, width, channels). Safe to call from several threads. Raises a
+    ``DatasetError`` that names the file where it cannot be read."""
     signature: str
     """A hash that changes whenever the content may have changed (names, sizes, times)."""
     task_type: TaskType = "multi-class"

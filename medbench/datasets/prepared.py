@@ -42,8 +42,11 @@ class PreparedDataset:
     """A data set that is ready to be split."""
 
     name: str
+    """Its name in the catalog."""
     source: Source
+    """Where its images come from."""
     task: Task
+    """Its classes, and the shape of its prepared images."""
     images: StoredImages
     """uint8, shape (n_images, height, width, channels); read when they are asked for."""
     table: pd.DataFrame
@@ -66,11 +69,14 @@ class PreparedDataset:
     positive_decided: str = ""
     """See ``Listing``."""
     entry: Entry | None = None
-    """Where it lies in the cache; held, so that nobody removes it meanwhile."""
+    """Where it lies in the cache; held, so that nobody removes it meanwhile. None elsewhere."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Labels of all images; see ``LabelledBatch``."""
+        """Class index of each image, int64, shape (n_images,).
+
+        Of a multi-label task 0 or 1 for each class, shape (n_images, n_classes).
+        """
         return labels_in(self.table)
 
     @property
@@ -97,13 +103,16 @@ def prepare(
     Args:
         name: Its name in the catalog.
         source: Where its images come from.
-        cache: Folder of prepared data sets.
+        cache: Folder in which prepared data sets are kept.
         threads: Number of decoding threads.
         skip_unreadable: Leave unreadable images out instead of failing.
         image_shape: Height, width (the same) and channels to which images are brought, as a model
             takes them; what the source's entry says where it is None.
         positive_for: What depends on the positive one of two classes; see ``Source.listing``.
         say: Shows how far a long step is, a line now and then.
+
+    Returns:
+        The prepared images, which are read when they are used, and a table beside them.
 
     Raises:
         UndecidedError: A person must say what something means.

@@ -19,8 +19,8 @@ def read_image(path: str | Path, slice_number: int | None = None) -> NDArray[np.
     Args:
         path: A file of any format that is registered; its content tells which. How each is read:
             ``docs/formats.md``.
-        slice_number: Which slice, frame, plane or page, counted from 1; needed where there are
-            several.
+        slice_number: Which slice, frame, plane or page, counted from 1; None will do where there
+            is only one.
 
     Returns:
         uint8, shape (height, width) of grey, also where it is stored as colour; (height, width, 3)

@@ -40,11 +40,13 @@ class OuterSplit:
     fold: int | None = None
     """Which fold of its repeat it is, from 0; None for an official split."""
     development: Indices
-    """Images that tuning and fitting may see."""
+    """Images that tuning and fitting may see: row numbers from 0, int64, shape (n_development,)."""
     validation: Indices | None
-    """The official validation part, a subset of ``development``; None where there is none."""
+    """The official validation part, a subset of ``development``, likewise; None where there is
+    none."""
     held_out: Indices
-    """Images that are predicted once, after everything is fixed."""
+    """Images that are predicted once, after everything is fixed: row numbers from 0, int64, shape
+    (n_held_out,)."""
     by_image: bool = False
     """Whether every image counts as a group of its own, in the inner folds too. Its scores are
     inflated wherever images of one patient resemble each other: to be shown, never believed."""
@@ -55,6 +57,7 @@ class SplitPlan:
     """All outer splits of a data set, the same for every model."""
 
     splits: tuple[OuterSplit, ...]
+    """By repeat and fold, at least one."""
     description: str
     """For example ``"official"`` or ``"5-fold x 1 by group"``."""
     notes: tuple[str, ...]
@@ -75,16 +78,20 @@ def outer_splits(
     """The official split where there is one, else repeated stratified group k-fold.
 
     Args:
-        labels: Labels of each image; see ``LabelledBatch``.
-        groups: Group number of each image, shape (n_images,).
+        labels: Class index of each image, int64, shape (n_images,); of a multi-label task 0 or 1
+            for each class, shape (n_images, n_classes).
+        groups: Group number of each image, int64, shape (n_images,).
         official: "train", "val", "test" or "" for each image, shape (n_images,).
-        folds: Number of folds wanted.
+        folds: Number of folds wanted, at least 2.
         repeats: How often the folds are drawn anew, or the official split is repeated with
             another seed of everything but the split.
         seed: Seed of the draw.
         classes: Names of the classes.
         strict: Leave images out of the training side of an official split whose group is also
             on a later side.
+
+    Returns:
+        The splits, and what a reader must know of them.
 
     Raises:
         ProtocolError: A class has too few groups to be learnt, tuned on and tested, or an official

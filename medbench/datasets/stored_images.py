@@ -21,7 +21,7 @@ _BLOCK_BYTES = 8 << 20
 
 
 class StoredImages:
-    """uint8 images in an ``.npy`` file, shape (n_images, height, width, channels).
+    """Images in an ``.npy`` file, uint8, shape (n_images, height, width, channels).
 
     Indexing reads a copy of the images named and of no others, so that the memory of a process
     follows what it holds, not the size of the data set. Nothing is mapped into memory: a file that
@@ -33,7 +33,7 @@ class StoredImages:
 
         Args:
             path: The file.
-            rows: Which of its images these are, in order; all where None.
+            rows: Which of its images these are, in order, int64, shape (n_images,); all where None.
 
         Raises:
             OSError: It cannot be read.
@@ -52,13 +52,14 @@ class StoredImages:
         self.shape: tuple[int, int, int, int] = (
             n if rows is None else len(rows), height, width, channels
         )  # fmt: skip
+        """(n_images, height, width, channels); ``dtype`` is uint8."""
 
     def __len__(self) -> int:
         return self.shape[0]
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image."""
+        """Height and width of an image in pixels, and its channels."""
         return self.shape[1:]
 
     @property
@@ -67,14 +68,22 @@ class StoredImages:
         return math.prod(self.shape) * int(self.dtype.itemsize)
 
     def take(self, indices: NDArray[np.int64]) -> StoredImages:
-        """Those at ``indices``; nothing is read."""
+        """Some of the images; nothing is read.
+
+        Args:
+            indices: Which, int64, shape (n_chosen,), counted from 0, in the order wanted.
+        """
         rows = np.arange(len(self))[indices] if self._rows is None else self._rows[indices]
         return StoredImages(self._path, rows)
 
     def __getitem__(self, which: Any) -> NDArray[np.uint8]:
         """The images at one index (an image), a slice or an array of indices, as NumPy has it.
 
+        Returns:
+            uint8, shape (height, width, channels) of one index, else (n, height, width, channels).
+
         Raises:
+            IndexError: There are not so many images.
             OSError: They cannot be read, or the file is shorter than it was.
         """
         rows = np.arange(len(self))[which] if self._rows is None else self._rows[which]

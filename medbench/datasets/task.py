@@ -15,16 +15,17 @@ _LABEL = "label"
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A classification task."""
+    """A classification task: its classes, and the shape of its images."""
 
     classes: tuple[str, ...]
-    """Class names; a label is an index into them. The last one is the positive of a binary task."""
+    """Class names, at least two; a label is an index into them. The last one is the positive of a
+    binary task."""
     image_shape: tuple[int, int, int]
-    """Height, width and channels (1 or 3) of every prepared image, in pixels."""
+    """Height and width in pixels, and channels (1 for grey, 3 for RGB), of every prepared image."""
     task_type: TaskType = "multi-class"
-    """How labels relate to classes: one class an image (two of them are always ``"binary"``),
-    ``"ordinal"`` where the classes stand in rising order, or ``"multi-label"``, where any number
-    of classes may be present in an image."""
+    """How labels relate to classes: ``"multi-class"`` where an image has one class (``"binary"``,
+    which is set by itself, where there are two), ``"ordinal"`` where the classes stand in rising
+    order, or ``"multi-label"``, where any number of classes may be present in an image."""
 
     def __post_init__(self) -> None:
         if len(self.classes) == 2 and self.task_type != "multi-label":
@@ -37,7 +38,7 @@ class Task:
 
     @property
     def positive(self) -> str:
-        """The positive class of a binary task; empty for others."""
+        """Name of the positive class of a binary task; empty for others."""
         return self.classes[-1] if self.binary else ""
 
 

@@ -25,7 +25,7 @@ class Calibration:
     """What is done to a model's probabilities before anybody reads them."""
 
     temperatures: tuple[float, ...]
-    """One for all classes; of a multi-label task one a label. 1 changes nothing."""
+    """One for all classes; of a multi-label task one a label. Above 0; 1 changes nothing."""
     reason: str = ""
     """Why nothing is changed (of a multi-label task: of which labels); empty where all is."""
 
@@ -35,7 +35,11 @@ class Calibration:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any] | None) -> Calibration:
-        """What ``as_record`` gave; no change for a cell that has none."""
+        """What ``as_record`` gave.
+
+        Args:
+            record: What ``cell.json`` has; None where it has nothing, for no change.
+        """
         if record is None:
             return cls(temperatures=(1.0,), reason="not calibrated")
         return cls(temperatures=tuple(record["temperatures"]), reason=record["reason"])
@@ -47,6 +51,12 @@ class Calibration:
 
         The most probable class of an image stays the same, and so does the order of images by
         the probability of one of two classes.
+
+        Args:
+            probabilities: From 0 to 1, shape (n_images, n_classes).
+            multi_label: Whether any number of classes may be present in an image.
+
+        Source: Guo et al. (2017), "On calibration of modern neural networks", ICML.
         """
         temperatures = np.asarray(self.temperatures)
         if (temperatures == 1).all():

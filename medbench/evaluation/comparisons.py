@@ -23,14 +23,17 @@ class Difference:
     model: str
     """The leader, or whichever model was named first."""
     rival: str
+    """The other one."""
     difference: float
-    """AUROC of the model minus that of the rival, each averaged over the folds."""
+    """AUROC of the model minus that of the rival, each averaged over the folds; from -1 to 1."""
     low: float
     """Lower end of the 95% interval of this difference taken alone."""
     high: float
+    """Upper end of it."""
     corrected_low: float
     """Lower end of the interval at the level that Holm's correction asks of this rival."""
     corrected_high: float
+    """Upper end of it."""
     p: float
     """Two-sided p of no difference, of this rival taken alone."""
     p_holm: float
@@ -51,6 +54,7 @@ class Comparison:
     """A leader against all other models on one data set."""
 
     leader: str
+    """Name of the leader."""
     differences: tuple[Difference, ...]
     """One a rival, the smallest p first; empty where ``reason`` says why."""
     tie_group: tuple[str, ...]
@@ -117,8 +121,8 @@ def compare_resampled(models: Mapping[str, Resampled], *, leader: str | None = N
     Raises:
         ProtocolError: No models, an unknown leader, or models that were not resampled together.
 
-    Source: Holm (1979), Scandinavian Journal of Statistics 6(2); for the bootstrap see
-    ``resample``.
+    Source: Holm (1979), "A simple sequentially rejective multiple test procedure", Scandinavian
+    Journal of Statistics 6(2); for the bootstrap see ``resample``.
     """
     if not models:
         raise ProtocolError("there are no models to compare.")

@@ -83,7 +83,9 @@ def reliability(folds: Sequence[FoldPredictions]) -> Reliability:
     Of two classes it is that of class 1, of more than two that of the decided class against being
     right, of several labels an image that of all labels together.
 
-    Source: Niculescu-Mizil & Caruana (2005); Wilson (1927) for the interval.
+    Source: Niculescu-Mizil & Caruana (2005), "Predicting good probabilities with supervised
+    learning", ICML; for the interval Wilson (1927), "Probable inference, the law of succession, and
+    statistical inference", JASA 22(158).
     """
     pairs = [_outcomes(fold) for fold in folds]
     predicted = np.concatenate([one for one, _ in pairs])

@@ -20,9 +20,11 @@ class Interval:
     """An estimate with its 95% interval."""
 
     estimate: float
+    """An AUROC, from 0 to 1."""
     low: float | None
-    """None where no interval can be had; ``reason`` says why."""
+    """Lower end; None where no interval can be had, ``reason`` says why."""
     high: float | None
+    """Upper end; None where there is no lower one."""
     reason: str = ""
     """Why there is no interval; empty where there is one."""
     warning: str = ""
@@ -69,8 +71,8 @@ def auroc_interval(resampled: Resampled) -> Interval:
 
     Source: Forman & Scholz (2010), "Apples-to-apples in cross-validation studies", SIGKDD
     Explorations 12(1), for averaging; Pepe (2003), "The Statistical Evaluation of Medical Tests",
-    5.2.5, for the logit scale; Satterthwaite (1946), Biometrics Bulletin 2(6), for the degrees of
-    freedom.
+    5.2.5, for the logit scale; Satterthwaite (1946), "An approximate distribution of estimates of
+    variance components", Biometrics Bulletin 2(6), for the degrees of freedom.
     """
     estimate, plan = resampled.auroc, resampled.plan
     if plan.obstacle:

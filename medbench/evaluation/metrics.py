@@ -88,11 +88,16 @@ def auroc(labels: NDArray[Any], probabilities: NDArray[Any], n_classes: int) -> 
         probabilities: Shape (n_images, n_classes), finite.
         n_classes: Number of classes of the task.
 
+    Returns:
+        From 0 to 1; 0.5 is chance.
+
     Raises:
         ProtocolError: Nothing to tell apart, or the input cannot be scored (see ``checked``).
 
-    Source: Hand & Till (2001) discuss multi-class averages; one-versus-rest after Provost &
-    Domingos (2000), unweighted.
+    Source: Hand & Till (2001), "A simple generalisation of the area under the ROC curve for
+    multiple class classification problems", Machine Learning 45(2), discuss multi-class averages;
+    one-versus-rest after Provost & Domingos (2000), "Well-trained PETs: improving probability
+    estimation trees", unweighted.
     """
     return float(np.nanmean(class_aurocs(labels, probabilities, n_classes)))
 

@@ -22,12 +22,15 @@ _UNDEFINED = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
-    """The rule by which a threshold is chosen on development predictions."""
+    """The rule by which a threshold is chosen on development predictions.
+
+    Making one raises a ``ProtocolError`` where the rule cannot be followed.
+    """
 
     rule: Literal["youden", "sensitivity", "specificity"] = "youden"
     """``youden``, or which of the two must be reached."""
     at_least: float | None = None
-    """What must be reached, above 0 and up to 1; None with ``youden``."""
+    """Share that must be reached, above 0 and up to 1; None with ``youden``."""
 
     def __post_init__(self) -> None:
         wanted = self.at_least
@@ -56,6 +59,9 @@ class OperatingPoint:
     @classmethod
     def parse(cls, text: str) -> OperatingPoint:
         """What ``str`` gave.
+
+        Args:
+            text: As ``"youden"`` or ``"sensitivity 0.95"``.
 
         Raises:
             ProtocolError: It is nothing that ``str`` gives.

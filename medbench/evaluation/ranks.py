@@ -24,11 +24,13 @@ class ModelRank:
     """The rank of one model, averaged over sources."""
 
     model: str
+    """Name of the model."""
     mean_rank: float
     """1 is best."""
     low: float | None
     """Lower end of the 95% interval, at least 1; None with fewer than two sources."""
     high: float | None
+    """Upper end of it, at most the number of models; None with fewer than two sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,9 @@ class RanksAcross:
     left_out: tuple[str, ...]
     """Models without a score on some data set, which are not ranked."""
     n_datasets: int
+    """Number of data sets."""
     n_sources: int
+    """Number of sources that these come from; a source counts once."""
     test: RankTest | None
     """None where ``reason`` says why."""
     reason: str = ""

@@ -41,11 +41,12 @@ class FoldPredictions:
     """Class index of each image, shape (n_images,); of a multi-label task 0 or 1 for each class,
     shape (n_images, n_classes)."""
     probabilities: NDArray[np.float64]
-    """Probabilities of the classes, shape (n_images, n_classes)."""
+    """Probabilities of the classes, from 0 to 1, shape (n_images, n_classes)."""
     groups: NDArray[np.int64]
     """Patient (or lesion, or scan) of each image, shape (n_images,)."""
     repeat: int = 0
-    """Which repeat of the cross-validation the fold belongs to; repeats share their patients."""
+    """Which repeat of the cross-validation the fold belongs to, from 0; repeats share their
+    patients."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,8 @@ def resample(
             class only, or input that cannot be scored (see ``metrics.checked``).
 
     Source: Field & Welsh (2007), "Bootstrapping clustered data", JRSS-B 69(3), for groups;
-    McCarthy & Snowden (1985) and Rao & Wu (1988), JASA 83(401), for m - 1 of m.
+    McCarthy & Snowden (1985), "The bootstrap and finite population sampling", and Rao & Wu (1988),
+    "Resampling inference with complex survey data", JASA 83(401), for m - 1 of m.
     """
     if not models:
         raise ProtocolError("there are no models to score.")

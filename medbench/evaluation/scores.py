@@ -144,9 +144,12 @@ def fold_scores(
             none.
 
     Source: Maier-Hein et al. (2024), "Metrics reloaded", Nature Methods 21, for the choice;
-    Brodersen et al. (2010) for balanced accuracy; Gorodkin (2004) for the MCC of several classes;
-    Cohen (1968) for weighted kappa; Brier (1950); Guo et al. (2017) for ECE; PPV and NPV by Bayes'
-    rule from sensitivity and specificity.
+    Brodersen et al. (2010), "The balanced accuracy and its posterior distribution", ICPR; Gorodkin
+    (2004), "Comparing two K-category assignments by a K-category correlation coefficient", for the
+    MCC of several classes; Cohen (1968), "Weighted kappa", Psychological Bulletin 70(4); Brier
+    (1950), "Verification of forecasts expressed in terms of probability", Monthly Weather Review
+    78(1); Guo et al. (2017), "On calibration of modern neural networks", ICML, for ECE; PPV and NPV
+    by Bayes' rule from sensitivity and specificity.
     """
     labels, probabilities = _checked(labels, probabilities, task_type)
     _check_threshold(threshold, task_type, probabilities.shape[1])
@@ -223,7 +226,8 @@ def expected_calibration_error(
         outcomes: Whether it came, 0 or 1, shape (n_images,).
         bins: Number of bins, at least 1.
 
-    Source: Naeini et al. (2015); Guo et al. (2017), "On calibration of modern neural networks".
+    Source: Naeini et al. (2015), "Obtaining well calibrated probabilities using Bayesian binning",
+    AAAI; Guo et al. (2017), "On calibration of modern neural networks", ICML.
     """
     of_bin = np.digitize(confidences, np.arange(1, bins) / bins, right=True)
     gaps = np.bincount(of_bin, weights=np.asarray(outcomes, dtype=np.float64) - confidences)

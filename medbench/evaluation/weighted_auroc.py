@@ -91,7 +91,8 @@ class WeightedAuroc:
         Returns:
             float64, shape (n_groups,), of sum 0.
 
-        Source: the placement values of DeLong et al. (1988), Biometrics 44(3).
+        Source: the placement values of DeLong et al. (1988), "Comparing the areas under two or more
+        correlated receiver operating characteristic curves", Biometrics 44(3).
         """
         of_images: NDArray[np.float64]
         of_images = np.sum([ladder.influence() for ladder in self._classes], axis=0)

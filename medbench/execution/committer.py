@@ -44,9 +44,10 @@ class EarlierWork:
     trials: tuple[Mapping[str, Any], ...] = ()
     """Records of the finished trials, in order."""
     oof: NDArray[np.float64] | None = None
-    """Out-of-fold probabilities of the best one; see ``medbench.tuning.tuner.best_of``."""
+    """Out-of-fold probabilities of the best one (see ``medbench.tuning.tuner.best_of``), float64,
+    shape (n_development, n_classes); None where no trial has any."""
     checkpoints: Path | None = None
-    """Folder of the fitted folds that they left."""
+    """Folder of the fitted folds that they left; None where there is none."""
 
 
 class Committer:
@@ -85,6 +86,9 @@ class Committer:
     def take(self, event: Event) -> None:
         """Write one event down.
 
+        Args:
+            event: Of one of the cells, as an executor told it.
+
         Raises:
             StoreError: The run folder cannot be written.
         """
@@ -102,14 +106,29 @@ class Committer:
             self._finish(cell, event)
 
     def skip(self, cell: PlannedCell) -> None:
-        """Give a cell that nobody works on its row."""
+        """Give a cell that nobody works on its row.
+
+        Args:
+            cell: A cell whose family does not apply to its data set.
+
+        Raises:
+            StoreError: The run folder cannot be written.
+        """
         self.earlier_work(cell)
         self._listener.started(cell.id)
         self._begin(cell)
         self._commit(cell, {"status": "skipped", "reason": cell.model.skip or ""})
 
     def refuse(self, cell: PlannedCell, reason: str) -> None:
-        """Give a cell whose family's own code keeps it from being worked on its end."""
+        """Give a cell its end, where the family's own code keeps it from being worked on.
+
+        Args:
+            cell: The cell.
+            reason: What that code raised, in words.
+
+        Raises:
+            StoreError: The run folder cannot be written.
+        """
         self.earlier_work(cell)
         self.take(Started(cell=cell.id))
         self.take(Outcome(cell=cell.id, reason=reason, fault=cell.model.fault))

@@ -22,6 +22,7 @@ class Event:
     """
 
     cell: CellId
+    """In which cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,10 @@ class TrialEnded(Event):
     """JSON-ready; see ``medbench.tuning.tuner.Trial``."""
     oof: Path | None
     """``.npy`` file of its inner out-of-fold probabilities, float64, shape (n_development,
-    n_classes), NaN where an image was in no validation fold that was reached."""
+    n_classes), NaN where an image was in no validation fold that was reached; None where no fold
+    was done."""
     checkpoint: Path | None
-    """Folder of its fitted folds, where a later trial may train on."""
+    """Folder of its fitted folds, where a later trial may train on; None where none are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,8 @@ class Fitted(Event):
     """The model is fitted and saved, and everything about it is frozen."""
 
     record: Mapping[str, Any]
-    """JSON-ready: parameters, calibration, threshold, seconds, ..."""
+    """JSON-ready: ``params``, ``calibration``, ``threshold``, ``seconds``, ...; see
+    ``medbench.store.schemas.Fitted``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +74,10 @@ class Outcome(Event):
     model: Path | None = None
     """Folder of the fitted model; None where it failed."""
     probabilities: NDArray[np.float64] | None = None
-    """Of the held-out images, shape (n_held_out, n_classes); None where it failed."""
+    """Of the held-out images, float64, from 0 to 1, shape (n_held_out, n_classes); None where it
+    failed."""
     log: bytes = b""
-    """What libraries printed meanwhile."""
+    """What libraries printed meanwhile, as they wrote it."""
 
 
 PREDICTED = "predicted"

@@ -22,7 +22,9 @@ class Work:
     """A cell that is to be worked on: its task, and what it takes to do it."""
 
     task: CellTask
+    """What is to be done."""
     development: DevelopmentPart
+    """The images to learn from, to be written where the work is done."""
     held_out: HeldOutPart
     """To be written only after ``Fitted`` was told."""
     weights: Weights | None = None
@@ -36,9 +38,11 @@ class Work:
     earlier: tuple[Mapping[str, object], ...] = ()
     """Records of trials that an earlier attempt has finished, in order."""
     earlier_oof: NDArray[np.float64] | None = None
-    """Out-of-fold probabilities of the best one of them; see ``medbench.tuning.tuner.best_of``."""
+    """Out-of-fold probabilities of the best one of them (see ``medbench.tuning.tuner.best_of``),
+    float64, shape (n_development, n_classes), NaN where an image was not predicted; None where no
+    trial has any."""
     earlier_checkpoints: Path | None = None
-    """Folder of the fitted folds that they left, a folder a trial."""
+    """Folder of the fitted folds that they left, a folder a trial; None where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,7 @@ class Resources:
     """What an executor may use on this machine."""
 
     threads: int
-    """Of each cell."""
+    """Number of threads of each cell."""
     jobs: int = 1
     """Most cells that are worked on at a time."""
     features: Path | None = None
@@ -61,7 +65,12 @@ class Resources:
 
 
 def whole_record(fitted: Mapping[str, Any], predicted: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``Outcome.record`` holds, from that of ``Fitted`` and what ``Attempt.predict`` gave."""
+    """What ``Outcome.record`` holds, JSON-ready.
+
+    Args:
+        fitted: ``Fitted.record``.
+        predicted: What ``Attempt.predict`` gave.
+    """
     others = {name: value for name, value in predicted.items() if name != "seconds"}
     seconds = {**fitted["seconds"], "prediction": predicted["seconds"]}
     return {**fitted, **others, "seconds": seconds}
@@ -75,18 +84,26 @@ class Executor(ABC):
     """
 
     name: ClassVar[str] = ""
-    """Set by the registry."""
+    """Its name in the registry, which sets it."""
     isolates: ClassVar[bool] = True
     """Whether each attempt has a process of its own, with a firewall around it, whose end is a
     failed cell and no more."""
 
     def __init__(self, resources: Resources) -> None:
-        """Prepare; nothing starts before ``run``."""
+        """Prepare; nothing starts before ``run``.
+
+        Args:
+            resources: Threads, folders and limits.
+        """
         self.resources = resources
+        """What it may use on this machine."""
 
     @abstractmethod
     def run(self, work: Sequence[Work]) -> Generator[Event, None, None]:
         """Work on every cell.
+
+        Args:
+            work: The cells, in the order in which they are best begun.
 
         Yields:
             Of each cell ``Started``, then what its attempt tells, and last an ``Outcome``; of

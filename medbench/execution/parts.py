@@ -38,10 +38,13 @@ class HeldOutPart:
     table: pd.DataFrame
     """All rows of the data set, with the columns ``PROPERTIES`` and ``key``."""
     rows: Indices
-    """Which of them are held out."""
+    """Which of them are held out: row numbers from 0, int64, shape (n_held_out,)."""
 
     def write(self, folder: Path) -> None:
-        """Write the part into a new folder.
+        """Write the part.
+
+        Args:
+            folder: Where; it must not exist yet.
 
         Raises:
             OSError: It cannot be written.
@@ -59,13 +62,15 @@ class DevelopmentPart:
     table: pd.DataFrame
     """All rows of the data set, with the columns ``PROPERTIES`` and ``key``."""
     rows: Indices
-    """Which of them are development images."""
+    """Which of them are development images: row numbers from 0, int64, shape (n_development,)."""
     labels: NDArray[np.int64]
-    """Labels of these; see ``LabelledBatch``."""
+    """Labels of these, shape (n_development,), or (n_development, n_classes) of a multi-label
+    task; see ``LabelledBatch``."""
     groups: NDArray[np.int64]
     """Groups of these, shape (n_development,)."""
     validation: NDArray[np.bool_] | None
-    """Whether each of these is in the official validation part; None where there is none."""
+    """Whether each of these is in the official validation part, bool, shape (n_development,); None
+    where there is none."""
 
     @cached_property
     def key(self) -> str:
@@ -76,7 +81,10 @@ class DevelopmentPart:
         return sha256_of_arrays(rows.to_numpy(), self.labels, self.groups, self.validation)
 
     def write(self, folder: Path) -> None:
-        """Write the part into a new folder.
+        """Write the part.
+
+        Args:
+            folder: Where; it must not exist yet.
 
         Raises:
             OSError: It cannot be written.

@@ -59,11 +59,15 @@ class Settings:
     """What a run folder is begun with and must not change afterwards."""
 
     budget: Budget
+    """What each search may use."""
     folds: int = 5
+    """Number of outer folds where there is no official split, at least 2."""
     seeds: int = 1
     """How often the folds are drawn anew, or an official split is run with another seed."""
     inner_folds: int = 3
+    """Number of folds of each development part, at least 2."""
     seed: int = 0
+    """Base seed of everything random."""
     strict_split: bool = False
     """Leave training images out whose group is also on a later side of an official split."""
     tuner: str | None = None
@@ -119,6 +123,7 @@ class Setup:
     """
 
     cache: Path
+    """The cache folder."""
     threads: int
     """Threads of each cell."""
     executor: str = field(default_factory=lambda: DEFAULT_EXECUTOR)
@@ -130,8 +135,11 @@ class Setup:
     cell_memory: int | None = None
     """Most bytes of a cell in all; None for a share of what the machine has."""
     plugins: tuple[Path, ...] = ()
+    """Python files that each attempt imports."""
     weights_dir: Path | None = None
+    """Folder with pretrained weights of the user; None for none."""
     skip_unreadable: bool = False
+    """Whether images that cannot be read are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +147,9 @@ class PlannedDataset:
     """A prepared data set with its splits."""
 
     data: PreparedDataset
+    """Its images, labels and groups."""
     plan: SplitPlan
+    """Its outer splits, the same for every model."""
     by_image: tuple[OuterSplit, ...] = ()
     """Folds that divide single images, for families whose inflation is to be shown."""
 
@@ -158,12 +168,16 @@ class PlannedDataset:
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One cell of the plan."""
+    """One cell of the plan: a data set, a model and an outer split."""
 
     dataset: PlannedDataset
+    """The data set."""
     model: PlannedModel
+    """The model family, and what is known of it on that data set."""
     split: OuterSplit
+    """The outer split."""
     settings: Settings
+    """Those of the run."""
 
     @property
     def id(self) -> CellId:

@@ -24,15 +24,20 @@ class PlannedModel:
     """A family on one data set: the tuner and weights it will use, or why it is left out."""
 
     name: str
+    """Name of the family."""
     family: type[ModelFamily]
+    """Its class."""
     tuner: str
+    """Name of the tuner."""
     weights: Weights | None = None
+    """Pretrained weights; None for a family without any."""
     skip: str | None = None
-    """Why the family does not apply; its cells get no more than a row."""
+    """Why the family does not apply, its cells get no more than a row; None where it does."""
     space: SearchSpace = field(default_factory=SearchSpace)
     """What the tuner will search."""
     error: str | None = None
-    """What the family's own code raised when it was asked for these; no fit is tried then."""
+    """What the family's own code raised when it was asked for these, no fit is tried then; None
+    where it raised nothing."""
     fault: bool = False
     """Whether that was trouble of the machine."""
 

@@ -15,12 +15,13 @@ class CellTask:
     """All that decides what a cell gives, but for its images, weights and code."""
 
     cell: CellId
+    """Which cell it is."""
     tuner: str
     """Name of the tuner."""
     classes: tuple[str, ...]
     """Class names; see ``Task``."""
     image_shape: tuple[int, int, int]
-    """Height, width and channels of every image, in pixels."""
+    """Height and width in pixels, and channels, of every image."""
     task_type: TaskType
     """See ``Task``."""
     trials: int | None
@@ -28,8 +29,11 @@ class CellTask:
     seconds: float | None
     """Most seconds of the search; None for no bound."""
     inner_folds: int
+    """Number of inner folds that are wanted, at least 2; none are made where there is an official
+    validation part."""
     operating_point: str
-    """See ``OperatingPoint.parse``."""
+    """Rule for the threshold, as ``youden`` or ``sensitivity 0.95``; see
+    ``OperatingPoint.parse``."""
     split_seed: int
     """Seed of the inner folds: the same for every model."""
     cell_seed: int
@@ -41,7 +45,11 @@ class CellTask:
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> CellTask:
-        """What ``as_message`` gave, also after JSON, which has no tuples."""
+        """A task again from what ``as_message`` gave, also after JSON, which has no tuples.
+
+        Args:
+            message: The fields by name.
+        """
         return cls(
             **{
                 **message,

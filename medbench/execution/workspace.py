@@ -29,11 +29,13 @@ class Workspace:
     features: str | None
     """Folder of the feature cache; None keeps features in memory only."""
     threads: int
+    """Number of threads that it may use."""
     plugins: tuple[str, ...] = ()
     """Python files to import."""
     weights_path: str | None = None
     """File of the pretrained weights; None for random ones, or a family without any."""
     weights_sha256: str | None = None
+    """SHA-256 of that file; None where there is none."""
     weights_note: str | None = None
     """See ``Weights``; None for a family without any."""
     closed: tuple[str, ...] | None = None

@@ -22,9 +22,16 @@ class Extractor(ABC):
 
     @property
     def key(self) -> str:
-        """Names the extractor and its settings."""
+        """Names the extractor and its settings; other settings have another key."""
         return repr(self)
 
     @abstractmethod
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, channels)."""
+        """Vectors of some images; that of an image does not depend on the others.
+
+        Args:
+            images: Prepared pixels, uint8, shape (n_images, height, width, channels).
+
+        Returns:
+            float32, shape (n_images, n_features).
+        """

@@ -55,8 +55,8 @@ class FeatureCache:
         """Open a cache.
 
         Args:
-            folder: Where chunks live; None keeps them in memory only.
-            threads: Number of threads that may extract.
+            folder: Where rows are stored; None keeps them in memory only.
+            threads: Number of threads that may extract, at least 1.
             paid: Names of features that were charged before an interruption.
             bound: Seconds that all features together may cost, computed now or found; None sets
                 no bound.
@@ -65,8 +65,8 @@ class FeatureCache:
         self._threads = threads
         self._paid = frozenset(paid)
         self.bound = bound
-        """See above. A search lowers it as its seconds pass, and sets none for its first trial, so
-        that there is one, nor for what follows it."""
+        """Most seconds of all features; None for no bound. A search lowers it as its seconds pass,
+        and sets none for its first trial, so that there is one, nor for what follows it."""
         self._memory: dict[str, _Rows] = {}
         self._charged: dict[str, set[bytes]] = {}
         self.cold_seconds = 0.0
@@ -78,6 +78,10 @@ class FeatureCache:
 
     def get(self, extractor: Extractor, batch: Batch) -> NDArray[np.float32]:
         """Features of every image of a batch, float32, shape (n_images, n_features).
+
+        Args:
+            extractor: What computes them.
+            batch: The images.
 
         Raises:
             FeaturesTooDearError: They would cost more than what is left of the bound, by what such

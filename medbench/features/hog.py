@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -59,39 +60,66 @@ class HogPyramid(Extractor):
     """Gradient energy by direction in one grid of cells, of the image at several scales.
 
     Nothing is normalised: how strong an edge is, which blocks are made to forget, is what tells a
-    faint round finding from healthy tissue, and coarse scales show it where pixels are noisy. The
-    logarithm keeps strong edges, such as the skull's, from covering the rest. Beside the directions
-    of each cell stands their sum.
+    faint round finding from healthy tissue, and coarse scales show it where pixels are noisy. Each
+    scale is smoothed a little before its gradients, and a pixel votes for the cells around it by
+    how near their centres are, so that neither noise nor a small shift of the patient moves energy
+    from one cell to the next. The logarithm keeps strong edges, such as the skull's, from covering
+    the rest. Beside the directions of each cell stands their sum.
 
     Source: the pyramid is after Bosch, Zisserman & Munoz (2007), "Representing shape with a spatial
-    pyramid kernel", CIVR; here the image shrinks and the grid stays.
+    pyramid kernel", CIVR; here the image shrinks and the grid stays. The votes are those of Dalal &
+    Triggs (2005), interpolated in position and not in direction.
     """
 
     side: int = 64
     """Images are reduced until their longer side is at most this many pixels; then to halves of
     that, down to ``_COARSEST``."""
-    cells: int = 4
+    cells: int = 6
     """Cells along the shorter side, fewer where they would be smaller than 2 pixels."""
-    orientations: int = 9
+    orientations: int = 4
     """Directions that are told apart in half a turn."""
     parallel: ClassVar[bool] = True
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, 1 or 3)."""
-        scales: list[NDArray[np.float64]] = []
+        scales: list[NDArray[np.float32]] = []
         side = min(self.side, max(images.shape[1:3]))
         while not scales or side >= _COARSEST:
-            scales.append(self._energies(reduced_grey(images, side)))
+            planes = reduced_grey(images, side)
+            scales.append(np.concatenate([self._energies(chunk) for chunk in _chunks(planes)]))
             side //= 2
-        return np.log1p(np.concatenate(scales, axis=1)).astype(np.float32)
+        return np.log1p(np.concatenate(scales, axis=1))
 
-    def _energies(self, planes: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Mean gradient of each cell by direction, and over all, one row a plane."""
-        shorter = min(planes.shape[1:])
+    def _energies(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mean gradient around each cell by direction, and over all, one row a plane."""
+        n, height, width = planes.shape
+        shorter = min(height, width)
         cell = min(max(_SMALLEST_CELL_OF_ENERGY, shorter // self.cells), shorter)
-        cells = _histograms(planes, cell, self.orientations)
-        whole = cells.sum(axis=3, keepdims=True)
-        return np.concatenate([cells, whole], axis=3).reshape(len(planes), -1)
+        rows, columns = _votes(height, height // cell), _votes(width, width // cell)
+        strength, direction = _gradients(_smoothed(planes), self.orientations)
+        strong = strength.astype(np.float32)
+        maps = [strong * (direction == one) for one in range(self.orientations)]
+        cells = [rows @ one @ columns.T for one in [*maps, strong]]
+        energies: NDArray[np.float32] = np.stack(cells, axis=-1).reshape(n, -1)
+        return energies
+
+
+def _smoothed(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights 1, 2, 1 along both sides; beyond the border its pixels go on."""
+    wide = np.pad(planes, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    tall = wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]
+    smooth = tall[:, :, :-2] + 2 * tall[:, :, 1:-1] + tall[:, :, 2:]
+    return np.asarray(smooth / 16, dtype=np.float32)
+
+
+def _votes(pixels: int, cells: int) -> NDArray[np.float32]:
+    """How much each pixel of a line counts for each cell, float32, shape (cells, pixels).
+
+    It falls from the centre of a cell to nothing at those of its neighbours.
+    """
+    places = (np.arange(pixels) + 0.5) * (cells / pixels)
+    away = np.abs(places - (np.arange(cells)[:, None] + 0.5))
+    return np.asarray(np.maximum(1 - away, 0) * (cells / pixels), dtype=np.float32)
 
 
 def _histograms(planes: NDArray[np.float32], cell: int, orientations: int) -> NDArray[np.float64]:
@@ -99,26 +127,34 @@ def _histograms(planes: NDArray[np.float32], cell: int, orientations: int) -> ND
 
     Those of ``skimage.feature.hog`` before it normalises them, which it has no way to leave out.
     """
-    chunks = [planes[begin : begin + _AT_ONCE] for begin in range(0, len(planes), _AT_ONCE)]
-    return np.concatenate([_of_chunk(chunk, cell, orientations) for chunk in chunks])
+    return np.concatenate([_of_chunk(chunk, cell, orientations) for chunk in _chunks(planes)])
 
 
 def _of_chunk(planes: NDArray[np.float32], cell: int, orientations: int) -> NDArray[np.float64]:
     n, height, width = planes.shape
     rows, columns = height // cell, width // cell
-    down, across = np.zeros((2, n, height, width))
-    down[:, 1:-1] = planes[:, 2:] - planes[:, :-2]
-    across[:, :, 1:-1] = planes[:, :, 2:] - planes[:, :, :-2]
     inside = np.s_[:, : rows * cell, : columns * cell]
-    down, across = down[inside], across[inside]
-    turned = np.rad2deg(np.arctan2(down, across)) / (_HALF_TURN / orientations)
-    direction = np.floor(turned).astype(np.intp) % orientations
+    strength, direction = (of_all[inside] for of_all in _gradients(planes, orientations))
     cells = np.arange(n * rows * columns).reshape(n, rows, columns)
     place = cells.repeat(cell, axis=1).repeat(cell, axis=2) * orientations + direction
-    sums = np.bincount(
-        place.ravel(), np.hypot(across, down).ravel(), minlength=cells.size * orientations
-    )
+    sums = np.bincount(place.ravel(), strength.ravel(), minlength=cells.size * orientations)
     return sums.reshape(*cells.shape, orientations) / cell**2
+
+
+def _gradients(
+    planes: NDArray[np.float32], orientations: int
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Strength of each pixel's gradient, none at the border, and the number of its direction."""
+    down, across = np.zeros((2, *planes.shape))
+    down[:, 1:-1] = planes[:, 2:] - planes[:, :-2]
+    across[:, :, 1:-1] = planes[:, :, 2:] - planes[:, :, :-2]
+    turned = np.rad2deg(np.arctan2(down, across)) / (_HALF_TURN / orientations)
+    return np.hypot(across, down), np.floor(turned).astype(np.intp) % orientations
+
+
+def _chunks(planes: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Few planes at a time."""
+    return (planes[begin : begin + _AT_ONCE] for begin in range(0, len(planes), _AT_ONCE))
 
 
 def _blocks(histograms: NDArray[np.float64], block: int) -> NDArray[np.float64]:

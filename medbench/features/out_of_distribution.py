@@ -96,7 +96,7 @@ class OutOfDistribution:
     """
 
     image_shape: tuple[int, int, int]
-    """Height, width and channels of the images compared."""
+    """Height and width in pixels, and channels, of the images compared."""
     groups: int
     """Number of groups (patients) that the reference images come from."""
     nearest_limit: float
@@ -112,12 +112,13 @@ class OutOfDistribution:
     references: NDArray[np.float32]
     """The reference images, shape (n_references, n_components + 1)."""
     variances: NDArray[np.float32]
-    """Variance of each of the first components, and of any direction beyond them; an image's
-    rarity is its distance from the centre in these units (Mahalanobis)."""
+    """Variance of each of the first components, and last of any direction beyond them, shape
+    (n_first + 1,); an image's rarity is its distance from the centre in these units
+    (Mahalanobis)."""
 
     @property
     def expected_share(self) -> float:
-        """Share of images like those of development that score above 1, on average.
+        """Share (from 0 to 1) of images like those of development that score above 1, on average.
 
         0.01, or more where there are fewer than 99 groups: the largest of ``g`` independent
         distances is exceeded by one more of its kind once in ``g + 1`` times.
@@ -155,6 +156,9 @@ class OutOfDistribution:
     def save(self, path: Path) -> None:
         """Write one ``.npz`` file, under a temporary name first.
 
+        Args:
+            path: The file; an old one is replaced.
+
         Raises:
             StoreError: It cannot be written.
         """
@@ -171,6 +175,9 @@ class OutOfDistribution:
     @classmethod
     def load(cls, path: Path) -> OutOfDistribution:
         """Read what ``save`` wrote.
+
+        Args:
+            path: The file.
 
         Raises:
             StoreError: The file is missing, damaged or of another version of MedBench.

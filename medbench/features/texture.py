@@ -25,7 +25,9 @@ _FREQUENCIES = (0.08, 0.16, 0.32)
 _OCTAVE = 3 * np.sqrt(np.log(2) / 2) / np.pi
 """Width of a Gaussian (pixels) times its frequency, for a bandwidth of one octave at half height.
 
-Source: Daugman (1985), JOSA A 2(7): sigma * f = sqrt(ln 2 / 2) / pi * (2^b + 1) / (2^b - 1), b = 1.
+Source: Daugman (1985), "Uncertainty relation for resolution in space, spatial frequency, and
+orientation optimized by two-dimensional visual cortical filters", JOSA A 2(7): sigma * f =
+sqrt(ln 2 / 2) / pi * (2^b + 1) / (2^b - 1), b = 1.
 """
 _MARGIN = 8
 """Pixels mirrored around an image, so that a filter does not wrap to the other side."""

@@ -33,18 +33,18 @@ class Explanation:
     image: NDArray[np.uint8]
     """As the model sees it, uint8, shape (height, width, channels)."""
     heat: NDArray[np.float32]
-    """How much each place speaks for the class, from 0 to 1, shape (height, width)."""
+    """How much each place speaks for the class, float32, from 0 to 1, shape (height, width)."""
     class_name: str
-    """The class it speaks for."""
+    """Name of the class it speaks for."""
     probability: float
-    """That of the class."""
+    """Probability of that class, from 0 to 1, the mean over the fold models."""
     method: str
     """``"Grad-CAM"`` or ``"occlusion"``."""
     prediction: Prediction
     """What is said of the image."""
 
     def picture(self) -> bytes:
-        """The image beside its heat map, as PNG."""
+        """The image beside its heat map: the bytes of a PNG file."""
         from medbench.inference.pictures import explanation_picture
 
         said = self.prediction
@@ -60,7 +60,10 @@ class Explanation:
         return picture
 
     def save(self, path: str | Path) -> None:
-        """Write the picture.
+        """Write the picture, a PNG file.
+
+        Args:
+            path: The file; an old one is replaced.
 
         Raises:
             StoreError: It cannot be written.
@@ -92,6 +95,10 @@ def explain(
 
     Raises:
         UnknownNameError: There is no such class.
+        ModelError: A fold model gave values that are not probabilities, or no finite gradient.
+
+    Source: see ``medbench.models.grad_cam.grad_cam`` and
+    ``medbench.inference.occlusion.occlusion``.
     """
     classes = info.task.classes
     if class_name is None:

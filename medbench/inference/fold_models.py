@@ -42,8 +42,11 @@ class FoldModels(Protocol):
     def probabilities(self, batch: Batch) -> NDArray[np.float64]:
         """Calibrated probabilities by each of them, float64, shape (n_models, n_images, n_classes).
 
+        Args:
+            batch: Images in the shape of the model's task.
+
         Raises:
-            ModelError: A model broke its contract.
+            ModelError: A model gave values that are not probabilities.
         """
         ...
 

@@ -29,13 +29,13 @@ class NewImage:
     """One image as a model sees it."""
 
     name: str
-    """What the user calls it: the path given, or its place in an array."""
+    """What the user calls it: the path given, or its number in a list or an array."""
     pixels: NDArray[np.uint8]
     """uint8, shape (height, width, channels) of the model's task."""
     properties: tuple[int, int, str, int]
-    """By ``PROPERTIES``."""
+    """Of the file: width and height in pixels, mode, and size in bytes; see ``PROPERTIES``."""
     warnings: tuple[str, ...] = ()
-    """What makes it doubtful that the model can judge it."""
+    """What makes it doubtful that the model can judge it, a phrase each."""
 
 
 def new_image(
@@ -49,10 +49,11 @@ def new_image(
             width) or (height, width, channels).
         task: Whose shape it is brought to.
         name: What it is called in messages; a path is called by itself.
-        slice_number: Which slice of a volume, counted from 1.
+        slice_number: Which slice of a volume, counted from 1; None for a file of one slice.
 
     Raises:
-        DatasetError: It cannot be read; the message names it and the remedy.
+        DatasetError: It cannot be read, or a model that is not square or has other than 1 or 3
+            channels cannot be given it; the message names it and the remedy.
     """
     if isinstance(source, str | Path):
         name, source = name or str(source), file_content(source)
@@ -96,7 +97,13 @@ def _grey_levels(values: NDArray[Any]) -> NDArray[Any]:
 def read_images(
     sources: Iterable[Any], task: Task, *, slice_number: int | None = None
 ) -> Iterator[NewImage | DatasetError]:
-    """Read images on all cores, in order; of one that cannot be read, the error."""
+    """Read images on all cores, in order; of one that cannot be read, the error is given.
+
+    Args:
+        sources: Each as in ``new_image``.
+        task: Whose shape they are brought to.
+        slice_number: Which slice of volumes, counted from 1; None for files of one slice.
+    """
 
     def read(numbered: tuple[int, Any]) -> NewImage | DatasetError:
         number, source = numbered

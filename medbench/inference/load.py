@@ -31,15 +31,20 @@ def load_model(
 
     Args:
         path: A run folder, or a folder that ``export`` wrote.
-        dataset: On which data set of the run; may be left out where there is one.
+        dataset: Name of the data set of the run; may be None where there is one.
         model: Name of a family; ``"best"`` is the highest inner score, or of several folds the
             cheapest within one standard error of it (see ``medbench.reports.winner``).
         plugins: Python files whose families the run used.
 
+    Returns:
+        The fitted models of all folds, which predict as one.
+
     Raises:
-        StoreError: There is nothing of that kind, or it is damaged.
-        ConfigurationError: Data set or model are not in it, or what it needs is not installed.
-        ModelError: A model file was changed, or is none that MedBench writes.
+        StoreError: There is nothing of that kind, it is damaged, or no model of it is finished.
+        ConfigurationError: Data set or model are not in it, or what it needs is not installed; an
+            ``UnknownNameError`` where a name is unknown.
+        ModelError: A model file was changed, is not there, or is none that MedBench writes.
+        PluginError: A file of ``plugins`` cannot be loaded.
     """
     for plugin in plugins:
         registry.load_plugin(Path(plugin))

@@ -46,9 +46,10 @@ class Development:
     """Out-of-fold predictions of the development part of one fold: where its points come from."""
 
     labels: NDArray[np.int64]
-    """See ``LabelledBatch``."""
+    """Class index of each image, shape (n_images,); of a multi-label task 0 or 1 for each class,
+    shape (n_images, n_classes)."""
     probabilities: NDArray[np.float64]
-    """Calibrated, shape (n_images, n_classes)."""
+    """Calibrated, from 0 to 1, shape (n_images, n_classes)."""
 
 
 class Provenance(Protocol):
@@ -83,22 +84,33 @@ class Model:
             provenance: Where it was read from.
         """
         self.info = info
+        """What is known of it: where it comes from, its scores, its configuration."""
         self.fold_models = fold_models
+        """Its fitted models, one a fold."""
         self.provenance = provenance
+        """Where it was read from."""
 
     @property
     def task(self) -> Task:
-        """What it tells."""
+        """What it tells: its classes and the shape of its images."""
         return self.info.task
 
     @property
     def classes_(self) -> NDArray[np.str_]:
-        """Class names, in the order of the columns of ``predict_proba``."""
+        """Class names, str, shape (n_classes,), in the order of the columns of ``predict_proba``.
+
+        In a binary task the last one is the positive class.
+        """
         return np.array(self.task.classes)
 
     @property
     def threshold(self) -> Threshold:
-        """The operating point; see ``medbench.evaluation.metrics.decide``."""
+        """The operating point: what a probability, from 0 to 1, must reach for its class.
+
+        One number of a binary task, a list with one number a class of a multi-label task; None of
+        several exclusive classes, of which the most probable is decided, and where it was not
+        recorded. See ``medbench.evaluation.metrics.decide``.
+        """
         thresholds = [fold.threshold for fold in self.info.folds]
         if any(one is None for one in thresholds):
             return None
@@ -106,20 +118,22 @@ class Model:
         return float(mean) if mean.ndim == 0 else mean.tolist()
 
     def predict_proba(self, images: Any) -> NDArray[np.float64]:
-        """Probabilities, float64, shape (n_images, n_classes).
+        """Probabilities, float64, from 0 to 1, shape (n_images, n_classes).
 
-        They are calibrated where there were enough patients; ``info.calibration_words`` says
-        where not.
+        Rows sum to one; of a multi-label task each column is the probability that the class is
+        present. They are calibrated where there were enough patients; ``info.calibration_words``
+        says where not.
 
         Args:
             images: Paths, arrays or Pillow images, one or many; or an array of many, shape
                 (n, height, width) or (n, height, width, channels). Whole numbers from 0 to 255
                 are grey levels, and others from 0 to 1 shares of white; values beyond are
                 stretched from the image's lowest to its highest. What has not the shape of
-                ``task.image_shape`` is resized.
+                ``task.image_shape`` is resized. Colour has three channels, in the order RGB.
 
         Raises:
-            DatasetError: One cannot be read.
+            DatasetError: One cannot be read; a ``SliceError`` where it has several slices.
+            ModelError: A fold model gave values that are not probabilities.
         """
         if is_prepared(images, self.task):
             parts = [
@@ -135,7 +149,14 @@ class Model:
         """The class decided for each image at the operating point, str, shape (n_images,).
 
         Of a multi-label task 0 or 1 for each class, int64, shape (n_images, n_classes), as
-        scikit-learn has it. ``images`` and errors as in ``predict_proba``.
+        scikit-learn has it.
+
+        Args:
+            images: As in ``predict_proba``.
+
+        Raises:
+            DatasetError: As in ``predict_proba``.
+            ModelError: As in ``predict_proba``.
         """
         decided = decide(self.predict_proba(images), self.threshold)
         return decided if self.info.multi_label else self.classes_[decided]
@@ -147,11 +168,15 @@ class Model:
 
         Args:
             images: As in ``predict_proba``.
-            slice_number: Which slice of volumes, counted from 1.
+            slice_number: Which slice of volumes, counted from 1; None for files of one slice.
             keep_going: Give an image that cannot be read a row that says why.
+
+        Returns:
+            One ``Prediction`` an image, in the order of the images.
 
         Raises:
             DatasetError: One cannot be read, unless ``keep_going``.
+            ModelError: A fold model gave values that are not probabilities.
         """
         found = self.classified(images, slice_number=slice_number, keep_going=keep_going)
         return Predictions(self.info, list(found))
@@ -159,14 +184,34 @@ class Model:
     def classified(
         self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
     ) -> Iterator[Prediction]:
-        """As ``classify``, one after the other as they are done."""
+        """As ``classify``, one after the other as they are done.
+
+        Args:
+            images: As in ``predict_proba``.
+            slice_number: As in ``classify``.
+            keep_going: As in ``classify``.
+
+        Raises:
+            DatasetError: An image cannot be read, unless ``keep_going``; raised when it is reached.
+            ModelError: As in ``classify``.
+        """
         found = self.classified_images(images, slice_number=slice_number, keep_going=keep_going)
         return (prediction for _, prediction in found)
 
     def classified_images(
         self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
     ) -> Iterator[tuple[NewImage | None, Prediction]]:
-        """As ``classified``, each beside the image that was read; None where it was not."""
+        """As ``classified``, each beside the image that was read; None where it was not.
+
+        Args:
+            images: As in ``predict_proba``.
+            slice_number: As in ``classify``.
+            keep_going: As in ``classify``.
+
+        Raises:
+            DatasetError: As in ``classified``.
+            ModelError: As in ``classified``.
+        """
         for sources, read in self._read(as_sources(images), slice_number):
             if not keep_going:
                 _sound(read)
@@ -179,7 +224,14 @@ class Model:
                     yield None, Prediction(image=_called(source), error=str(one), cause=one)
 
     def classify_read(self, images: Sequence[NewImage]) -> list[Prediction]:
-        """What is said of images that are read already."""
+        """What is said of images that are read already, one ``Prediction`` an image.
+
+        Args:
+            images: As ``medbench.inference.images.new_image`` gives them, at least one.
+
+        Raises:
+            ModelError: A fold model gave values that are not probabilities.
+        """
         batch = batch_of(images)
         by_fold = self.fold_models.probabilities(batch)
         mean = by_fold.mean(axis=0)
@@ -207,14 +259,25 @@ class Model:
     ) -> Explanation:
         """Which parts of an image speak for a class.
 
+        Networks are explained by Grad-CAM, all other models by occlusion.
+
         Args:
             image: One image, as in ``predict_proba``.
-            class_name: The class; that of the decision where none is named.
-            slice_number: Which slice of a volume, counted from 1.
+            class_name: Name of the class; None for the decided one (of several labels the most
+                probable one).
+            slice_number: Which slice of a volume, counted from 1; None for a file of one slice.
+
+        Returns:
+            A heat map over the image, which a notebook shows as a picture.
 
         Raises:
-            ConfigurationError: There is no such class.
+            ConfigurationError: There is no such class, or not exactly one image is given.
             DatasetError: The image cannot be read.
+            ModelError: A fold model gave values that are not probabilities, or no finite gradient.
+
+        Source: Selvaraju et al. (2017), "Grad-CAM: visual explanations from deep networks via
+        gradient-based localization", ICCV; Zeiler & Fergus (2014), "Visualizing and understanding
+        convolutional networks", ECCV, for occlusion.
         """
         from medbench.inference.images import new_image
 
@@ -237,8 +300,12 @@ class Model:
 
         Args:
             image: The image.
-            class_name: The class; that of the decision where none is named.
-            prediction: What was said of it, if that is known already.
+            class_name: As in ``explain``.
+            prediction: What was said of it; None if that is not known yet.
+
+        Raises:
+            ConfigurationError: There is no such class.
+            ModelError: A fold model gave values that are not probabilities.
         """
         from medbench.inference.explanation import explain
 
@@ -254,9 +321,16 @@ class Model:
             positive: The positive of two classes, which the point is about; it must be that of
                 the model. Empty will do, unless the model's was only guessed.
 
+        Returns:
+            A new model with the same fitted models. This one stays as it is.
+
         Raises:
             ConfigurationError: A task of several exclusive classes has no point, or it is not
                 clear of which class it would be.
+            StoreError: The development predictions are not here.
+            ProtocolError: The development predictions have one class only.
+
+        Source: see ``OperatingPoint.threshold``.
         """
         if self.task.task_type not in ("binary", "multi-label"):
             raise ConfigurationError(

@@ -25,19 +25,28 @@ class FoldInfo:
     split: str
     """Name of the outer split whose development part it was fitted on."""
     params: Mapping[str, Any]
-    """Its configuration."""
+    """Its configuration, value by name of the parameter."""
     calibration: Calibration
     """What is done to its probabilities."""
     threshold: Threshold
-    """Its operating point, frozen on development data; None for several exclusive classes."""
+    """Its operating point, frozen on development data; None for several exclusive classes. See
+    ``Model.threshold``."""
     sha256: str
-    """Of its saved model; see ``medbench.hashes.sha256_of_folder``."""
+    """Hash of its saved model, see ``medbench.hashes.sha256_of_folder``; empty where none was
+    recorded."""
     fold: int | None = None
-    """Its number among the folds of its repeat; None of an official split."""
+    """Its number among the folds of its repeat, from 0; None of an official split."""
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> FoldInfo:
-        """What ``ModelInfo.as_record`` gave of it."""
+        """What ``ModelInfo.as_record`` gave of it.
+
+        Args:
+            record: The fields by name.
+
+        Raises:
+            KeyError, TypeError, ValueError: It lacks something, or holds something else.
+        """
         calibration = Calibration.from_record(record["calibration"])
         # what was exported from a run of format 3 names its splits, but does not number its folds
         named = {"fold": split_of_format_3(record["split"])["fold"]}
@@ -55,7 +64,7 @@ class ModelInfo:
     title: str
     """What that data set is, in words."""
     task: Task
-    """What it tells."""
+    """What it tells: its classes and the shape of its images."""
     synthetic: bool
     """Whether it has seen synthetic images only."""
     why: str
@@ -63,14 +72,16 @@ class ModelInfo:
     operating_point: str
     """How decisions are taken; see ``OperatingPoint``."""
     estimate: Mapping[str, Any]
-    """Held-out scores: ``auroc``, ``auroc_low``, ``auroc_high``, ``n_folds``, and of a binary task
-    ``sensitivity`` and ``specificity`` at the frozen operating point; None where unknown."""
+    """Held-out scores, from 0 to 1: ``auroc``, ``auroc_low`` and ``auroc_high`` (a 95% interval),
+    and of a binary task ``sensitivity`` and ``specificity`` at the frozen operating point, each
+    None where unknown; and ``n_folds``."""
     verdicts: tuple[str, ...]
-    """What speaks against trusting it: shortcuts, serious findings of the audit."""
+    """What speaks against trusting it, a sentence each: shortcuts, serious findings of the
+    audit."""
     note: str
-    """What was noted of it in the leaderboard."""
+    """What was noted of it in the leaderboard; may be empty."""
     versions: Mapping[str, str]
-    """Packages by which it was made."""
+    """Version of each package by which it was made, by name."""
     folds: tuple[FoldInfo, ...]
     """The fitted models whose mean it is."""
     positive_decided: str = UNKNOWN
@@ -136,6 +147,9 @@ class ModelInfo:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ModelInfo:
         """What ``as_record`` gave, through JSON.
+
+        Args:
+            record: The fields by name, as ``model.json`` has them.
 
         Raises:
             KeyError, TypeError, ValueError: It lacks something, or holds something else.

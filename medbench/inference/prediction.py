@@ -22,29 +22,32 @@ class Prediction:
     """One image, classified; or why it was not."""
 
     image: str
-    """What the user calls it."""
+    """What the user calls it: the path that was given, or its number, as ``image 1``."""
     probabilities: tuple[float, ...] = ()
-    """One a class: the mean over the fold models, calibrated as each of them is."""
+    """One a class, from 0 to 1, in the order of ``Task.classes``: the mean over the fold models,
+    calibrated as each of them is. Empty where there is an ``error``, as are the next three."""
     low: tuple[float, ...] = ()
-    """The lowest of the fold models, one a class."""
+    """The lowest probability of a fold model, one a class."""
     high: tuple[float, ...] = ()
-    """The highest."""
+    """The highest probability of a fold model, one a class."""
     decision: tuple[str, ...] = ()
-    """The class decided at the operating point; of a multi-label task all that are, or none."""
+    """Name of the class decided at the operating point; of a multi-label task all that are, or
+    none."""
     positive: str = ""
     """The positive one of two classes, which the operating point is about; else empty."""
     ood_score: float | None = None
-    """How unlike the development images it is; above 1 it is flagged. None where unknown."""
+    """How unlike the development images it is, from 0; above 1 it is flagged. None where unknown.
+    See ``medbench.features.out_of_distribution``."""
     warnings: tuple[str, ...] = ()
-    """What makes the classification doubtful."""
+    """What makes the classification doubtful, a phrase each."""
     error: str = ""
-    """Why there is none; empty where there is."""
+    """Why there is no classification; empty where there is one."""
     cause: DatasetError | None = None
-    """What was raised, of which ``error`` is the message."""
+    """What was raised, of which ``error`` is the message; None where nothing was."""
 
     @property
     def decided(self) -> str:
-        """The decision in words."""
+        """The decision in words: names of classes, ``none``, or empty where there is an error."""
         return ", ".join(self.decision) or ("" if self.error else "none")
 
 
@@ -57,7 +60,14 @@ class Predictions(Sequence[Prediction]):
     """Several images classified by one model, in their order; a table in a notebook."""
 
     def __init__(self, info: ModelInfo, predictions: Sequence[Prediction]) -> None:
+        """Keep them.
+
+        Args:
+            info: What is known of the model.
+            predictions: One an image.
+        """
         self.info = info
+        """What is known of the model that classified them."""
         self._predictions = tuple(predictions)
 
     def __len__(self) -> int:
@@ -76,7 +86,12 @@ class Predictions(Sequence[Prediction]):
         return iter(self._predictions)
 
     def to_frame(self) -> Any:
-        """A pandas table, one row an image; columns as in the CSV format of ``predict``."""
+        """A ``pandas.DataFrame``, one row an image; columns as in the CSV format of ``predict``.
+
+        They are ``image``, ``decision``, of a binary task ``positive class``; for each class
+        ``probability of NAME``, ``lowest of NAME`` and ``highest of NAME`` (from 0 to 1);
+        ``ood_score``, ``warnings`` and ``error``. What is not known is None or NaN.
+        """
         import pandas as pd
 
         rows = [as_row(one, self.info) for one in self]

@@ -21,13 +21,14 @@ class Parameter(ABC):
     """What all kinds of parameter share."""
 
     name: str
+    """Its name in a configuration."""
     default: Any
     """The first trial's value."""
     when: Mapping[str, tuple[Value, ...]]
     """The parameter exists only where each named earlier parameter has one of these values."""
 
     def active(self, params: Mapping[str, Any]) -> bool:
-        """Whether the parameter exists, given the values of the ones before it."""
+        """Whether the parameter exists, given the values of the ones before it, by name."""
         return all(params.get(name) in values for name, values in self.when.items())
 
     @property
@@ -54,6 +55,7 @@ class Choice(Parameter):
     """One of a few named values."""
 
     options: tuple[Value, ...]
+    """The values, at least one."""
 
     @property
     def wanted(self) -> str:
@@ -79,8 +81,11 @@ class Integer(Parameter):
     """A whole number from ``low`` to ``high``, both included."""
 
     low: int
+    """The lowest value."""
     high: int
+    """The highest value."""
     log: bool
+    """Whether it is searched evenly in its logarithm."""
 
     @property
     def wanted(self) -> str:
@@ -112,8 +117,11 @@ class Real(Parameter):
     """A real number from ``low`` to ``high``, both included."""
 
     low: float
+    """The lowest value."""
     high: float
+    """The highest value."""
     log: bool
+    """Whether it is searched evenly in its logarithm."""
 
     @property
     def wanted(self) -> str:
@@ -145,7 +153,11 @@ def _between(low: float, high: float, random: Generator, *, log: bool) -> float:
 
 
 class SearchSpace:
-    """The parameters of a family, in the order in which they were declared."""
+    """The parameters of a family, in the order in which they were declared.
+
+    Iterating gives each as a ``Parameter``; ``len`` is their number. A configuration is a
+    dictionary of values by name, with only the parameters that are active in it.
+    """
 
     def __init__(self) -> None:
         self._parameters: dict[str, Parameter] = {}
@@ -165,7 +177,18 @@ class SearchSpace:
         default: Value | None = None,
         when: Mapping[str, Sequence[Value] | Value] | None = None,
     ) -> None:
-        """One of ``options``; the first one is the default unless another is named."""
+        """Declare a parameter that is one of some named values.
+
+        Args:
+            name: Its name; no other parameter has it.
+            options: Texts, numbers, truth values or None, at least one.
+            default: The first trial's value; None for the first of the options.
+            when: Names of earlier parameters, each with the value or the values with which this
+                one exists; None for always.
+
+        Raises:
+            ModelError: It cannot be declared so; the message names the parameter.
+        """
         options = tuple(options)
         if not options:
             raise ModelError(f"parameter {name!r}: there are no options.")
@@ -189,7 +212,20 @@ class SearchSpace:
         log: bool = False,
         when: Mapping[str, Sequence[Value] | Value] | None = None,
     ) -> None:
-        """A whole number in [low, high]; the default is the middle (geometric where ``log``)."""
+        """Declare a parameter that is a whole number.
+
+        Args:
+            name: Its name; no other parameter has it.
+            low: The lowest value, above 0 where ``log``.
+            high: The highest value, above ``low``.
+            default: The first trial's value; None for the middle (the geometric mean where
+                ``log``).
+            log: Whether to search evenly in the logarithm.
+            when: As in ``choice``.
+
+        Raises:
+            ModelError: It cannot be declared so; the message names the parameter.
+        """
         _check_range(name, low, high, log)
         if default is None:
             default = round((low * high) ** 0.5) if log else (low + high) // 2
@@ -208,7 +244,20 @@ class SearchSpace:
         log: bool = False,
         when: Mapping[str, Sequence[Value] | Value] | None = None,
     ) -> None:
-        """A real number in [low, high]; the default is the middle (geometric where ``log``)."""
+        """Declare a parameter that is a real number.
+
+        Args:
+            name: Its name; no other parameter has it.
+            low: The lowest value, above 0 where ``log``.
+            high: The highest value, above ``low``.
+            default: The first trial's value; None for the middle (the geometric mean where
+                ``log``).
+            log: Whether to search evenly in the logarithm.
+            when: As in ``choice``.
+
+        Raises:
+            ModelError: It cannot be declared so; the message names the parameter.
+        """
         _check_range(name, low, high, log)
         if default is None:
             default = (low * high) ** 0.5 if log else (low + high) / 2
@@ -218,10 +267,13 @@ class SearchSpace:
         )
 
     def begin_with(self, **values: Value) -> None:
-        """Name values, in place of defaults, of a configuration to try next in the beginning.
+        """Name a configuration that a search tries at its beginning, after those named before.
 
-        A search that ends after few trials should have tried what is known to be worth it and not
-        dear, in this order, before anything at random. Called after all parameters are declared.
+        It is for what is known to be good and cheap: a search that ends after few trials has then
+        tried it, and nothing at random instead. Call it after all parameters are declared.
+
+        Args:
+            **values: Values by the names of their parameters; all others have their defaults.
 
         Raises:
             ModelError: That is no configuration of this space.
@@ -251,7 +303,11 @@ class SearchSpace:
         return params
 
     def sample(self, random: Generator) -> dict[str, Any]:
-        """A configuration at random, with only the parameters that are active in it."""
+        """A configuration at random, with only the parameters that are active in it.
+
+        Args:
+            random: Where it is drawn from, as ``numpy.random.default_rng`` gives it.
+        """
         params: dict[str, Any] = {}
         for parameter in self:
             if parameter.active(params):
@@ -279,6 +335,9 @@ class SearchSpace:
 
     def check(self, params: Mapping[str, Any]) -> None:
         """Make sure that a configuration is one of this space.
+
+        Args:
+            params: Value of each parameter, by name.
 
         Raises:
             ModelError: It names a parameter with the value received and those it takes.

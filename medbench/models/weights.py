@@ -26,7 +26,7 @@ class Weights:
     path: Path | None
     """The file; None for random weights."""
     sha256: str | None
-    """Its hash; None for random weights."""
+    """Its SHA-256, 64 hexadecimal digits; None for random weights."""
     note: str
     """What a reader of the leaderboard must know, for example ``"no pretrained weights"``."""
 

@@ -40,6 +40,7 @@ class SanityComparison:
     """A sanity row held against the leader."""
 
     row: Row
+    """The sanity row."""
     behind: Difference | None
     """How far it lies behind the leader, taken alone: below 0 where it is ahead; None where there
     is none to compare with."""
@@ -65,14 +66,15 @@ class DatasetAssessment:
     """One data set of a run."""
 
     name: str
+    """Name of the data set."""
     record: Mapping[str, Any]
-    """Its ``dataset.json``."""
+    """Its ``dataset.json``: title, classes, numbers of images and groups, split, ..."""
     audit: Mapping[str, Any] | None
-    """Its ``audit.json``."""
+    """Its ``audit.json``; None where there is none."""
     rows: tuple[Row, ...]
     """In the order of the leaderboard."""
     comparison: Comparison | None
-    """Of the real models; None where none is finished."""
+    """The leader against the other real models; None where none is finished."""
     sanity_comparisons: tuple[SanityComparison, ...]
     """The finished sanity rows but for the majority class, highest AUROC first."""
 
@@ -83,7 +85,7 @@ class DatasetAssessment:
 
     @property
     def leader(self) -> Row | None:
-        """The real model of the highest AUROC."""
+        """The real model of the highest AUROC; None where none is finished on every fold."""
         if self.comparison is None:
             return None
         return self.row(self.comparison.leader)
@@ -100,7 +102,12 @@ class DatasetAssessment:
         return bool(scored) and all(row.cut is not None for row in scored)
 
     def row(self, model: str, kind: RowType = "model") -> Row | None:
-        """The complete row of a model, which the budget did not cut."""
+        """The complete row of a model, which the budget did not cut; None where there is none.
+
+        Args:
+            model: Name of the model.
+            kind: Type of the row: a model may have one of each.
+        """
         for row in self.rows:
             if row.name == model and row.fields.kind == kind and row.complete:
                 return row
@@ -112,22 +119,25 @@ class Assessment:
     """A run, assessed once; tables, words and figures only read it."""
 
     run: RunResult
+    """What its folder holds."""
     datasets: tuple[DatasetAssessment, ...]
+    """One a data set, by name."""
     ranks: RanksAcross | None
-    """None for one data set, or where no model is complete on all of them."""
+    """Models ranked across data sets; None for one data set, or where no model is complete on all
+    of them."""
 
     @property
     def table(self) -> pd.DataFrame:
         """One row per data set and model, with the columns ``COLUMNS``.
 
         Models come first, finished ones by falling AUROC, with those that the budget cut below the
-        others; then those of which only some folds are
-        finished (``partial``: their scores are over the finished folds and are compared with
-        nothing), unfinished ones (the machine ended them, as the note says), failed and skipped
-        ones; then sanity rows, rows split by image, and what others have published of the official
-        split (see ``medbench.reports.published``). Scores run from 0 to 1, ``seconds`` is the sum
-        over folds, ``size_mb`` the mean size of a fitted model in
-        10**6 bytes; what is not known is NaN. Names are as stored: escape them before showing them.
+        others; then those of which only some folds are finished (``partial``: their scores are over
+        the finished folds and are compared with nothing), unfinished ones (the machine ended them,
+        as the note says), failed and skipped ones; then sanity rows, rows split by image, and what
+        others have published of the official split (see ``medbench.reports.published``). Scores
+        run from 0 to 1, ``seconds`` is the sum over folds, ``size_mb`` the mean size of a fitted
+        model in 10**6 bytes; what is not known is NaN. Names are as stored: escape them before
+        showing them.
         """
         rows = [asdict(row.fields) for dataset in self.datasets for row in dataset.rows]
         table = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -137,6 +147,12 @@ class Assessment:
 
 def assess(run: RunResult) -> Assessment:
     """Score, compare and rank everything in a run.
+
+    Args:
+        run: What its folder holds.
+
+    Returns:
+        The scores, intervals, comparisons and ranks; nothing is written.
 
     Raises:
         StoreError: The run does not describe a data set that it has cells of.

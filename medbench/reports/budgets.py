@@ -35,8 +35,8 @@ class Cut:
     where: str
     """In how many of the folds, as in ``in 2 of 5 folds``; empty of a single fold."""
     enough: float | None
-    """Seconds for which the chosen trials would have needed to end, as far as the steps that were
-    made tell; None where they do not."""
+    """Seconds that the chosen trials would have needed to end, as far as the steps that were made
+    tell; None where they do not."""
 
     @property
     def words(self) -> str:

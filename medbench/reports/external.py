@@ -31,15 +31,17 @@ class External:
     internal: Row | None
     """Its row on the data set it was developed on; None where that is not complete."""
     auroc: Interval | None
-    """Of the mean of its fold models; None where the other set lacks a class."""
+    """AUROC of the mean of its fold models, with its 95% interval; None where the other set lacks a
+    class."""
     single: float
-    """Mean AUROC of its single fold models, as the internal one is; NaN as above."""
+    """Mean AUROC of its single fold models, from 0 to 1, as the internal one is; NaN as above."""
     scores: Mapping[str, float]
-    """Of the mean of its fold models, at the frozen operating point."""
+    """Of the mean of its fold models, at the frozen operating point, by the names of
+    ``medbench.evaluation.scores``; NaN where undefined."""
     positive: str
     """The positive one of two classes; empty for other tasks."""
     classes: Sequence[str]
-    """Of the model."""
+    """Names of the classes of the model."""
 
     @property
     def notes(self) -> tuple[str, ...]:

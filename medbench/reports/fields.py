@@ -26,28 +26,38 @@ class Fields:
     """
 
     dataset: str
+    """Name of the data set."""
     model: str
+    """Name of the model."""
     status: Status
+    """``ok``: every fold is finished; ``partial``: some are; ``unfinished``, ``failed`` and
+    ``skipped``: none is, see ``SCORELESS``; ``published``: what others have published."""
     auroc: float = math.nan
+    """Area under the ROC curve on held-out images, mean of the folds."""
     auroc_low: float = math.nan
-    """Lower end of the 95% interval."""
+    """Lower end of its 95% interval."""
     auroc_high: float = math.nan
+    """Upper end of its 95% interval."""
     auroc_fold_sd: float = math.nan
-    """Standard deviation over the folds."""
+    """Its standard deviation over the folds; NaN of one fold."""
     balanced_accuracy: float = math.nan
+    """Mean over the classes of the share of their held-out images that are decided rightly (of a
+    multi-label task the mean of sensitivity and specificity of each label), mean of the folds."""
     inner_score: float = math.nan
     """AUROC on inner predictions, which chose the configuration; mean of the folds."""
     above_majority: float = math.nan
     """How far the AUROC lies above that of the majority class."""
     behind_leader: float = math.nan
-    """How far the AUROC lies behind the leader's."""
+    """How far the AUROC lies behind the leader's: the leader's minus this one."""
     behind_leader_low: float = math.nan
-    """Lower end of its corrected interval."""
+    """Lower end of its interval after Holm's correction."""
     behind_leader_high: float = math.nan
+    """Upper end of its interval after Holm's correction."""
     p_holm: float = math.nan
-    """Corrected p-value of the comparison with the leader."""
+    """p-value of the comparison with the leader, after Holm's correction."""
     seconds: float = math.nan
-    """Sum over the folds."""
+    """Wall seconds of search, refit and prediction, with what cached features had cost; sum over
+    the folds."""
     size_mb: float = math.nan
     """Mean size of a fitted model in 10**6 bytes."""
     n_trials: int
@@ -63,6 +73,8 @@ class Fields:
     folds: str
     """Finished and expected, as in ``3/5``; empty for what others have published."""
     kind: RowType
+    """``model``, ``sanity`` (sees no content of the image), ``split by image`` (patients may be on
+    both sides of the split) or ``published``."""
     standing: Literal["", "leader", "tied", "behind", "cut"] = ""
     """``leader``, ``tied`` (cannot be told from the leader) or ``behind``; ``cut`` where the
     budget cut a chosen trial (such a row is compared with nothing); empty where nothing was

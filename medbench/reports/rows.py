@@ -39,18 +39,21 @@ class Row:
     folds: tuple[FoldPredictions, ...] = ()
     """Calibrated held-out predictions of the finished cells."""
     interval: Interval | None = None
-    """None where nothing could be scored."""
+    """The AUROC with its 95% interval; None where nothing could be scored."""
     scores: Mapping[str, float]
     """Every score of ``medbench.evaluation.scores``, averaged over the folds; NaN where it is
     undefined in one of them."""
     uncalibrated: Mapping[str, float]
     """``PROBABILITY_SCORES`` of the probabilities as the model gave them."""
     costs: Mapping[str, float]
-    """CPU seconds, latency, throughput and peak memory; NaN where they were not recorded."""
+    """``cpu_seconds``, ``latency_ms`` (milliseconds of one image alone), ``images_per_second`` (of
+    many images together) and ``peak_memory_mb`` (10**6 bytes), each the mean of the finished folds;
+    NaN where it was not recorded."""
     class_scores: Mapping[str, NDArray[np.float64]]
-    """Scores of each class, averaged over the folds, shape (n_classes,) each."""
+    """Scores of each class by the name of the score, averaged over the folds, float64, shape
+    (n_classes,) each."""
     groups_warning: str = ""
-    """Why intervals of these groups, whatever the model, may not keep their level."""
+    """Why intervals of these groups, whatever the model, may not keep their level; else empty."""
     not_calibrated: tuple[str, ...] = ()
     """Why probabilities are as the model gave them, each reason once."""
     cut: Cut | None = None

@@ -52,18 +52,19 @@ def audit(
     Args:
         datasets: Names of registered data sets; one or several.
         data: A folder with one sub-folder of images per class.
-        data_dir: Where the images of registered data sets are; before ``MEDBENCH_DATA``.
+        data_dir: Folder with the images of registered data sets, in which they are looked for
+            before that of the environment variable ``MEDBENCH_DATA``.
         datasets_file: A YAML file of more data sets.
         plugin: Python files that register sources or readers; one or several.
         out: A folder where the findings go.
         skip_unreadable: Leave unreadable images out, instead of refusing their data set.
-        fail_on_audit: Raise for findings that are ``"serious"`` (or True), or ``"warning"`` and
-            above.
-        **unknown: There is none; what is misspelt is refused with the closest name.
+        fail_on_audit: ``"serious"`` (or True) to raise an ``AuditError`` where there is a serious
+            finding, ``"warning"`` where there is a warning or worse; None to raise none.
+        **unknown: No other name is taken: the ``ConfigurationError`` proposes the closest one.
 
     Returns:
         By the name of the data set what was found: ``findings``, the worst first, each with
-        ``severity``, ``text``, ``remedy`` and ``images`` (row numbers); ``n_images`` and
+        ``severity``, ``text``, ``remedy`` and ``images`` (row numbers, from 0); ``n_images`` and
         ``n_groups`` (patients, or images that are alike).
 
     Raises:
@@ -73,6 +74,9 @@ def audit(
         DatasetError: A data set cannot be read. The others are audited first.
         AuditError: ``fail_on_audit`` asks for it. Everything is written first.
         StoreError: The folder cannot be written.
+        MachineError: There is nowhere space for the prepared images, or this process is a fork of
+            one that had imported MedBench.
+        OSError: The operating system refuses something else, such as a file of the cache.
     """
     given = {name: value for name, value in locals().items() if name != "unknown"}
     with call("medbench.audit"):

@@ -67,7 +67,7 @@ class Run:
             cells: Those that it is about for ``failed``; None for all that are there.
         """
         self.folder = folder
-        """The run folder."""
+        """The run folder, a ``pathlib.Path``."""
         self._cells = cells
         if assessment is not None:
             self.assessment = assessment
@@ -100,8 +100,9 @@ class Run:
 
     @property
     def failed(self) -> dict[str, str]:
-        """Why cells failed or are not finished, by their names; empty where all went well.
+        """Why cells failed or are not finished; empty where all went well.
 
+        The keys are names of cells, as ``"chests x xgboost x r0f3"`` (data set, model, split).
         After ``medbench.run`` these are cells of that call, else all of the run. A call with
         ``retry="failed"`` runs those again that failed; the same call goes on with the others.
 
@@ -138,10 +139,10 @@ class Run:
             open: Whether to show the file in your browser.
 
         Returns:
-            The file.
+            The file that was written.
 
         Raises:
-            ConfigurationError: There is no such format.
+            ConfigurationError: There is no such format, or another value cannot be.
             StoreError: As ``assessment``, or the file cannot be written.
         """
         name = checked("--format", one_of(FORMATS), format)
@@ -156,17 +157,18 @@ class Run:
         """The model to use on new images: chosen by inner scores, never by held-out ones.
 
         Args:
-            dataset: Of which data set, where the run has several.
+            dataset: Name of the data set; may be None where the run has only one.
 
         Returns:
             The fitted models of all folds, which predict as one; see ``medbench.load_model``, by
             which other models than the best are had.
 
         Raises:
-            StoreError: There is no run in the folder, or it is damaged.
-            ConfigurationError: The data set is not in it, it has no model to use, or what that
-                needs is not installed.
-            ModelError: A model file was changed.
+            StoreError: There is no run in the folder, it is damaged, or no model of it is
+                finished.
+            ConfigurationError: The data set is not in it, the budget cut every model, or what the
+                model needs is not installed.
+            ModelError: A model file was changed or is not there.
         """
         return load_model(self.folder, dataset=dataset)
 
@@ -319,7 +321,7 @@ class Run:
         return f"<medbench.Run {str(self.folder)!r}>"
 
     def __str__(self) -> str:
-        """The leaderboard as the command line prints it."""
+        """The leaderboard as the command line prints it; errors as ``assessment``."""
         return self._drawn(as_html=False)
 
     def _repr_html_(self) -> str:
@@ -355,7 +357,11 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     Args:
         path: The run folder, as ``"results/demo"``.
 
+    Returns:
+        The run. Its folder was read once; nothing is trained.
+
     Raises:
+        ConfigurationError: ``path`` is no path.
         StoreError: There is no run, or it is damaged.
     """
     run = Run(checked("RUN", path_given, path))

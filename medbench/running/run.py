@@ -62,56 +62,61 @@ def run(
     """Tune models on data sets under one equal budget, and write a leaderboard.
 
     This is ``python -m medbench run``, with its names, defaults and errors: ``--data-dir D`` is
-    ``data_dir="D"``. It prints what the command prints, in a notebook too. Each cell (data set x
-    model x split) has a process of its own, which is no copy of this one: scripts need no main
-    guard, and a kernel is not forked. After Ctrl-C, and after any error, what is finished stays in
-    the run folder, and the same call goes on with it. A cell that fails is a row of the leaderboard
-    and no error; see ``Run.failed``.
+    ``data_dir="D"``. An option that is None was not given. It prints what the command prints, in a
+    notebook too. Each cell (data set x model x split) has a process of its own, which is no copy of
+    this one: scripts need no main guard, and a kernel is not forked. After Ctrl-C, and after any
+    error, what is finished stays in the run folder, and the same call goes on with it. A cell that
+    fails is a row of the leaderboard and no error; see ``Run.failed``.
 
     Args:
         suite: A suite by name, or its YAML file; ``"demo"`` where no data set is named.
         data: A folder with one sub-folder of images per class.
         datasets: Names of registered data sets; one or several.
-        models: Names of model families, or ``"all"``; one or several. Those of the suite, or the
-            core ones, where None are named; and those of ``plugin``.
-        no_sanity: Leave out the sanity rows that are not named.
+        models: Names of model families, one or several, or ``"all"``. None stands for those of the
+            suite (without a suite: the core ones) and those of ``plugin``.
+        no_sanity: Leave out the sanity rows, but for those that ``models`` names.
         inflation: Models that also run with images split one by one, to show what copies and
             patients on both sides of a split would add.
-        budget: Of each cell: ``"smoke"``, ``"quick"`` (the default), ``"standard"`` or
-            ``"thorough"``.
-        trials: Most configurations that a cell may try, instead of ``budget``.
-        time: Most wall seconds of a cell's search, as ``90`` or ``"2m"``, instead of ``budget``.
+        budget: What the search of each cell may use: ``"smoke"``, ``"quick"`` (the default),
+            ``"standard"`` or ``"thorough"``; see ``medbench.tuning.budget.BUDGETS``.
+        trials: Most configurations that a cell may try, at least 1, instead of ``budget``.
+        time: Most wall seconds of a cell's search, above 0, as ``90`` or ``"2m"``, instead of
+            ``budget``.
         total_time: Wall seconds of the whole run, as ``time``, divided over its cells.
-        folds: Outer folds where there is no official split; 5 by default.
-        seeds: How often folds are drawn, or with how many seeds an official split runs; 1 by
-            default.
-        seed: Base seed, 0 by default.
+        folds: Outer folds where there is no official split, at least 2; 5 by default.
+        seeds: How often folds are drawn, or with how many seeds an official split runs, at least
+            1; 1 by default.
+        seed: Base seed, a whole number from 0; 0 by default.
         strict_split: Leave training images out whose patient is also in the official test part.
         sensitivity: Ask for an operating point of at least this sensitivity on development data,
             above 0 and up to 1; by default that of the highest Youden index.
         specificity: The same for the specificity; give one of them.
-        positive: The positive of two classes.
+        positive: Name of the positive one of two classes, where one data set is named.
         tuner: ``"optuna"``, ``"keras-tuner"`` or ``"hyperband"``, for every family.
-        jobs: Cells that run at a time.
-        threads: Of each cell; all cores, divided by ``jobs``, by default.
+        jobs: Number of cells that run at a time.
+        threads: Number of threads of each cell; all cores, divided by ``jobs``, by default.
         executor: ``"local"``, a process for each cell, or ``"inline"``: in this process, without a
             firewall, for debugging.
-        cell_time: Wall seconds, as ``time``, after which a cell is ended.
-        cell_memory: Bytes, or a text as ``"4GB"``, above which a cell is ended (Linux only).
-        retry: ``"failed"`` runs cells again that failed.
+        cell_time: Wall seconds, as ``time``, after which a cell is ended; by default a number
+            that follows from the budget.
+        cell_memory: Bytes, or a text as ``"4GB"``, above which a cell is ended (Linux only); by
+            default a share of the machine's memory.
+        retry: ``"failed"`` to run cells again that failed; None to keep them as they are.
         dry_run: Print the plan and an estimate, and train nothing.
         out: The run folder; ``results/`` and the name of the suite or data sets by default.
-        data_dir: Where the images of registered data sets are; before ``MEDBENCH_DATA``.
+        data_dir: Folder with the images of registered data sets, in which they are looked for
+            before that of the environment variable ``MEDBENCH_DATA``.
         datasets_file: A YAML file of more data sets.
         download: Fetch data sets that are not here.
-        weights_dir: Where pretrained weights are; before ``MEDBENCH_WEIGHTS``.
+        weights_dir: Folder with pretrained weights, in place of that of the environment variable
+            ``MEDBENCH_WEIGHTS``.
         plugin: Python files that register models, sources, readers or tuners; one or several.
         images: Whether the page and the run folder show images of patients; where None, as before
             in this run, else of data sets whose licence lets them be passed on.
         skip_unreadable: Leave unreadable images out, instead of stopping.
-        fail_on_audit: Stop where the audit has findings that are ``"serious"`` (or True), or
-            ``"warning"`` and above.
-        **unknown: There is none; what is misspelt is refused with the closest name.
+        fail_on_audit: ``"serious"`` (or True) to stop where the audit has a serious finding,
+            ``"warning"`` where it has a warning or worse; None to go on.
+        **unknown: No other name is taken: the ``ConfigurationError`` proposes the closest one.
 
     Returns:
         The run, as ``medbench.load_run`` gives it. With ``dry_run``, as far as it is there.
@@ -125,7 +130,9 @@ def run(
         AuditError: ``fail_on_audit`` has stopped it; nothing was trained or written.
         ProtocolError: The data cannot be split or the operating point not be reached as asked.
         StoreError: The run folder is in use, was begun with other settings, or cannot be written.
-        MachineError: There is no disk or memory.
+        MachineError: There is no disk or memory, or this process is a fork of one that had
+            imported MedBench.
+        OSError: The operating system refuses something else, such as a file of the cache.
     """
     given = {name: value for name, value in locals().items() if name != "unknown"}
     with call("medbench.run"):

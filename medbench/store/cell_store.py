@@ -97,7 +97,12 @@ class CellStore:
         return RecordedKey(found["key"], found["parts"])
 
     def begin(self, key: str, parts: Mapping[str, Any]) -> None:
-        """Record what the cell is made from, before anything else is written."""
+        """Record what the cell is made from, before anything else is written.
+
+        Args:
+            key: Hash of the parts.
+            parts: Every input, by name, JSON-ready.
+        """
         seals.write_record(self._layout.key, {"key": key, "parts": dict(parts)})
 
     # --- the search --------------------------------------------------------------------------
@@ -132,7 +137,9 @@ class CellStore:
         return [seals.unsealed(record) for record in records]
 
     def oof(self, trial: Mapping[str, Any]) -> NDArray[np.float64]:
-        """Inner out-of-fold probabilities of a trial; see ``append_trial``.
+        """Inner out-of-fold probabilities of a trial, float64, shape (n_development, n_classes).
+
+        NaN where an image was in no validation fold that was reached.
 
         Args:
             trial: Its record, as ``trials`` gives it.
@@ -153,7 +160,12 @@ class CellStore:
         return self._layout.checkpoints
 
     def keep_checkpoint(self, number: int, folder: Path) -> None:
-        """Copy a folder with what an unfinished trial has reached, before the trial is added."""
+        """Copy a folder with what an unfinished trial has reached, before the trial is added.
+
+        Args:
+            number: The trial's.
+            folder: What is copied.
+        """
         with writing(self.checkpoints):
             target = self._layout.checkpoint(number)
             with replacing_folder(target) as temporary:
@@ -243,7 +255,11 @@ class CellStore:
         return self._layout.log
 
     def append_log(self, content: bytes) -> None:
-        """Add to what the cell's process printed."""
+        """Add to what the cell's process printed.
+
+        Args:
+            content: As it was printed.
+        """
         with writing(self.log):
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("ab") as file:

@@ -24,9 +24,11 @@ class CellId:
     """One data set x one model x one outer split."""
 
     dataset: str
+    """Name of the data set."""
     model: str
+    """Name of the model family."""
     split: str
-    """Its name, such as ``"official"`` or ``"r0f3"``; what it is stands in ``CellResult``."""
+    """Name of the split, such as ``"official"`` or ``"r0f3"``; ``CellResult`` says what it is."""
 
     def __str__(self) -> str:
         return f"{self.dataset} x {self.model} x {self.split}"
@@ -37,7 +39,9 @@ class CellResult:
     """What is known of a cell that is finished, or that the machine has ended."""
 
     id: CellId
+    """Which cell it is."""
     status: Status
+    """``ok``, ``failed`` or ``skipped``; ``unfinished`` where the machine ended it."""
     reason: str
     """Why it failed, was skipped or is unfinished; empty where it is ok."""
     record: Mapping[str, Any]
@@ -45,7 +49,7 @@ class CellResult:
     predictions: pd.DataFrame | None
     """One row a held-out image: ``image`` (index in the data set), ``group``, ``label`` (int64;
     of a multi-label task ``label0``, ``label1``, ...) and the float64 probabilities ``p0`` ...
-    ``pK`` of the classes; None where it is not ok."""
+    ``pK`` of the classes, as the model gave them (not calibrated); None where it is not ok."""
     repeat: int = 0
     """Which seed of the run its split belongs to, from 0."""
     fold: int | None = None
@@ -80,8 +84,12 @@ class RunResult:
     """Everything that reports read: a run folder in memory, without models and images."""
 
     folder: Path
+    """The run folder."""
     configuration: Mapping[str, Any]
+    """The settings that the run was begun with, by name, as ``run.json`` has them."""
     environment: Mapping[str, Any]
+    """Versions, machine and commit of the latest start, as ``environment.json`` has them; empty
+    where that cannot be read."""
     datasets: Mapping[str, Mapping[str, Any]]
     """``dataset.json`` by name: title, classes, n_images, n_groups, class_counts, split, ..."""
     audits: Mapping[str, Mapping[str, Any]]

@@ -30,10 +30,16 @@ _NEEDED_OF_A_DATASET = frozenset({"fingerprint", "classes", "n_folds"})
 
 
 class RunStore:
-    """Reads and writes one run folder."""
+    """Reads and writes one run folder.
+
+    ``name`` is that of a data set everywhere. Whatever writes raises ``StoreError`` where the
+    folder cannot be written.
+    """
 
     def __init__(self, folder: Path) -> None:
+        """``folder``: the run's; it need not exist."""
         self.folder = folder
+        """The run folder."""
         self.layout = RunLayout(folder)
         """Where everything lies in it."""
         self._held = False
@@ -42,6 +48,9 @@ class RunStore:
 
     def check(self, configuration: Mapping[str, Any]) -> None:
         """Make sure that a run with these settings may begin or go on here.
+
+        Args:
+            configuration: The settings by name, JSON-ready.
 
         Raises:
             StoreError: The folder holds something else, comes from another format, or was begun
@@ -135,7 +144,11 @@ class RunStore:
         return not self._held and is_held(self.layout)
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
-        """Record versions, machine and commit of the latest start."""
+        """Record versions, machine and commit of the latest start.
+
+        Args:
+            environment: These by name, JSON-ready.
+        """
         seals.write_record(self.layout.environment, environment)
 
     # --- data sets ---------------------------------------------------------------------------
@@ -152,7 +165,7 @@ class RunStore:
             seals.write_record(files.record, record, {one.name: one for one in there})
 
     def write_audit(self, name: str, record: Mapping[str, Any]) -> None:
-        """Record what the audit of a data set found."""
+        """Record what the audit of a data set found: ``audit.json``."""
         seals.write_record(self.layout.dataset(name).audit, record)
 
     def dataset_images(self, name: str) -> pd.DataFrame:
@@ -252,7 +265,12 @@ class RunStore:
         return CellStore(self.layout.cell(cell).folder)
 
     def write_external(self, record: Mapping[str, Any], predictions: pd.DataFrame) -> None:
-        """Keep an external validation; see ``ExternalResult``."""
+        """Keep an external validation.
+
+        Args:
+            record: See ``ExternalResult.record``.
+            predictions: See ``ExternalResult.predictions``.
+        """
         files = self.layout.external(record["dataset"], record["model"], record["other"])
         write_parquet(files.predictions, predictions)
         with writing(files.record):

@@ -40,7 +40,7 @@ class Contract:
         """Run every test, without pytest.
 
         Args:
-            plugin: What a subclass would name.
+            plugin: What a subclass would name, by the names of the attributes.
 
         Returns:
             Names of the tests that do not apply to this plugin.
@@ -63,6 +63,10 @@ class Contract:
         """``make(*subject)``; made once for all tests of a subject.
 
         pytest makes an object for every test, so what is costly is kept by the class.
+
+        Args:
+            make: Makes it.
+            subject: What it is made of; another subject has it made again.
         """
         cls = type(self)
         if cls._subject != subject:

@@ -61,7 +61,11 @@ class ExecutorContract(Contract):
         return self.executor(_PLAIN).isolates
 
     def needs_isolation(self) -> None:
-        """Leave a test out for an executor that does not promise what it is of."""
+        """Leave a test out for an executor that does not promise what it is of.
+
+        Raises:
+            SkipTest: ``isolates`` is False.
+        """
         if not self.isolates:
             raise SkipTest("it does not isolate: isolates = False")
 
@@ -224,7 +228,11 @@ class ExecutorContract(Contract):
         )
 
     def test_leftovers(self) -> None:
-        """What a family has started ends with its attempt, even cut loose from it, on Linux."""
+        """What a family has started ends with its attempt, even cut loose from it, on Linux.
+
+        Raises:
+            SkipTest: This system is another one, or the executor does not isolate.
+        """
         self.needs_isolation()
         if not GUARDED:
             raise SkipTest("only Linux shows all that a process has started")

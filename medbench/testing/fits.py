@@ -27,10 +27,11 @@ class Fit:
     """A classifier fitted with validation, and what it said of the validation images then."""
 
     classifier: Classifier
+    """The fitted classifier."""
     steps: list[int]
-    """Steps that it reported."""
+    """Steps that it reported, in order, counted from 1; empty where it has none."""
     probabilities: NDArray[np.float64]
-    """Shape (n_images, n_classes)."""
+    """What it said of the validation images, float64, shape (n_images, n_classes)."""
 
 
 class Fits:
@@ -43,10 +44,19 @@ class Fits:
         image_size: int = 32,
         params: Mapping[str, Any] | None = None,
     ) -> None:
-        """As ``check_model``."""
+        """Nothing is fitted yet.
+
+        Args:
+            family_class: The family.
+            image_size: Height and width of the synthetic images in pixels.
+            params: Values that replace defaults of the search space; None for none.
+        """
         self.family = family_class()
+        """The family that is checked."""
         self.params = dict(params or {})
+        """Values that replace defaults of the search space."""
         self.image_size = image_size
+        """Height and width of the synthetic images in pixels."""
         self._features = FeatureCache(None)
         self._done: dict[Task, Fit] = {}
 
@@ -79,25 +89,43 @@ class Fits:
         return space
 
     def build(self, task: Task, features: FeatureCache | None = None) -> Classifier:
-        """An unfitted classifier of the default configuration with ``params`` in it."""
+        """An unfitted classifier of the default configuration with ``params`` in it.
+
+        Args:
+            task: What is to be learnt.
+            features: As in ``again``.
+        """
         chosen = {**self.space(task).defaults(), **self.params}
         return build_classifier(self.family, chosen, task, self.context(features))
 
     def context(self, features: FeatureCache | None = None) -> Context:
-        """What a classifier is given; without pretrained weights."""
+        """What a classifier is given; without pretrained weights.
+
+        Args:
+            features: As in ``again``.
+        """
         weights = None
         if self.family.weights is not None:
             weights = Weights(path=None, sha256=None, note="random weights, for a contract check")
         return Context(seed=SEED, threads=1, features=features or self._features, weights=weights)
 
     def of(self, data: SyntheticData) -> Fit:
-        """The fit of a task."""
+        """The fit of a task, made once.
+
+        Args:
+            data: The task with its images.
+        """
         if data.task not in self._done:
             self._done[data.task] = self.again(data)
         return self._done[data.task]
 
     def again(self, data: SyntheticData, features: FeatureCache | None = None) -> Fit:
-        """A fit of its own."""
+        """A fit of its own.
+
+        Args:
+            data: The task with its images.
+            features: Where vectors are kept; None for the cache that all fits share.
+        """
         several = data.task.task_type == "multi-label" and not self.family.multi_label
         classifier, progress = self.build(data.task, features), Steps(begins_again=several)
         classifier.fit(data.train, data.validation, progress)

@@ -62,7 +62,11 @@ class ModelContract(Contract):
         return self.once(_fits, self.family, self.image_size, dict(self.params))
 
     def needs_steps(self) -> None:
-        """Leave a test out for a configuration without steps (a frozen backbone has none)."""
+        """Leave a test out for a configuration without steps (a frozen backbone has none).
+
+        Raises:
+            SkipTest: A fit with validation sets no ``best_step``.
+        """
         if not self.fits.count_steps():
             raise SkipTest("a fit with validation sets no best_step: it counts no steps")
 
@@ -241,6 +245,9 @@ class ModelContract(Contract):
         """The AUROC on new images with an easy blob is above 0.5 for every class.
 
         A family whose columns are in another order than the classes does worse than chance.
+
+        Raises:
+            SkipTest: ``learns`` is False.
         """
         if not self.learns:
             raise SkipTest("it is said not to learn: learns = False")

@@ -155,6 +155,9 @@ class ReaderContract(Contract):
         """A damaged file gives an image or a ``DatasetError`` that begins with its name.
 
         One file in ten thousand is damaged: the person must learn which, and a run goes on.
+
+        Raises:
+            AssertionError: It gives another error.
         """
         generator = np.random.default_rng(0)
         for number in range(_DAMAGED):

@@ -25,8 +25,11 @@ class SyntheticData:
     """A small task that can be learnt from a few images."""
 
     task: Task
+    """Its classes, and the shape of its images."""
     train: LabelledBatch
+    """Images to learn from."""
     validation: LabelledBatch
+    """Other images of the same kinds."""
 
 
 def synthetic_data(*, n_classes: int, channels: int, image_size: int) -> SyntheticData:
@@ -36,8 +39,11 @@ def synthetic_data(*, n_classes: int, channels: int, image_size: int) -> Synthet
 
     Args:
         n_classes: 2 or 3.
-        channels: 1 or 3.
+        channels: 1 for grey, 3 for RGB.
         image_size: Height and width in pixels.
+
+    Returns:
+        18 images of each class to learn from and 12 for validation, in random order.
     """
     generator = np.random.default_rng(_SEED)
     train = _synthetic_batch(generator, _TRAIN_PER_CLASS, n_classes, channels, image_size)

@@ -48,6 +48,9 @@ class TunerContract(Contract):
         """Suggestions keep to the ranges and conditions of the space, and can be stored.
 
         A family builds only what it has declared, and a run stores every configuration as JSON.
+
+        Raises:
+            AssertionError: One does not.
         """
         try:
             done = self.varied

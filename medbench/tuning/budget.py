@@ -29,10 +29,11 @@ class Budget:
     """
 
     trials: int | None
-    """Most distinct configurations; None for no bound."""
+    """Most distinct configurations, at least 1; None for no bound. One of the two is not None, else
+    a ``ConfigurationError`` is raised."""
     seconds: float | None
     """Wall seconds within which trials are to end, with the cold cost of cached features counted
-    in, and without those for which the run was suspended; None for no bound."""
+    in, and without those for which the run was suspended; above 0, None for no bound."""
 
     def __post_init__(self) -> None:
         if self.trials is None and self.seconds is None:
@@ -56,6 +57,9 @@ class Budget:
     @classmethod
     def parse(cls, text: str) -> Budget:
         """What ``str`` gave.
+
+        Args:
+            text: As ``"20 trials / 120 s"``.
 
         Raises:
             ConfigurationError: It is nothing that ``str`` gives.

@@ -35,7 +35,9 @@ class InnerResults:
     oof: NDArray[np.float64]
     """Out-of-fold probabilities, shape (n_development, n_classes), NaN where not predicted."""
     scores: list[float] = field(default_factory=list)
+    """Validation AUROC of each fold done, from 0 to 1."""
     steps: list[int] = field(default_factory=list)
+    """The step that was kept in each fold done; empty for families without steps."""
     max_steps: int | None = None
     """Steps that a fit of the configuration runs at most; None where it has not said so."""
     fitted: Classifier | None = None
@@ -43,12 +45,12 @@ class InnerResults:
 
     @property
     def score(self) -> float | None:
-        """Mean validation AUROC of the folds done."""
+        """Mean validation AUROC of the folds done, from 0 to 1; None before the first."""
         return float(np.mean(self.scores)) if self.scores else None
 
     @property
     def step(self) -> int | None:
-        """Median over the folds of the step that was kept, rounded up."""
+        """Median over the folds of the step that was kept, rounded up; None without steps."""
         return math.ceil(np.median(self.steps)) if self.steps else None
 
 
@@ -57,16 +59,25 @@ class InnerValidation:
     """Builds, fits and validates the classifiers of one family on one development part."""
 
     family: ModelFamily
+    """Builds the classifiers."""
     task: Task
+    """What is to be learnt."""
     development: LabelledBatch
+    """All images of the development part."""
     folds: Sequence[tuple[Indices, Indices]]
-    """Training and validation indices of each inner fold; one pair for an official validation."""
+    """Training and validation indices of each inner fold, int64, shape (n_chosen,) each; one pair
+    for an official validation."""
     refit_on: Indices
-    """Images that the model learns from: all, or the training part of an official split."""
+    """Indices of the images that the model learns from, int64, shape (n_chosen,): all, or the
+    training part of an official split."""
     features: FeatureCache
+    """Vectors of images, for families that use some."""
     weights: Weights | None
+    """Pretrained weights; None for a family without any."""
     seed: int
+    """Everything random depends on it."""
     threads: int
+    """Number of threads that fits may use."""
     checkpoints: Path
     """Where the fitted folds of trials wait that a later trial may train on."""
 
@@ -171,7 +182,12 @@ class _Again(Progress):
 
 
 def predict(classifier: Classifier, batch: Any, task: Task) -> NDArray[np.float64]:
-    """Probabilities that were checked; see ``Classifier.predict_proba``.
+    """Probabilities that were checked, float64, from 0 to 1, shape (n_images, n_classes).
+
+    Args:
+        classifier: Fitted; see ``Classifier.predict_proba``.
+        batch: The images, as a ``Batch``.
+        task: Its classes.
 
     Raises:
         ModelError: They have another shape, are not finite, or are no probabilities (of exclusive

@@ -16,7 +16,11 @@ _MAX_INITIAL_POINTS = 8
 
 
 class BayesianTuner(Tuner):
-    """Gaussian-process Bayesian optimisation (Keras Tuner; Snoek et al. 2012)."""
+    """Gaussian-process Bayesian optimisation (Keras Tuner; Snoek et al. 2012).
+
+    Source: Snoek, Larochelle & Adams (2012), "Practical Bayesian optimization of machine learning
+    algorithms", NIPS.
+    """
 
     def suggest(self, finished: Sequence[Trial], attempt: int) -> Suggestion | None:
         """A fresh oracle is given the finished trials and asked once."""

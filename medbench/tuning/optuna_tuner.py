@@ -12,7 +12,12 @@ from medbench.tuning.tuner import RANDOM_FROM_ATTEMPT, Suggestion, Trial, Tuner
 
 
 class OptunaTuner(Tuner):
-    """Tree-structured Parzen estimator (Bergstra et al. 2011; Akiba et al. 2019)."""
+    """Tree-structured Parzen estimator (Bergstra et al. 2011; Akiba et al. 2019).
+
+    Source: Bergstra, Bardenet, Bengio & Kégl (2011), "Algorithms for hyper-parameter optimization",
+    NIPS; Akiba et al. (2019), "Optuna: a next-generation hyperparameter optimization framework",
+    KDD.
+    """
 
     def suggest(self, finished: Sequence[Trial], attempt: int) -> Suggestion | None:
         """See ``Tuner.suggest``."""

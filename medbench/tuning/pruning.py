@@ -24,6 +24,11 @@ class Pruner:
     Over inner folds: successive halving on the running mean (Jamieson & Talwalkar 2016; Li et
     al. 2020), or from five folds on the Wilcoxon signed-rank test against the best trial. With
     one validation part: successive halving over steps.
+
+    Source: Jamieson & Talwalkar (2016), "Non-stochastic best arm identification and hyperparameter
+    optimization", AISTATS; Li et al. (2020), "A system for massively parallel hyperparameter
+    tuning", MLSys; Wilcoxon (1945), "Individual comparisons by ranking methods", Biometrics
+    Bulletin 1(6).
     """
 
     def __init__(self, finished: Sequence[Trial], *, inner_folds: int) -> None:

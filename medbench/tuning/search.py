@@ -98,7 +98,8 @@ class Search:
             budget: What may be used.
             clock: What was used.
             finished: Trials of an interrupted search, in order.
-            oof: Out-of-fold probabilities of the best of them (see ``best_of``).
+            oof: Out-of-fold probabilities of the best of them (see ``best_of``), float64, shape
+                (n_development, n_classes); None where there is none.
         """
         self.best_fitted: Classifier | None = None
         """The classifier of the best trial so far, where ``InnerValidation.fits_model``; None after

@@ -37,7 +37,9 @@ class TrialMonitor:
     """Decides after every step and every inner fold whether a trial goes on."""
 
     clock: Clock
+    """Seconds that the search has used."""
     suggestion: Suggestion
+    """What is tried."""
     results: InnerResults
     """Filled as the trial goes on."""
     n_folds: int
@@ -59,7 +61,7 @@ class TrialMonitor:
     projects: bool = False
     """Whether the pace of the first fold's steps decides early if all folds can end in time."""
     family_steps: int | None = None
-    """Most steps of a fit, where the configuration does not say so itself."""
+    """Most steps of a fit, where the configuration does not say so itself; None for no limit."""
     intermediate: dict[int, float] = field(default_factory=dict)
     """Score by rung."""
     cuts: list[int] = field(default_factory=list)
@@ -83,7 +85,15 @@ class TrialMonitor:
         return min(limits, default=None)
 
     def fold_done(self, results: InnerResults) -> None:
-        """Decide after a fold whether the trial goes on."""
+        """Decide after a fold whether the trial goes on.
+
+        Args:
+            results: With those of the fold that was done last.
+
+        Raises:
+            PrunedError: It is poor beside others.
+            BudgetSpentError: It cannot end in time.
+        """
         if self.by_steps:
             return
         done, mean = len(results.scores), results.score
@@ -100,7 +110,19 @@ class TrialMonitor:
             raise BudgetSpentError
 
     def step_done(self, step: int, score: float | None) -> bool:
-        """Decide after a step whether the fit goes on."""
+        """Decide after a step whether the fit goes on.
+
+        Args:
+            step: Number of steps that are done, counted from 1.
+            score: Validation AUROC, from 0 to 1; None where it is not known.
+
+        Returns:
+            Whether to go on; False ends the fit, which keeps the best state so far.
+
+        Raises:
+            PrunedError: The trial is poor beside others.
+            BudgetSpentError: It cannot end in time.
+        """
         if self._first_step_at is None or step <= self._first_step_at[0]:
             # steps begin anew where each class has its own fit
             self._first_step_at = step, self.clock.fit_seconds

@@ -131,10 +131,20 @@ def test_a_pyramid_of_gradients_sees_contrast_and_every_scale_of_it():
     rows, columns = np.indices((64, 64))
     blob = np.exp(-((rows - 20) ** 2 + (columns - 44) ** 2) / 200)
     images = np.stack([blob * 60, blob * 120]).astype(np.uint8)[..., None]
-    weak, strong = HogPyramid(orientations=4)(images).reshape(2, 4, 4, 4, 5)
+    weak, strong = HogPyramid(cells=4)(images).reshape(2, 4, 4, 4, 5)
     assert (strong.max(axis=(1, 2, 3)) > weak.max(axis=(1, 2, 3))).all()
     strongest = strong[..., -1].reshape(4, -1).argmax(axis=1)
     assert set(strongest) <= {2, 3, 6, 7}, "the upper right quarter"
+
+
+def test_a_pyramid_shares_what_lies_between_cells_among_all_of_them():
+    image = np.zeros((1, 64, 64, 1), np.uint8)
+    image[:, 28:36, 28:36] = 200
+    finest = HogPyramid(cells=4)(image).reshape(4, 4, 4, 5)[0, ..., -1]
+    np.testing.assert_allclose(finest[1:3, 1:3], finest[1, 1], rtol=1e-5)
+    moved = HogPyramid(cells=4)(np.roll(image, 4, axis=1)).reshape(4, 4, 4, 5)[0, ..., -1]
+    assert (moved[1, 1:3] > 0.5 * moved[2, 1:3]).all()
+    assert (moved[1, 1:3] < moved[2, 1:3]).all()
 
 
 def test_a_pyramid_does_not_see_a_brighter_exposure():

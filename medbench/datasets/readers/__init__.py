@@ -54,7 +54,11 @@ def image_suffixes() -> tuple[str, ...]:
 
 
 def reader_of(start: bytes) -> Reader:
-    """The reader of a file, by its first ``HEAD_BYTES`` bytes; that of pictures where in doubt."""
+    """The reader of a file, by its first ``HEAD_BYTES`` bytes; that of pictures where in doubt.
+
+    Args:
+        start: These bytes, or all if the file has fewer.
+    """
     of_pictures, *others = all_readers()
     for reader in (one() for one in others):
         if reader.recognises(start):
@@ -70,7 +74,7 @@ def open_image(content: Content, *, origin: str, pixel_limit: int = PIXEL_LIMIT)
             WebP, PGM/PPM, DICOM, NIfTI and those of plugins); or an array of shape (height,
             width) or (height, width, channels) with 1 or 3 channels.
         origin: Name of the image in messages.
-        pixel_limit: Largest width x height, checked from the header.
+        pixel_limit: Most pixels of a slice (width x height), checked from the header.
 
     Raises:
         DatasetError: Not an image, not sound, too large, or of a kind that cannot be read here;

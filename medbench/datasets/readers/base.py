@@ -25,7 +25,7 @@ class Header:
     """What a file says of its images before any pixel is read."""
 
     n_slices: int = 1
-    """Slices, frames or planes, at least one."""
+    """Number of slices, frames or planes, at least one."""
     patient: str = ""
     """Opaque hash of the patient, see ``hashed``; "" where the file names none."""
     series: str = ""
@@ -35,12 +35,12 @@ class Header:
 class OpenedImage(ABC):
     """A file (or array) that was opened: what its header says, and the pixels of each slice.
 
-    It belongs to one thread at a time.
+    It belongs to one thread at a time. Its attributes are the arguments of ``__init__``.
     """
 
     sliced: bool = True
-    """Whether it is of a kind that has several slices; others are shown whatever slice is asked
-    for."""
+    """Whether it is of a kind that may have several slices; ``predict`` shows others whatever slice
+    is asked for."""
 
     def __init__(self, *, origin: str, header: Header, mode: str, n_bytes: int, what: str) -> None:
         """Keep what the header says.
@@ -50,7 +50,7 @@ class OpenedImage(ABC):
             header: Slices, patient and series.
             mode: How the format itself calls what a pixel is: Pillow's mode of a picture, DICOM's
                 photometric interpretation, or the name of the type of the values.
-            n_bytes: Size of the file, or of an array in memory.
+            n_bytes: Size of the file, or of an array in memory, in bytes.
             what: What it holds in words, for messages: "a DICOM file of 3 frames".
 
         Raises:
@@ -68,7 +68,7 @@ class OpenedImage(ABC):
         """A slice at full size, as it is looked at.
 
         Args:
-            index: Which slice, from 0 to ``header.n_slices`` - 1.
+            index: Which slice, counted from 0, up to ``header.n_slices`` - 1.
 
         Returns:
             uint8, shape (height, width) of grey, or (height, width, 3) of RGB.
@@ -99,9 +99,10 @@ class Reader(ABC):
     title: ClassVar[str] = ""
     """What people call the format, or several formats: "PNG, JPEG"."""
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """How such files are usually called: in lower case, with the dot."""
+    """How the names of such files usually end: in lower case, with the dot, as ``".nii.gz"``."""
     decoders: ClassVar[tuple[str, ...]] = ()
-    """Distributions that it uses where they are installed: what can be read depends on them."""
+    """Names of distributions that it uses where they are installed: what can be read depends on
+    them."""
 
     @abstractmethod
     def recognises(self, start: bytes) -> bool:
@@ -118,7 +119,10 @@ class Reader(ABC):
         Args:
             content: The whole file.
             origin: Name of the file in messages.
-            pixel_limit: Largest width x height, checked before any pixel is decoded.
+            pixel_limit: Most pixels of a slice (width x height), checked before any is decoded.
+
+        Returns:
+            The opened file, with its ``origin`` as it was given.
 
         Raises:
             DatasetError: Not sound, too large, or of a kind that cannot be read here; the message
@@ -157,12 +161,21 @@ def hashed(*parts: object) -> str:
 
     It tells whether two files name the same one. Whoever guesses a short id finds it again by its
     hash, so neither is ever written anywhere.
+
+    Args:
+        parts: Values that together name it, as they stand in the file.
     """
     return sha256_of_text(*parts)[:_HASH_DIGITS]
 
 
 def check_size(width: int, height: int, origin: str, pixel_limit: int) -> None:
     """Refuse an image of too many pixels.
+
+    Args:
+        width: In pixels.
+        height: In pixels.
+        origin: Name of the image, with which the message begins.
+        pixel_limit: Most pixels (width x height).
 
     Raises:
         DatasetError: It is larger than the limit.

@@ -25,10 +25,15 @@ from medbench.errors import DatasetError, UndecidedError
 
 
 class Source(BaseModel, ABC):
-    """One data set of one format; the fields are the keys its entry may have."""
+    """One data set of one format; the fields are the keys its entry may have.
+
+    A field that the entry must not have, or a value that cannot be, raises pydantic's
+    ``ValidationError``; the catalog says in its place where it stands.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str] = ""
+    """Name of the format in the registry, which sets it."""
     synthetic: ClassVar[bool] = False
     """Whether the images are generated; said wherever results stand."""
     official_file: ClassVar[bool] = False
@@ -37,31 +42,35 @@ class Source(BaseModel, ABC):
     source: str
     """Name of the format in the registry."""
     title: str = ""
+    """What the data set is, in words; empty for its name."""
     licence: str = "not stated"
+    """Under which licence the images are."""
     redistributable: bool = False
     """Whether the licence lets images be passed on, and so be shown on a page that can be."""
     citation: str = ""
+    """The publication to cite; empty where there is none."""
     homepage: str = ""
+    """Address of the page about the data set; empty where there is none."""
     notes: tuple[str, ...] = ()
-    """What a reader of results must know."""
+    """What a reader of results must know, a sentence each."""
     image_size: int | None = Field(default=None, ge=16, le=1024)
-    """Side in pixels to which images are brought; the aspect ratio is not kept. Where nothing is
-    said: the archive's own, or what suits the files (see ``medbench.datasets.image_size``)."""
+    """Height and width in pixels to which images are brought; the aspect ratio is not kept. None
+    stands for the archive's own, or what suits the files (``medbench.datasets.image_size``)."""
     channels: Literal["auto", "grey", "colour"] = "auto"
-    """``auto`` looks at a sample of the images."""
+    """Whether images are prepared in grey or in RGB; ``auto`` looks at a sample of them."""
     task: Literal["multi-class", "ordinal"] = "multi-class"
-    """``ordinal`` where the classes stand in rising order."""
+    """``ordinal`` where the classes stand in rising order, else ``multi-class``."""
     collection: str = ""
     """Where the images were gathered; sets of one collection count once across data sets. The
     name of the data set where nothing is said."""
     caution_above: float | None = Field(default=0.97, gt=0.5, le=1)
-    """A test AUROC above this carries a caution; null where such scores are normal."""
+    """A test AUROC above this share carries a caution; null (None) where such scores are normal."""
     positive: Text = ""
     """The positive of two classes, the one to be found: that of sensitivity and prevalence. Where
     nothing is said it is the last one of ``classes``, else what the names propose."""
     prevalence: float | None = Field(default=None, gt=0, lt=1)
-    """Share of positives where a binary classifier would be used, for its predictive values; that
-    of the held-out images where nothing is said."""
+    """Share of positives (between 0 and 1) where a binary classifier would be used, for its
+    predictive values; None stands for that of the held-out images."""
     published: str = ""
     """The set of published results that stands beside ours where the official split is used."""
 
@@ -70,12 +79,20 @@ class Source(BaseModel, ABC):
     """Name in the catalog, for messages that say what to type."""
 
     def within(self, *roots: Path) -> Source:
-        """The same source, with the folders in which its paths are looked for, in order."""
+        """The same source, with the folders in which its paths are looked for, in order.
+
+        Args:
+            roots: The data folders.
+        """
         self._roots = roots
         return self
 
     def variants(self, name: str) -> dict[str, Source]:
-        """The data sets that an entry stands for, by name; nearly always the one."""
+        """The data sets that an entry stands for, by name; nearly always the one.
+
+        Args:
+            name: Name of the entry.
+        """
         self._entry = name
         return {name: self}
 
@@ -89,7 +106,7 @@ class Source(BaseModel, ABC):
     # --- locate: where its files are --------------------------------------------------------
 
     def paths(self) -> dict[str, str]:
-        """The files and folders that its fields name, by field; nothing where none is needed.
+        """The files and folders that its fields name, by field; empty where none is needed.
 
         Below a data folder, or absolute. What is downloaded lies at the path of the download.
         """
@@ -159,6 +176,9 @@ class Source(BaseModel, ABC):
             positive_for: What depends on the positive one of two classes, in words; empty where
                 nothing does, so that a guess will do.
 
+        Returns:
+            What ``list_images`` gives, with the positive one of two classes last.
+
         Raises:
             UndecidedError: A person must say what something means.
             DatasetError: Something is missing or cannot be understood.
@@ -175,7 +195,7 @@ class Source(BaseModel, ABC):
             raise
 
     def side(self, listing: Listing) -> int:
-        """Side in pixels to which the images of its listing are brought."""
+        """Height and width in pixels to which the images of its listing are brought."""
         return self.image_size or listing.image_size or SIDE_OF_UNKNOWN
 
     @property
@@ -188,7 +208,10 @@ class Source(BaseModel, ABC):
         """List the images and their labels.
 
         Args:
-            found: What ``paths`` names, located.
+            found: What ``paths`` names, located, by field.
+
+        Returns:
+            A row for each image, and how each is read.
 
         Raises:
             DatasetError: Something is missing or cannot be understood.

@@ -100,8 +100,9 @@ def parameter_importance(trials: Sequence[Trial]) -> tuple[tuple[str, float], ..
     Returns:
         Name and share, the largest first; empty with fewer than 20 trials.
 
-    Source: the correlation ratio, less what chance explains (Kelley 1935, PNAS 21(9)); the
-    threshold is that of Westfall & Young (1993), "Resampling-based multiple testing".
+    Source: the correlation ratio, less what chance explains: Kelley (1935), "An unbiased
+    correlation ratio measure", PNAS 21(9); the threshold is that of Westfall & Young (1993),
+    "Resampling-based multiple testing".
     """
     if len(trials) < _FEWEST_TRIALS:
         return ()
