@@ -115,7 +115,7 @@ def _add_folders(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--dry-run", action="store_true", help="print the plan and an estimate; train nothing"
     )
-    group = parser.add_argument_group("places")
+    group = parser.add_argument_group("folders")
     group.add_argument("--out", type=Path, metavar="RUN", help="run folder (default: results/...)")
     add_catalog(group)  # type: ignore[arg-type]
     group.add_argument(
