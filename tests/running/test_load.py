@@ -12,6 +12,7 @@ import pytest
 
 import medbench
 from medbench.errors import ConfigurationError, StoreError
+from medbench.store import RunStore
 
 NAME = 'a<b>"&[red]'
 """A title that is markup for whoever believes it."""
@@ -158,7 +159,11 @@ def test_a_run_is_used_from_python_as_by_the_verbs(folder, tmp_path):
         run.evaluate_on(**given)
     with pytest.raises(ConfigurationError, match="healthy"):
         run.evaluate_on("three", class_map={"healthy": "0"}, **given)
-    (found,) = run.evaluate_on("three", class_map={"0": "0", "1": "1"}, **given)
+    same = {"class_map": {"0": "0", "1": "1"}, **given}
+    with RunStore(run.folder).lock(), pytest.raises(StoreError, match="is at work in") as in_use:
+        run.evaluate_on("three", **same)
+    assert not getattr(in_use.value, "__notes__", [])  # evaluate has no --out
+    (found,) = run.evaluate_on("three", **same)
     assert found.result.record["other"] == "three" and found.internal.name == "border"
     assert len(found.result.predictions) == 30 and 0 <= found.auroc.estimate <= 1
     assert [one.record["other"] for one in run.assessment.run.externals] == ["three"]
