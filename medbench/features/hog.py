@@ -75,7 +75,8 @@ class HogPyramid(Extractor):
     """Images are reduced until their longer side is at most this many pixels; then to halves of
     that, down to ``_COARSEST``."""
     cells: int = 6
-    """Cells along the shorter side, fewer where they would be smaller than 2 pixels."""
+    """Cells along the shorter side: a few more where it is no multiple of them, since a cell is as
+    many whole pixels as fit; fewer where they would be smaller than 2 pixels."""
     orientations: int = 4
     """Directions that are told apart in half a turn."""
     parallel: ClassVar[bool] = True
