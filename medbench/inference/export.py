@@ -15,7 +15,12 @@ from medbench import registry
 from medbench.atomic_files import replacing_folder, write_json, write_parquet, write_text, writing
 from medbench.errors import ConfigurationError, ModelError, StoreError
 from medbench.inference import exported
-from medbench.inference.fold_models import LARGEST_DIFFERENCE, FittedFoldModels
+from medbench.inference.fold_models import (
+    LARGEST_DIFFERENCE,
+    FittedFoldModels,
+    are_saved_as_onnx,
+    joined_folds,
+)
 from medbench.inference.from_run import RunProvenance
 from medbench.inference.model import Model
 from medbench.inference.model_info import ModelInfo
@@ -98,7 +103,7 @@ def _export_format(info: ModelInfo, wanted: str | None) -> str:
             f"model {info.family!r}: its family names no format for export (export_formats)."
         )
     if wanted is None:
-        return formats[0] if formats[0] != "onnx" or _onnx_is_here() else formats[1]
+        return formats[0] if formats[0] != "onnx" or _onnx_is_here() else formats[-1]
     if wanted in formats:
         return wanted
     why = "is no network, so what it computes cannot be written in that format"
@@ -109,6 +114,8 @@ def _export_format(info: ModelInfo, wanted: str | None) -> str:
         )
     elif "keras" in formats:
         why = "is a network"
+    elif formats == ("onnx",):
+        why = "has its network in ONNX only"
     raise ConfigurationError(
         f"--format {wanted}: {info.family} {why}. It is exported as {' or '.join(formats)}."
     )
@@ -131,6 +138,10 @@ def _write_model(
         raise ConfigurationError(
             "--format onnx: needs onnx and onnxruntime. pip install onnx onnxruntime"
         )
+    if are_saved_as_onnx(info):
+        temperatures = [fold.calibration.temperatures for fold in info.folds]
+        (target / exported.ONNX_FILE).write_bytes(joined_folds(folders, temperatures))
+        return
     # Loaded once more, since the calibration is worked into the weights.
     networks = FittedFoldModels(info, folders).networks()
     if networks is None:
