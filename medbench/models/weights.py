@@ -82,7 +82,7 @@ def find_weights(
         stem = name.removeprefix(FILE_PREFIX)
         raise ConfigurationError(
             f"model {name!r}: learns on a backbone from a file of the user's own, which is not "
-            f"given. Name it with --models onnx:FOLDER/{stem}.onnx; its YAML file lies beside it."
+            f"given. Name it among the models as onnx:FOLDER/{stem}.onnx, its YAML file beside it."
         )
     known = BACKBONES[name].weights
     if weights_dir is None and os.environ.get("MEDBENCH_WEIGHTS"):

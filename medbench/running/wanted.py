@@ -74,7 +74,7 @@ def wanted_of(options: RunOptions) -> Wanted:
     datasets = chosen or list(suite.datasets)
     for model in models:
         registry.models.get(model)
-    inflated = [family_name(model) for model in options.inflation]
+    inflated = tuple(family_name(model) for model in options.inflation)
     if missing := [model for model in inflated if model not in models]:
         raise ConfigurationError(
             f"--inflation {missing[0]}: is not among the models of this run. Add it to --models."

@@ -85,7 +85,7 @@ def test_it_is_reproduced_from_wherever_the_file_is_and_says_where_it_is_missed(
     run = medbench.run(**options)
     Path("moved").mkdir()
     move_away()
-    with pytest.raises(ConfigurationError, match=r"onnx-tiny.*--models onnx:FOLDER/tiny\.onnx"):
+    with pytest.raises(ConfigurationError, match=r"onnx-tiny.*onnx:FOLDER/tiny\.onnx"):
         run.reproduce(data="set")
     assert run.reproduce(data="set", models="onnx:moved/Tiny.onnx").same
     write_settings(Path("moved/Tiny.onnx"), range=[0, 255])
@@ -108,7 +108,7 @@ def test_it_stands_beside_other_families_and_a_name_without_a_file_is_told(optio
     run = medbench.run(**{**options, "models": ["hog-svm", "onnx:Tiny.onnx"]})
     assert {record["model"] for record in records()} == {"hog-svm", "onnx-tiny"}
     assert not run.failed
-    with pytest.raises(ConfigurationError, match=r"--models onnx:FOLDER/tiny\.onnx"):
+    with pytest.raises(ConfigurationError, match=r"onnx:FOLDER/tiny\.onnx"):
         medbench.run(**{**options, "models": "onnx-tiny", "out": "other"})
 
 
