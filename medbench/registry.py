@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from medbench.backbones import BACKBONES
-from medbench.errors import PluginError, unknown_name
+from medbench.errors import PluginError, UnknownNameError, unknown_name
 from medbench.hashes import sha256_of_text
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ T = TypeVar("T", bound=type)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _NAME_RULE = "use lower-case letters, digits, '-', '_' and '.', beginning with a letter or digit."
+ENSEMBLE = "ensemble"
+"""The row that a run makes of its model families; none of them may have this name."""
 _FILE_MODULE = "medbench_plugin_"
 """How the module of a plugin file is named in this process."""
 
@@ -53,7 +55,13 @@ class Registry:
     """
 
     def __init__(
-        self, noun: str, base: str, builtin: Mapping[str, str | Factory], group: str | None = None
+        self,
+        noun: str,
+        base: str,
+        builtin: Mapping[str, str | Factory],
+        group: str | None = None,
+        *,
+        reserved: Mapping[str, str] | None = None,
     ) -> None:
         """An empty registry but for what is built in.
 
@@ -62,11 +70,13 @@ class Registry:
             base: ``"module:Class"`` that everything registered must be a subclass of.
             builtin: By name ``"module:Class"``, or how the class is made.
             group: The group of entry points by which packages add to it; None for no such group.
+            reserved: Names that nothing may have, each with what has it; None for no such name.
         """
         self.noun = noun
         self.group = group
         self._base = base
         self._builtin = dict(builtin)
+        self._reserved = dict(reserved or {})
         self._loaded: dict[str, Any] = {}
         self._registered: dict[str, type] = {}
         self._broken: dict[str, str] = {}
@@ -126,6 +136,11 @@ class Registry:
         """
         if not _NAME.fullmatch(name):
             raise PluginError(f"{name!r} cannot be the name of a {self.noun}: {_NAME_RULE}")
+        if name in self._reserved:
+            raise PluginError(
+                f"{name!r} cannot be the name of a {self.noun}: it is {self._reserved[name]}. "
+                "Choose another one."
+            )
 
         def add(cls: T) -> T:
             taken = name in self._builtin or name in self._registered
@@ -163,6 +178,10 @@ class Registry:
             return self._get_installed(name)
         if name in self._broken:
             raise PluginError(self._broken[name])
+        if name in self._reserved:
+            raise UnknownNameError(
+                f"{name!r} is no {self.noun}: it is {self._reserved[name]}. Leave it out."
+            )
         raise unknown_name(self.noun, name, self.names())
 
     def _get_installed(self, name: str) -> Any:
@@ -207,8 +226,9 @@ class Registry:
             if not _NAME.fullmatch(name):
                 self._broken[name] = f"{claim} cannot be used under that name: {_NAME_RULE}"
                 _warn(self._broken[name])
-            elif name in self._builtin:
-                _warn(f"{claim} is left out: a built-in one has that name.")
+            elif name in self._builtin or name in self._reserved:
+                first = self._reserved.get(name, "a built-in one")
+                _warn(f"{claim} is left out: {first} has that name.")
             elif name in found:
                 _warn(f"{claim} is left out: {_told(found[name])} has one of that name.")
             else:
@@ -261,6 +281,7 @@ models = Registry(
         },
     },
     "medbench.models",
+    reserved={ENSEMBLE: "the row that run makes by itself of two families or more"},
 )
 sources = Registry(
     "data source",

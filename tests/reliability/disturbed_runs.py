@@ -127,7 +127,10 @@ class RunFolders:
 
 
 class Suite:
-    """Two tiny sets of phantoms, three families, two folds, three trials: twelve cells."""
+    """Two tiny sets of phantoms, three families, two folds, three trials.
+
+    Twelve cells and four ensembles of them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
