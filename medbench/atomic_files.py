@@ -199,7 +199,7 @@ def copy_files(folder: Path, target: Path, *, but: Collection[Path] = ()) -> Non
         folder,
         target,
         dirs_exist_ok=True,
-        ignore=lambda above, names: [name for name in names if Path(above, name) in but],
+        ignore=lambda parent, names: [name for name in names if Path(parent, name) in but],
     )
 
 

@@ -177,16 +177,17 @@ class CacheWarning(UserWarning):
     """The cache cannot be written, so things go on without it."""
 
 
-def unknown_name(noun: str, name: str, known: Iterable[str]) -> UnknownNameError:
+def unknown_name(noun: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """The error for a name nobody registered, with the close ones first.
 
     Args:
         noun: What was looked for, for example ``"model family"``.
-        name: The name received.
+        name: The name received; what is no text has no close ones.
         known: All valid names.
     """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    typed = name if isinstance(name, str) else ""
+    close = difflib.get_close_matches(typed, known, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
     listing = ", ".join(known[:_LISTED]) or "none"
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""

@@ -47,7 +47,7 @@ _LENGTH = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Code:
-    """A piece of code: all modules that it needs of its own package and of MedBench."""
+    """Some code: all modules that it needs of its own package and of MedBench."""
 
     syntax: str
     """Hash of the modules' syntax trees without docstrings and comments, 16 hexadecimal digits."""
@@ -66,8 +66,8 @@ class Code:
 def code_of(*begin: str | type) -> Code:
     """The code that modules or classes stand for, with every module that they import.
 
-    Followed are imports of MedBench's modules and of the modules of each named piece's own
-    top-level package, wherever in a file they stand. Nothing is imported to find out. Other
+    Followed are imports of MedBench's modules and of the modules of the top-level package of each
+    that is named, wherever in a file they stand. Nothing is imported to find out. Other
     distributions count by their version; of an installed plugin also its own version and those of
     what it requires.
 

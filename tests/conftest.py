@@ -40,12 +40,27 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PACKAGED = Path(__file__).parent / "plugins" / "packaged"
 
 
+@pytest.fixture(scope="session")
+def _caches(tmp_path_factory) -> Path:
+    """Where the cache of each test lies; pytest would look at all of them to number one more."""
+    return tmp_path_factory.mktemp("caches")
+
+
 @pytest.fixture(autouse=True)
-def _own_places(tmp_path_factory, monkeypatch):
+def _own_places(_caches, monkeypatch):
     """No test reads or writes the user's cache, data folder, weights or working folder."""
-    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("MEDBENCH_CACHE", tempfile.mkdtemp(dir=_caches))
     for name in ("MEDBENCH_DATA", "MEDBENCH_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory, worker_id) -> Path:
+    """One folder for all processes of this test run, for what they make once under a lock."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(autouse=True)

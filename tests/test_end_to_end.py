@@ -121,20 +121,6 @@ def test_what_has_changed_is_run_again_and_nothing_is_lost_before(
         assert len(RunStore(Path("out")).read().cells) == 2
 
 
-@pytest.mark.parametrize("piece", ["predictions.parquet", "cell.json", "key.json", "trials.jsonl"])
-def test_a_damaged_cell_is_run_again(class_folders, piece):
-    common = [*RUN, "--data", str(class_folders(per_class=12)), "--models", "hog-svm"]
-    common += ["--trials", "3", "--folds", "2", "--out", "out"]
-    assert main(common) == 0
-    before = predictions(Path("out"))
-    (Path("out/cells/set/hog-svm/r0f0") / piece).write_text("{}\n")
-    assert main(common) == 0
-    run = RunStore(Path("out")).read()
-    assert run.gaps == () and all(len(cell.trials) == 3 for cell in run.cells)
-    after = predictions(Path("out"))
-    assert all(after[cell].equals(frame) for cell, frame in before.items())
-
-
 @pytest.mark.parametrize("damage", [b"PAR1 torn", b""])
 def test_a_search_whose_best_predictions_are_damaged_begins_anew(class_folders, damage):
     common = [*RUN, "--data", str(class_folders(per_class=12)), "--models", "hog-svm"]

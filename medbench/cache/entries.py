@@ -99,11 +99,11 @@ def found_entry(path: Path) -> Entry | None:
     return None
 
 
-def entries_like(above: Path, pattern: str) -> list[Path]:
+def entries_like(parent: Path, pattern: str) -> list[Path]:
     """Where the entries belong that are called like a pattern; not all need be sound."""
-    found = {path for path in _temporary if path.parent == above and path.match(pattern)}
+    found = {path for path in _temporary if path.parent == parent and path.match(pattern)}
     with contextlib.suppress(OSError):  # what cannot be listed is not there
-        found |= {*above.glob(pattern)}
+        found |= {*parent.glob(pattern)}
     return sorted(path for path in found if not path.name.startswith("."))
 
 
@@ -167,11 +167,11 @@ def keep_entry(path: Path, write: Callable[[Path], None]) -> bool:
     return True
 
 
-def made_entry(above: Path, write: Callable[[Path], str], needed: int) -> Entry:
+def made_entry(parent: Path, write: Callable[[Path], str], needed: int) -> Entry:
     """Make an entry that is needed, and keep it if that is possible.
 
     Args:
-        above: The folder below ``cache_folder()`` in which it belongs.
+        parent: The folder below ``cache_folder()`` in which it belongs.
         write: Fills a folder with its files and tells its name.
         needed: About how many bytes it has.
 
@@ -181,18 +181,18 @@ def made_entry(above: Path, write: Callable[[Path], str], needed: int) -> Entry:
     Raises:
         MachineError: There is no space for it anywhere.
     """
-    for parent in working_folders(needed, beside=above / CHECKSUMS):
-        folder = parent / secrets.token_hex(8)
+    for working in working_folders(needed, beside=parent / CHECKSUMS):
+        folder = working / secrets.token_hex(8)
         try:
             folder.mkdir()
-            path = above / write(folder)
+            path = parent / write(folder)
             _seal(folder, path)
             return _kept(folder, path)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            say_unwritable(error, parent)
+            say_unwritable(error, working)
             trouble = MachineError(
-                f"{parent}: cannot be written ({error.strerror or error}). {REMEDY}"
+                f"{working}: cannot be written ({error.strerror or error}). {REMEDY}"
             )
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

@@ -255,8 +255,8 @@ def _below(folder: Path, depth: int, *, hidden: bool = False) -> list[Path]:
         wanted = hidden and level == depth
         found = [
             path
-            for above in found
-            for path in sorted(_inside(above))
+            for parent in found
+            for path in sorted(_inside(parent))
             if path.name.startswith(".") == wanted and not path.is_symlink()
         ]
     return found
@@ -278,8 +278,8 @@ def _remove_empty(folder: Path) -> None:
 
 def _by_a_link(path: Path) -> bool:
     """Whether something in the cache is a link, or reached through one."""
-    above = cache_folder()
-    return any(one.is_symlink() for one in (path, *path.parents) if one.is_relative_to(above))
+    cache = cache_folder()
+    return any(one.is_symlink() for one in (path, *path.parents) if one.is_relative_to(cache))
 
 
 def _size(path: Path) -> int:
@@ -288,8 +288,8 @@ def _size(path: Path) -> int:
     try:
         if not path.is_dir():
             return path.lstat().st_size
-        for above, _, names in os.walk(path):
-            total += sum(os.lstat(os.path.join(above, name)).st_size for name in names)  # noqa: PTH118
+        for folder, _, names in os.walk(path):
+            total += sum(os.lstat(os.path.join(folder, name)).st_size for name in names)  # noqa: PTH118
     except OSError:
         pass
     return total

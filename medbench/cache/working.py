@@ -30,13 +30,13 @@ _LOCK = "lock"
 class _WorkingFolder:
     """A folder whose lock is held for as long as its process lives."""
 
-    def __init__(self, above: Path) -> None:
+    def __init__(self, parent: Path) -> None:
         from filelock import FileLock
 
-        above.mkdir(parents=True, exist_ok=True)
+        parent.mkdir(parents=True, exist_ok=True)
         self.process = os.getpid()
         while True:
-            self.folder = above / f"{self.process}-{secrets.token_hex(8)}"
+            self.folder = parent / f"{self.process}-{secrets.token_hex(8)}"
             self.folder.mkdir()
             self._lock: FileLock = FileLock(self.folder / _LOCK)
             with contextlib.suppress(FileNotFoundError):
@@ -54,7 +54,7 @@ class _WorkingFolder:
 
 
 _own: dict[Path, _WorkingFolder] = {}
-"""The working folder of this process below each folder; tests use several caches."""
+"""The working folder of this process in each parent; tests use several caches."""
 _given: Path | None = None
 """A folder of another process in which this one is to work."""
 
@@ -76,10 +76,14 @@ def working_folder(needed: int = 0, *, beside: Path | None = None) -> Path:
 
 
 def working_folders(needed: int = 0, *, beside: Path | None = None) -> Iterator[Path]:
-    """Each folder in turn that has so much space; arguments as of ``working_folder``.
+    """The folders that ``working_folder`` may give, the next one for whom the one before fails.
+
+    Args:
+        needed: As of ``working_folder``.
+        beside: As of ``working_folder``.
 
     Raises:
-        MachineError: There is no (other) folder.
+        MachineError: Neither can be made, or has so much space.
     """
     if _given is not None:
         yield _given
@@ -91,15 +95,15 @@ def working_folders(needed: int = 0, *, beside: Path | None = None) -> Iterator[
         yield folder
     except OSError as error:
         say_unwritable(error)
-    above: Path | None = None
+    parent: Path | None = None
     try:
-        above = temporary_folder()
-        folder = _below(above)
+        parent = temporary_folder()
+        folder = _below(parent)
         check_space(folder, needed)
         yield folder
     except OSError as error:
         raise MachineError(
-            f"{error.filename or above}: cannot be written ({error.strerror or error}), nor can "
+            f"{error.filename or parent}: cannot be written ({error.strerror or error}), nor can "
             f"the cache {cache_folder()}. {REMEDY}"
         ) from error
 
@@ -119,12 +123,12 @@ def working_folder_beside(path: Path) -> Path:
     return _below(path.parent / BESIDE)
 
 
-def _below(above: Path) -> Path:
-    own = _own.get(above)
+def _below(parent: Path) -> Path:
+    own = _own.get(parent)
     if own is None or own.process != os.getpid() or not own.folder.is_dir():
         if _given is None:
             remove_abandoned()
-        own = _own[above] = _WorkingFolder(above)
+        own = _own[parent] = _WorkingFolder(parent)
     return own.folder
 
 
@@ -146,9 +150,9 @@ def working_folders_there() -> Iterator[Path]:
         parents.append(temporary_folder())
     with contextlib.suppress(OSError):
         parents += [*cache.glob(f"*/{BESIDE}"), *cache.glob(f"*/*/{BESIDE}")]
-    for above in parents:
+    for parent in parents:
         with contextlib.suppress(OSError):
-            for folder in sorted(above.iterdir()):
+            for folder in sorted(parent.iterdir()):
                 if folder.is_dir() and not folder.is_symlink() and folder not in own:
                     yield folder
 

@@ -60,5 +60,5 @@ def _execute(options: argparse.Namespace) -> int:
     from medbench.running.evaluate import evaluate
     from medbench.running.options import EvaluateOptions
 
-    evaluate(EvaluateOptions.of(given(options)))
+    evaluate(options.run, EvaluateOptions.of(given(options)))
     return 0

@@ -45,7 +45,9 @@ def _execute(options: argparse.Namespace) -> int:
     from medbench.running.export import export
     from medbench.running.progress import make_console
 
-    done = export(ExportOptions.of(given(options)))
+    wanted = given(options)
+    wanted["model"] = wanted.pop("models")  # which is one
+    done = export(options.run, ExportOptions.of(wanted))
     info, console = done.info, make_console()
     for line in (
         f"{info.family} on {info.dataset}: {info.why}",

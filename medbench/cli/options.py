@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from medbench.inference.model import Model
 
 _RULES = ("sensitivity", "specificity")
-_NO_OPTION = ("verb", "command", "execute")
+_NO_OPTION = ("verb", "command", "execute", "run")
 """What a parsed command line holds beside the options of its verb."""
 
 

@@ -34,4 +34,4 @@ def execute(options: argparse.Namespace) -> int:
     from medbench.running.options import ReproduceOptions
     from medbench.running.reproduce import reproduce
 
-    return 0 if reproduce(ReproduceOptions.of(given(options))).same else 1
+    return 0 if reproduce(options.run, ReproduceOptions.of(given(options))).same else 1

@@ -97,10 +97,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     protocol.add_argument(
         "--tuner", metavar="NAME", help="optuna, keras-tuner or hyperband, for every family"
     )
-    _add_folders(parser)
+    _add_how_to_run(parser)
 
 
-def _add_folders(parser: argparse.ArgumentParser) -> None:
+def _add_how_to_run(parser: argparse.ArgumentParser) -> None:
     """Options that change no result, but where and how it is computed."""
     how = parser.add_argument_group("how to run")
     add_jobs(how, "all cores / jobs")
@@ -115,7 +115,7 @@ def _add_folders(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--dry-run", action="store_true", help="print the plan and an estimate; train nothing"
     )
-    group = parser.add_argument_group("places")
+    group = parser.add_argument_group("folders")
     group.add_argument("--out", type=Path, metavar="RUN", help="run folder (default: results/...)")
     add_catalog(group)  # type: ignore[arg-type]
     group.add_argument(

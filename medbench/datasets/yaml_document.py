@@ -103,9 +103,9 @@ class YamlDocument:
                 error.errors(), key=lambda p: (p["type"] != "extra_forbidden", -len(p["loc"]))
             )
             # pydantic also names the kind, as "tuple[str, ...]", which stands nowhere in the file
-            keys_below = [part for part in problem["loc"] if "[" not in str(part)]
-            location = self.location(*keys, *keys_below)
-            words = _explain(problem, keys_below, cls, kind)
+            field_path = [part for part in problem["loc"] if "[" not in str(part)]
+            location = self.location(*keys, *field_path)
+            words = _explain(problem, field_path, cls, kind)
             raise ConfigurationError(f"{location}: {what}: {words}") from None
 
 
@@ -184,12 +184,12 @@ def _merge(node: yaml.MappingNode) -> None:
     node.value = list(found.values())
 
 
-def _explain(problem: Any, keys_below: Sequence[str | int], cls: type[BaseModel], kind: str) -> str:
+def _explain(problem: Any, field_path: Sequence[str | int], cls: type[BaseModel], kind: str) -> str:
     """One pydantic problem in words."""
-    field = ".".join(str(part) for part in keys_below)
+    field = ".".join(str(part) for part in field_path)
     if problem["type"] == "extra_forbidden":
-        fields = _fields_at(cls, keys_below[:-1])
-        close = difflib.get_close_matches(str(keys_below[-1]), fields, n=1, cutoff=0.5)
+        fields = _fields_at(cls, field_path[:-1])
+        close = difflib.get_close_matches(str(field_path[-1]), fields, n=1, cutoff=0.5)
         hint = f' Did you mean "{close[0]}"?' if close else ""
         return f'"{field}" is not a field of a {kind}.{hint} Fields: {", ".join(fields)}.'
     if problem["type"] == "missing":
@@ -200,9 +200,9 @@ def _explain(problem: Any, keys_below: Sequence[str | int], cls: type[BaseModel]
     return f'"{field}": {problem["msg"]}, not {quoted(problem["input"])}.'
 
 
-def _fields_at(cls: type[BaseModel], keys_below: Iterable[str | int]) -> list[str]:
-    """Names of the fields of the model, or of the nested model at ``location``."""
-    for part in keys_below:
+def _fields_at(cls: type[BaseModel], field_path: Iterable[str | int]) -> list[str]:
+    """Names of the fields of the model, or of the nested model at the path."""
+    for part in field_path:
         annotation = cls.model_fields[str(part)].annotation
         nested = [a for a in (annotation, *getattr(annotation, "__args__", ())) if _is_model(a)]
         if not nested:

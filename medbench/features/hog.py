@@ -75,7 +75,8 @@ class HogPyramid(Extractor):
     """Images are reduced until their longer side is at most this many pixels; then to halves of
     that, down to ``_COARSEST``."""
     cells: int = 6
-    """Cells along the shorter side, fewer where they would be smaller than 2 pixels."""
+    """Cells along the shorter side: a few more where it is no multiple of them, since a cell is as
+    many whole pixels as fit; fewer where they would be smaller than 2 pixels."""
     orientations: int = 4
     """Directions that are told apart in half a turn."""
     parallel: ClassVar[bool] = True
@@ -117,8 +118,8 @@ def _votes(pixels: int, cells: int) -> NDArray[np.float32]:
 
     It falls from the centre of a cell to nothing at those of its neighbours.
     """
-    places = (np.arange(pixels) + 0.5) * (cells / pixels)
-    away = np.abs(places - (np.arange(cells)[:, None] + 0.5))
+    positions = (np.arange(pixels) + 0.5) * (cells / pixels)
+    away = np.abs(positions - (np.arange(cells)[:, None] + 0.5))
     return np.asarray(np.maximum(1 - away, 0) * (cells / pixels), dtype=np.float32)
 
 
@@ -136,8 +137,8 @@ def _of_chunk(planes: NDArray[np.float32], cell: int, orientations: int) -> NDAr
     inside = np.s_[:, : rows * cell, : columns * cell]
     strength, direction = (of_all[inside] for of_all in _gradients(planes, orientations))
     cells = np.arange(n * rows * columns).reshape(n, rows, columns)
-    place = cells.repeat(cell, axis=1).repeat(cell, axis=2) * orientations + direction
-    sums = np.bincount(place.ravel(), strength.ravel(), minlength=cells.size * orientations)
+    number = cells.repeat(cell, axis=1).repeat(cell, axis=2) * orientations + direction
+    sums = np.bincount(number.ravel(), strength.ravel(), minlength=cells.size * orientations)
     return sums.reshape(*cells.shape, orientations) / cell**2
 
 

@@ -224,11 +224,11 @@ def _sample(labels: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64
     if len(labels) <= most:
         return np.arange(len(labels))
     random = np.random.default_rng(seed)
-    place = np.empty(len(labels))
+    position = np.empty(len(labels))
     for label in np.unique(labels):
         of_class = random.permutation(np.flatnonzero(labels == label))
-        place[of_class] = np.arange(len(of_class)) / len(of_class)
-    return np.sort(np.argsort(place, kind="stable")[:most])
+        position[of_class] = np.arange(len(of_class)) / len(of_class)
+    return np.sort(np.argsort(position, kind="stable")[:most])
 
 
 def calibration_splits(

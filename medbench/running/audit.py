@@ -78,9 +78,7 @@ def audit(
             one that had imported MedBench.
         OSError: The operating system refuses something else, such as a file of the cache.
     """
-    given = {name: value for name, value in locals().items() if name != "unknown"}
-    with call("medbench.audit"):
-        return _audit(AuditOptions.of({**given, **unknown}))
+    return call(_audit, AuditOptions, locals())
 
 
 def _audit(options: AuditOptions) -> dict[str, AuditReport]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
+from medbench import registry
 from medbench.datasets.catalog import load_catalog, safe_name
 from medbench.datasets.prepared import PreparedDataset
 from medbench.errors import ConfigurationError
@@ -22,8 +24,12 @@ from medbench.running.writing import write_everything
 from medbench.store import RunStore
 
 
-def evaluate(options: EvaluateOptions) -> list[External]:
+def evaluate(run_folder: Path, options: EvaluateOptions) -> list[External]:
     """Predict other data sets, keep it in the run, and tell a person what became of the score.
+
+    Args:
+        run_folder: The run.
+        options: Which models, and on what.
 
     Returns:
         What was evaluated, by data set of the run.
@@ -36,8 +42,10 @@ def evaluate(options: EvaluateOptions) -> list[External]:
         DatasetError: The images of a data set cannot be used as they are.
         ModelError: A model file was changed.
     """
-    console, store = make_console(), RunStore(options.run)
+    console, store = make_console(), RunStore(run_folder)
     store.read()  # an exported model has no run to keep it in, and says so here
+    for plugin in options.plugin:  # before the entries that name its source
+        registry.load_plugin(plugin)
     catalog = load_catalog(
         data_dir=options.data_dir, datasets_file=options.datasets_file, folder=options.data
     )
@@ -46,12 +54,12 @@ def evaluate(options: EvaluateOptions) -> list[External]:
         others[safe_name(options.data.resolve().name)] = None
     if not others:
         raise ConfigurationError("no data set is named. Give --datasets NAME, or --data FOLDER.")
+    for other in others:
+        catalog.get(other)  # all of them are known before the first model is loaded
     say = functools.partial(console.print, soft_wrap=True, markup=False)
     evaluated = []
     for name in dict.fromkeys(options.models):
-        model = load_model(
-            options.run, dataset=options.trained_on, model=name, plugins=options.plugin
-        )
+        model = load_model(run_folder, dataset=options.trained_on, model=name)
         for other in others:
             read = functools.partial(
                 prepare_like,

@@ -30,8 +30,12 @@ class Export:
     """Of a probability on them."""
 
 
-def export(options: ExportOptions) -> Export:
+def export(run_folder: Path, options: ExportOptions) -> Export:
     """Write the model of a run into a folder of its own, compared with the original.
+
+    Args:
+        run_folder: The run.
+        options: Which model, how and where to.
 
     Raises:
         StoreError: There is no run, it is damaged, its images are others now, or the folder is in
@@ -42,10 +46,10 @@ def export(options: ExportOptions) -> Export:
         ModelError: A model file was changed, or the exported model does not say the same; nothing
             is left of it.
     """
-    store = RunStore(options.run)
+    store = RunStore(run_folder)
     store.read()  # an exported model is no run, and says so here
     model = load_model(
-        options.run, dataset=options.dataset, model=options.models, plugins=options.plugin
+        run_folder, dataset=options.dataset, model=options.model, plugins=options.plugin
     )
     info = model.info
     catalog = catalog_of_run(

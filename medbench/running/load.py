@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import webbrowser
 from collections.abc import Collection, Iterable, Mapping
-from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from medbench.errors import StoreError
@@ -20,13 +20,12 @@ from medbench.reports.stored import assessed
 from medbench.reports.text import plain
 from medbench.running.call import call
 from medbench.running.options import (
-    FORMATS,
     EvaluateOptions,
     ExportOptions,
+    ReportOptions,
     ReproduceOptions,
     checked,
 )
-from medbench.running.values import flag, one_of
 from medbench.running.values import path as path_given
 from medbench.running.writing import write_formats
 from medbench.store import CellId, RunLayout, RunStore
@@ -72,7 +71,7 @@ class Run:
         if assessment is not None:
             self.assessment = assessment
 
-    @cached_property
+    @functools.cached_property
     def assessment(self) -> Assessment:
         """All that is known of the run: cells, data sets, scores, intervals, comparisons.
 
@@ -122,10 +121,11 @@ class Run:
     def report(
         self,
         *,
-        format: str = "html",
-        out: str | os.PathLike[str] | None = None,
+        format: Literal["html", "md", "latex", "csv", "json"] = "html",
+        out: _Path | None = None,
         images: bool | None = None,
         open: bool = False,
+        **unknown: Any,
     ) -> Path:
         """Write the page, or a table, from what is stored; nothing is trained.
 
@@ -137,6 +137,7 @@ class Run:
             images: Whether the page shows images of patients; where None, as the run has it, else
                 of data sets whose licence lets them be passed on.
             open: Whether to show the file in your browser.
+            **unknown: No other name is taken: the ``ConfigurationError`` proposes the closest one.
 
         Returns:
             The file that was written.
@@ -144,12 +145,20 @@ class Run:
         Raises:
             ConfigurationError: There is no such format, or another value cannot be.
             StoreError: As ``assessment``, or the file cannot be written.
+            MachineError: This process is a fork of one that had imported MedBench.
         """
-        name = checked("--format", one_of(FORMATS), format)
-        folder = self.folder if out is None else checked("--out", path_given, out)
-        shown = None if images is None else checked("--images", flag, images)
-        (file,) = write_formats(self.assessment, folder, [name], shown, [self.folder])
-        if checked("--open", flag, open):
+        return call(self._report, ReportOptions, locals())
+
+    def _report(self, options: ReportOptions) -> Path:
+        """As ``report``."""
+        (file,) = write_formats(
+            self.assessment,
+            options.out or self.folder,
+            [options.format],
+            options.images,
+            [self.folder],
+        )
+        if options.open:
             webbrowser.open(file.resolve().as_uri())
         return file
 
@@ -184,6 +193,7 @@ class Run:
         datasets_file: _Path | None = None,
         plugin: _Path | Iterable[_Path] = (),
         skip_unreadable: bool = False,
+        **unknown: Any,
     ) -> list[External]:
         """Apply models of this run, as they are, to other data sets: external validation.
 
@@ -197,10 +207,12 @@ class Run:
                 out. Where None, the names say it, or a person at the terminal.
             models: Names of model families, ``"best"`` by inner scores; one or several.
             trained_on: The data set of the run whose models are meant, where it has several.
-            data_dir: Where the images of registered data sets are; before ``MEDBENCH_DATA``.
+            data_dir: Folder with the images of registered data sets, in which they are looked for
+                before that of the environment variable ``MEDBENCH_DATA``.
             datasets_file: A YAML file of more data sets.
             plugin: Python files that register models, sources or readers; one or several.
             skip_unreadable: Leave unreadable images out, instead of stopping.
+            **unknown: No other name is taken: the ``ConfigurationError`` proposes the closest one.
 
         Returns:
             One for each model and other data set: ``auroc`` with its interval, ``scores`` by name,
@@ -212,14 +224,13 @@ class Run:
             DatasetError: The images of a data set cannot be used as they are.
             StoreError: As ``assessment``, or the run folder cannot be written.
             ModelError: A model file was changed.
+            MachineError: This process is a fork of one that had imported MedBench.
         """
-        given = {name: value for name, value in locals().items() if name != "self"}
+        arguments = {**locals()}
         from medbench.running.evaluate import evaluate
 
-        with call("medbench.Run.evaluate_on"):
-            found = evaluate(EvaluateOptions.of({"run": self.folder, **given}))
-        self.__dict__.pop("assessment", None)  # which is another now
-        return found
+        self.__dict__.pop("assessment", None)  # which is another then
+        return call(functools.partial(evaluate, self.folder), EvaluateOptions, arguments)
 
     def export(
         self,
@@ -232,6 +243,7 @@ class Run:
         data_dir: _Path | None = None,
         datasets_file: _Path | None = None,
         plugin: _Path | Iterable[_Path] = (),
+        **unknown: Any,
     ) -> Export:
         """Write a model into a folder that can be passed on, checked on held-out images.
 
@@ -244,9 +256,11 @@ class Run:
                 ``hog-svm`` and the sanity rows ``"skops"``, of ``xgboost`` ``"xgboost"``.
             out: A new or empty folder; ``results/exported/MODEL-DATASET`` by default.
             data: The folder of images, if the run was given one.
-            data_dir: Where the images of registered data sets are; before ``MEDBENCH_DATA``.
+            data_dir: Folder with the images of registered data sets, in which they are looked for
+                before that of the environment variable ``MEDBENCH_DATA``.
             datasets_file: A YAML file of more data sets.
             plugin: Python files that register models, sources or readers; one or several.
+            **unknown: No other name is taken: the ``ConfigurationError`` proposes the closest one.
 
         Returns:
             Where it is, and how far its probabilities are from those of the original.
@@ -258,13 +272,12 @@ class Run:
             StoreError: As ``assessment``, its images are others now, or the folder is in use or
                 cannot be written.
             ModelError: A model file was changed, or the exported model does not say the same.
+            MachineError: This process is a fork of one that had imported MedBench.
         """
-        given = {name: value for name, value in locals().items() if name != "self"}
+        arguments = {**locals()}
         from medbench.running.export import export
 
-        given["models"] = given.pop("model")
-        with call("medbench.Run.export"):
-            return export(ExportOptions.of({"run": self.folder, **given}))
+        return call(functools.partial(export, self.folder), ExportOptions, arguments)
 
     def reproduce(
         self,
@@ -281,6 +294,7 @@ class Run:
         data_dir: _Path | None = None,
         datasets_file: _Path | None = None,
         plugin: _Path | Iterable[_Path] = (),
+        **unknown: Any,
     ) -> Reproduction:
         """Run finished cells again, and see whether they give the same predictions.
 
@@ -290,32 +304,39 @@ class Run:
             datasets: Only these data sets of the run; one or several.
             models: Only these model families; one or several.
             data: The folder of images, if the run was given one.
-            jobs: Cells that run at a time.
-            threads: Of each cell; as in the run by default.
-            cell_time: Wall seconds, or a text as ``"30m"``, after which a cell is ended.
-            cell_memory: Bytes, or a text as ``"4GB"``, above which a cell is ended (Linux only).
+            jobs: Number of cells that run at a time.
+            threads: Number of threads of each cell; as in the run by default.
+            cell_time: Wall seconds, or a text as ``"30m"``, after which a cell is ended; by default
+                a number that follows from the budget.
+            cell_memory: Bytes, or a text as ``"4GB"``, above which a cell is ended (Linux only); by
+                default a share of the machine's memory.
             out: A folder where the new run is kept; nowhere by default.
-            weights_dir: Where pretrained weights are; before ``MEDBENCH_WEIGHTS``.
-            data_dir: Where the images of registered data sets are; before ``MEDBENCH_DATA``.
+            weights_dir: Folder with pretrained weights, in place of that of the environment
+                variable ``MEDBENCH_WEIGHTS``.
+            data_dir: Folder with the images of registered data sets, in which they are looked for
+                before that of the environment variable ``MEDBENCH_DATA``.
             datasets_file: A YAML file of more data sets.
-            plugin: Python files that register models, sources, readers or tuners.
+            plugin: Python files that register models, sources, readers or tuners; one or several.
+            **unknown: No other name is taken: the ``ConfigurationError`` proposes the closest one.
 
         Returns:
             Whether all is the ``same``; else which ``inputs`` differ, so that nothing was run, or
             why ``cells`` gave other predictions.
 
         Raises:
-            ConfigurationError: A value cannot be, or a data set of the run is not registered.
+            ConfigurationError: A value cannot be, a data set of the run is not registered, or
+                ``out`` is the run itself.
             PluginError: A plugin cannot be loaded.
             DatasetError: The images of a data set cannot be used as they are.
             StoreError: The run is damaged or has no such cell, its images cannot be read or are
-                divided otherwise now, or ``out`` cannot be written.
+                divided otherwise now, or ``out`` is in use or cannot be written.
+            MachineError: There is no disk or memory, or this process is a fork of one that had
+                imported MedBench.
         """
-        given = {name: value for name, value in locals().items() if name != "self"}
+        arguments = {**locals()}
         from medbench.running.reproduce import reproduce
 
-        with call("medbench.Run.reproduce"):
-            return reproduce(ReproduceOptions.of({"run": self.folder, **given}))
+        return call(functools.partial(reproduce, self.folder), ReproduceOptions, arguments)
 
     def __repr__(self) -> str:
         return f"<medbench.Run {str(self.folder)!r}>"
@@ -351,7 +372,7 @@ class Run:
         return console.export_text().rstrip("\n")
 
 
-def load_run(path: str | os.PathLike[str]) -> Run:
+def load_run(path: _Path) -> Run:
     """A run that is there, whole or not: its leaderboard, its page and its models.
 
     Args:

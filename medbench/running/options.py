@@ -76,17 +76,28 @@ class Options:
         """What checks a value of the option of that name."""
         return _checks(cls)[name]
 
+    @classmethod
+    def takes(cls, option: str) -> bool:
+        """Whether an option, as ``--data-dir``, is one of them."""
+        return option.removeprefix("--").replace("-", "_") in _checks(cls)
+
 
 @dataclass(frozen=True, kw_only=True)
-class AuditOptions(Options):
-    """Options of ``audit``, as they are used; see ``medbench.audit`` for what they mean."""
+class DataOptions(Options):
+    """Options that say where data sets are, and what reads them."""
 
-    verb: ClassVar[str] = "audit"
-    datasets: Annotated[tuple[str, ...], list_of(word)] = ()
     data: Annotated[Path | None, path] = None
     data_dir: Annotated[Path | None, path] = None
     datasets_file: Annotated[Path | None, path] = None
     plugin: Annotated[tuple[Path, ...], list_of(path)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions(DataOptions):
+    """Options of ``audit``, as they are used; see ``medbench.audit`` for what they mean."""
+
+    verb: ClassVar[str] = "audit"
+    datasets: Annotated[tuple[str, ...], list_of(word)] = ()
     out: Annotated[Path | None, path] = None
     skip_unreadable: Annotated[bool, flag] = False
     fail_on_audit: Annotated[
@@ -140,56 +151,52 @@ class RunOptions(AuditOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReproduceOptions(Options):
+class ReproduceOptions(DataOptions):
     """Options of ``reproduce``, as they are used; see ``Run.reproduce`` for what they mean."""
 
     verb: ClassVar[str] = "Run.reproduce"
-    run: Annotated[Path, path]
     datasets: Annotated[tuple[str, ...] | None, list_of(word, least=1)] = None
     models: Annotated[tuple[str, ...] | None, list_of(word, least=1)] = None
-    data: Annotated[Path | None, path] = None
     jobs: Annotated[int, whole(1, MOST_CORES)] = 1
     threads: Annotated[int | None, whole(1, MOST_CORES)] = None
     cell_time: Annotated[float | None, duration] = None
     cell_memory: Annotated[int | None, size] = None
     out: Annotated[Path | None, path] = None
     weights_dir: Annotated[Path | None, path] = None
-    data_dir: Annotated[Path | None, path] = None
-    datasets_file: Annotated[Path | None, path] = None
-    plugin: Annotated[tuple[Path, ...], list_of(path)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(Options):
+class EvaluateOptions(DataOptions):
     """Options of ``evaluate``, as they are used; see ``Run.evaluate_on`` for what they mean."""
 
     verb: ClassVar[str] = "Run.evaluate_on"
-    run: Annotated[Path, path]
     datasets: Annotated[tuple[str, ...], list_of(word)] = ()
     class_map: Annotated[tuple[str, ...] | Mapping[str, str] | None, pairs] = None
     trained_on: Annotated[str | None, word] = None
     models: Annotated[tuple[str, ...], list_of(word, least=1)] = ("best",)
-    data: Annotated[Path | None, path] = None
-    data_dir: Annotated[Path | None, path] = None
-    datasets_file: Annotated[Path | None, path] = None
-    plugin: Annotated[tuple[Path, ...], list_of(path)] = ()
     skip_unreadable: Annotated[bool, flag] = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions(Options):
+class ExportOptions(DataOptions):
     """Options of ``export``, as they are used; see ``Run.export`` for what they mean."""
 
     verb: ClassVar[str] = "Run.export"
-    run: Annotated[Path, path]
     dataset: Annotated[str | None, word] = None
-    models: Annotated[str, word] = "best"
+    model: Annotated[str, word] = "best"
     format: Annotated[str | None, one_of(EXPORTED)] = None
     out: Annotated[Path | None, path] = None
-    data: Annotated[Path | None, path] = None
-    data_dir: Annotated[Path | None, path] = None
-    datasets_file: Annotated[Path | None, path] = None
-    plugin: Annotated[tuple[Path, ...], list_of(path)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(Options):
+    """Options of ``Run.report``, as they are used; see there for what they mean."""
+
+    verb: ClassVar[str] = "Run.report"
+    format: Annotated[str, one_of(FORMATS)] = FORMATS[0]
+    out: Annotated[Path | None, path] = None
+    images: Annotated[bool | None, flag] = None
+    open: Annotated[bool, flag] = False
 
 
 def _checks(options: type[Options]) -> dict[str, Check]:

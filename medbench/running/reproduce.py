@@ -12,7 +12,7 @@ from medbench import registry
 from medbench.cache import cache_folder
 from medbench.cores import available_threads
 from medbench.datasets.catalog import Catalog
-from medbench.errors import StoreError, UnreadableError
+from medbench.errors import ConfigurationError, StoreError, UnreadableError
 from medbench.execution.differences import (
     SAME,
     differing_inputs,
@@ -51,18 +51,23 @@ class Reproduction:
         return not self.inputs and not any(self.cells.values())
 
 
-def reproduce(options: ReproduceOptions) -> Reproduction:
+def reproduce(run_folder: Path, options: ReproduceOptions) -> Reproduction:
     """Run the finished cells of a run again, and tell a person whether they predict the same.
+
+    Args:
+        run_folder: The run.
+        options: Which cells, and how they are run.
 
     Raises:
         StoreError: The run is not whole, has no finished cell of what is asked for, its images
             cannot be read or are divided otherwise now, or the new folder cannot be written.
-        ConfigurationError: A data set of the run is not registered.
+        ConfigurationError: A data set of the run is not registered, or the new folder is its own.
         PluginError: A plugin cannot be loaded.
         DatasetError: The images of a data set cannot be used as they are.
     """
-    run = RunStore(options.run).read()
+    run = RunStore(run_folder).read()
     _check_whole(run)
+    _check_new(options.out, run_folder)
     for plugin in options.plugin:
         registry.load_plugin(plugin)
     wanted = _wanted(run, options.datasets, options.models)
@@ -125,6 +130,19 @@ def _check_whole(run: RunResult) -> None:
             f"{run.folder}: is not whole, so that it cannot be said to be reproduced. "
             f"{' '.join(run.gaps)} Take these files from a copy, or give the command of the run "
             "again."
+        )
+
+
+def _check_new(out: Path | None, run_folder: Path) -> None:
+    """Refuse to put the new run where the old one is: each cell would be compared with itself.
+
+    Raises:
+        ConfigurationError: It is so.
+    """
+    if out is not None and out.exists() and out.samefile(run_folder):
+        raise ConfigurationError(
+            f"--out {out}: is the run itself, whose cells would be kept and not run again. Name "
+            "another folder."
         )
 
 

@@ -135,9 +135,7 @@ def run(
             imported MedBench.
         OSError: The operating system refuses something else, such as a file of the cache.
     """
-    given = {name: value for name, value in locals().items() if name != "unknown"}
-    with call("medbench.run"):
-        return _run(RunOptions.of({**given, **unknown}))
+    return call(_run, RunOptions, locals())
 
 
 def _run(options: RunOptions) -> Run:

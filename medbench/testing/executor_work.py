@@ -12,14 +12,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medbench import registry
 from medbench.datasets.batch import image_key
 from medbench.execution.events import Event, Outcome, TrialEnded
 from medbench.execution.executor import Work
 from medbench.execution.parts import DevelopmentPart, HeldOutPart
+from medbench.execution.plan import ATTEMPT
 from medbench.execution.task import CellTask
 from medbench.models.weights import Weights
 from medbench.store import CellId
 from medbench.testing.contract import require
+from medbench.versions import code_of
 
 FAMILIES = Path(__file__).with_name("executor_families.py")
 """The families of these cells, as a plugin file."""
@@ -39,6 +42,7 @@ N_HELD_OUT = 12
 GUARDED = sys.platform == "linux"
 """Whether this system shows and ends all that a process has started."""
 _N_DEVELOPMENT, _SIDE = 36, 8
+_TUNER = "optuna"
 _WAIT_SECONDS = 60.0
 
 
@@ -100,7 +104,7 @@ def small_work(family: str, fold: int = 0) -> Work:
     return Work(
         task=CellTask(
             cell=cell_id(family, fold),
-            tuner="optuna",
+            tuner=_TUNER,
             classes=("dark", "bright"),
             image_shape=(_SIDE, _SIDE, 1),
             task_type="binary",
@@ -115,6 +119,7 @@ def small_work(family: str, fold: int = 0) -> Work:
             images=images, table=table, rows=rows, labels=labels[rows], groups=rows, validation=None
         ),
         held_out=HeldOutPart(images=images, table=table, rows=np.arange(_N_DEVELOPMENT, n)),
+        modules=code_of(registry.tuners.get(_TUNER), ATTEMPT).imports,
     )
 
 

@@ -24,7 +24,17 @@ EXECUTORS = {
 }
 
 
-@pytest.fixture(scope="class", params=EXECUTORS)
+SLOW = {"local-spawned"}
+"""How processes begin and end either way is tested in ``test_process.py``, and that both give the
+same numbers in ``test_local.py``; the rest is done by the same code."""
+
+
+@pytest.fixture(
+    scope="class",
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in EXECUTORS
+    ],
+)
 def executor(request, tmp_path_factory):
     """Found in the registry, so that a new one cannot be forgotten."""
     if request.param == "local-forked" and sys.platform != "linux":

@@ -207,7 +207,10 @@ def test_a_cell_that_meets_it_goes_on_as_if_nothing_had_been(run, whole, capsys,
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize(("moment", "kind"), [("trial 1", "full"), ("predict", "wrapped")])
+@pytest.mark.parametrize(
+    ("moment", "kind"),
+    [("trial 1", "full"), pytest.param("predict", "wrapped", marks=pytest.mark.slow)],
+)
 def test_so_does_one_with_a_process_of_its_own(run, whole, moment, kind):
     assert run("out", trouble=f"{moment}: {kind}") == 1
     run_of = RunStore(Path("out")).read()

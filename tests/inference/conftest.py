@@ -30,15 +30,6 @@ elsewhere:
 """
 
 
-@pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory, worker_id) -> Path:
-    """One folder for all processes of this test run."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "inference"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
 def _made_once(folder: Path, name: str, arguments: list[str]) -> Path:
     run = folder / name
     with FileLock(folder / f"{name}.lock"), pytest.MonkeyPatch.context() as patch:

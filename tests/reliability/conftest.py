@@ -1,4 +1,4 @@
-"""The suite, run once undisturbed by each process of tests."""
+"""The suite, run once undisturbed for all processes of a test run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ sys.path.append(str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
-def suite(tmp_path_factory):
+def suite(shared_folder):
     """The small suite, undisturbed; skipped where processes cannot be looked at."""
     if not Path("/proc").is_dir():
         pytest.skip("looks for processes in /proc")
     pytest.importorskip("xgboost")
-    return importlib.import_module("disturbed_runs").Suite(tmp_path_factory.mktemp("suite"))
+    return importlib.import_module("disturbed_runs").Suite(shared_folder / "suite")
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from medbench.store import CellId, RunResult, RunStore
 
@@ -35,6 +36,10 @@ _TAG = "MEDBENCH_RELIABILITY"
 _CRASHES = ("Traceback (most recent call last)", "Exception ignored", "Fatal Python error")
 _FROZEN = ("params", "threshold", "calibration", "inner_score", "n_trials", "step", "status")
 """Entries of a cell's record that say the same whenever the same is computed."""
+_SETS = {
+    "heads": {"patients": 14, "modality": "mr"},
+    "chests": {"patients": 16, "modality": "chest"},
+}
 _DATASETS = """
 {name}:
   source: phantoms
@@ -133,19 +138,23 @@ class Suite:
     """
 
     def __init__(self, folder: Path) -> None:
+        """Run it, unless another process of this test run has done so in this folder."""
         self._folder = folder
         folder.mkdir(exist_ok=True)
-        sets = (("heads", 14, "mr"), ("chests", 16, "chest"))
-        self._names = [name for name, *_ in sets]
-        (folder / "sets.yaml").write_text(
-            "".join(_DATASETS.format(name=n, patients=p, modality=m) for n, p, m in sets)
-        )
+        self._names = list(_SETS)
         self.folders = RunFolders(folder / "undisturbed")
-        began = time.monotonic()
-        process = self.start(self.folders)
-        said = self.said(self.folders)
-        assert process.wait() == 0, said.read_text()
-        self.seconds = time.monotonic() - began
+        seconds = folder / "seconds"
+        with FileLock(folder / "lock"):
+            if not seconds.exists():
+                (folder / "sets.yaml").write_text(
+                    "".join(_DATASETS.format(name=n, **given) for n, given in _SETS.items())
+                )
+                began = time.monotonic()
+                process = self.start(self.folders)
+                said = self.said(self.folders)
+                assert process.wait() == 0, said.read_text()
+                seconds.write_text(str(time.monotonic() - began))
+        self.seconds = float(seconds.read_text())
         self.events = self.folders.progress()
         self.whole = RunStore(self.folders.out).read()
         self.files = files_below(self.folders.out)

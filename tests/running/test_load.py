@@ -12,6 +12,7 @@ import pytest
 
 import medbench
 from medbench.errors import ConfigurationError, StoreError
+from medbench.store import RunStore
 
 NAME = 'a<b>"&[red]'
 """A title that is markup for whoever believes it."""
@@ -128,14 +129,23 @@ def test_a_run_is_used_from_python_as_by_the_verbs(folder, tmp_path):
     np.savez(tmp_path / "three.npz", images=images, labels=labels)
     ours = f"source: npz, path: {folder.parent / 'set.npz'}, image_size: 28"
     entries = tmp_path / "entries.yaml"
-    entries.write_text(
-        f"one: {{{ours}, title: '{NAME}'}}\nthree: {{source: npz, path: three.npz}}\n",
-        encoding="utf-8",
+    entries.write_text(f"one: {{{ours}, title: '{NAME}'}}\n", encoding="utf-8")
+    others = tmp_path / "others.yaml"
+    others.write_text("three: {source: kept-arrays, path: three.npz}\n", encoding="utf-8")
+    plugin = tmp_path / "kept_arrays.py"
+    plugin.write_text(
+        "from medbench import register_source\n"
+        "from medbench.datasets.sources.npz import NpzSource\n"
+        "@register_source('kept-arrays')\n"
+        "class KeptArrays(NpzSource):\n"
+        "    'Arrays.'\n"
     )
     run = medbench.load_run(shutil.copytree(folder, tmp_path / "out"))
 
     again = run.reproduce(datasets="one", models="border", datasets_file=entries)
     assert again.same and set(again.cells.values()) == {""} and not again.inputs
+    with pytest.raises(ConfigurationError, match="is the run itself"):
+        run.reproduce(out=run.folder, datasets_file=entries)
 
     done = run.export(dataset="one", model="border", out=tmp_path / "new", datasets_file=entries)
     assert done.folder == tmp_path / "new" and done.largest_difference < 1e-6
@@ -144,18 +154,24 @@ def test_a_run_is_used_from_python_as_by_the_verbs(folder, tmp_path):
         medbench.load_model(done.folder).predict_proba(images), original.predict_proba(images)
     )
 
-    given = {"models": "border", "trained_on": "one", "datasets_file": entries}
+    given = {"models": "border", "trained_on": "one", "datasets_file": others, "plugin": plugin}
     with pytest.raises(ConfigurationError, match="no data set is named"):
         run.evaluate_on(**given)
     with pytest.raises(ConfigurationError, match="healthy"):
         run.evaluate_on("three", class_map={"healthy": "0"}, **given)
-    (found,) = run.evaluate_on("three", class_map={"0": "0", "1": "1"}, **given)
+    same = {"class_map": {"0": "0", "1": "1"}, **given}
+    with RunStore(run.folder).lock(), pytest.raises(StoreError, match="is at work in") as in_use:
+        run.evaluate_on("three", **same)
+    assert not getattr(in_use.value, "__notes__", [])  # evaluate has no --out
+    (found,) = run.evaluate_on("three", **same)
     assert found.result.record["other"] == "three" and found.internal.name == "border"
     assert len(found.result.predictions) == 30 and 0 <= found.auroc.estimate <= 1
     assert [one.record["other"] for one in run.assessment.run.externals] == ["three"]
 
     with pytest.raises(ConfigurationError, match="argument --jobs: 0 is not a whole number"):
         run.reproduce(jobs=0)
+    with pytest.raises(ConfigurationError, match=r"keyword of medbench\.Run\.export.*'model'"):
+        run.export(modle="border")
     with pytest.raises(ConfigurationError, match="argument --class-map: 3"):
         run.evaluate_on("three", class_map={"0": 3}, **given)
 

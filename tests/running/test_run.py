@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,13 @@ from medbench.errors import (
     StoreError,
     UnknownNameError,
 )
-from medbench.running.options import AuditOptions, RunOptions
+from medbench.running.options import (
+    AuditOptions,
+    EvaluateOptions,
+    ExportOptions,
+    ReproduceOptions,
+    RunOptions,
+)
 from medbench.running.wanted import wanted_of
 from medbench.store import RunStore
 
@@ -58,25 +65,29 @@ def stamps():
 # --- one door -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("verb", "options"), [("run", RunOptions), ("audit", AuditOptions)], ids=["run", "audit"]
-)
-def test_python_has_the_names_and_defaults_of_the_command_line(verb, options):
-    python = {
-        name: parameter.default
-        for name, parameter in inspect.signature(getattr(medbench, verb)).parameters.items()
-        if parameter.kind is not parameter.VAR_KEYWORD
-    }
-    assert set(python) == {one.name for one in fields(options)}
-    assert set(python) == set(given(_parser().parse_args([verb])))
-    assert options.of(python) == options.of(given(_parser().parse_args([verb])))
+DOORS = {
+    "run": RunOptions,
+    "audit": AuditOptions,
+    "reproduce RUN": ReproduceOptions,
+    "evaluate --run RUN": EvaluateOptions,
+    "export RUN": ExportOptions,
+}
+"""The options of each command that Python has too."""
 
 
-def test_a_python_user_finds_every_option_described():
-    for verb in ("run", "audit"):
-        call = getattr(medbench, verb)
-        for name in inspect.signature(call).parameters:
-            assert f"{name}: " in call.__doc__, (verb, name)
+@pytest.mark.parametrize(("command", "options"), DOORS.items(), ids=DOORS)
+def test_python_has_the_names_and_defaults_of_the_command_line(command, options):
+    function = attrgetter(options.verb)(medbench)
+    parameters = dict(inspect.signature(function).parameters)
+    parameters.pop("self", None)
+    assert parameters.popitem()[1].kind is inspect.Parameter.VAR_KEYWORD
+    python = {name: parameter.default for name, parameter in parameters.items()}
+    typed = given(_parser().parse_args(command.split()))
+    if options is ExportOptions:
+        typed["model"] = typed.pop("models")  # which is one
+    assert set(python) == set(typed) == {one.name for one in fields(options)}
+    assert options.of(python) == options.of(typed)
+    assert not [name for name in python if f"{name}: " not in function.__doc__]
 
 
 def test_one_value_alone_is_a_list_of_one_and_a_path_is_text_or_a_path(tmp_path):
