@@ -96,7 +96,8 @@ def _drawn(labels: NDArray[np.int64], members: NDArray[np.float64]) -> NDArray[n
         after = (votes + each) / (votes.sum() + 1)
         losses = [-_log_mean(logarithms, weights)[shown].mean() for weights in after]
         votes += each[int(np.argmin(losses))]
-    return votes / votes.sum()
+    shares: NDArray[np.float64] = votes / votes.sum()
+    return shares
 
 
 def _logarithms(members: NDArray[np.float64], *, multi_label: bool) -> NDArray[np.float64]:
