@@ -64,7 +64,7 @@ def _check(record: dict) -> None:
 
 def test_the_start_and_the_two_cores_are_measured(measured):
     records = measured("help", "two-cores")
-    assert set(records) == {"help", "decoding", "features"}
+    assert set(records) == {"help", "import", "decoding", "features"}
     assert records["decoding"]["details"]["images"] == 12
     assert len(records["features"]["details"]["ratio by feature"]) == 7
 

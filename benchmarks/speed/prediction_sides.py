@@ -37,11 +37,14 @@ def draw(path: str, images: int, side: int) -> None:
 def compare(run: str, family: str, path: str) -> None:
     """Time both sides; the answer has milliseconds an image."""
     from medbench import load_model
+    from medbench.store import RunStore
 
     images = np.load(path)
     model = load_model(run, model=family)
-    folders = [Path(run) / "cells" / "films" / family / fold.split for fold in model.info.folds]
-    many, one = _BARE[family]([folder / "model" for folder in folders], model.info.folds)
+    store = RunStore(Path(run))
+    cells = [cell for cell in store.read().cells if cell.id.model == family]
+    folders = [store.cell(cell.id).whole_model(cell.record.get("model_sha256")) for cell in cells]
+    many, one = _BARE[family](folders, model.info.folds)
     difference = float(np.abs(model.predict_proba(images) - many(images)).max())
     if difference > 1e-5:
         raise SystemExit(f"{family}: the two sides differ by {difference:.2g}")

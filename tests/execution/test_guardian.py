@@ -168,10 +168,12 @@ def test_a_log_has_a_bound_and_says_what_is_left_out(tmp_path):
 def test_memory_that_processes_share_counts_once_and_a_shared_map_counts(tmp_path):
     told = run(tmp_path, "shares", "shares-a-map", cell_memory=700_000_000)
     assert told["shares"][-1].reason == ""
-    overrun = told["shares-a-map"][-1].overrun
+    last = told["shares-a-map"][-1]
+    overrun = last.overrun
+    assert overrun is not None, last
     assert (overrun.limit, overrun.allowed) == ("--cell-memory", 700_000_000)
     assert overrun.used > overrun.allowed
-    assert "more than its limit of 700.0 MB (--cell-memory)" in told["shares-a-map"][-1].reason
+    assert "more than its limit of 700.0 MB (--cell-memory)" in last.reason
 
 
 def test_a_guardian_that_is_stopped_does_not_hold_up_the_end_of_a_run(tmp_path, monkeypatch):

@@ -164,7 +164,7 @@ class SharesAMap(Brightness):
     """Takes memory that counts as a file's."""
 
     def fit(self, *given):
-        memory = mmap.mmap(-1, 900_000_000)
+        memory = mmap.mmap(-1, 900 << 20)
         for begin in range(0, len(memory), 1 << 20):
             memory[begin : begin + (1 << 20)] = bytes(1 << 20)
         time.sleep(LONG)
