@@ -15,6 +15,8 @@ from types import MappingProxyType
 
 from medbench.errors import unknown_name
 
+FILE_PREFIX = "onnx-"
+"""What the name of a family begins with whose backbone is a file of the user's own."""
 Channels = tuple[float, float, float]
 """One number for each of red, green and blue."""
 

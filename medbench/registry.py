@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from medbench.backbones import BACKBONES
+from medbench.backbones import BACKBONES, FILE_PREFIX
 from medbench.errors import PluginError, UnknownNameError, unknown_name
 from medbench.hashes import sha256_of_text
 
@@ -62,6 +62,7 @@ class Registry:
         group: str | None = None,
         *,
         reserved: Mapping[str, str] | None = None,
+        by_prefix: Mapping[str, str] | None = None,
     ) -> None:
         """An empty registry but for what is built in.
 
@@ -71,12 +72,15 @@ class Registry:
             builtin: By name ``"module:Class"``, or how the class is made.
             group: The group of entry points by which packages add to it; None for no such group.
             reserved: Names that nothing may have, each with what has it; None for no such name.
+            by_prefix: By what names of things begin with that users bring: the function
+                (``"module:function"``) that makes the class of such a name. They are not listed.
         """
         self.noun = noun
         self.group = group
         self._base = base
         self._builtin = dict(builtin)
         self._reserved = dict(reserved or {})
+        self._by_prefix = dict(by_prefix or {})
         self._loaded: dict[str, Any] = {}
         self._registered: dict[str, type] = {}
         self._broken: dict[str, str] = {}
@@ -112,6 +116,8 @@ class Registry:
         if name in self._registered:
             module = self._registered[name].__module__
             return Path(getattr(sys.modules.get(module), "__file__", None) or module).name
+        if name not in self._installed and self._function_of(name) is not None:
+            return "a file of the user's own"
         return _told(self._installed[name])
 
     def distribution(self, name: str) -> Distribution | None:
@@ -182,7 +188,16 @@ class Registry:
             raise UnknownNameError(
                 f"{name!r} is no {self.noun}: it is {self._reserved[name]}. Leave it out."
             )
+        if (function := self._function_of(name)) is not None:
+            made = _load(Factory(function=function, argument=name))
+            made.name = name
+            return made
         raise unknown_name(self.noun, name, self.names())
+
+    def _function_of(self, name: str) -> str | None:
+        """What makes the class of a name that a user brings; None where none does."""
+        found = (f for prefix, f in self._by_prefix.items() if name.startswith(prefix))
+        return next(found, None) if _NAME.fullmatch(name) else None
 
     def _get_installed(self, name: str) -> Any:
         point = self._installed[name]
@@ -282,6 +297,7 @@ models = Registry(
     },
     "medbench.models",
     reserved={ENSEMBLE: "the row that run makes by itself of two families or more"},
+    by_prefix={FILE_PREFIX: "medbench.models.onnx_family:onnx_family"},
 )
 sources = Registry(
     "data source",

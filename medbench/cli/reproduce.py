@@ -12,7 +12,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``reproduce``."""
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     parser.add_argument("--datasets", nargs="+", metavar="NAME", help="only these data sets")
-    parser.add_argument("--models", nargs="+", metavar="NAME", help="only these models")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        metavar="NAME",
+        help="only these models; onnx:PATH where one learns on a backbone's file",
+    )
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="the folder, if the run was given one"
     )

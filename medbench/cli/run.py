@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--models",
         nargs="+",
         metavar="NAME",
-        help=f"model families, or {ALL} (default: those of the suite, else {' '.join(CORE)}; "
-        "and those of --plugin files)",
+        help=f"model families, or {ALL}; onnx:PATH is a backbone of your own (default: those of "
+        f"the suite, else {' '.join(CORE)}; and those of --plugin files)",
     )
     what.add_argument(
         "--no-sanity",

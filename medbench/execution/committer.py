@@ -269,6 +269,7 @@ class Committer:
             "key": cell.key,
             "note": "; ".join(self._notes(cell, result)),
             "weights_sha256": model.weights.sha256 if model.weights else None,
+            "weights_settings": model.weights.settings if model.weights else None,
             "sanity": bool(model.family.sanity),
             "tuner": model.tuner,
             "backend": _backend(model),

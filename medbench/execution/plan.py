@@ -149,6 +149,8 @@ class Setup:
     """Folder with pretrained weights of the user; None for none."""
     skip_unreadable: bool = False
     """Whether images that cannot be read are left out."""
+    backbones: Mapping[str, Weights] = field(default_factory=dict)
+    """The files of the user's own that families start from, by the families' names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +223,7 @@ class PlannedCell:
             "operating_point": str(settings.operating_point),
             "by_image": split.by_image,
             "seed": settings.seed,
-            "weights": model.weights.sha256 if model.weights else None,
+            "weights": model.weights.key if model.weights else None,
             "backend": _backend(model.family) if model.error is None else None,
             "versions": {"python": python_version(), **code.libraries},
         }
@@ -365,8 +367,9 @@ def plan_cells(
 
     Raises:
         UnknownNameError: A family or tuner is not registered.
+        ConfigurationError: The file of a family's backbone is not given.
     """
-    found: dict[str, Weights] = {}
+    found = dict(setup.backbones)
 
     def with_weights(model: PlannedModel) -> PlannedModel:
         name = model.family.weights

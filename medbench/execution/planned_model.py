@@ -9,14 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from medbench import registry
-from medbench.backbones import BACKBONES
 from medbench.datasets.task import Task
-from medbench.errors import ModelError, unknown_name
+from medbench.errors import ModelError
 from medbench.execution.requirements import missing_requirement
 from medbench.faults import is_fault, reason_of
 from medbench.models.contract import ModelFamily
 from medbench.models.space import SearchSpace
-from medbench.models.weights import Weights
+from medbench.models.weights import Weights, check_weights_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +79,8 @@ def plan_model(
             tuner = family.default_tuner
             registry.tuners.get(tuner)
         asked = "weights"
-        if family.weights is not None and family.weights not in BACKBONES:
-            raise unknown_name("backbone with pretrained weights", family.weights, BACKBONES)
+        if family.weights is not None:
+            check_weights_name(family.weights)
         asked = "search_space"
         space = SearchSpace()
         if skip is None:

@@ -71,6 +71,11 @@ class Embedding(Extractor):
         weights = self.weights_sha256[:16] if self.weights_sha256 else random_weights_name()
         return f"embedding-{self.backbone}-{weights}-{height}x{width}-{self.engine}"
 
+    @property
+    def width(self) -> int:
+        """Number of columns of a row."""
+        return len(POOLINGS) * sum(cut.channels for cut in BACKBONES[self.backbone].cuts)
+
     def columns(self, cut: str, pooling: str) -> slice:
         """The columns of one cut and pooling in a row.
 
@@ -89,7 +94,7 @@ class Embedding(Extractor):
         return slice(begin, begin + wanted.channels)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Pooled activations, float32, shape (n_images, 2 * sum of the cuts' channels).
+        """Pooled activations, float32, shape (n_images, ``width``).
 
         Args:
             images: uint8, shape (n_images, height, width, channels) as in ``image_shape``.
@@ -101,8 +106,7 @@ class Embedding(Extractor):
             raise ModelError(
                 f"an embedding for images of shape {self.image_shape} was given {images.shape[1:]}."
             )
-        width = len(POOLINGS) * sum(cut.channels for cut in BACKBONES[self.backbone].cuts)
-        rows = np.empty((len(images), width), np.float32)
+        rows = np.empty((len(images), self.width), np.float32)
         if len(images):
             run = _runner(self, engines.threads())
             for begin in range(0, len(images), _BATCH):

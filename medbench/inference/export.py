@@ -18,7 +18,9 @@ from medbench.inference import exported
 from medbench.inference.fold_models import (
     LARGEST_DIFFERENCE,
     FittedFoldModels,
+    are_saved_as_onnx,
     fitted_fold_models,
+    joined_folds,
 )
 from medbench.inference.from_run import RunProvenance
 from medbench.inference.model import Model
@@ -128,7 +130,7 @@ def _export_format(info: ModelInfo, wanted: str | None) -> str:
             f"model {info.family!r}: its family names no format for export (export_formats)."
         )
     if wanted is None:
-        return formats[0] if formats[0] != "onnx" or _onnx_is_here() else formats[1]
+        return formats[0] if formats[0] != "onnx" or _onnx_is_here() else formats[-1]
     if wanted in formats:
         return wanted
     why = "is no network, so what it computes cannot be written in that format"
@@ -139,6 +141,8 @@ def _export_format(info: ModelInfo, wanted: str | None) -> str:
         )
     elif "keras" in formats:
         why = "is a network"
+    elif formats == ("onnx",):
+        why = "has its network in ONNX only"
     raise ConfigurationError(
         f"--format {wanted}: {info.family} {why}. It is exported as {' or '.join(formats)}."
     )
@@ -161,6 +165,10 @@ def _write_model(
         raise ConfigurationError(
             "--format onnx: needs onnx and onnxruntime. pip install onnx onnxruntime"
         )
+    if are_saved_as_onnx(info):
+        temperatures = [fold.calibration.temperatures for fold in info.folds]
+        (target / exported.ONNX_FILE).write_bytes(joined_folds(folders, temperatures))
+        return
     # Loaded once more, since the calibration is worked into the weights.
     networks = FittedFoldModels(info, folders).networks()
     if networks is None:

@@ -26,7 +26,9 @@ from medbench.features.feature_cache import FeatureCache
 from medbench.hashes import sha256_of_text
 from medbench.inference.model_info import ModelInfo
 from medbench.models.contract import Classifier, Context
+from medbench.models.onnx_family import OnnxFamily
 from medbench.models.per_label import build_classifier
+from medbench.opening import MODEL, read_regular
 from medbench.packed import BROKEN_CONTENT
 from medbench.versions import code_version
 
@@ -128,7 +130,7 @@ class FittedFoldModels:
 
 
 class NetworkFoldModels:
-    """Networks of a run as one ONNX model, which is kept in the cache folder.
+    """Networks of a run, or what is saved as ONNX, as one ONNX model that the cache keeps.
 
     What folds have in common (a frozen backbone) is computed once for all of them, and nothing of
     Keras is imported: with onnxruntime this starts and predicts many times faster. Where it is
@@ -156,7 +158,7 @@ class NetworkFoldModels:
 
     def networks(self) -> Sequence[Any] | None:
         """See ``FoldModels.networks``; they are loaded when they are first asked for."""
-        return self._fitted.networks()
+        return None if are_saved_as_onnx(self._info) else self._fitted.networks()
 
     @cached_property
     def _fitted(self) -> FittedFoldModels:
@@ -179,6 +181,8 @@ class NetworkFoldModels:
 
     def _written(self) -> bytes:
         """The ONNX model, which says what the networks say of some images."""
+        if are_saved_as_onnx(self._info):
+            return joined_folds(self._folders)
         from medbench.models.onnx_export import classifiers_onnx
 
         networks = self.networks()
@@ -192,6 +196,28 @@ class NetworkFoldModels:
         if not np.abs(said - expected).max() <= LARGEST_DIFFERENCE:
             raise ModelError(f"model {self._info.family!r}: says something else as ONNX.")
         return content
+
+
+def are_saved_as_onnx(info: ModelInfo) -> bool:
+    """Whether the family saves its classifiers as ONNX, and has no network of Keras."""
+    return issubclass(registry.models.get(info.family), OnnxFamily)
+
+
+def joined_folds(
+    folders: Sequence[Path], temperatures: Sequence[Sequence[float]] | None = None
+) -> bytes:
+    """Classifiers that are saved as ONNX as one ONNX model; see ``join_frozen``.
+
+    Raises:
+        ModelError: A file of theirs is gone, or they are of different backbones.
+    """
+    from medbench.models.frozen_folds import join_frozen
+
+    try:
+        contents = [read_regular(folder / _ONNX_FILE, MODEL) for folder in folders]
+        return join_frozen(contents, temperatures)
+    except (OSError, *BROKEN_CONTENT) as error:
+        raise ModelError(f"{folders[0]}: holds no model in ONNX ({error}).") from error
 
 
 class EnsembleFoldModels:

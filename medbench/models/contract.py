@@ -180,7 +180,8 @@ class ModelFamily(ABC):
 
     export_formats: ClassVar[tuple[str, ...]] = ()
     """How its saved classifiers can be passed on: ``"onnx"`` and ``"keras"`` for one that has a
-    ``network``; else the name of the open format that ``save`` writes, such as ``"skops"``."""
+    ``network`` (``"onnx"`` alone for a backbone's file, see ``medbench.models.onnx_family``); else
+    the name of the open format that ``save`` writes, such as ``"skops"``."""
 
     @abstractmethod
     def search_space(self, space: SearchSpace, task: Task) -> None:

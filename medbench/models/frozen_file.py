@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medbench.errors import ModelError
+from medbench.features.onnx_file import nodes_for
 from medbench.features.onnx_graph import WEIGHTS_PROPERTY
 from medbench.models.linear_head import LinearHead
 
 _IMAGES = "n"
 """Name of the axis of images, whose length is free."""
-_MEAN, _FACTOR, _KERNEL, _BIAS = "head_mean", "head_factor", "head_kernel", "head_bias"
-_OUTPUT = "probabilities"
+HEAD = "head_"
+"""What all names of the linear model begin with, but ``OUTPUT``, and none of a backbone."""
+_MEAN, _FACTOR, KERNEL, BIAS = "head_mean", "head_factor", "head_kernel", "head_bias"
+OUTPUT = "probabilities"
 
 
 def write_frozen(embedding: bytes, vectors: Sequence[int], head: LinearHead) -> bytes:
@@ -47,8 +50,8 @@ def write_frozen(embedding: bytes, vectors: Sequence[int], head: LinearHead) -> 
     constants = {
         _MEAN: head.mean,
         _FACTOR: 1 / head.scale,
-        _KERNEL: head.kernel,
-        _BIAS: head.bias,
+        KERNEL: head.kernel,
+        BIAS: head.bias,
     }
     last = "Sigmoid" if head.multi_label else "Softmax"
     nodes = [
@@ -56,27 +59,22 @@ def write_frozen(embedding: bytes, vectors: Sequence[int], head: LinearHead) -> 
         helper.make_node("Flatten", ["head_maps"], ["head_row"], axis=1),
         helper.make_node("Sub", ["head_row", _MEAN], ["head_centred"]),
         helper.make_node("Mul", ["head_centred", _FACTOR], ["head_standard"]),
-        helper.make_node("MatMul", ["head_standard", _KERNEL], ["head_weighed"]),
-        helper.make_node("Add", ["head_weighed", _BIAS], ["head_logits"]),
-        helper.make_node(last, ["head_logits"], [_OUTPUT]),
+        helper.make_node("MatMul", ["head_standard", KERNEL], ["head_weighed"]),
+        helper.make_node("Add", ["head_weighed", BIAS], ["head_logits"]),
+        helper.make_node(last, ["head_logits"], [OUTPUT]),
     ]
-    needed = {joined.input[i] for i in vectors}
-    kept = []
-    for node in reversed(graph.node):  # each stands behind those that it reads
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(node.input)
+    kept, needed = nodes_for(graph.node, [joined.input[i] for i in vectors])
     constant = [each for each in graph.initializer if each.name in needed]
     constant += [numpy_helper.from_array(np.float32(v), name) for name, v in constants.items()]
     _, *image_shape = (d.dim_value for d in graph.input[0].type.tensor_type.shape.dim)
     made = helper.make_model(
         helper.make_graph(
-            [*reversed(kept), *nodes],
+            [*kept, *nodes],
             "classifier",
             [helper.make_tensor_value_info("image", TensorProto.UINT8, [_IMAGES, *image_shape])],
             [
                 helper.make_tensor_value_info(
-                    _OUTPUT, TensorProto.FLOAT, [_IMAGES, head.kernel.shape[1]]
+                    OUTPUT, TensorProto.FLOAT, [_IMAGES, head.kernel.shape[1]]
                 )
             ],
             constant,
@@ -118,7 +116,7 @@ class FrozenFile:
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Probabilities, float64, shape (n_images, n_classes)."""
         given = {"image": np.ascontiguousarray(images)}
-        said: NDArray[np.float32] = self._session.run([_OUTPUT], given)[0]
+        said: NDArray[np.float32] = self._session.run([OUTPUT], given)[0]
         return said.astype(np.float64)
 
     def parts(self, multi_label: bool) -> tuple[list[NDArray[np.float32] | None], LinearHead]:
@@ -139,7 +137,7 @@ class FrozenFile:
         ]
         mean, factor, kernel, bias = (
             numpy_helper.to_array(stored[name]).astype(np.float64)
-            for name in (_MEAN, _FACTOR, _KERNEL, _BIAS)
+            for name in (_MEAN, _FACTOR, KERNEL, BIAS)
         )
         head = LinearHead(
             mean=mean, scale=1 / factor, kernel=kernel, bias=bias, multi_label=multi_label

@@ -31,9 +31,9 @@ from medbench.opening import MODEL, read_regular
 MODEL_FILE = "model.onnx"
 _POOLINGS = ("avg", "both")
 """How a frozen backbone's activations become features; the maximum alone is worse than these."""
-_PENALTY = (1e-4, 0.1)
+PENALTY = (1e-4, 0.1)
 """Range of C: with thousands of features beyond it nothing changes, as training is separated."""
-_DEFAULT_PENALTY = 3e-3
+DEFAULT_PENALTY = 3e-3
 _KEPT_BYTES = 256 * 1024**2
 """Standardised features kept in memory for the next trial on the same images."""
 _LEARNING_RATES = (3e-5, 1e-4)
@@ -72,7 +72,7 @@ class TransferFamily(ModelFamily):
         single one was better than all together (``results/ablation.md`` has the figures).
         """
         space.choice("pooling", _POOLINGS)
-        space.real("C", *_PENALTY, default=_DEFAULT_PENALTY, log=True)
+        space.real("C", *PENALTY, default=DEFAULT_PENALTY, log=True)
 
     def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
         """An unfitted classifier, of all cuts and frozen unless ``refinements`` say otherwise."""

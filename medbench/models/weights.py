@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medbench.atomic_files import place_file
-from medbench.backbones import BACKBONES, PublishedWeights
+from medbench.backbones import BACKBONES, FILE_PREFIX, PublishedWeights
 from medbench.cache import cache_folder, say_unwritable, working_folder
 from medbench.errors import ConfigurationError, MachineError, ModelError, unknown_name
-from medbench.hashes import hash_of_file
+from medbench.hashes import hash_of_file, sha256_of_json
 from medbench.opening import WEIGHTS, open_regular
 from medbench.web import DownloadError, download
 
@@ -29,6 +30,26 @@ class Weights:
     """Its SHA-256, 64 hexadecimal digits; None for random weights."""
     note: str
     """What a reader of the leaderboard must know, for example ``"no pretrained weights"``."""
+    settings: Mapping[str, Any] | None = None
+    """How the network in a file of the user's own is fed and read, JSON-ready; None for one of the
+    table, and where it is at work."""
+
+    @property
+    def key(self) -> str | None:
+        """Changes with the file and its settings; None for random weights."""
+        if self.sha256 is None or self.settings is None:
+            return self.sha256
+        return sha256_of_json([self.sha256, self.settings])
+
+
+def check_weights_name(name: str) -> None:
+    """Check what a family names as its weights.
+
+    Raises:
+        UnknownNameError: It is neither in the table nor the name of a file's family.
+    """
+    if name not in BACKBONES and not name.startswith(FILE_PREFIX):
+        raise unknown_name("backbone with pretrained weights", name, BACKBONES)
 
 
 def find_weights(
@@ -52,12 +73,17 @@ def find_weights(
 
     Raises:
         UnknownNameError: ``name`` is not in the table.
-        ConfigurationError: ``weights_dir`` is not a folder.
+        ConfigurationError: ``weights_dir`` is not a folder, or the name is of a file's family.
         ModelError: A file in ``weights_dir`` cannot be read or is not HDF5.
         MachineError: There is nowhere space for the download.
     """
-    if name not in BACKBONES:
-        raise unknown_name("backbone with pretrained weights", name, BACKBONES)
+    check_weights_name(name)
+    if name.startswith(FILE_PREFIX):
+        stem = name.removeprefix(FILE_PREFIX)
+        raise ConfigurationError(
+            f"model {name!r}: learns on a backbone from a file of the user's own, which is not "
+            f"given. Name it with --models onnx:FOLDER/{stem}.onnx; its YAML file lies beside it."
+        )
     known = BACKBONES[name].weights
     if weights_dir is None and os.environ.get("MEDBENCH_WEIGHTS"):
         weights_dir = Path(os.environ["MEDBENCH_WEIGHTS"])

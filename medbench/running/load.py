@@ -302,7 +302,8 @@ class Run:
 
         Args:
             datasets: Only these data sets of the run; one or several.
-            models: Only these model families; one or several.
+            models: Only these model families; one or several. ``"onnx:PATH"`` names one by the
+                ONNX file that it starts from, which is needed to learn again.
             data: The folder of images, if the run was given one.
             jobs: Number of cells that run at a time.
             threads: Number of threads of each cell; as in the run by default.
@@ -324,8 +325,9 @@ class Run:
             why ``cells`` gave other predictions.
 
         Raises:
-            ConfigurationError: A value cannot be, a data set of the run is not registered, or
-                ``out`` is the run itself.
+            ConfigurationError: A value cannot be, a data set of the run is not registered, the file
+                of a backbone is not given, or ``out`` is the run itself.
+            ModelError: The file of a backbone cannot be used.
             PluginError: A plugin cannot be loaded.
             DatasetError: The images of a data set cannot be used as they are.
             StoreError: The run is damaged or has no such cell, its images cannot be read or are

@@ -23,6 +23,8 @@ from medbench.execution.environment import describe_environment
 from medbench.execution.plan import PlannedCell, Settings, Setup, plan_cells, plan_datasets
 from medbench.execution.run import run_cells
 from medbench.execution.run_listener import RunListener
+from medbench.models.backbone_files import family_name, take_backbones
+from medbench.models.weights import Weights
 from medbench.reports.text import without_paths
 from medbench.running.ask import asking
 from medbench.running.data_again import catalog_of_run
@@ -61,7 +63,9 @@ def reproduce(run_folder: Path, options: ReproduceOptions) -> Reproduction:
     Raises:
         StoreError: The run is not whole, has no finished cell of what is asked for, its images
             cannot be read or are divided otherwise now, or the new folder cannot be written.
-        ConfigurationError: A data set of the run is not registered, or the new folder is its own.
+        ConfigurationError: A data set of the run is not registered, the file of a backbone is not
+            given, or the new folder is its own.
+        ModelError: The file of a backbone cannot be used.
         PluginError: A plugin cannot be loaded.
         DatasetError: The images of a data set cannot be used as they are.
     """
@@ -70,8 +74,10 @@ def reproduce(run_folder: Path, options: ReproduceOptions) -> Reproduction:
     _check_new(options.out, run_folder)
     for plugin in options.plugin:
         registry.load_plugin(plugin)
-    wanted = _wanted(run, options.datasets, options.models)
+    models = options.models or ()
+    wanted = _wanted(run, options.datasets, [family_name(model) for model in models])
     names = list(dict.fromkeys(one.dataset for one in wanted))
+    backbones = take_backbones(models)
     catalog = catalog_of_run(
         names,
         data=options.data,
@@ -81,14 +87,18 @@ def reproduce(run_folder: Path, options: ReproduceOptions) -> Reproduction:
     for name in names:
         if run.datasets[name]["task"] == "binary":  # whatever is guessed now
             catalog.decide(name, positive=run.datasets[name]["classes"][-1])
-    return asking(catalog, lambda: _repeat(options, run, wanted, catalog))
+    return asking(catalog, lambda: _repeat(options, run, wanted, catalog, backbones))
 
 
 def _repeat(
-    options: ReproduceOptions, run: RunResult, wanted: _Cells, catalog: Catalog
+    options: ReproduceOptions,
+    run: RunResult,
+    wanted: _Cells,
+    catalog: Catalog,
+    backbones: Mapping[str, Weights],
 ) -> Reproduction:
     """As ``reproduce``."""
-    setup = _setup(options, run)
+    setup = _setup(options, run, backbones)
     with make_listener(make_console()) as listener, _folder(options.out) as folder:
         ensembles = {name: one for name, one in wanted.items() if one.record.get("members")}
         cells = _plan(
@@ -156,8 +166,10 @@ def _folder(out: Path | None) -> Iterator[Path]:
         yield Path(name) / "run"
 
 
-def _wanted(run: RunResult, datasets: Sequence[str] | None, models: Sequence[str] | None) -> _Cells:
-    """The finished cells to repeat, and those of the families that an ensemble is made of.
+def _wanted(run: RunResult, datasets: Sequence[str] | None, models: Sequence[str]) -> _Cells:
+    """The finished cells to repeat, of all models where none is named.
+
+    Beside an ensemble come those of the families that it is made of.
 
     Raises:
         StoreError: There are none.
@@ -167,7 +179,7 @@ def _wanted(run: RunResult, datasets: Sequence[str] | None, models: Sequence[str
         for cell in run.cells
         if cell.status == "ok"
         and (datasets is None or cell.id.dataset in datasets)
-        and (models is None or cell.id.model in models)
+        and (not models or cell.id.model in models)
     }
     if not found:
         there = sorted({f"{cell.id.dataset} x {cell.id.model}" for cell in run.cells})
@@ -184,7 +196,7 @@ def _wanted(run: RunResult, datasets: Sequence[str] | None, models: Sequence[str
     return {c.id: c for c in run.cells if c.id in found or (c.id in members and c.status == "ok")}
 
 
-def _setup(options: ReproduceOptions, run: RunResult) -> Setup:
+def _setup(options: ReproduceOptions, run: RunResult, backbones: Mapping[str, Weights]) -> Setup:
     """How the cells are run: as they were, where the options are silent."""
     return Setup(
         cache=cache_folder(),
@@ -196,6 +208,7 @@ def _setup(options: ReproduceOptions, run: RunResult) -> Setup:
         weights_dir=options.weights_dir,
         # as the run did; of runs of old it is not known
         skip_unreadable=any(one.get("n_unreadable") != 0 for one in run.datasets.values()),
+        backbones=backbones,
     )
 
 

@@ -72,9 +72,10 @@ def run(
         suite: A suite by name, or its YAML file; ``"demo"`` where no data set is named.
         data: A folder with one sub-folder of images per class.
         datasets: Names of registered data sets; one or several.
-        models: Names of model families, one or several, or ``"all"``. None stands for those of the
-            suite (without a suite: the core ones) and those of ``plugin``. Of two or more that are
-            no sanity rows the row ``ensemble`` is made too.
+        models: Names of model families, one or several, or ``"all"``; ``"onnx:PATH"`` is a backbone
+            in an ONNX file (``docs/backbones.md``). None stands for those of the suite (without a
+            suite: the core ones) and those of ``plugin``. Of two or more that are no sanity rows
+            the row ``ensemble`` is made too.
         no_sanity: Leave out the sanity rows, but for those that ``models`` names.
         inflation: Models that also run with images split one by one, to show what copies and
             patients on both sides of a split would add.
@@ -125,6 +126,7 @@ def run(
     Raises:
         ConfigurationError: A name or a value cannot be, or two contradict each other. The message
             is that of the command line, where ``data_dir`` is called ``--data-dir``.
+        ModelError: The file of a backbone cannot be used.
         PluginError: A plugin cannot be loaded.
         DatasetError: The images of a data set cannot be used as they are; an ``UndecidedError``
             where only a person can tell what they mean, and nobody can be asked.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medbench import cores, registry
+from medbench.backbones import FILE_PREFIX
 from medbench.cache import cache_folder
 from medbench.datasets.catalog import Catalog, load_catalog, safe_name
 from medbench.errors import ConfigurationError
@@ -13,6 +14,8 @@ from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
 from medbench.execution import plan
 from medbench.execution.plan import Settings, Setup
 from medbench.execution.suite import Suite, load_suite, named_budget
+from medbench.models.backbone_files import family_name, take_backbones
+from medbench.models.weights import Weights
 from medbench.running.options import ALL, CORE, DEFAULT_SUITE, SANITY, AuditOptions, RunOptions
 from medbench.tuning.budget import Budget
 
@@ -40,6 +43,7 @@ def wanted_of(options: RunOptions) -> Wanted:
 
     Raises:
         ConfigurationError: A name is unknown, or options contradict each other.
+        ModelError: The file of a backbone cannot be used.
     """
     catalog, chosen = registered(options)
     if options.suite or not chosen:
@@ -60,15 +64,18 @@ def wanted_of(options: RunOptions) -> Wanted:
         tuner=options.tuner,
         operating_point=OperatingPoint.given(options.sensitivity, options.specificity) or YOUDEN,
     )
-    models = list(dict.fromkeys(options.models or [*suite.models, *registry.models.added()]))
+    asked = options.models or [*suite.models, *registry.models.added()]
+    models = list(dict.fromkeys(map(family_name, asked)))
     if ALL in models:
-        models = registry.models.usable()
+        files = (model for model in models if model.startswith(FILE_PREFIX))
+        models = [*registry.models.usable(), *files]
     if not options.no_sanity:
         models = [*SANITY, *(model for model in models if model not in SANITY)]
     datasets = chosen or list(suite.datasets)
     for model in models:
         registry.models.get(model)
-    if missing := [model for model in options.inflation if model not in models]:
+    inflated = [family_name(model) for model in options.inflation]
+    if missing := [model for model in inflated if model not in models]:
         raise ConfigurationError(
             f"--inflation {missing[0]}: is not among the models of this run. Add it to --models."
         )
@@ -83,11 +90,11 @@ def wanted_of(options: RunOptions) -> Wanted:
         name=name,
         datasets=datasets,
         models=models,
-        inflated=options.inflation,
+        inflated=inflated,
         settings=settings,
         total_time=options.total_time,
         catalog=catalog,
-        setup=_setup(options),
+        setup=_setup(options, take_backbones(asked)),
     )
 
 
@@ -118,7 +125,7 @@ def _budget(options: RunOptions, default: str) -> Budget:
     return named_budget(options.budget or default)
 
 
-def _setup(options: RunOptions) -> Setup:
+def _setup(options: RunOptions, backbones: Mapping[str, Weights]) -> Setup:
     return Setup(
         cache=cache_folder(),
         threads=options.threads or max(1, cores.available_threads() // options.jobs),
@@ -129,6 +136,7 @@ def _setup(options: RunOptions) -> Setup:
         plugins=tuple(plugin.expanduser().resolve() for plugin in options.plugin),
         weights_dir=options.weights_dir,
         skip_unreadable=options.skip_unreadable,
+        backbones=backbones,
     )
 
 
