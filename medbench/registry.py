@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from medbench.backbones import BACKBONES, FILE_PREFIX
-from medbench.errors import PluginError, unknown_name
+from medbench.errors import PluginError, UnknownNameError, unknown_name
 from medbench.hashes import sha256_of_text
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ T = TypeVar("T", bound=type)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _NAME_RULE = "use lower-case letters, digits, '-', '_' and '.', beginning with a letter or digit."
+ENSEMBLE = "ensemble"
+"""The row that a run makes of its model families; none of them may have this name."""
 _FILE_MODULE = "medbench_plugin_"
 """How the module of a plugin file is named in this process."""
 
@@ -59,6 +61,7 @@ class Registry:
         builtin: Mapping[str, str | Factory],
         group: str | None = None,
         *,
+        reserved: Mapping[str, str] | None = None,
         by_prefix: Mapping[str, str] | None = None,
     ) -> None:
         """An empty registry but for what is built in.
@@ -68,6 +71,7 @@ class Registry:
             base: ``"module:Class"`` that everything registered must be a subclass of.
             builtin: By name ``"module:Class"``, or how the class is made.
             group: The group of entry points by which packages add to it; None for no such group.
+            reserved: Names that nothing may have, each with what has it; None for no such name.
             by_prefix: By what names of things begin with that users bring: the function
                 (``"module:function"``) that makes the class of such a name. They are not listed.
         """
@@ -75,6 +79,7 @@ class Registry:
         self.group = group
         self._base = base
         self._builtin = dict(builtin)
+        self._reserved = dict(reserved or {})
         self._by_prefix = dict(by_prefix or {})
         self._loaded: dict[str, Any] = {}
         self._registered: dict[str, type] = {}
@@ -137,6 +142,11 @@ class Registry:
         """
         if not _NAME.fullmatch(name):
             raise PluginError(f"{name!r} cannot be the name of a {self.noun}: {_NAME_RULE}")
+        if name in self._reserved:
+            raise PluginError(
+                f"{name!r} cannot be the name of a {self.noun}: it is {self._reserved[name]}. "
+                "Choose another one."
+            )
 
         def add(cls: T) -> T:
             taken = name in self._builtin or name in self._registered
@@ -174,6 +184,10 @@ class Registry:
             return self._get_installed(name)
         if name in self._broken:
             raise PluginError(self._broken[name])
+        if name in self._reserved:
+            raise UnknownNameError(
+                f"{name!r} is no {self.noun}: it is {self._reserved[name]}. Leave it out."
+            )
         if (function := self._function_of(name)) is not None:
             made = _load(Factory(function=function, argument=name))
             made.name = name
@@ -227,8 +241,9 @@ class Registry:
             if not _NAME.fullmatch(name):
                 self._broken[name] = f"{claim} cannot be used under that name: {_NAME_RULE}"
                 _warn(self._broken[name])
-            elif name in self._builtin:
-                _warn(f"{claim} is left out: a built-in one has that name.")
+            elif name in self._builtin or name in self._reserved:
+                first = self._reserved.get(name, "a built-in one")
+                _warn(f"{claim} is left out: {first} has that name.")
             elif name in found:
                 _warn(f"{claim} is left out: {_told(found[name])} has one of that name.")
             else:
@@ -281,6 +296,7 @@ models = Registry(
         },
     },
     "medbench.models",
+    reserved={ENSEMBLE: "the row that run makes by itself of two families or more"},
     by_prefix={FILE_PREFIX: "medbench.models.onnx_family:onnx_family"},
 )
 sources = Registry(

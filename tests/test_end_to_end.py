@@ -455,7 +455,8 @@ def test_an_official_split_is_predicted_once_and_tuned_on_its_validation_part(tm
     arguments = [*RUN, "--datasets", "mine", "--models", "hog-svm", "xgboost", "--out", "out"]
     assert main([*arguments, "--trials", "2"]) == 0
     cells = RunStore(Path("out")).read().cells
-    assert [cell.id.split for cell in cells] == ["official", "official"]
+    assert [cell.id.model for cell in cells] == ["ensemble", "hog-svm", "xgboost"]
+    assert {cell.id.split for cell in cells} == {"official"}
     for cell in cells:
         assert cell.predictions["image"].tolist() == list(range(72, 88))
         assert cell.record["inner_folds"] == 1

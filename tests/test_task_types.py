@@ -67,6 +67,8 @@ def test_several_labels_an_image_run_through_families_and_plugins(capsys):
     cell = next(c for c in store.read().cells if c.id.model == "hog-svm")
     assert {"label0", "label1", "label2", "p0", "p1", "p2"} <= set(cell.predictions.columns)
     assert len(cell.record["threshold"]) == 3
+    (cell,) = store.read().cells_of("mine", "ensemble")
+    assert len(cell.record["threshold"]) == 3 and set(cell.record["params"]) <= set(MODELS)
     figures = {path.stem for path in Path("out/figures/mine").iterdir()}
     assert figures >= {"scores", "roc", "classes", "tuning"} and "confusion" not in figures
     assert "3 labels, any number of them an image" in " ".join(capsys.readouterr().out.split())

@@ -22,7 +22,14 @@ from medbench.datasets.catalog import Catalog
 from medbench.datasets.prepared import PreparedDataset, prepare
 from medbench.datasets.progress_callback import ProgressCallback, no_progress
 from medbench.datasets.sources.base import Source
-from medbench.datasets.splits import OuterSplit, SplitPlan, image_splits, outer_splits
+from medbench.datasets.splits import (
+    Indices,
+    OuterSplit,
+    SplitPlan,
+    group_folds,
+    image_splits,
+    outer_splits,
+)
 from medbench.errors import (
     ConfigurationError,
     DatasetError,
@@ -46,6 +53,8 @@ from medbench.versions import code_of, python_version
 DEFAULT_EXECUTOR = "local"
 ATTEMPT = "medbench.execution.attempt"
 """Code that decides what a cell gives, beside its family and its tuner."""
+_INNER_FOLDS_SEED = "inner"
+"""As ``ATTEMPT`` has it, whose every change makes all cells anew."""
 KEPT_BACK = 0.25
 """Share of ``--total-time`` left to imports, refits, predictions and trials that end late.
 
@@ -251,6 +260,23 @@ class PlannedCell:
     def split_seed(self) -> int:
         """Seed of the inner folds: the same for every model."""
         return derive_seed("split", self.settings.seed, self.id.dataset, self.split.name)
+
+    @cached_property
+    def inner_folds(self) -> Sequence[Indices]:
+        """What each inner fold validates on, the same for every model, int64, shape (n_chosen,).
+
+        Places in the development part; of an official validation the only one has all of it.
+        """
+        data, split = self.dataset.data, self.split
+        if split.validation is not None:
+            return [np.flatnonzero(np.isin(split.development, split.validation))]
+        pairs = group_folds(
+            data.labels[split.development],
+            self.dataset.groups(split)[split.development],
+            folds=self.settings.inner_folds,
+            seed=derive_seed(self.split_seed, _INNER_FOLDS_SEED),
+        )
+        return [validation for _, validation in pairs]
 
 
 def plan_datasets(

@@ -16,6 +16,7 @@ from medbench.execution.cell_limits import limits_of
 from medbench.execution.committer import Committer, EarlierWork
 from medbench.execution.costs import Costs
 from medbench.execution.dataset_tables import dataset_tables
+from medbench.execution.ensemble import drop_outdated, make_ensembles
 from medbench.execution.environment import BACKENDS
 from medbench.execution.events import Outcome
 from medbench.execution.executor import Executor, Resources, Work
@@ -45,7 +46,7 @@ def run_cells(
     *,
     retry_failed: bool = False,
 ) -> dict[CellId, str]:
-    """Finish every cell that is not finished under the same key.
+    """Finish every cell that is not finished under the same key, and make the ensembles of them.
 
     A cell that trouble of the machine ends is left as it is, for the next start, and the others go
     on; where nothing but such ends come any more, the run stops.
@@ -86,6 +87,7 @@ def run_cells(
         store.write_dataset(dataset.data.name, *tables)
     listener.planned(state, setup.jobs)
     planned = {cell.id: cell for cell in state.waiting}
+    drop_outdated(state.waiting, store)
     committer = Committer(planned, store, listener, executor)
     for cell in state.waiting:
         if cell.model.skip is not None:
@@ -115,6 +117,7 @@ def run_cells(
                     break
     finally:
         keep_within_bound()
+    make_ensembles(cells, store, listener)
     return committer.ended
 
 

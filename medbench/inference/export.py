@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from medbench.inference.fold_models import (
     LARGEST_DIFFERENCE,
     FittedFoldModels,
     are_saved_as_onnx,
+    fitted_fold_models,
     joined_folds,
 )
 from medbench.inference.from_run import RunProvenance
@@ -49,13 +50,13 @@ def export(
     provenance = model.provenance
     if not isinstance(provenance, RunProvenance):
         raise ConfigurationError("only a model of a run is exported, not one that was exported.")
-    export_format = _export_format(model.info, export_format)
+    formats = _formats(model.info, export_format)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"--out {folder}: is there already. Name a new or empty folder.")
     with writing(folder):
         try:
             with replacing_folder(folder, there="refuse") as temporary:
-                return _write(model, provenance, export_format, temporary, images)
+                return _write(model, provenance, formats, temporary, images)
         except FileExistsError as error:  # another export was faster
             raise StoreError(f"--out {folder}: is there already. Name a new folder.") from error
 
@@ -63,12 +64,21 @@ def export(
 def _write(
     model: Model,
     provenance: RunProvenance,
-    export_format: str,
+    formats: Mapping[str, str],
     folder: Path,
     images: NDArray[np.uint8],
 ) -> float:
-    """Write everything into an empty folder, and compare it with the original."""
-    _write_model(model.info, provenance.folders, export_format, folder)
+    """Write everything into an empty folder, and compare it with the original.
+
+    ``formats`` has that of each family that is written.
+    """
+    info = model.info
+    for number, (family, export_format) in enumerate(formats.items()):
+        of_family, target = info, folder
+        if info.members:
+            of_family, target = info.member(family), exported.member_folder(folder, number)
+            target.mkdir(parents=True)
+        _write_model(of_family, provenance.folders[family], export_format, target)
     if provenance.ood_path.exists():
         shutil.copyfile(provenance.ood_path, folder / exported.OUT_OF_DISTRIBUTION)
     table = exported.development_table(provenance.development())
@@ -78,17 +88,34 @@ def _write(
     manifest = {
         "format": exported.FORMAT,
         "medbench": medbench.__version__,
-        "export": export_format,
-        "facts": model.info.as_record(),
+        "export": exported.ENSEMBLE if info.members else formats[info.family],
+        "members": formats if info.members else {},
+        "facts": info.as_record(),
         "sha256": exported.file_hashes(folder),
     }
     write_json(folder / exported.MANIFEST, manifest)
-    original = Model(model.info, FittedFoldModels(model.info, provenance.folders), provenance)
+    original = Model(info, fitted_fold_models(info, provenance.folders), provenance)
     copy = exported.load(folder, checked=False)
     difference = _difference(original, copy, images)
     checked = {"images": len(images), "largest_difference": difference}
     write_json(folder / exported.MANIFEST, signature.signed({**manifest, "check": checked}))
     return difference
+
+
+def _formats(info: ModelInfo, wanted: str | None) -> dict[str, str]:
+    """The format of each family to write; of an ensemble, of each of its members.
+
+    Raises:
+        ConfigurationError: A family does not have it.
+    """
+    if not info.members:
+        return {info.family: _export_format(info, wanted)}
+    if wanted is not None:
+        raise ConfigurationError(
+            f"--format {wanted}: {info.family} consists of {', '.join(info.members)}, each of "
+            "which is exported in a format of its own. Leave --format out."
+        )
+    return {name: _export_format(info.member(name), None) for name in info.members}
 
 
 def _export_format(info: ModelInfo, wanted: str | None) -> str:

@@ -23,6 +23,7 @@ from medbench.errors import (
 )
 from medbench.hashes import sha256_of_files
 from medbench.inference.fold_models import (
+    EnsembleFoldModels,
     FittedFoldModels,
     FoldModels,
     choose_keras_backend,
@@ -41,7 +42,15 @@ KERAS_FILE = "model.keras"
 FOLDS = "folds"
 DEVELOPMENT = "development.parquet"
 OUT_OF_DISTRIBUTION = "out-of-distribution.npz"
+MEMBERS = "members"
 FORMATS = ("onnx", "keras", "skops", "xgboost")
+ENSEMBLE = "ensemble"
+"""Stands for a format where each family of an ensemble is exported in one of its own."""
+
+
+def member_folder(folder: Path, number: int) -> Path:
+    """Where the models of a family of an ensemble are, by its place among the members."""
+    return folder / MEMBERS / str(number)
 
 
 def is_exported(folder: Path) -> bool:
@@ -65,21 +74,32 @@ def load(
         ModelError: A file is gone or was changed.
         ConfigurationError: It is of another data set or family; or what runs it is not installed.
     """
-    export_format, info, hashes = _manifest(folder, checked=checked)
+    formats, info, hashes = _manifest(folder, checked=checked)
     if dataset not in (None, info.dataset):
         raise unknown_name(f"data set of the model in {folder}", str(dataset), [info.dataset])
     if model not in ("best", info.family):
         raise unknown_name(f"model exported to {folder}", model, [info.family])
     _check_files(folder, hashes)
     fold_models: FoldModels
-    if export_format == "onnx":
-        fold_models = OnnxFoldModels(folder / ONNX_FILE, info)
-    elif export_format == "keras":
-        fold_models = KerasFoldModels(folder / KERAS_FILE, info)
+    if info.members:
+        members = {
+            name: _opened(formats[name], info.member(name), member_folder(folder, number))
+            for number, name in enumerate(info.members)
+        }
+        fold_models = EnsembleFoldModels(info, members)
     else:
-        folders = [folder / FOLDS / str(number) for number in range(len(info.folds))]
-        fold_models = FittedFoldModels(info, folders)
+        fold_models = _opened(formats[info.family], info, folder)
     return Model(info, fold_models, ExportProvenance(folder, info))
+
+
+def _opened(export_format: str, info: ModelInfo, folder: Path) -> FoldModels:
+    """The fold models of one family."""
+    if export_format == "onnx":
+        return OnnxFoldModels(folder / ONNX_FILE, info)
+    if export_format == "keras":
+        return KerasFoldModels(folder / KERAS_FILE, info)
+    folders = [folder / FOLDS / str(number) for number in range(len(info.folds))]
+    return FittedFoldModels(info, folders)
 
 
 class ExportProvenance:
@@ -182,8 +202,8 @@ def _joined(whole: Any, folds: Sequence[Any]) -> Any:
     return model
 
 
-def _manifest(folder: Path, *, checked: bool) -> tuple[str, ModelInfo, dict[str, str]]:
-    """Format, what is known of the model, and hashes.
+def _manifest(folder: Path, *, checked: bool) -> tuple[dict[str, str], ModelInfo, dict[str, str]]:
+    """Format by family, what is known of the model, and hashes.
 
     Raises:
         StoreError: It is damaged, or another version wrote it.
@@ -195,7 +215,10 @@ def _manifest(folder: Path, *, checked: bool) -> tuple[str, ModelInfo, dict[str,
             raise StoreError(f"{path}: written by a newer MedBench. Update MedBench.")
         export_format, info = record["export"], ModelInfo.from_record(record["facts"])
         hashes = {str(name): str(value) for name, value in record["sha256"].items()}
-        if export_format not in FORMATS or not info.folds:
+        formats = {info.family: export_format}
+        if export_format == ENSEMBLE:
+            formats = {name: record["members"][name] for name in info.members}
+        if not set(formats.values()) <= set(FORMATS) or not formats or not info.folds:
             raise ValueError(f"export is {export_format!r}")
         if checked and not isinstance(record["check"]["largest_difference"], float):
             raise ValueError("never checked")
@@ -203,7 +226,7 @@ def _manifest(folder: Path, *, checked: bool) -> tuple[str, ModelInfo, dict[str,
         raise StoreError(
             f"{path}: damaged ({type(error).__name__}: {error}). Export the model again."
         ) from error
-    return export_format, info, hashes
+    return formats, info, hashes
 
 
 def _check_files(folder: Path, hashes: dict[str, str]) -> None:

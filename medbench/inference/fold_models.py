@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from medbench.cache import cache_folder, keep_entry, read_entry
 from medbench.cores import available_threads
 from medbench.datasets.batch import Batch
 from medbench.errors import ConfigurationError, ModelError, StoreError, UnknownNameError
+from medbench.evaluation.ensemble import weighted_mean
 from medbench.execution.environment import keras_backend
 from medbench.execution.requirements import missing_requirement
 from medbench.features.engines import fastest_installed, onnxruntime_session
@@ -219,12 +220,72 @@ def joined_folds(
         raise ModelError(f"{folders[0]}: holds no model in ONNX ({error}).") from error
 
 
-def open_fold_models(info: ModelInfo, folders: Sequence[Path]) -> FoldModels:
+class EnsembleFoldModels:
+    """The weighted mean of the fold models of several families, fold by fold."""
+
+    def __init__(self, info: ModelInfo, members: Mapping[str, FoldModels]) -> None:
+        """Put them together.
+
+        Args:
+            info: Which weights in which fold.
+            members: The fold models of each family, as ``info.members`` has them.
+        """
+        self._info, self._members = info, members
+
+    def probabilities(self, batch: Batch) -> NDArray[np.float64]:
+        """See ``FoldModels.probabilities``; each family is asked once for all its folds."""
+        said = {
+            (name, fold.split): of_fold
+            for name, models in self._members.items()
+            for fold, of_fold in zip(
+                self._info.members[name], models.probabilities(batch), strict=True
+            )
+        }
+        several = self._info.multi_label
+        by_fold = []
+        for fold in self._info.folds:
+            members = np.stack([said[name, fold.split] for name in fold.params])
+            mean = weighted_mean(members, np.array([*fold.params.values()]), multi_label=several)
+            by_fold.append(fold.calibration.apply(mean, multi_label=several))
+        return np.stack(by_fold)
+
+    def networks(self) -> None:
+        """It is no network, whatever its members are."""
+        return
+
+
+_Open = Callable[[ModelInfo, Sequence[Path]], FoldModels]
+"""Opens the fold models of one family."""
+
+
+def open_fold_models(info: ModelInfo, folders: Mapping[str, Sequence[Path]]) -> FoldModels:
     """The fitted models of a run, by whatever predicts fastest here.
+
+    Args:
+        info: What is known of them.
+        folders: The saved models of each family, one a fold, as ``info.members`` has them; of a
+            model that is no ensemble those of its own family.
 
     Raises:
         ModelError, UnknownNameError, ConfigurationError: As ``FittedFoldModels``.
     """
+    return _opened(info, folders, _fastest)
+
+
+def fitted_fold_models(info: ModelInfo, folders: Mapping[str, Sequence[Path]]) -> FoldModels:
+    """As ``open_fold_models``, by the classifiers themselves."""
+    return _opened(info, folders, FittedFoldModels)
+
+
+def _opened(info: ModelInfo, folders: Mapping[str, Sequence[Path]], opened: _Open) -> FoldModels:
+    if not info.members:
+        return opened(info, folders[info.family])
+    return EnsembleFoldModels(
+        info, {name: opened(info.member(name), folders[name]) for name in info.members}
+    )
+
+
+def _fastest(info: ModelInfo, folders: Sequence[Path]) -> FoldModels:
     formats = _family(info.family).export_formats
     if "onnx" in formats and fastest_installed() == "onnxruntime":
         # what cannot be written as ONNX is predicted by Keras

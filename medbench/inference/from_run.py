@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,12 @@ def load(folder: Path, *, dataset: str | None, model: str) -> Model:
     of = _dataset(assessment.datasets, dataset, run)
     row, chosen = _row(of, model, run)
     cells = run.cells_of(of.name, row.name)
-    info = _model_info(run, of, row, chosen, cells)
+    members = _members(run, cells)
+    info = _model_info(run, of, row, chosen, cells, members)
     provenance = RunProvenance(
         store,
         cells,
+        members,
         info,
         lambda: {
             MODEL_CARD: model_card(assessment, of, row, chosen),
@@ -62,6 +65,7 @@ class RunProvenance:
         self,
         store: RunStore,
         cells: Sequence[CellResult],
+        members: Mapping[str, Sequence[CellResult]],
         info: ModelInfo,
         cards: Callable[[], Mapping[str, str]],
     ) -> None:
@@ -70,10 +74,14 @@ class RunProvenance:
         self._store, self._cells, self._info = store, cells, info
         self.cards = cards
         """Makes the cards of the model and its data set: Markdown by the name of a file."""
-        self.folders = [
-            store.cell(cell.id).whole_model(cell.record.get("model_sha256")) for cell in cells
-        ]
-        """The saved model of each fold."""
+        self.folders = {
+            family: [
+                store.cell(cell.id).whole_model(cell.record.get("model_sha256"))
+                for cell in of_family
+            ]
+            for family, of_family in (members or {info.family: cells}).items()
+        }
+        """The saved models of each family, one a fold; see ``open_fold_models``."""
         self.ood_path = store.sound_out_of_distribution(info.dataset)
         there = self.ood_path.exists()
         self.out_of_distribution = OutOfDistribution.load(self.ood_path) if there else None
@@ -157,8 +165,23 @@ def _damage(run: RunResult, what: str) -> str:
     return "".join(f" {gap}" for gap in run.gaps if gap.startswith(there))
 
 
+def _members(run: RunResult, cells: Sequence[CellResult]) -> dict[str, list[CellResult]]:
+    """The cells that those of an ensemble were made of, by family; empty for any other row."""
+    found = {cell.id: cell for cell in run.cells}
+    members: dict[str, list[CellResult]] = {}
+    for cell in cells:
+        for family in cell.record.get("members") or ():
+            members.setdefault(family, []).append(found[replace(cell.id, model=family)])
+    return dict(sorted(members.items()))
+
+
 def _model_info(
-    run: RunResult, of: DatasetAssessment, row: Row, chosen: str, cells: Sequence[CellResult]
+    run: RunResult,
+    of: DatasetAssessment,
+    row: Row,
+    chosen: str,
+    cells: Sequence[CellResult],
+    members: Mapping[str, Sequence[CellResult]],
 ) -> ModelInfo:
     record = of.record
     shape = record.get("image_shape")
@@ -198,6 +221,7 @@ def _model_info(
         versions=dict(run.environment.get("packages") or {}),
         folds=tuple(_fold(cell) for cell in cells),
         positive_decided=record.get("positive_decided") or UNKNOWN,
+        members={name: tuple(map(_fold, of_family)) for name, of_family in members.items()},
     )
 
 

@@ -421,6 +421,7 @@ class Model:
 def describe(info: ModelInfo) -> list[str]:
     """What a user is told of a model before its predictions, a sentence or two each."""
     n = len(info.folds)
+    name = f"{info.family} of {', '.join(info.members)}" if info.members else info.family
     of = "models of other seeds" if info.official else "fold models"
     mean = f"the mean of {n} {of}" if n > 1 else "one fitted model"
     decided = info.task.task_type not in ("multi-class", "ordinal")
@@ -428,7 +429,7 @@ def describe(info: ModelInfo) -> list[str]:
     positive = f" {info.positive_words}." if info.positive_words else ""
     synthetic = " It has seen synthetic images only." if info.synthetic else ""
     return [
-        f"{info.family} on {info.title} ({info.dataset}): {mean}. {info.why}",
+        f"{name} on {info.title} ({info.dataset}): {mean}. {info.why}",
         f"{info.estimate_words}{point}{positive}{synthetic}",
         *([f"Probabilities: {info.calibration_words}."] if info.calibration_words else []),
         *info.verdicts,

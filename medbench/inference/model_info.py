@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -16,6 +16,8 @@ from medbench.store.reading import split_of_format_3
 
 RESEARCH_ONLY = "For research, not for diagnosis: no decision about a patient may rest on it."
 """Stands with every prediction."""
+_ROUNDING = 1e-6
+"""So far from one may weights sum up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class FoldInfo:
     split: str
     """Name of the outer split whose development part it was fitted on."""
     params: Mapping[str, Any]
-    """Its configuration, value by name of the parameter."""
+    """Its configuration, value by name of the parameter; of an ensemble the weights, by family."""
     calibration: Calibration
     """What is done to its probabilities."""
     threshold: Threshold
@@ -86,6 +88,13 @@ class ModelInfo:
     """The fitted models whose mean it is."""
     positive_decided: str = UNKNOWN
     """How it was decided which of two classes is the positive one, ``task.positive``."""
+    members: Mapping[str, tuple[FoldInfo, ...]] = field(default_factory=dict)
+    """Of an ensemble the fitted models of each family, by name in the order of the alphabet: of the
+    folds in which it has a weight, in the order of ``folds``. Empty of any other model."""
+
+    def member(self, family: str) -> ModelInfo:
+        """What is known of a family that an ensemble is made of, as of a model of its own."""
+        return replace(self, family=family, folds=self.members[family], members={})
 
     @property
     def positive_words(self) -> str:
@@ -168,12 +177,36 @@ class ModelInfo:
         )
         folds = tuple(FoldInfo.from_record(fold) for fold in record["folds"])
         verdicts = tuple(map(str, record["verdicts"]))
-        record = {"positive_decided": UNKNOWN, **record}  # exported before it was recorded
+        # exported before these were recorded
+        record = {"positive_decided": UNKNOWN, "members": {}, **record}
+        members = {
+            str(name): tuple(FoldInfo.from_record(fold) for fold in of_family)
+            for name, of_family in sorted(record["members"].items())
+        }
         known = {name: record[name] for name in cls.__dataclass_fields__}
-        info = cls(**{**known, "task": task, "folds": folds, "verdicts": verdicts})
-        for fold in info.folds:
+        known |= {"task": task, "folds": folds, "verdicts": verdicts, "members": members}
+        info = cls(**known)
+        if members:
+            _check_weights(info)
+        for fold in (*info.folds, *(fold for one in members.values() for fold in one)):
             decide(np.full((1, len(task.classes)), 0.5), fold.threshold)
             temperatures = np.array(fold.calibration.temperatures, dtype=np.float64)
             if len(temperatures) not in (1, len(task.classes)) or not (temperatures > 0).all():
                 raise ValueError(f"temperatures {fold.calibration.temperatures}")
         return info
+
+
+def _check_weights(info: ModelInfo) -> None:
+    """Make sure that every weight of an ensemble is one, and of a model that is there.
+
+    Raises:
+        TypeError, ValueError: One is not.
+    """
+    there = {(name, fold.split) for name, folds in info.members.items() for fold in folds}
+    wanted = {(name, fold.split) for fold in info.folds for name in fold.params}
+    if there != wanted:
+        raise ValueError("other members than have a weight")
+    for fold in info.folds:
+        weights = np.array([*fold.params.values()], dtype=np.float64)
+        if not ((weights > 0).all() and abs(weights.sum() - 1) < _ROUNDING):
+            raise ValueError(f"weights {dict(fold.params)}")

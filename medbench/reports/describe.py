@@ -47,6 +47,12 @@ HOW_TO_READ_CUT = (
     "models."
 )
 
+HOW_TO_READ_ENSEMBLE = (
+    "The row ensemble is made of the other models: the weighted mean of their logits, by weights "
+    "chosen on the inner predictions on which they were tuned. Its inner AUROC is that of weights "
+    "which were chosen on other images than they are scored on, and its cost is the sum of theirs."
+)
+
 _NAMED_CLASSES = 12
 """Above this many classes their names do not fit into a line."""
 _TASK_WORDS = {
@@ -67,6 +73,8 @@ def how_to_read(assessment: Assessment) -> tuple[str, ...]:
     lines = [
         line.replace(_SAME_BUDGET, _OTHER_BUDGETS) if unequal else line for line in HOW_TO_READ
     ]
+    if any(cell.record.get("members") for cell in assessment.run.cells):
+        lines.append(HOW_TO_READ_ENSEMBLE)
     if any(row.cut for row in _rows(assessment)):
         lines.append(HOW_TO_READ_CUT)
     if any(row.fields.status == PUBLISHED for row in _rows(assessment)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medbench import registry
@@ -44,8 +44,8 @@ class Reproduction:
     """Inputs that are not as they were, in words, each with the names of its cells. Where there
     are any, nothing was run."""
     cells: Mapping[str, str]
-    """Every cell that was run again, by its name: why its predictions are others, or an empty text
-    where they are the same."""
+    """Every cell that was run again, or made of such cells, by its name: why its predictions are
+    others, or an empty text where they are the same."""
 
     @property
     def same(self) -> bool:
@@ -100,7 +100,14 @@ def _repeat(
     """As ``reproduce``."""
     setup = _setup(options, run, backbones)
     with make_listener(make_console()) as listener, _folder(options.out) as folder:
-        cells = _plan(catalog, run, setup, wanted, listener)
+        ensembles = {name: one for name, one in wanted.items() if one.record.get("members")}
+        cells = _plan(
+            catalog,
+            run,
+            setup,
+            {name: one for name, one in wanted.items() if name not in ensembles},
+            listener,
+        )
         inputs = differing_inputs(cells, wanted)
         if inputs:
             _say_what_differs(inputs, len(cells), listener)
@@ -112,12 +119,13 @@ def _repeat(
             for name in {cell.id.dataset for cell in cells} & run.audits.keys():
                 store.write_audit(name, run.audits[name])  # of the same data, as the keys say
             run_cells(cells, store, setup, listener)
-        reasons = {str(cell.id): _why_others(wanted[cell.id], store) for cell in cells}
+        repeated = [*(cell.id for cell in cells), *ensembles]
+        reasons = {str(one): _why_others(wanted[one], store) for one in repeated}
         for name, reason in reasons.items():
             if reason:
                 listener.say(f"{name}: {reason}")
         same = sum(not reason for reason in reasons.values())
-        listener.say(f"{same} of {len(cells)} cells gave the same predictions.")
+        listener.say(f"{same} of {len(reasons)} cells gave the same predictions.")
     return Reproduction(inputs={}, cells=reasons)
 
 
@@ -161,6 +169,8 @@ def _folder(out: Path | None) -> Iterator[Path]:
 def _wanted(run: RunResult, datasets: Sequence[str] | None, models: Sequence[str]) -> _Cells:
     """The finished cells to repeat, of all models where none is named.
 
+    Beside an ensemble come those of the families that it is made of.
+
     Raises:
         StoreError: There are none.
     """
@@ -177,7 +187,13 @@ def _wanted(run: RunResult, datasets: Sequence[str] | None, models: Sequence[str
             f"{run.folder}: has no finished cell of what is asked for. "
             f"It has {', '.join(there) or 'none at all'}."
         )
-    return found
+    members = {
+        replace(one.id, model=family)
+        for one in found.values()
+        if one.record.get("members")
+        for family in one.key_parts.get("members", {})
+    }
+    return {c.id: c for c in run.cells if c.id in found or (c.id in members and c.status == "ok")}
 
 
 def _setup(options: ReproduceOptions, run: RunResult, backbones: Mapping[str, Weights]) -> Setup:

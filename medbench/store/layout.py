@@ -14,7 +14,7 @@
         trials.jsonl                 one line a finished trial
         oof/0007.npy                 its inner out-of-fold probabilities
         checkpoints/0007/            how far a trial is that is not finished; gone at the end
-        model/                       the fitted classifier
+        model/                       the fitted classifier; an ensemble has those of its members
         predictions.parquet          held-out probabilities, labels, groups
         cell.json                    written last: a cell that has one is finished
         unfinished.json              why the machine ended it; gone when it is started again
@@ -99,9 +99,9 @@ class RunLayout:
         """The files of a cell."""
         return CellLayout(self.cells / cell.dataset / cell.model / cell.split)
 
-    def finished_cells(self) -> Iterator[CellLayout]:
-        """Every cell that is finished, by data set, model and split."""
-        for path in sorted(self.cells.glob(f"*/*/*/{_RECORD_OF_A_CELL}")):
+    def finished_cells(self, dataset: str = "*", split: str = "*") -> Iterator[CellLayout]:
+        """Every cell that is finished, by data set, model and split; or those of one of them."""
+        for path in sorted(self.cells.glob(f"{dataset}/*/{split}/{_RECORD_OF_A_CELL}")):
             yield CellLayout(path.parent)
 
     def unfinished_cells(self) -> Iterator[CellLayout]:

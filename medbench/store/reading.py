@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from medbench.errors import StoreError
 from medbench.store import schemas, seals
 from medbench.store.layout import CellLayout, RunLayout
 from medbench.store.matching import external_fits, record_fits, wrong_beside, wrong_with
-from medbench.store.results import CellResult, ExternalResult
+from medbench.store.results import CellId, CellResult, ExternalResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +148,7 @@ class Reading:
             cell: Its files.
             dataset: ``dataset.json``; None leaves out whether the predictions are of its classes.
         """
-        left_out = f"cell {cell.id} is left out"
+        left_out = _left_out(cell.id)
         known = split_of_format_3(cell.id.split) if self._format == 3 else {}
         record = self.record(cell.record, schemas.Cell, left_out, **known)
         if record is None:
@@ -192,6 +193,20 @@ class Reading:
             by_image=record["by_image"],
         )
 
+    def without_orphans(self, cells: Iterable[CellResult]) -> Iterator[CellResult]:
+        """Cells but for ensembles of which a member is not here as it was, which are gaps."""
+        cells = list(cells)
+        models = {(c.id, c.record.get("model_sha256")) for c in cells if c.status == "ok"}
+        for cell in cells:
+            members = cell.record.get("members") or {}
+            weights = cell.record.get("params") or {}
+            wanted = {(replace(cell.id, model=name), sha256) for name, sha256 in members.items()}
+            if not members or (wanted <= models and members.keys() == weights.keys()):
+                yield cell
+            else:
+                where = self._layout.cell(cell.id).record
+                self._gap(where, "made of models that are no longer here", _left_out(cell.id))
+
     def externals(
         self, datasets: Mapping[str, Mapping[str, Any]], cells: Iterable[CellResult]
     ) -> Iterator[ExternalResult]:
@@ -231,7 +246,7 @@ class Reading:
         if not wrong and not record_fits(record, dataset):
             path, wrong = cell.record, f"not of the classes of {name}"
         if wrong:
-            self._gap(path, wrong, f"cell {cell.id} is left out")
+            self._gap(path, wrong, _left_out(cell.id))
         return not wrong
 
     def _table(self, path: Path, record: Mapping[str, Any], therefore: str) -> pd.DataFrame | None:
@@ -261,6 +276,10 @@ class Reading:
     def _gap(self, path: Path, what: str, therefore: str) -> None:
         where = path.relative_to(self._layout.folder).as_posix()
         self.gaps.append(f"{where}: {what}, so {therefore}.")
+
+
+def _left_out(cell: CellId) -> str:
+    return f"cell {cell} is left out"
 
 
 def _hold(records: list[dict[str, Any]], *, required: bool) -> bool:

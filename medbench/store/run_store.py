@@ -16,7 +16,7 @@ from medbench.store.holder import held, is_held
 from medbench.store.layout import RunLayout
 from medbench.store.leftovers import remove_leftovers
 from medbench.store.reading import FORMAT, Reading
-from medbench.store.results import CellId, RunResult
+from medbench.store.results import CellId, CellResult, RunResult
 from medbench.store.run_record import is_whole, read_any_run, read_run
 
 if TYPE_CHECKING:
@@ -264,6 +264,12 @@ class RunStore:
         """One cell; it need not be there."""
         return CellStore(self.layout.cell(cell).folder)
 
+    def cells_of_split(self, dataset: str, split: str) -> list[CellResult]:
+        """The finished cells of all models on one split, by model; without those damaged."""
+        reading = Reading(self.layout)
+        found = [reading.cell(one, None) for one in self.layout.finished_cells(dataset, split)]
+        return [cell for cell in found if cell is not None]
+
     def write_external(self, record: Mapping[str, Any], predictions: pd.DataFrame) -> None:
         """Keep an external validation.
 
@@ -303,6 +309,9 @@ class RunStore:
                 unread.append(files.id)
             else:
                 cells.append(cell)
+        whole = list(reading.without_orphans(cells))
+        unread += sorted({cell.id for cell in cells} - {cell.id for cell in whole})
+        cells = whole
         ended = (reading.unfinished(files) for files in self.layout.unfinished_cells())
         cells += [cell for cell in ended if cell is not None and cell.id.dataset in datasets]
         return RunResult(

@@ -168,6 +168,9 @@ class Cell(Record):
     note: str | None = None
     sanity: bool | None = None
     params: dict[str, Scalar] | None = None
+    members: dict[str, str] | None = None
+    """Of an ensemble the hash of the model of each family that it is made of; ``params`` has their
+    weights."""
     inner_score: Number | None = None
     n_trials: Count | None = None
     complete_trials: Count | None = None

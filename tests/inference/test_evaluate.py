@@ -37,11 +37,11 @@ def found(run):
 
 
 def test_the_report_shows_internal_against_external(run, evaluate, capsys):
-    assert evaluate("--models", "xgboost", "hog-svm") == 0
+    assert evaluate("--models", "xgboost", "hog-svm", "ensemble") == 0
     shown = capsys.readouterr().out
     assert "xgboost on elsewhere (32 images" in shown and "where it was" in shown
     both = found(run)
-    assert [one.result.record["model"] for one in both] == ["hog-svm", "xgboost"]
+    assert [one.result.record["model"] for one in both] == ["ensemble", "hog-svm", "xgboost"]
     for one in both:
         table = one.result.predictions
         scored = auroc(table["label"].to_numpy(), table[["p0", "p1"]].to_numpy(), 2)

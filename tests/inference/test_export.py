@@ -44,6 +44,29 @@ def repair_manifest(folder):
     path.write_text(json.dumps(manifest))
 
 
+def test_an_ensemble_is_exported_with_the_models_of_its_families(
+    run, export, films, entries, capsys
+):
+    folder = export(run, "ensemble", None)
+    path = folder / "model.json"
+    manifest = json.loads(path.read_text())
+    assert manifest["export"] == "ensemble"
+    assert manifest["members"] == {"hog-svm": "skops", "xgboost": "xgboost"}
+    paths = sorted(films.iterdir())
+    original, copy = load_model(run, model="ensemble"), load_model(folder)
+    np.testing.assert_array_equal(copy.predict_proba(paths), original.predict_proba(paths))
+    assert copy.info == original.info
+    assert main(["predict", str(films), "--run", str(folder), "--sensitivity", "1"]) == 0
+    capsys.readouterr()
+    again = ["export", str(run), "--models", "ensemble", "--format", "skops"]
+    assert main([*again, "--out", str(folder / "again"), "--datasets-file", str(entries)]) == 2
+    assert "consists of hog-svm, xgboost" in capsys.readouterr().err
+    manifest["facts"]["folds"][0]["params"]["xgboost"] = 7.0
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match="weights"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize(
     ("model", "kind"), [("hog-svm", "skops"), ("xgboost", "xgboost"), ("thumbnail", "skops")]
 )

@@ -132,7 +132,10 @@ class RunFolders:
 
 
 class Suite:
-    """Two tiny sets of phantoms, three families, two folds, three trials: twelve cells."""
+    """Two tiny sets of phantoms, three families, two folds, three trials.
+
+    Twelve cells and four ensembles of them.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Run it, unless another process of this test run has done so in this folder."""
