@@ -106,7 +106,7 @@ def test_the_same_command_goes_on_and_other_settings_compute_anew(options):
 
 def test_it_stands_beside_other_families_and_a_name_without_a_file_is_told(options):
     run = medbench.run(**{**options, "models": ["hog-svm", "onnx:Tiny.onnx"]})
-    assert {record["model"] for record in records()} == {"hog-svm", "onnx-tiny"}
+    assert {record["model"] for record in records()} == {"ensemble", "hog-svm", "onnx-tiny"}
     assert not run.failed
     with pytest.raises(ConfigurationError, match=r"--models onnx:FOLDER/tiny\.onnx"):
         medbench.run(**{**options, "models": "onnx-tiny", "out": "other"})
