@@ -106,8 +106,10 @@ def test_the_same_command_goes_on_and_other_settings_compute_anew(options):
 
 def test_it_stands_beside_other_families_and_a_name_without_a_file_is_told(options):
     run = medbench.run(**{**options, "models": ["hog-svm", "onnx:Tiny.onnx"]})
-    assert {record["model"] for record in records()} == {"ensemble", "hog-svm", "onnx-tiny"}
+    assert {record["model"] for record in records()} == {"hog-svm", "onnx-tiny", "ensemble"}
     assert not run.failed
+    exported = run.export(model="ensemble", out="both", data=options["data"])
+    assert exported.largest_difference < 1e-5
     with pytest.raises(ConfigurationError, match=r"--models onnx:FOLDER/tiny\.onnx"):
         medbench.run(**{**options, "models": "onnx-tiny", "out": "other"})
 
