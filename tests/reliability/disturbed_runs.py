@@ -279,7 +279,7 @@ def different(whole: RunResult, run: RunResult, toll: Toll) -> None:
         except AssertionError:
             toll.silent.append(f"predictions of {one.id}")
         for name in _FROZEN:
-            if cell.record[name] != one.record[name]:
+            if cell.record.get(name) != one.record.get(name):  # an ensemble has no steps
                 toll.silent.append(f"{name} of {one.id}")
         numbers = [trial["number"] for trial in cell.trials]
         if numbers != [trial["number"] for trial in one.trials]:
