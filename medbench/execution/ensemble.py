@@ -146,7 +146,8 @@ class _Split:
         except ProtocolError as error:
             self.stored.finish({**whose, "status": "failed", "reason": str(error)})
             return None
-        self.stored.finish({**whose, "status": "ok", "reason": "", "note": without, **record})
+        note = "; ".join(filter(None, [f"mean of {', '.join(record['params'])}", without]))
+        self.stored.finish({**whose, "status": "ok", "reason": "", "note": note, **record})
         weights: Mapping[str, float] = record["params"]
         return weights
 

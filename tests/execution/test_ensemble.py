@@ -141,7 +141,10 @@ def test_it_goes_on_without_a_family_that_failed(run):
     assert run(*BOTH, "broken") == 1  # as of any run of which a cell has failed
     for cell in cells():
         assert set(cell.record["params"]) <= set(BOTH)
-        assert cell.record["note"] == "without broken: failed"
+        assert (
+            cell.record["note"]
+            == f"mean of {', '.join(cell.record['params'])}; without broken: failed"
+        )
     note = pd.read_csv("out/leaderboard.csv").set_index("model").loc["ensemble", "note"]
     assert "without broken: failed" in note
 

@@ -27,6 +27,7 @@ _CITED = (
     "G. Forman and M. Scholz (2010), Apples-to-apples in cross-validation studies, SIGKDD "
     "Explorations 12(1) (AUROC within folds).",
     "C. Guo et al. (2017), On calibration of modern neural networks, ICML (temperature, ECE).",
+    "R. Caruana et al. (2004), Ensemble selection from libraries of models, ICML (row ensemble).",
 )
 
 
