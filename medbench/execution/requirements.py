@@ -35,7 +35,7 @@ def why_unusable(name: str) -> str:
     """What keeps a registered family from running here; empty where nothing does."""
     try:
         return missing_requirement(registry.models.get(name)()) or ""
-    except Exception as error:  # its own code
+    except (Exception, SystemExit) as error:  # its own code
         return f"cannot be used: {reason_of(error)}"
 
 

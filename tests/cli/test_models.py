@@ -74,6 +74,10 @@ def test_a_family_whose_own_code_fails_is_a_line_and_no_traceback(capsys):
         "class A(Base):\n"
         "    def __init__(self): raise ValueError('not today')\n"
         "    def search_space(self, space, task): ...\n"
+        "@register_model('leaves')\n"
+        "class C(Base):\n"
+        "    def __init__(self): raise SystemExit(0)\n"
+        "    def search_space(self, space, task): ...\n"
         "@register_model('no-space')\n"
         "class B(Base):\n"
         "    def search_space(self, space, task): raise SystemExit(0)\n"
@@ -81,6 +85,7 @@ def test_a_family_whose_own_code_fails_is_a_line_and_no_traceback(capsys):
     assert main(["models", "list", "--plugin", "broken.py"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "majority" in shown and "cannot be used: ValueError: not" in shown
+    assert "cannot be used: SystemExit" in shown
     for name, reason in (("no-constructor", "ValueError: not today"), ("no-space", "SystemExit")):
         assert main(["models", "info", name, "--plugin", "broken.py"]) == 2
         (line,) = capsys.readouterr().err.splitlines()
