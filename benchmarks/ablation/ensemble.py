@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from medbench.datasets.splits import group_folds
+from medbench.datasets.splits import inner_folds
 from medbench.datasets.task import labels_in
 from medbench.evaluation.calibration import Calibration
 from medbench.evaluation.ensemble import DRAWS, FIRST, select, weighted_mean
@@ -108,11 +108,12 @@ def _splits(run: RunResult, name: str, models: Sequence[str] | None) -> Iterator
         labels, groups = labels_in(images.iloc[rows]), images["group"].to_numpy(np.int64)[rows]
         inner = np.stack([_inner(store, cell) for cell in members])
         known = np.flatnonzero(np.isfinite(inner).all(axis=(0, 2)))
-        pairs = group_folds(
+        pairs = inner_folds(
             labels[known],
             groups[known],
+            None,
             folds=settings["inner_folds"],
-            seed=derive_seed(derive_seed("split", settings["seed"], name, split), "inner"),
+            split_seed=derive_seed("split", settings["seed"], name, split),
         )
         parts = [known[validation] for _, validation in pairs]
         yield Split(

@@ -25,6 +25,7 @@ from commands import COMMANDS, arguments_of
 
 from medbench.atomic_files import write_json
 from medbench.cache import VARIABLE
+from medbench.registry import ENSEMBLE
 from medbench.reports.text import format_seconds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +67,7 @@ def main() -> int:
             command = ["-m", "medbench", "report", str(KEPT / name)]
             subprocess.run([sys.executable, *command], check=True)
     rows = {name: _rows(KEPT / name) for name in COMMANDS if (KEPT / name).is_dir()}
-    write_between_markers(PAGE, "families", _table(rows, FAMILIES, "model"))
+    write_between_markers(PAGE, "families", _table(rows, (*FAMILIES, ENSEMBLE), "model"))
     write_between_markers(PAGE, "sanity", _table(rows, SANITY, "sanity"))
     write_between_markers(PAGE, "trials", _trials(rows))
     write_between_markers(PAGE, "times", _times())

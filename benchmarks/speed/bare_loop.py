@@ -14,7 +14,7 @@ from trials import fold_score
 
 from medbench import registry
 from medbench.datasets.batch import Batch, LabelledBatch
-from medbench.datasets.splits import group_folds
+from medbench.datasets.splits import inner_folds
 from medbench.datasets.task import Task
 from medbench.features.feature_cache import FeatureCache
 from medbench.models.contract import Context, Progress
@@ -34,11 +34,8 @@ def main() -> None:
     # The seeds of the cell, by the names of what they depend on.
     split_seed = derive_seed("split", request["seed"], request["dataset"], "official")
     seed = derive_seed("cell", request["seed"], json.loads((cell / "key.json").read_text())["key"])
-    folds = group_folds(
-        development.labels,
-        development.groups,
-        folds=_INNER_FOLDS,
-        seed=derive_seed(split_seed, "inner"),
+    folds = inner_folds(
+        development.labels, development.groups, None, folds=_INNER_FOLDS, split_seed=split_seed
     )
     family = registry.models.get(request["model"])()
     features = FeatureCache(None, threads=request["threads"])

@@ -372,6 +372,35 @@ def group_folds(
     )
 
 
+def inner_folds(
+    labels: Indices,
+    groups: Indices,
+    validation: NDArray[np.bool_] | None,
+    *,
+    folds: int,
+    split_seed: int,
+) -> list[tuple[Indices, Indices]]:
+    """What is learnt from and what is validated on within a development part.
+
+    Args:
+        labels: Labels of the part; see ``LabelledBatch``.
+        groups: Group number of each of its images, int64, shape (n_development,).
+        validation: Whether each is in the official validation part, shape (n_development,), which
+            is then the only one; None for stratified group k-fold.
+        folds: Number of folds wanted, at least 2.
+        split_seed: Seed of the outer split: all models get the same folds.
+
+    Returns:
+        Pairs of (training, validation) indices, places in the development part.
+
+    Raises:
+        ProtocolError: Not even two folds with every class can be made.
+    """
+    if validation is not None:
+        return [(np.flatnonzero(~validation), np.flatnonzero(validation))]
+    return group_folds(labels, groups, folds=folds, seed=derive_seed(split_seed, "inner"))
+
+
 def _rarest(shown: NDArray[np.bool_]) -> Indices:
     """The rarest class that each image shows, one beyond the last where it shows none."""
     frequency = shown.sum(axis=0)

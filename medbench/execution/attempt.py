@@ -22,7 +22,7 @@ from medbench import registry
 from medbench.atomic_files import save_npy
 from medbench.awake import awake_seconds
 from medbench.datasets.batch import Batch
-from medbench.datasets.splits import group_folds
+from medbench.datasets.splits import inner_folds
 from medbench.datasets.task import Task
 from medbench.evaluation.calibration import Calibration, fit_calibration
 from medbench.evaluation.metrics import Threshold
@@ -42,7 +42,6 @@ from medbench.tuning.inner_validation import InnerValidation, can_be_repeated, p
 from medbench.tuning.search import Search, next_suggestion
 from medbench.tuning.tuner import Suggestion, Trial, complete_configurations, configurations
 
-_INNER_FOLDS_SEED = "inner"
 _SINGLE_IMAGES, _IMAGES_TOGETHER = 3, 16
 """Held-out images by which the speed of predictions is measured, one by one and together."""
 _SPEED_SECONDS = 1.0
@@ -199,23 +198,19 @@ class Attempt:
     def _make_inner(self) -> InnerValidation:
         task, workspace = self._cell_task, self._workspace
         development, official = read_development(Path(workspace.development))
-        if official is not None:
-            validation, train = np.flatnonzero(official), np.flatnonzero(~official)
-            folds, refit_on = [(train, validation)], train
-        else:
-            folds = group_folds(
-                development.labels,
-                development.groups,
-                folds=task.inner_folds,
-                seed=derive_seed(task.split_seed, _INNER_FOLDS_SEED),
-            )
-            refit_on = np.arange(len(development))
+        folds = inner_folds(
+            development.labels,
+            development.groups,
+            official,
+            folds=task.inner_folds,
+            split_seed=task.split_seed,
+        )
         return InnerValidation(
             family=registry.models.get(task.cell.model)(),
             task=self._task,
             development=development,
             folds=folds,
-            refit_on=refit_on,
+            refit_on=folds[0][0] if official is not None else np.arange(len(development)),
             features=self._features,
             weights=workspace.weights,
             seed=task.cell_seed,

@@ -28,7 +28,7 @@ from medbench.seeds import derive_seed
 from medbench.store import CellId, CellResult, RunStore
 from medbench.versions import code_version
 
-_FEWEST = 2
+FEWEST = 2
 """Members of an ensemble."""
 _SUMMED = ("tuning", "features", "features_computed", "refit", "prediction", "total")
 """Seconds of a cell that its ensemble took too."""
@@ -57,7 +57,7 @@ def drop_outdated(cells: Iterable[PlannedCell], store: RunStore) -> None:
         StoreError: The run folder cannot be written.
     """
     for cell in cells:
-        if _takes_part(cell):
+        if takes_part(cell):
             store.cell(_id(cell)).remove()
 
 
@@ -78,13 +78,13 @@ def make_ensembles(cells: Sequence[PlannedCell], store: RunStore, listener: RunL
     """
     of_split: dict[tuple[str, str], list[PlannedCell]] = {}
     for cell in cells:
-        if _takes_part(cell):
+        if takes_part(cell):
             of_split.setdefault((cell.id.dataset, cell.split.name), []).append(cell)
     of_dataset: dict[str, list[_Split]] = {}
     for (dataset, _), planned in of_split.items():
         of_dataset.setdefault(dataset, []).append(_Split(planned, store))
     for dataset, splits in of_dataset.items():
-        if any(len(split.finished) >= _FEWEST for split in splits):
+        if any(len(split.finished) >= FEWEST for split in splits):
             made = [split.make() for split in splits]
             if any(made):
                 families = sorted({name for one in made if one for name in one})
@@ -94,7 +94,8 @@ def make_ensembles(cells: Sequence[PlannedCell], store: RunStore, listener: RunL
                 split.stored.remove()
 
 
-def _takes_part(cell: PlannedCell) -> bool:
+def takes_part(cell: PlannedCell) -> bool:
+    """Whether a cell may be a member of the ensemble of its split."""
     return cell.model.fits and not cell.model.family.sanity and not cell.split.by_image
 
 
@@ -137,7 +138,7 @@ class _Split:
         whose = {**asdict(_id(self._cell)), "key": key, "sanity": False, "by_image": False}
         whose |= {"repeat": self._cell.split.repeat, "fold": self._cell.split.fold}
         without = "; ".join(f"without {name}: {why}" for name, why in left_out.items())
-        if len(members) < _FEWEST:
+        if len(members) < FEWEST:
             reason = f"an ensemble needs two families ({without or 'no other one is finished'})"
             self.stored.finish({**whose, "status": "skipped", "reason": reason})
             return None

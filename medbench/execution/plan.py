@@ -26,8 +26,8 @@ from medbench.datasets.splits import (
     Indices,
     OuterSplit,
     SplitPlan,
-    group_folds,
     image_splits,
+    inner_folds,
     outer_splits,
 )
 from medbench.errors import (
@@ -53,7 +53,6 @@ from medbench.versions import code_of, python_version
 DEFAULT_EXECUTOR = "local"
 ATTEMPT = "medbench.execution.attempt"
 """Code that decides what a cell gives, beside its family and its tuner."""
-_INNER_FOLDS_SEED = "inner"
 """As ``ATTEMPT`` has it, whose every change makes all cells anew."""
 KEPT_BACK = 0.25
 """Share of ``--total-time`` left to imports, refits, predictions and trials that end late.
@@ -267,14 +266,14 @@ class PlannedCell:
 
         Places in the development part; of an official validation the only one has all of it.
         """
-        data, split = self.dataset.data, self.split
-        if split.validation is not None:
-            return [np.flatnonzero(np.isin(split.development, split.validation))]
-        pairs = group_folds(
-            data.labels[split.development],
-            self.dataset.groups(split)[split.development],
+        split, rows = self.split, self.split.development
+        official = None if split.validation is None else np.isin(rows, split.validation)
+        pairs = inner_folds(
+            self.dataset.data.labels[rows],
+            self.dataset.groups(split)[rows],
+            official,
             folds=self.settings.inner_folds,
-            seed=derive_seed(self.split_seed, _INNER_FOLDS_SEED),
+            split_seed=self.split_seed,
         )
         return [validation for _, validation in pairs]
 

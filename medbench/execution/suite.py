@@ -11,6 +11,7 @@ from medbench.counts import LARGEST_SEED, MOST_FOLDS, MOST_SEEDS
 from medbench.datasets.catalog import shipped
 from medbench.datasets.yaml_document import YamlDocument
 from medbench.errors import ConfigurationError, unknown_name
+from medbench.models.backbone_files import is_file, seen_from
 from medbench.tuning.budget import BUDGETS, Budget
 
 
@@ -36,10 +37,10 @@ def load_suite(
     Args:
         name: Its name, or the path of its file.
         datasets: All data sets that it may name.
-        models: All models that it may name.
+        models: All models that it may name, besides files of backbones.
 
     Returns:
-        Its short name and content.
+        Its short name and content; paths of backbones are seen from where the file is.
 
     Raises:
         ConfigurationError: There is no such suite, or its file is wrong or names something that
@@ -63,10 +64,11 @@ def load_suite(
         ("model family", "models", suite.models, models),
     ):
         for number, entry in enumerate(named):
-            if entry not in there:
+            if entry not in there and not (field == "models" and is_file(entry)):
                 error = unknown_name(noun, entry, there)
                 raise ConfigurationError(f"{document.location(field, number)}: {error}")
-    return file.stem, suite
+    of_file = tuple(seen_from(file.parent, model) for model in suite.models)
+    return file.stem, suite.model_copy(update={"models": of_file})
 
 
 def named_budget(name: str) -> Budget:

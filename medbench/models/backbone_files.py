@@ -27,10 +27,20 @@ def family_name(model: str) -> str:
 
     That of ``onnx:models/DINOv2.onnx`` is ``onnx-dinov2``.
     """
-    if not model.startswith(ASKED):
+    if not is_file(model):
         return model
     stem = _path(model).stem.lower()
     return FILE_PREFIX + (_OTHER.sub("-", stem).strip("-._")[:_LONGEST] or "backbone")
+
+
+def is_file(model: str) -> bool:
+    """Whether a model is asked for by the path of a file."""
+    return model.startswith(ASKED)
+
+
+def seen_from(folder: Path, model: str) -> str:
+    """A model as asked for, where a path that is not absolute begins in a folder."""
+    return f"{ASKED}{folder / _path(model)}" if is_file(model) else model
 
 
 def _path(model: str) -> Path:
@@ -58,11 +68,11 @@ def take_backbones(models: Iterable[str]) -> dict[str, Weights]:
     """
     files: dict[str, Path] = {}
     for model in models:
-        if model.startswith(ASKED):
+        if is_file(model):
             name = family_name(model)
             if files.setdefault(name, _path(model)) != _path(model):
                 raise ConfigurationError(
-                    f"--models {model}: {files[name]} would have the same name, {name}. Rename one "
+                    f"model {model}: {files[name]} would have the same name, {name}. Rename one "
                     "of the files, with its YAML file."
                 )
     return {name: _weights_of(path) for name, path in files.items()}
@@ -74,7 +84,7 @@ def _weights_of(path: Path) -> Weights:
         prepared = prepare_backbone(path)
     except ImportError as error:
         raise ConfigurationError(
-            f"--models {ASKED}{path}: needs onnx and onnxruntime. pip install onnx onnxruntime"
+            f"model {ASKED}{path}: needs onnx and onnxruntime. pip install onnx onnxruntime"
         ) from error
     content = prepared.content
     file = working_folder(len(content)) / f"backbone-{sha256_of_chunks([content])}.onnx"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from medbench.execution.ensemble import FEWEST, takes_part
+from medbench.registry import ENSEMBLE
 from medbench.reports.text import plain
 from medbench.running.forecast import forecast
 from medbench.running.progress import failed_are_kept, unfinished_go_on
@@ -39,6 +41,10 @@ def print_plan(cells: Sequence[PlannedCell], state: PlanState, jobs: int, consol
         for name, planned in of_models.items():
             if note := _note(planned[0]):
                 console.print(Padding(Text(f"{name}: {note}"), (0, 0, 0, 2)))
+        members = [name for name, planned in of_models.items() if any(map(takes_part, planned))]
+        if len(members) >= FEWEST:
+            said = f"{ENSEMBLE}: made of {', '.join(members)} at the end, without training"
+            console.print(Padding(Text(said), (0, 0, 0, 2)))
         console.print()
     if state.failed:
         console.print(Text(failed_are_kept(len(state.failed))))

@@ -31,3 +31,10 @@ def test_an_unknown_name_in_a_suite_is_told_with_its_line_and_the_close_ones(tmp
     file.write_text("datasets: [other]\nmodels:\n  [majority, majorty]\n")
     with pytest.raises(ConfigurationError, match=r"line 3: 'majorty' .* mean 'majority'"):
         load_suite(str(file), **known)
+
+
+def test_the_backbone_of_a_suite_lies_where_its_file_does(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("datasets: [other]\nmodels: [majority, 'onnx:nets/a.onnx', 'onnx:/b.onnx']\n")
+    suite = load_suite(str(file), datasets=["other"], models=["majority"])[1]
+    assert suite.models == ("majority", f"onnx:{tmp_path / 'nets' / 'a.onnx'}", "onnx:/b.onnx")

@@ -137,6 +137,13 @@ def test_a_dry_run_writes_nothing_and_is_a_run_that_is_not_there_yet(small, caps
         run.leaderboard()
 
 
+def test_a_dry_run_says_of_which_families_the_ensemble_will_be(small, capsys):
+    medbench.run(**{**small, "models": ["border", "hog-svm", "xgboost"]}, dry_run=True)
+    assert "ensemble: made of hog-svm, xgboost at the end" in capsys.readouterr().out
+    medbench.run(**{**small, "models": ["border", "hog-svm"]}, dry_run=True)
+    assert "ensemble" not in capsys.readouterr().out
+
+
 def test_a_cell_that_fails_is_a_row_and_named_with_its_reason(small):
     Path("broken.py").write_text(
         "from medbench import ModelFamily, register_model\n"
