@@ -1,8 +1,8 @@
 """``python benchmarks/reference``: the reference leaderboards of ``results``, made anew.
 
 Runs each by the command that ``commands`` has for it, into an empty cache, keeps what may be passed
-on in ``results/reference/NAME`` (tables, figures, audits, predictions and trials; no models, and no
-images but those of synthetic sets), and writes the tables of ``results/README.md`` from them, with
+on in ``results/reference/NAME`` (tables, figures, audits, predictions and trials; images and small
+models only of sets that may be passed on), and writes the tables of ``results/README.md`` from them, with
 what each run said of its duration before its first cell, and what it took. Of the data sets only
 those have to be there that are made anew.
 """
@@ -40,6 +40,8 @@ FAMILIES = ("hog-svm", "xgboost", "mobilenet", "inceptionv3", "cnn")
 SANITY = ("file-properties", "intensity", "border", "thumbnail")
 _LEFT_OUT = ("model", "oof", "chunks", "cell.log", "out-of-distribution.npz", "duplicates.png")
 _LEFT_OUT_OF_THE_RUN = (".lock", ".holder.json", "assessment.json")
+_LARGEST_MODEL = 1_000_000
+"""Bytes of a model that is kept: those with a pretrained network in them are not ours."""
 _SIGNS = {"leader": "**{}**", "tied": "{} =", "cut": "{} cut"}
 """How a cell of the table shows where its row stands."""
 
@@ -83,6 +85,12 @@ def _keep(run: Path, kept: Path) -> None:
     for record in kept.glob("datasets/*/dataset.json"):
         if not json.loads(record.read_text()).get("redistributable"):
             shutil.rmtree(record.parent / "pictures", ignore_errors=True)
+            continue
+        for path in kept.glob(f"cells/{record.parent.name}/*/*/cell.json"):
+            cell = json.loads(path.read_text())
+            model = run / path.parent.relative_to(kept) / "model"
+            if not cell.get("sanity") and model.is_dir() and cell["size_bytes"] < _LARGEST_MODEL:
+                shutil.copytree(model, path.parent / "model")
 
 
 def _keep_times(name: str, ended: WatchedRun | None) -> None:
