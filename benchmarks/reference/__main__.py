@@ -2,9 +2,9 @@
 
 Runs each by the command that ``commands`` has for it, into an empty cache, keeps what may be passed
 on in ``results/reference/NAME`` (tables, figures, audits, predictions and trials; images and small
-models only of sets that may be passed on), and writes the tables of ``results/README.md`` from them, with
-what each run said of its duration before its first cell, and what it took. Of the data sets only
-those have to be there that are made anew.
+models only of sets that may be passed on), and writes the tables of ``results/README.md`` from
+them, with what each run said of its duration before its first cell, and what it took. Of the data
+sets only those have to be there that are made anew.
 """
 
 from __future__ import annotations

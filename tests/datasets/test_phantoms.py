@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy import ndimage
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from medbench.datasets.sources.phantoms import CLASSES, PhantomSource
+from medbench.datasets.sources.phantoms import CLASSES, KINDS, PhantomSource
 
 MODALITIES = ["mr", "chest"]
 modalities = pytest.mark.parametrize("modality", MODALITIES)
@@ -174,6 +175,29 @@ def test_the_lesion_itself_tells_the_class(modality: str) -> None:
     assert np.mean(np.array(excess) > 0) > 0.75
 
 
+@modalities
+def test_each_kind_of_lesion_is_a_class_of_its_own_and_looks_like_it(modality: str) -> None:
+    phantoms = source(modality, kinds=4, patients=50, images_per_patient=1, image_size=64)
+    listing = phantoms.listing()
+    assert listing.classes == (CLASSES[modality][0], *KINDS)  # type: ignore[index]
+    labels = listing.table["label"].to_numpy()
+    assert np.bincount(labels).tolist() == [10] * 5
+    usual = np.mean([phantoms.draw(i) for i in np.flatnonzero(labels == 0)], axis=0)
+    brighter, pieces, holes = {}, {}, {}
+    for kind, name in enumerate(KINDS, start=1):
+        rows = np.flatnonzero(labels == kind).tolist()
+        masks = [phantoms.lesion_mask(i) for i in rows]
+        difference = [
+            (phantoms.draw(i) - usual)[mask].mean() for i, mask in zip(rows, masks, strict=True)
+        ]
+        brighter[name] = np.mean(difference)
+        pieces[name] = np.mean([ndimage.label(mask)[1] for mask in masks])
+        holes[name] = np.mean([(ndimage.binary_fill_holes(mask) & ~mask).any() for mask in masks])
+    assert brighter["dark"] < -10 and min(brighter[n] for n in KINDS if n != "dark") > 5
+    assert pieces["double"] > 1.5 and pieces["bright"] == pieces["dark"] == 1
+    assert holes["ring"] > 0.5 and holes["bright"] == holes["dark"] == 0
+
+
 def test_an_image_that_is_not_there_is_refused() -> None:
     with pytest.raises(IndexError, match=r"0\.\.17"):
         source("mr").draw(18)
@@ -181,7 +205,9 @@ def test_an_image_that_is_not_there_is_refused() -> None:
         source("mr").draw(-1)
 
 
-@pytest.mark.parametrize("wrong", [{"patients": 1}, {"difficulty": 2}, {"modality": "ct"}])
+@pytest.mark.parametrize(
+    "wrong", [{"patients": 1}, {"difficulty": 2}, {"kinds": 3}, {"modality": "ct"}]
+)
 def test_settings_that_cannot_be_drawn_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         PhantomSource(**wrong)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -27,13 +27,15 @@ CLASSES: dict[Modality, tuple[str, str]] = {
     "chest": ("clear", "opacity"),
 }
 """Class names of a modality; the second one has the lesion."""
+KINDS = ("bright", "dark", "ring", "double")
+"""Class names of kinds of lesion, where each is a class; the only kind otherwise is the first."""
 
 _MR_STRENGTH = 0.29
 _CHEST_STRENGTH = 0.30
 """Brightness that an average lesion adds at difficulty 0.5, where white is 1; chosen so that a
 small convolutional network reaches a grouped AUROC of about .9 on 100 patients of 3 images."""
 _STREAMS: dict[Modality, int] = {"mr": 1, "chest": 2}
-_PAIR, _PATIENT, _IMAGE = 0, 1, 2
+_BLOCK, _PATIENT, _IMAGE = 0, 1, 2
 """Begin the keys of the random streams; see ``PhantomSource._stream``."""
 
 
@@ -42,7 +44,9 @@ class PhantomSource(Source):
 
     ``mr`` draws slices after the head of Shepp & Logan (1974), and half of the patients have a
     bright focus in the brain. ``chest`` draws films with ribs, heart and vessels, and half of
-    the patients have a soft opacity in a lung. The class belongs to the patient. Everything but
+    the patients have a soft opacity in a lung. With ``kinds: 4`` a fifth of the patients has none,
+    and each other fifth a lesion that is brighter than its surroundings, darker, a ring, or there
+    on both sides. The class belongs to the patient. Everything but
     the lesion comes from the same random draws whatever the class, so that nothing else tells
     the classes apart; the file properties are constant.
 
@@ -62,13 +66,15 @@ class PhantomSource(Source):
     modality: Modality = "mr"
     """What the images imitate."""
     patients: int = Field(default=100, ge=2, le=1_000_000)
-    """Number of synthetic patients; half of them have the lesion, to within one."""
+    """Number of synthetic patients; the classes have as many each, to within one."""
     images_per_patient: int = Field(default=3, ge=1, le=10_000)
     """Images of each patient."""
     difficulty: float = Field(default=0.5, ge=0, le=1)
     """From 0 (the lesion is plain) to 1 (a third as strong, hard to see)."""
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     """Another seed draws other patients."""
+    kinds: Literal[1, 4] = 1
+    """Kinds of lesion, each a class beside that without."""
 
     @model_validator(mode="after")
     def _check_images(self) -> PhantomSource:
@@ -99,7 +105,7 @@ class PhantomSource(Source):
                     for patient, image in drawn
                 ],
                 "slice": 1,
-                "label": np.array([self._has_lesion(p) for p, _ in drawn], dtype=np.int64),
+                "label": np.array([self._lesion_of(p) for p, _ in drawn], dtype=np.int64),
                 "group": [f"patient-{patient + 1:04d}" for patient, _ in drawn],
                 "split": "",
             }
@@ -111,9 +117,11 @@ class PhantomSource(Source):
             self.difficulty,
             self.seed,
             self.image_size,
+            self.kinds,
         )
+        without, lesion = CLASSES[self.modality]
         return Listing(
-            classes=CLASSES[self.modality],
+            classes=(without, *(KINDS if self.kinds > 1 else (lesion,))),
             table=table,
             read=self.draw,
             signature=sha256_of_text(drawn_from),
@@ -136,24 +144,32 @@ class PhantomSource(Source):
         if not 0 <= i < count:
             raise IndexError(f"image {i} is not one of 0..{count - 1}")
         patient, image = divmod(i, self.images_per_patient)
-        present = self._has_lesion(patient)
+        lesion = self._lesion_of(patient)
         render = _render_mr if self.modality == "mr" else _render_chest
         film, profile = render(
             self._stream(_PATIENT, patient),
             self._stream(_IMAGE, patient, image),
             self.image_size,
-            (1.5 - self.difficulty) * present,
+            (1.5 - self.difficulty) * (lesion > 0),
+            KINDS[max(lesion - 1, 0)],
         )
         pixels = np.clip(np.rint(film * 255), 0, 255).astype(np.uint8)
-        return pixels, (profile >= 0.5) & present
+        return pixels, (profile >= 0.5) & (lesion > 0)
 
-    def _has_lesion(self, patient: int) -> bool:
-        """One of each two successive patients, drawn, so that any number is balanced."""
-        first = bool(self._stream(_PAIR, patient // 2).random() < 0.5)
-        return first == (patient % 2 == 0)
+    def _lesion_of(self, patient: int) -> int:
+        """0 for none, else 1 and the place of its kind in ``KINDS``.
+
+        Each of as many successive patients as there are classes has another one, so that any number
+        of patients is balanced; which, is drawn.
+        """
+        if self.kinds == 1:
+            first = self._stream(_BLOCK, patient // 2).random() < 0.5
+            return int(first == (patient % 2 == 0))
+        block, place = divmod(patient, 1 + self.kinds)
+        return int(self._stream(_BLOCK, block).permutation(1 + self.kinds)[place])
 
     def _stream(self, *key: int) -> Generator:
-        """The random numbers of one pair of patients, one patient or one image."""
+        """The random numbers of some successive patients, one patient or one image."""
         spawn_key = (_STREAMS[self.modality], *key)
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=spawn_key))
 
@@ -168,20 +184,31 @@ class _Lesion:
     aspect: float
     angle: float
     strength: float
+    kind: str
 
     def again(self, rng: Generator) -> _Lesion:
         """The spot as one image shows it: slightly moved, larger or smaller, fainter or not."""
-        return _Lesion(
+        return replace(
+            self,
             u=self.u + rng.normal(0, 0.01),
             v=self.v + rng.normal(0, 0.01),
             radius=self.radius * rng.uniform(0.88, 1.12),
-            aspect=self.aspect,
-            angle=self.angle,
             strength=self.strength * rng.uniform(0.8, 1.2),
         )
 
+    @property
+    def brightness(self) -> float:
+        """What its heart adds to an image, as a part of what lesions add on average."""
+        return -self.strength if self.kind == "dark" else self.strength
+
     def profile(self, u: Floats, v: Floats) -> Floats:
-        """1 at the heart of the spot, 0.5 on its rim, 0 outside."""
+        """1 at the heart of the spot (0 in that of a ring), 0.5 on its rim, 0 outside."""
+        spot = self._spot(u, v)
+        if self.kind == "ring":
+            return spot - replace(self, radius=self.radius / 2)._spot(u, v)
+        return np.maximum(spot, self._spot(-u, v)) if self.kind == "double" else spot
+
+    def _spot(self, u: Floats, v: Floats) -> Floats:
         du, dv = u - self.u, v - self.v
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         along = (cos * du + sin * dv) * self.aspect
@@ -190,7 +217,7 @@ class _Lesion:
 
 
 def _render_mr(
-    patient: Generator, image: Generator, size: int, contrast: float
+    patient: Generator, image: Generator, size: int, contrast: float, kind: str
 ) -> tuple[Floats, Floats]:
     """A synthetic head slice and the profile of its lesion, both float64 (size, size)."""
     levels = np.zeros(11)
@@ -210,6 +237,7 @@ def _render_mr(
         aspect=patient.uniform(0.8, 1.25),
         angle=patient.uniform(0, np.pi),
         strength=patient.uniform(0.7, 1.3),
+        kind=kind,
     ).again(image)
     # Drawn twice as fine and averaged, because tissues have hard borders.
     u, v = _body_coordinates(patient, image, 2 * size, fit=0.95)
@@ -223,7 +251,7 @@ def _render_mr(
     slice_[(skull > 0.94) & (skull < 1)] = 0.08  # bone gives no signal
     slice_[np.hypot(u / 0.69, v / 0.92) > 1] = 0.0
     profile = lesion.profile(u, v) * brain
-    slice_ += _MR_STRENGTH * contrast * lesion.strength * profile
+    slice_ += _MR_STRENGTH * contrast * lesion.brightness * profile
 
     slice_, profile = _halve(slice_), _halve(profile)
     slice_ *= image.uniform(0.8, 1.2) * np.exp(0.12 * _field(image, 3, size))
@@ -232,7 +260,7 @@ def _render_mr(
 
 
 def _render_chest(
-    patient: Generator, image: Generator, size: int, contrast: float
+    patient: Generator, image: Generator, size: int, contrast: float, kind: str
 ) -> tuple[Floats, Floats]:
     """A synthetic chest film and the profile of its lesion, both float64 (size, size)."""
     side = -1 if patient.random() < 0.5 else 1
@@ -244,6 +272,7 @@ def _render_chest(
         aspect=patient.uniform(0.8, 1.25),
         angle=patient.uniform(0, np.pi),
         strength=patient.uniform(0.7, 1.3),
+        kind=kind,
     ).again(image)
     vessels = _field(patient, 26, 256)
     haze = _field(patient, 8, 256)
@@ -260,7 +289,7 @@ def _render_chest(
     film = body * (patient.uniform(0.62, 0.70) + bones) + air * (
         marks - patient.uniform(0.34, 0.46)
     )
-    film += _CHEST_STRENGTH * contrast * opacity.strength * profile
+    film += _CHEST_STRENGTH * contrast * opacity.brightness * profile
 
     slope = image.normal(0, 0.04, 2)
     film = np.clip(film + slope[0] * u + slope[1] * v, 0.02, None)
