@@ -321,12 +321,13 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
             minimum=64,
             mean=_times(127, _ONE),
             deviation=_times(128, _ONE),
-            # The depths of EfficientNet-B0.
+            # Expanded layers again, without the last block and the head, which were worse.
             cuts=(
-                Cut(layer="blocks4_expand_relu", channels=240, below="blocks3_bn2"),
-                Cut(layer="blocks11_expand_relu", channels=672, below="blocks9_add"),
+                Cut(layer="blocks4_expand_relu", channels=240, below="blocks2_add"),
+                Cut(layer="blocks6_expand_relu", channels=480, below="blocks4_add"),
+                Cut(layer="blocks9_expand_relu", channels=672, below="blocks7_add"),
+                Cut(layer="blocks12_expand_relu", channels=1152, below="blocks10_add"),
                 Cut(layer="blocks15_expand_relu", channels=1152, below="blocks13_add"),
-                Cut(layer="head_relu", channels=1280, below="blocks14_add"),
             ),
             weights=PublishedWeights(
                 patterns=("*efficientnet_lite0*.npz",),
