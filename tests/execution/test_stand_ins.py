@@ -71,7 +71,7 @@ def test_the_first_one_runs_where_its_weights_are_there_or_neither_has_any(plan,
     cells, said = plan()
     assert list(cells) == ["majority", FIRST]
     assert cells[FIRST].model.weights.note == "no pretrained weights"
-    assert f"then {OTHER} runs in its place" in said[-1]
+    assert f"Nor could those of {OTHER}, which would run in its place" in said[-1]
     put_first()
     put_other()
     assert list(plan()[0]) == ["majority", FIRST]

