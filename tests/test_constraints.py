@@ -8,12 +8,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 PROJECT = Path(__file__).resolve().parents[1]
-TESTED_EXTRAS = ("cpu", "serve")
+TESTED_EXTRAS = ("cpu", "serve", "weights")
 ELSEWHERE = "sys_platform == 'darwin'"
 
 
 def lower_bound(requirement):
-    (bound,) = [s.version for s in requirement.specifier if s.operator == ">="]
+    (bound,) = [s.version for s in requirement.specifier if s.operator in (">=", "==")]
     return Version(bound)
 
 

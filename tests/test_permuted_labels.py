@@ -35,6 +35,7 @@ DEEP = [
     "efficientnetb0",
     "resnet50",
     "squeezenet",
+    "efficientnet-lite0",
 ]
 N_ROWS = len(CHEAP) + len(DEEP) + 1
 """With the ensemble."""

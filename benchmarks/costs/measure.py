@@ -29,7 +29,7 @@ from medbench.tuning.budget import Budget
 _SANITY = ("majority", "file-properties", "intensity", "border", "thumbnail")
 _FEATURES = ("hog-svm", "xgboost")
 _BACKBONES = ("inceptionv3", "mobilenet")
-_OTHERS = ("densenet121", "efficientnetb0", "resnet50", "squeezenet")
+_OTHERS = ("densenet121", "efficientnetb0", "resnet50", "squeezenet", "efficientnet-lite0")
 """Backbones that are measured once: their cost follows the size of images as that of the others."""
 _BUDGET = Budget(trials=5, seconds=20)
 """Of each cell: the first trial, two more, and two refinements where a family has them."""

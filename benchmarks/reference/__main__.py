@@ -36,7 +36,7 @@ sys.path.append(str(ROOT / "benchmarks"))  # what benchmarks share
 from estimates import ALLOWED, WatchedRun, watched  # noqa: E402
 from markers import write_between_markers  # noqa: E402
 
-FAMILIES = ("hog-svm", "xgboost", "mobilenet", "inceptionv3", "cnn")
+FAMILIES = ("hog-svm", "xgboost", "mobilenet", "efficientnet-lite0", "inceptionv3", "cnn")
 SANITY = ("file-properties", "intensity", "border", "thumbnail")
 _LEFT_OUT = ("model", "oof", "chunks", "cell.log", "out-of-distribution.npz", "duplicates.png")
 _LEFT_OUT_OF_THE_RUN = (".lock", ".holder.json", "assessment.json")

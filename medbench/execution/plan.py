@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
@@ -40,6 +40,7 @@ from medbench.errors import (
 from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
 from medbench.execution.environment import keras_backend
 from medbench.execution.planned_model import PlannedModel, plan_model
+from medbench.execution.stand_ins import settle
 from medbench.execution.task import CellTask
 from medbench.features import engines
 from medbench.hashes import sha256_of_arrays, sha256_of_json, sha256_of_text
@@ -351,6 +352,8 @@ def plan_cells(
     say: Callable[[str], None],
     *,
     inflated: Sequence[str] = (),
+    stand_ins: Mapping[str, str] | None = None,
+    begun: Collection[str] = (),
     download: bool = True,
 ) -> list[PlannedCell]:
     """Every data set x split x model, in the order in which they will run.
@@ -362,13 +365,23 @@ def plan_cells(
         settings: The run's.
         setup: How the run works on this machine.
         say: Shows a line to the user (a download, missing weights).
+        stand_ins: What may run in place of a family; see ``stand_ins.settle``.
+        begun: Families of which the run has cells.
         download: Whether pretrained weights that are not here may be fetched.
 
     Raises:
         UnknownNameError: A family or tuner is not registered.
         ConfigurationError: The file of a family's backbone is not given.
     """
-    found = dict(setup.backbones)
+    models, chosen = settle(
+        models,
+        stand_ins or {},
+        begun,
+        weights_dir=setup.weights_dir,
+        say=say,
+        download=download,
+    )
+    found = {**setup.backbones, **chosen}
 
     def with_weights(model: PlannedModel) -> PlannedModel:
         name = model.family.weights

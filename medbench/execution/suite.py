@@ -16,12 +16,12 @@ from medbench.tuning.budget import BUDGETS, Budget
 
 
 class Suite(BaseModel):
-    """One suite; the fields are the keys its file may have."""
+    """One suite; the fields are the keys its file may have. No ``models``: those by default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     title: str = ""
     datasets: tuple[str, ...] = Field(min_length=1)
-    models: tuple[str, ...] = Field(min_length=1)
+    models: tuple[str, ...] | None = Field(default=None, min_length=1)
     budget: str = "quick"
     folds: int = Field(default=5, ge=2, le=MOST_FOLDS)
     seeds: int = Field(default=1, ge=1, le=MOST_SEEDS)
@@ -61,7 +61,7 @@ def load_suite(
         raise ConfigurationError(f"{document.location('budget')}: {unknown}")
     for noun, field, named, there in (
         ("data set", "datasets", suite.datasets, datasets),
-        ("model family", "models", suite.models, models),
+        ("model family", "models", suite.models or (), models),
     ):
         for number, entry in enumerate(named):
             if entry not in there and not (field == "models" and is_file(entry)):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from medbench.backbones import BACKBONES, Backbone
 from medbench.errors import ModelError
+from medbench.features.efficientnet_lite import by_layer, efficientnet_lite0
 from medbench.opening import WEIGHTS, open_regular
 from medbench.packed import BROKEN_CONTENT, open_npz
 
@@ -105,6 +106,8 @@ def _network(backbone: Backbone, input_shape: tuple[int, int, int]) -> Any:
         from medbench.features.squeezenet import squeezenet
 
         return squeezenet(input_shape)
+    if backbone.application == "EfficientNetLite0":
+        return efficientnet_lite0(input_shape)
     import keras
 
     application = getattr(keras.applications, backbone.application)
@@ -137,7 +140,10 @@ def _load(whole: Any, body: Any, path: Path, backbone: Backbone) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             if path.suffix == ".npz":
-                _assign(body, _from_npz(path))
+                arrays = _from_npz(path)
+                if backbone.weights.pytorch:
+                    arrays = by_layer(arrays.get("", {}))
+                _assign(body, arrays)
             elif backbone.weights.by_name:
                 _assign(body, _from_hdf5(path))
             else:
@@ -179,7 +185,7 @@ def _assign(body: Any, arrays: Mapping[str, Mapping[str, NDArray[Any]]]) -> None
 
 
 def _from_npz(path: Path) -> dict[str, dict[str, NDArray[Any]]]:
-    """Arrays called ``<layer>/<weight>``, by layer and weight."""
+    """Arrays called ``<layer>/<weight>``, by layer and weight; others by "" and their name."""
     arrays: dict[str, dict[str, NDArray[Any]]] = {}
     with open_npz(path, WEIGHTS) as file:
         for name in file.files:

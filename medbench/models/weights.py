@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ from medbench.backbones import BACKBONES, FILE_PREFIX, PublishedWeights
 from medbench.cache import cache_folder, say_unwritable, working_folder
 from medbench.errors import ConfigurationError, MachineError, ModelError, unknown_name
 from medbench.hashes import hash_of_file, sha256_of_json
+from medbench.models.packaged_weights import PackageError, read_package, write_npz
 from medbench.opening import WEIGHTS, open_regular
 from medbench.web import DownloadError, download
 
 _FORMATS = {".h5": ("HDF5", b"\x89HDF\r\n\x1a\n"), ".npz": ("NPZ", b"PK\x03\x04")}
 """What a weights file of each kind is called, and how it begins."""
+NONE = "no pretrained weights"
+"""The note where there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +61,16 @@ def find_weights(
     """Find the pretrained weights of a backbone, or say why there are none.
 
     Looked for in this order: ``weights_dir`` (else the folder in ``MEDBENCH_WEIGHTS``), the
-    user's cache, and Keras' own server. Where all fail, the reason and the remedy are said and
-    the answer is a ``Weights`` without a file: the run goes on with random weights and its
-    leaderboard says so.
+    user's cache, and Keras' own server or the package that brings them. Where all fail, the reason
+    and the remedy are said and the answer is a ``Weights`` without a file: the run goes on with
+    random weights and its leaderboard says so.
 
     Args:
         name: A name of ``medbench.backbones.BACKBONES``.
         weights_dir: Folder with weights files of the user; None for no such folder.
         say: Called with each line that the user should read.
-        download: Whether Keras' server may be asked; where not, the note says what is missing.
+        download: Whether anything may be fetched or written; where not, the note says what is
+            missing.
 
     Returns:
         The weights, with ``note`` saying whether they are Keras' own ImageNet file.
@@ -74,9 +78,74 @@ def find_weights(
     Raises:
         UnknownNameError: ``name`` is not in the table.
         ConfigurationError: ``weights_dir`` is not a folder, or the name is of a file's family.
-        ModelError: A file in ``weights_dir`` cannot be read or is not HDF5.
-        MachineError: There is nowhere space for the download.
+        ModelError: A file in ``weights_dir`` cannot be read or is not HDF5 (or NPZ).
+        MachineError: There is nowhere space for the file.
     """
+    found = _find(name, weights_dir, say, download=download)
+    return found if isinstance(found, Weights) else _without(name, found, say)
+
+
+def find_either(
+    name: str,
+    other: str,
+    weights_dir: Path | None,
+    say: Callable[[str], None],
+    *,
+    download: bool = True,
+) -> tuple[str, Weights]:
+    """As ``find_weights``; where there are none, those of another backbone in its place.
+
+    Args:
+        name: The backbone that is wanted.
+        other: The one that is taken where the weights of the first cannot be had and its own can.
+        weights_dir: As of ``find_weights``.
+        say: As of ``find_weights``.
+        download: As of ``find_weights``; where not, the first one stays if it may yet be fetched.
+
+    Returns:
+        Name and weights of the backbone.
+
+    Raises:
+        As ``find_weights``.
+    """
+    found = _find(name, weights_dir, say, download=download)
+    if isinstance(found, Weights) and found.path is not None:
+        return name, found
+    instead = _find(other, weights_dir, lambda text: None, download=download)
+    if isinstance(found, Weights):
+        if isinstance(instead, Weights):
+            found = replace(found, note=f"{found.note}; if that fails, {other} runs in its place")
+        return name, found
+    if isinstance(instead, str):
+        package = BACKBONES[other].weights.package
+        remedy = f" Remedy: {package.install_command}" if package is not None else ""
+        more = f" Nor could those of {other}, which would run in its place: {instead}{remedy}"
+        return name, _without(name, found, say, more)
+    say(f"Pretrained weights of {name} could not be had: {found} So {other} runs in its place.")
+    return other, instead
+
+
+def _without(name: str, reason: str, say: Callable[[str], None], more: str = "") -> Weights:
+    """Say why a backbone has random weights, and what to do."""
+    known = BACKBONES[name].weights
+    if known.package is not None:
+        remedy = known.package.install_command
+    else:
+        remedy = (
+            f"put {known.file_name} (from {known.address}) into a folder and name that folder "
+            "with --weights-dir or MEDBENCH_WEIGHTS."
+        )
+    say(
+        f"Pretrained weights of {name} could not be had: {reason} Going on with random weights. "
+        f"Remedy: {remedy}{more}"
+    )
+    return Weights(path=None, sha256=None, note=NONE)
+
+
+def _find(
+    name: str, weights_dir: Path | None, say: Callable[[str], None], *, download: bool
+) -> Weights | str:
+    """As ``find_weights``, or the reason why there are none, as a sentence."""
     check_weights_name(name)
     if name.startswith(FILE_PREFIX):
         stem = name.removeprefix(FILE_PREFIX)
@@ -97,22 +166,27 @@ def find_weights(
         )
     path = cache_folder() / "weights" / known.file_name
     if not _is_published(known, path):
-        if known.folder is None:
-            reason: str | None = "no server offers them."
-        elif not download:
-            note = f"pretrained weights not here ({known.megabytes} MB to fetch)"
-            return Weights(path=None, sha256=None, note=note)
-        else:
-            path, reason = _download(known, path, say)
+        if known.folder is None and known.package is None:
+            return "no server offers them."
+        if not download:
+            return _to_be_had(known)
+        path, reason = _obtain(known, path, say)
         if reason is not None:
-            say(
-                f"Pretrained weights of {name} could not be had: {reason} Going on with random "
-                f"weights. Remedy: put {known.file_name} (from {known.address}) into a folder and "
-                "name that folder with --weights-dir or MEDBENCH_WEIGHTS."
-            )
-            return Weights(path=None, sha256=None, note="no pretrained weights")
+            return reason
     note = "ImageNet" if known.md5 else "ImageNet (no published MD5)"
     return Weights(path=path, sha256=hash_of_file(path, "sha256"), note=note)
+
+
+def _to_be_had(known: PublishedWeights) -> Weights | str:
+    """What is said where nothing may be fetched or written; or why there is nothing to take."""
+    how = f"{known.megabytes} MB to fetch"
+    if known.package is not None:
+        try:
+            read_package(known.package)
+        except PackageError as error:
+            return f"{error}."
+        how = f"a run takes them from the package {known.package.name}"
+    return Weights(path=None, sha256=None, note=f"pretrained weights not here ({how})")
 
 
 def _is_published(known: PublishedWeights, path: Path) -> bool:
@@ -161,7 +235,8 @@ def _from_folder(known: PublishedWeights, folder: Path) -> Weights | None:
         return None
     official = [path for path, md5 in sums.items() if md5 in known.md5]
     path = (official or list(sums))[0]
-    doubt = "not Keras' ImageNet file" if known.md5 else "no published MD5"
+    whose = "Keras'" if known.folder is not None else "the known"
+    doubt = f"not {whose} ImageNet file" if known.md5 else "no published MD5"
     note = "ImageNet" if official else f"weights from {path.name}, {doubt}"
     return Weights(path=path, sha256=hash_of_file(path, "sha256"), note=note)
 
@@ -172,10 +247,10 @@ def is_whole(path: Path) -> bool:
     return path.name in known and _is_published(known[path.name], path)
 
 
-def _download(
+def _obtain(
     known: PublishedWeights, path: Path, say: Callable[[str], None]
 ) -> tuple[Path, str | None]:
-    """Fetch Keras' file to ``path``, or beside the cache where that cannot be written.
+    """Fetch Keras' file, or make it of its package, at ``path`` or beside an unwritable cache.
 
     Returns:
         Where it is, and None; or the reason why it is nowhere.
@@ -183,13 +258,19 @@ def _download(
     Raises:
         MachineError: There is nowhere space for it.
     """
-    say(f"Downloading {known.file_name} ({known.megabytes} MB) into {path.parent}, once.")
+    if known.package is None:
+        say(f"Downloading {known.file_name} ({known.megabytes} MB) into {path.parent}, once.")
     folder = working_folder(known.megabytes * 1_000_000, beside=path)
     fetched = folder / path.name
     try:
-        download(known.address, fetched)
+        if known.package is None:
+            download(known.address, fetched)
+        else:
+            write_npz(known.package, fetched)
     except DownloadError as error:
         return path, f"the download failed ({error})."
+    except PackageError as error:
+        return path, f"{error}."
     except OSError as error:
         raise MachineError(
             f"{folder}: the {known.megabytes} MB of {known.file_name} cannot be written "
@@ -198,8 +279,8 @@ def _download(
         ) from error
     if not _is_published(known, fetched):
         fetched.unlink(missing_ok=True)
-        is_not = "the one whose MD5 sum Keras names" if known.md5 else "a whole HDF5 file"
-        return path, f"what the server sent is not {is_not}."
+        is_not = "the one whose MD5 sum is known" if known.md5 else "a whole HDF5 file"
+        return path, f"what came is not {is_not}."
     try:
         place_file(fetched, path)
     except OSError as error:

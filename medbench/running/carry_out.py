@@ -111,7 +111,15 @@ def _plan(
         if inflated and not dataset.by_image:
             say(f"{dataset.data.name}: has an official split, so --inflation has nothing to show")
     cells = plan_cells(
-        prepared, wanted.models, settings, setup, say, inflated=inflated, download=download
+        prepared,
+        wanted.models,
+        settings,
+        setup,
+        say,
+        inflated=inflated,
+        stand_ins=wanted.stand_ins,
+        begun=store.begun_models(),
+        download=download,
     )
     if wanted.total_time is not None:
         cells = share_time(cells, wanted.total_time, setup.jobs)

@@ -28,6 +28,9 @@ from medbench.running.values import (
 DEFAULT_SUITE = "demo"
 CORE = ("hog-svm", "xgboost", "cnn", "inceptionv3")
 """Models that run where neither a suite nor the user names any."""
+STAND_INS = {"inceptionv3": "efficientnet-lite0"}
+"""By the name of one of them what runs in its place where its pretrained weights cannot be had: one
+whose weights come by pip."""
 SANITY = ("majority", "file-properties", "intensity", "border", "thumbnail")
 """Rows that run beside whatever is asked for."""
 ALL = "all"

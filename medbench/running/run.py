@@ -73,9 +73,10 @@ def run(
         data: A folder with one sub-folder of images per class.
         datasets: Names of registered data sets; one or several.
         models: Names of model families, one or several, or ``"all"``; ``"onnx:PATH"`` is a backbone
-            in an ONNX file (``docs/backbones.md``). None stands for those of the suite (without a
-            suite: the core ones) and those of ``plugin``. Of two or more that are no sanity rows
-            the row ``ensemble`` is made too.
+            in an ONNX file (``docs/backbones.md``). None stands for those of the suite (else the
+            core ones, with ``efficientnet-lite0`` in place of ``inceptionv3`` where only its
+            weights can be had) and those of ``plugin``. Of two or more that are no sanity rows the
+            row ``ensemble`` is made too.
         no_sanity: Leave out the sanity rows, but for those that ``models`` names.
         inflation: Models that also run with images split one by one, to show what copies and
             patients on both sides of a split would add.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from medbench import cores, registry
 from medbench.backbones import FILE_PREFIX
@@ -16,7 +16,15 @@ from medbench.execution.plan import Settings, Setup
 from medbench.execution.suite import Suite, load_suite, named_budget
 from medbench.models.backbone_files import family_name, take_backbones
 from medbench.models.weights import Weights
-from medbench.running.options import ALL, CORE, DEFAULT_SUITE, SANITY, AuditOptions, RunOptions
+from medbench.running.options import (
+    ALL,
+    CORE,
+    DEFAULT_SUITE,
+    SANITY,
+    STAND_INS,
+    AuditOptions,
+    RunOptions,
+)
 from medbench.tuning.budget import Budget
 
 
@@ -36,6 +44,8 @@ class Wanted:
     """Seconds to divide over the plan; None for a budget that each cell has in full."""
     catalog: Catalog
     setup: Setup
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+    """By the name of one of ``models`` that nobody asked for by name, what may run in its place."""
 
 
 def wanted_of(options: RunOptions) -> Wanted:
@@ -53,7 +63,7 @@ def wanted_of(options: RunOptions) -> Wanted:
             models=[*registry.models.names(), ALL],
         )
     else:
-        name, suite = "-".join(chosen), Suite(datasets=tuple(chosen), models=CORE)
+        name, suite = "-".join(chosen), Suite(datasets=tuple(chosen))
     settings = Settings(
         budget=_budget(options, suite.budget),
         folds=options.folds or suite.folds,
@@ -64,13 +74,14 @@ def wanted_of(options: RunOptions) -> Wanted:
         tuner=options.tuner,
         operating_point=OperatingPoint.given(options.sensitivity, options.specificity) or YOUDEN,
     )
-    asked = options.models or [*suite.models, *registry.models.added()]
+    asked = options.models or [*(suite.models or CORE), *registry.models.added()]
     models = list(dict.fromkeys(map(family_name, asked)))
     if ALL in models:
         files = (model for model in models if model.startswith(FILE_PREFIX))
         models = [*registry.models.usable(), *files]
     if not options.no_sanity:
         models = [*SANITY, *(model for model in models if model not in SANITY)]
+    stand_ins = {} if options.models or suite.models else STAND_INS
     datasets = chosen or list(suite.datasets)
     for model in models:
         registry.models.get(model)
@@ -95,6 +106,7 @@ def wanted_of(options: RunOptions) -> Wanted:
         total_time=options.total_time,
         catalog=catalog,
         setup=_setup(options, take_backbones(asked)),
+        stand_ins={name: one for name, one in stand_ins.items() if name not in inflated},
     )
 
 

@@ -40,6 +40,7 @@ from pathlib import Path
 from medbench.atomic_files import folder_name
 from medbench.store.results import CellId
 
+_KEY = "key.json"
 _PREDICTIONS = "predictions.parquet"
 _RECORD_OF_A_CELL = "cell.json"
 _UNFINISHED = "unfinished.json"
@@ -98,6 +99,11 @@ class RunLayout:
     def cell(self, cell: CellId) -> CellLayout:
         """The files of a cell."""
         return CellLayout(self.cells / cell.dataset / cell.model / cell.split)
+
+    def begun_cells(self) -> Iterator[CellLayout]:
+        """Every cell that was begun, by data set, model and split."""
+        for path in sorted(self.cells.glob(f"*/*/*/{_KEY}")):
+            yield CellLayout(path.parent)
 
     def finished_cells(self, dataset: str = "*", split: str = "*") -> Iterator[CellLayout]:
         """Every cell that is finished, by data set, model and split; or those of one of them."""
@@ -242,7 +248,7 @@ class CellLayout:
     @property
     def key(self) -> Path:
         """What it was made from."""
-        return self.folder / "key.json"
+        return self.folder / _KEY
 
     @property
     def trials(self) -> Path:

@@ -264,6 +264,10 @@ class RunStore:
         """One cell; it need not be there."""
         return CellStore(self.layout.cell(cell).folder)
 
+    def begun_models(self) -> set[str]:
+        """The models of which a cell was begun here; nothing of it is read."""
+        return {cell.id.model for cell in self.layout.begun_cells()}
+
     def cells_of_split(self, dataset: str, split: str) -> list[CellResult]:
         """The finished cells of all models on one split, by model; without those damaged."""
         reading = Reading(self.layout)

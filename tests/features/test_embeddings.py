@@ -23,6 +23,7 @@ REAL_WEIGHTS = {
     "inceptionv3": "inception_v3_notop.weights.h5",
     "mobilenet": "mobilenet_v1_1.0_224_imagenet_to_conv_pw_12.npz",
     "squeezenet": "squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "efficientnet-lite0": "efficientnet_lite0_imagenet.npz",
 }
 QUICK = ["mobilenet", "squeezenet"]
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in BACKBONES if name not in QUICK]
@@ -144,6 +145,7 @@ def test_every_engine_enlarges_small_images_as_keras_does(shape, engine):
         pytest.param("inceptionv3", 28, marks=pytest.mark.slow),
         ("mobilenet", 128),
         ("squeezenet", 128),
+        ("efficientnet-lite0", 128),
     ],
 )
 def test_every_engine_gives_the_rows_of_keras_on_real_films(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import h5py
 import numpy as np
@@ -15,6 +16,7 @@ from medbench.features.networks import build_body, input_size
 keras = pytest.importorskip("keras")
 NAMES = list(BACKBONES)
 SQUEEZENET, MOBILENET = BACKBONES["squeezenet"], BACKBONES["mobilenet"]
+LITE = BACKBONES["efficientnet-lite0"]
 SIZE = (64, 64)
 CLASSES = 7
 
@@ -64,7 +66,8 @@ def mobilenet_arrays(random):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_cut_has_its_channels_and_nothing_goes_around_the_layer_below_it(name):
-    if keras.backend.backend() != "tensorflow" and name not in ("mobilenet", "squeezenet"):
+    quick = ("mobilenet", "squeezenet", "efficientnet-lite0")
+    if keras.backend.backend() != "tensorflow" and name not in quick:
         pytest.skip("names of layers do not depend on the backend, and some build slowly on JAX")
     backbone = BACKBONES[name]
     enlarged = input_size(name, (*SIZE, 3)) != SIZE
@@ -236,6 +239,34 @@ def test_a_file_that_broke_off_is_refused_with_its_name(tmp_path):
     path.write_bytes((tmp_path / "whole.h5").read_bytes()[:-1000])
     with pytest.raises(ModelError, match=r"squeezenet\.h5.*truncated"):
         build_body(SQUEEZENET, SIZE, path)
+
+
+def test_efficientnet_lite_takes_pytorch_kernels_with_their_axes_turned(tmp_path):
+    random = np.random.default_rng(1)
+    turns = {"kernel": "weight", "gamma": "weight", "beta": "bias"}
+    turns |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
+    arrays, expected = {}, {}
+    for layer in random_body(LITE).layers:
+        # "blocks4_expand_conv" is "_blocks.4._expand_conv" there
+        module = re.sub(r"^blocks(\d+)_", r"_blocks.\1._", layer.name)
+        module = module if module.startswith("_") else f"_{module}"
+        for weight in layer.weights:
+            value = random.normal(size=weight.shape).astype(np.float32)
+            expected[layer.name, weight.name] = value
+            if value.ndim == 4:
+                axes = (2, 3, 0, 1) if "depthwise" in module else (3, 2, 0, 1)
+                value = value.transpose(axes)
+            arrays[f"{module}.{turns[weight.name]}"] = value
+    np.savez(tmp_path / "efficientnet_lite0.npz", **arrays)
+    body = build_body(LITE, SIZE, tmp_path / "efficientnet_lite0.npz")
+    for layer in body.layers:
+        for weight, value in zip(layer.weights, arrays_of(layer), strict=True):
+            np.testing.assert_array_equal(value, expected[layer.name, weight.name])
+    assert len(expected) == 5 * 46  # kernels, and four vectors of each batch normalisation
+    del arrays["_blocks.4._bn1.running_var"]
+    np.savez(tmp_path / "efficientnet_lite0.npz", **arrays)
+    with pytest.raises(ModelError, match=r"lite0\.npz.*no blocks4_bn1/moving_variance"):
+        build_body(LITE, SIZE, tmp_path / "efficientnet_lite0.npz")
 
 
 @pytest.mark.real

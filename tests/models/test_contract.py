@@ -28,9 +28,10 @@ SETTINGS = {
     "inceptionv3": {"image_size": 75},
     "mobilenet": {"image_size": 64},
     "squeezenet": {"image_size": 64},
+    "efficientnet-lite0": {"image_size": 64},
 }
 """What makes the fits of some families quick: the size of images, values of parameters."""
-SLOW = {"inceptionv3", "densenet121", "efficientnetb0", "resnet50"}
+SLOW = {"inceptionv3", "densenet121", "efficientnetb0", "resnet50", "efficientnet-lite0"}
 """Of the families that differ only in their backbone, those with a large one."""
 FINE_TUNED = {
     "image_size": 75,

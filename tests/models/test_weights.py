@@ -208,11 +208,11 @@ def test_the_table_says_what_the_installed_keras_would_fetch(name, monkeypatch):
         ("resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", "resnet50"),
         ("squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5", "squeezenet"),
         ("squeezenet_weights_tf_dim_ordering_tf_kernels.h5", "squeezenet"),
+        ("efficientnet_lite0_imagenet.npz", "efficientnet-lite0"),
         # Of other networks, and of other widths.
         ("mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", None),
         ("mobilenet_7_5_224_tf_no_top.h5", None),
         ("resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5", None),
-        ("efficientnet_lite0_imagenet.npz", None),
         ("inception_v3_weights_tf_dim_ordering_tf_kernels.h5", None),
     ],
 )
@@ -272,7 +272,7 @@ def test_weights_that_no_server_has_are_never_asked_for(tmp_path, monkeypatch, s
 @pytest.mark.real
 def test_the_real_files_are_found_and_named(real_weights, said):
     notes = {}
-    for name in ("inceptionv3", "mobilenet", "squeezenet"):
+    for name in ("inceptionv3", "mobilenet", "squeezenet", "efficientnet-lite0"):
         notes[name] = find_weights(name, real_weights, said.append).note
     assert notes == {
         "inceptionv3": "weights from inception_v3_notop.weights.h5, not Keras' ImageNet file",
@@ -280,5 +280,6 @@ def test_the_real_files_are_found_and_named(real_weights, said):
             "weights from mobilenet_v1_1.0_224_imagenet_to_conv_pw_12.npz, no published MD5"
         ),
         "squeezenet": "ImageNet",
+        "efficientnet-lite0": "ImageNet",
     }
     assert said == []
