@@ -67,8 +67,10 @@ def load_suite(
             if entry not in there and not (field == "models" and is_file(entry)):
                 error = unknown_name(noun, entry, there)
                 raise ConfigurationError(f"{document.location(field, number)}: {error}")
-    of_file = tuple(seen_from(file.parent, model) for model in suite.models)
-    return file.stem, suite.model_copy(update={"models": of_file})
+    if suite.models is not None:
+        of_file = tuple(seen_from(file.parent, model) for model in suite.models)
+        suite = suite.model_copy(update={"models": of_file})
+    return file.stem, suite
 
 
 def named_budget(name: str) -> Budget:
