@@ -39,7 +39,7 @@ from markers import write_between_markers
 
 HERE = Path(__file__).resolve().parent
 _DEMO, _QUICK = "demo", "quick"
-_BUDGETS, _TINY_BUDGETS = (60, 240, 600), (12,)
+_BUDGETS, _TINY_BUDGETS = (60, 240, 600), (30,)
 _REPORTED = (SideError, BenchmarkError, OSError, ValueError, KeyError)
 """What ends one measurement and not the others."""
 _MACHINE = ("processor", "threads", "system", "python")
