@@ -1,4 +1,4 @@
-"""The benchmark against a practitioner's script takes both sides on the same folds."""
+"""The benchmark against other systems asks all the same, and says what the answers are worth."""
 
 import importlib
 import json
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 PEERS = Path(__file__).parents[1] / "benchmarks" / "peers"
@@ -29,30 +30,108 @@ def test_the_first_estimate_is_read_from_what_a_run_says(peers):
     assert first_estimate("[1/5] about to begin\n") is None
 
 
-def pair(ours, other, seconds=(20.0, 20.0)):
-    sides = zip(("ours", "other"), seconds, (ours, other), strict=True)
-    return {side: {"seconds": took, "auroc": auroc} for side, took, auroc in sides}
+IMAGES = 240
+GROUPS = np.arange(IMAGES) // 2
+LABELS = GROUPS % 2
 
 
-def test_a_pair_is_met_only_where_both_time_and_score_are(peers):
-    rows = peers("shown").pair_rows
-    good = {"films 0": pair(0.9, 0.9, (26.0, 20.0)), "films 1": pair(0.896, 0.9, (24.0, 20.0))}
-    ((name, _, _, ratio, *_, met),) = rows(good, ["films"])
-    assert (name, ratio, met) == ("films (2 seeds)", "1.25", "yes")
-    assert rows({"films 0": pair(0.9, 0.9, (27.0, 20.0))}, ["films"])[0][-1] == "no"
-    assert rows({"films 0": pair(0.89, 0.9)}, ["films"])[0][-1] == "no"
+def results(peers, folder, **quality):
+    """A folder of results of two seeds; of each system, how far its scores follow the labels."""
+    kept = peers("kept")
+    data = folder / "films"
+    data.mkdir(parents=True)
+    labels = "".join(map(str, LABELS))
+    (data / "images.json").write_text(json.dumps({"labels": labels, "groups": GROUPS.tolist()}))
+    for seed in (0, 1):
+        fold = GROUPS // (2 + 2 * seed) % 2
+        (data / f"folds-seed{seed}.json").write_text(
+            json.dumps({"held_out_in": "".join(map(str, fold))})
+        )
+        question = peers("questions").stored_question("films", seed, folder)
+        rng = np.random.default_rng(seed)
+        noise = rng.normal(size=IMAGES)
+        for system, follows in quality.items():
+            own = noise + 0.1 * rng.normal(size=IMAGES)
+            odds = follows * (2 * LABELS - 1) + own
+            folds = [1 / (1 + np.exp(-odds[test])) for _, test in question.folds]
+            packed = kept.packed(folds, probabilities=True)
+            ours = system == "medbench"
+            kept.Result(
+                key=kept.Key(
+                    data="films",
+                    system=system,
+                    seed=seed,
+                    budget=None if system == "expert" else 60,
+                ),
+                seconds=70.0 if ours else 20.0,
+                predictions={"ensemble" if ours else "probability": packed},
+                machine={"processor": "P", "threads": 1, "system": "S", "python": "3"},
+            ).write(folder)
+    return peers("shown").Kept(kept.all_kept(folder), folder)
+
+
+def test_who_is_clearly_better_is_ahead_and_who_is_as_good_is_tied(peers, tmp_path):
+    kept = results(peers, tmp_path, medbench=1.0, expert=1.0, flaml=0.3, autogluon=2.0)
+    shown = peers("shown")
+    auroc, loss = 8, -1
+    verdicts = {row[1]: (row[auroc], row[loss]) for row in shown.system_rows(kept, ["films"], [60])}
+    assert verdicts == {"flaml": ("ahead", "ahead"), "autogluon": ("behind", "behind")}
+    (row,) = shown.expert_rows(kept, ["films"], [60])
+    assert row[:5] == ("films (2 seeds)", "60", "70.0", "20.0", "3.50")
+    assert (row[8], row[12]) == ("tied", "tied")
+
+
+def test_log_loss_is_that_of_the_predictions(peers, tmp_path):
+    from sklearn.metrics import log_loss
+
+    kept = results(peers, tmp_path, medbench=1.0, flaml=0.3)
+    ((ours, theirs, question), *_) = kept.both("films", 60, "flaml", 60)
+    labels = [question.labels[test] for _, test in question.folds]
+    gap = peers("compared").log_loss_gap(
+        [question], [ours.scores("ensemble")], [theirs.scores("probability")]
+    )
+    parts = np.split(ours.probabilities("ensemble"), [len(labels[0])])
+    expected = np.mean([log_loss(y, p) for y, p in zip(labels, parts, strict=True)])
+    assert -gap.ours == pytest.approx(expected, abs=1e-3)
+    assert gap.low < gap.ours - gap.theirs < gap.high
+
+
+def test_kept_scores_have_the_ranks_of_what_was_predicted(peers):
+    kept = peers("kept")
+    folds = [[0.0, 1e-4, 0.5, 0.9999, 1.0], [0.25]]
+    result = kept.Result(
+        key=kept.Key(data="films", system="flaml", seed=0, budget=60),
+        seconds=1.0,
+        predictions={"probability": kept.packed(folds, probabilities=True)},
+    )
+    assert result.probabilities("probability") == pytest.approx(np.concatenate(folds), abs=1e-3)
+    assert (np.diff(result.scores("probability")[:5]) > 0).all()
+    with pytest.raises(ValueError, match="not finite"):
+        kept.packed([[float("nan")]], probabilities=True)
+
+
+def test_what_failed_and_what_is_missing_is_said(peers, tmp_path):
+    kept_module = peers("kept")
+    failed = kept_module.Result(
+        key=kept_module.Key(data="films", system="autokeras", seed=0, budget=60),
+        seconds=0.0,
+        failed="Traceback\nValueError: no",
+    )
+    missing = kept_module.Key(data="films", system="aucmedi", seed=0, budget=60)
+    shown = peers("shown")
+    text = shown.systems_text(shown.Kept([failed], tmp_path), ["films"], [60], [missing])
+    assert "failed: films/autokeras-60s-seed0: `ValueError: no`" in text
+    assert "Not measured: aucmedi 60 s (of 1 sets and seeds)" in text
 
 
 @pytest.mark.slow
-def test_the_quick_run_pairs_both_sides_and_keeps_what_it_has(tmp_path):
+def test_the_quick_run_asks_both_sides_and_keeps_what_it_has(tmp_path):
     pytest.importorskip("tensorflow")
-    file = tmp_path / "peers.json"
-    command = [sys.executable, str(PEERS), "--quick", "--only", "tiny", "--seeds", "0"]
-    for said in ("tiny 0 ...", "tiny 0: kept"):
+    command = [sys.executable, str(PEERS), "--quick", "--only", "medbench", "expert"]
+    for said in ("tiny/expert-seed0 ...", "tiny/expert-seed0: kept"):
         done = subprocess.run(
-            [*command, "--json", str(file)], check=False, capture_output=True, text=True
+            [*command, "--results", str(tmp_path)], check=False, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
         assert said in done.stderr
-    (found,) = json.loads(file.read_text())["pairs"].values()
-    assert len(found["ours"]["folds"]) == len(found["other"]["folds"]) == 2
+    assert "tiny (1 seed)" in done.stdout

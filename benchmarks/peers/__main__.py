@@ -1,4 +1,8 @@
-"""``python benchmarks/peers``: MedBench against a good practitioner's script, and its aims."""
+"""``python benchmarks/peers``: MedBench against a practitioner's script and other AutoML systems.
+
+Every result is kept in a file of its own as soon as it is there, and a second call goes on with
+what is missing; a result whose file is removed is measured anew.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,19 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import data_tiny
-import pairs
+import kept
+import questions
 import runs
 import shown
+import systems
 from children import SideError, last_core
+from kept import Key
+from platformdirs import user_cache_path
 
 from medbench.atomic_files import write_json
 from medbench.cores import available_threads
@@ -30,70 +39,110 @@ from markers import write_between_markers
 
 HERE = Path(__file__).resolve().parent
 _DEMO, _QUICK = "demo", "quick"
+_BUDGETS, _TINY_BUDGETS = (60, 240, 600), (30,)
 _REPORTED = (SideError, BenchmarkError, OSError, ValueError, KeyError)
 """What ends one measurement and not the others."""
+_MACHINE = ("processor", "threads", "system", "python")
 
 
 def main() -> int:
-    """Measure what is not in the file yet, print, write; 1 if something failed."""
+    """Measure what is not kept yet, print, write; 1 if something could not be measured."""
     options = _options()
-    content = _kept(options.json)
-    content["machine"] = {
-        **describe_environment(available_threads()),
-        "load_at_start": list(os.getloadavg()),
-    }
-    content["failed"] = {}
+    status = 0
     with tempfile.TemporaryDirectory(prefix="medbench-peers-") as scratch:
         paths = _paths(options, Path(scratch))
-        for part, name, measure in _measurements(options, paths):
-            title = f"{part} {name}".strip()
-            if (content[part] if part == _DEMO else content[part].get(name)) is not None:
+        for title, file, measure in _measurements(options, paths):
+            if file.exists():
                 print(f"{title}: kept", file=sys.stderr, flush=True)
                 continue
             print(f"{title} ...", file=sys.stderr, flush=True)
             try:
-                found = measure()
+                measure()
             except _REPORTED as error:
-                content["failed"][title] = str(error) or type(error).__name__
-                print(f"{title} failed: {error}", file=sys.stderr, flush=True)
-            else:
-                if part == _DEMO:
-                    content[part] = found
-                else:
-                    content[part][name] = found
-                content["commits"][title] = _commit()
-            if options.json is not None:
-                write_json(options.json, content)
-    text = shown.as_text(content, _sets(options))
-    print(text)
-    if options.docs is not None:
-        write_between_markers(options.docs, "peers", text)
-    return 1 if content["failed"] else 0
+                status = 1
+                print(f"{title} failed: {error or type(error)}", file=sys.stderr, flush=True)
+        texts = _texts(options, paths.results)
+    for name, text in texts.items():
+        if text:
+            print(text, end="\n\n")
+            if options.docs is not None:
+                write_between_markers(options.docs, name, text)
+    return status
 
 
 def _measurements(
-    options: argparse.Namespace, paths: pairs.Paths
-) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    """What is to be measured: part of the file, name in it, and how."""
-    wanted = options.only or (*_sets(options), _DEMO, _QUICK)
-    sets = [name for name in _sets(options) if name in wanted]
-    for seed in options.seeds:
-        for name in sets:
+    options: argparse.Namespace, paths: questions.Paths
+) -> Iterator[tuple[str, Path, Callable[[], None]]]:
+    """What is to be measured: its name, where it is kept, and how."""
+    for key in _keys(options):
+        yield str(key), key.file(paths.results), lambda key=key: _take(key, options, paths)
+    if _wanted(options, _DEMO):
+        file = paths.results / "demo.json"
+        yield _DEMO, file, lambda: _keep(file, _demo(options, paths))
+    for name in _sets_of_quick(options):
+        if _wanted(options, _QUICK) or f"{_QUICK}-{name}" in (options.only or ()):
+            file = paths.results / f"{_QUICK}-{name}.json"
             yield (
-                "pairs",
-                f"{name} {seed}",
-                lambda name=name, seed=seed: pairs.pair(
-                    name, seed, paths, last_core(), quick=options.quick
+                f"{_QUICK}-{name}",
+                file,
+                lambda name=name, file=file: _keep(
+                    file, runs.run(name, paths, quick=options.quick)
                 ),
             )
-    if _DEMO in wanted:
-        yield _DEMO, "", lambda: _demo(options, paths)
-    for name in _sets_of_quick(options):
-        if {_QUICK, f"{_QUICK}-{name}"} & set(wanted):
-            yield _QUICK, name, lambda name=name: runs.run(name, paths, quick=options.quick)
 
 
-def _demo(options: argparse.Namespace, paths: pairs.Paths) -> dict[str, Any]:
+def _keys(options: argparse.Namespace) -> list[Key]:
+    """Results that are wanted, systems in turns."""
+    only = options.only or (*_sets(options), *systems.SYSTEMS)
+    sets = [name for name in _sets(options) if name in only]
+    chosen = [name for name in systems.SYSTEMS if name in only]
+    if sets and not chosen:
+        chosen = list(systems.SYSTEMS)
+    if chosen and not sets:
+        sets = list(_sets(options))
+    found: dict[Key, None] = {}
+    for seed in options.seeds:
+        for data in sets:
+            for budget in options.budgets:
+                for system in chosen:
+                    its = None if system == systems.EXPERT else budget
+                    found[Key(data=data, system=system, seed=seed, budget=its)] = None
+    return list(found)
+
+
+def _take(key: Key, options: argparse.Namespace, paths: questions.Paths) -> None:
+    """Measure a result and keep it."""
+    asked = questions.question(key.data, key.seed, paths, quick=options.quick)
+    result = systems.run(key, asked, paths, last_core(), quick=options.quick)
+    if result.failed:
+        print(f"{key} failed: {result.failed}", file=sys.stderr, flush=True)
+    replace(result, commit=_commit(), machine=_machine()).write(paths.results)
+
+
+def _keep(file: Path, found: dict[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, {"found": found, "commit": _commit(), "machine": _machine()})
+
+
+def _texts(options: argparse.Namespace, results: Path) -> dict[str, str]:
+    """The tables by the name of their markers, of all that is kept."""
+    have = shown.Kept(kept.all_kept(results), results)
+    everything = argparse.Namespace(**(vars(options) | {"only": None}))
+    missing = [key for key in _keys(everything) if key not in have.all]
+    budgets = sorted({key.budget for key in have.all if key.budget is not None})
+    quick = {
+        file.stem.removeprefix(f"{_QUICK}-"): json.loads(file.read_text())
+        for file in sorted(results.glob(f"{_QUICK}-*.json"))
+    }
+    demo = results / "demo.json"
+    return {
+        "expert": shown.expert_text(have, _sets(options), budgets),
+        "systems": shown.systems_text(have, _sets(options), budgets, missing),
+        "peers": shown.reach_text(json.loads(demo.read_text()) if demo.exists() else None, quick),
+    }
+
+
+def _demo(options: argparse.Namespace, paths: questions.Paths) -> dict[str, Any]:
     settings = Settings(
         quick=options.quick, scratch=paths.scratch, cores=available_threads(), weights_dir=None
     )
@@ -102,31 +151,36 @@ def _demo(options: argparse.Namespace, paths: pairs.Paths) -> dict[str, Any]:
     return record
 
 
+def _wanted(options: argparse.Namespace, name: str) -> bool:
+    return options.only is None or name in options.only
+
+
 def _sets(options: argparse.Namespace) -> tuple[str, ...]:
-    return (data_tiny.NAME,) if options.quick else pairs.SETS
+    return (data_tiny.NAME,) if options.quick else questions.SETS
 
 
 def _sets_of_quick(options: argparse.Namespace) -> tuple[str, ...]:
     return (*(_sets(options) if options.quick else runs.REFERENCE), runs.PHANTOMS)
 
 
-def _paths(options: argparse.Namespace, scratch: Path) -> pairs.Paths:
-    if options.quick:
-        folder = scratch / "tiny"
-        return pairs.Paths(
-            scratch=scratch, data=folder, weights=None, datasets_file=data_tiny.write(folder)
-        )
-    return pairs.Paths(
-        scratch=scratch, data=options.data_dir.resolve(), weights=options.weights_dir.resolve()
+def _paths(options: argparse.Namespace, scratch: Path) -> questions.Paths:
+    folder = scratch / "tiny" if options.quick else options.data_dir.resolve()
+    results = options.results or (
+        scratch / "results" if options.quick else HERE.parents[1] / "results" / "peers"
+    )
+    return questions.Paths(
+        scratch=scratch,
+        data=folder,
+        weights=None if options.quick else options.weights_dir.resolve(),
+        results=results.resolve(),
+        environments=options.environments.resolve(),
+        datasets_file=data_tiny.write(folder) if options.quick else None,
     )
 
 
-def _kept(file: Path | None) -> dict[str, Any]:
-    """What was measured before; a measurement is taken anew when its entry is removed."""
-    content: dict[str, Any] = {"pairs": {}, _DEMO: None, _QUICK: {}, "commits": {}}
-    if file is not None and file.exists():
-        content |= json.loads(file.read_text(encoding="utf-8"))
-    return content
+def _machine() -> dict[str, Any]:
+    described = describe_environment(available_threads())
+    return {name: described[name] for name in _MACHINE} | {"load": round(os.getloadavg()[0], 1)}
 
 
 def _commit() -> str:
@@ -141,7 +195,9 @@ def _commit() -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python benchmarks/peers", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python benchmarks/peers", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="the reference sets")
     parser.add_argument(
         "--weights-dir", type=Path, metavar="FOLDER", help="pretrained weights; MobileNet as .npz"
@@ -150,17 +206,32 @@ def _options() -> argparse.Namespace:
         "--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2"
     )
     parser.add_argument(
+        "--budgets",
+        type=int,
+        nargs="+",
+        metavar="S",
+        help="seconds of search, all folds and families together; default: "
+        + " ".join(map(str, _BUDGETS)),
+    )
+    parser.add_argument(
         "--only",
         nargs="+",
         metavar="NAME",
-        help=f"{', '.join(pairs.SETS)} (both sides in turns), {_DEMO}, {_QUICK} (an hour), or "
-        f"of that one set only: {_QUICK}-{runs.PHANTOMS} and so on",
+        help=f"data sets ({', '.join(questions.SETS)}), systems ({', '.join(systems.SYSTEMS)}), "
+        f"{_DEMO}, {_QUICK} (an hour), or of that one set only: {_QUICK}-{runs.PHANTOMS} and so on",
     )
     parser.add_argument(
-        "--json",
+        "--results",
         type=Path,
-        metavar="FILE",
-        help="every figure, written as soon as it is measured; what it has already is kept",
+        metavar="FOLDER",
+        help="where results are kept; default: results/peers of this checkout",
+    )
+    parser.add_argument(
+        "--environments",
+        type=Path,
+        default=user_cache_path("medbench") / "peers",
+        metavar="FOLDER",
+        help="where the other systems are installed; default: %(default)s",
     )
     parser.add_argument(
         "--docs", type=Path, metavar="FILE", help="write the tables between this page's markers"
@@ -173,8 +244,13 @@ def _options() -> argparse.Namespace:
         parser.error("--docs wants full sizes: leave --quick away.")
     if not options.quick and (options.data_dir is None or options.weights_dir is None):
         parser.error("name --data-dir and --weights-dir, or see that it works with --quick.")
+    options.budgets = options.budgets or (_TINY_BUDGETS if options.quick else _BUDGETS)
+    if min(options.budgets) < 1:
+        parser.error(f"--budgets {min(options.budgets)}: is below 1 second.")
+    if options.quick and options.seeds == parser.get_default("seeds"):
+        options.seeds = [0]
     of_quick = (f"{_QUICK}-{name}" for name in _sets_of_quick(options))
-    known = (*_sets(options), _DEMO, _QUICK, *of_quick)
+    known = (*_sets(options), *systems.SYSTEMS, _DEMO, _QUICK, *of_quick)
     if unknown := [name for name in options.only or [] if name not in known]:
         parser.error(f"--only {unknown[0]}: is none of {', '.join(known)}.")
     return options

@@ -3,24 +3,15 @@
 Frozen MobileNet features (the same weights file that MedBench is given) pooled at five depths, a
 logistic regression whose depth and penalty are chosen on grouped inner folds; HOG with PCA and an
 RBF support vector machine likewise; and the mean of their ranks. No calibration, no intervals, no
-saved model.
-
-    python expert.py REQUEST
-
-REQUEST is a JSON file: ``images`` (names of files, or the name of one archive of MedMNIST's kind),
-``size`` (pixels), ``labels`` (0 or 1), ``groups``, ``folds`` (pairs of training and held-out
-indices) and ``weights`` (a file, or null for random ones). Printed last is JSON: by method,
-the AUROC of each fold.
+saved model. It is asked as all systems are (``asked.py``), and searches as long as it takes.
 """
 
-import json
 import os
-import sys
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 import numpy as np
-from PIL import Image
+from asked import Asked, answer, resized
 from skimage.feature import hog
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -32,26 +23,6 @@ from sklearn.svm import SVC
 
 DEPTHS = [f"conv_pw_{n}_relu" for n in (5, 7, 9, 11, 12)]
 HOG_SIDE = 128
-
-
-def read(files, size):
-    """Grey images, uint8, shape (n, size, size)."""
-    if isinstance(files, str):
-        parts = np.load(files, allow_pickle=False)
-        images = np.concatenate([parts[f"{part}_images"] for part in ("train", "val", "test")])
-        return resized(images, size)
-    pictures = (Image.open(file).convert("L") for file in files)
-    return np.stack(
-        [np.asarray(p.resize((size, size), Image.Resampling.LANCZOS)) for p in pictures]
-    )
-
-
-def resized(images, size):
-    """The same images at another size."""
-    if images.shape[1] == size:
-        return images
-    bicubic = Image.Resampling.BICUBIC
-    return np.stack([np.asarray(Image.fromarray(i).resize((size, size), bicubic)) for i in images])
 
 
 def embed(images, weights):
@@ -98,15 +69,13 @@ def best(candidates, labels, inner):
 
 
 def main():
-    """Fit and score every fold."""
-    with open(sys.argv[1], encoding="utf-8") as file:  # noqa: PTH123
-        asked = json.load(file)
-    images = read(asked["images"], asked["size"])
-    labels, groups = np.array(asked["labels"]), np.array(asked["groups"])
-    depths = embed(images, asked["weights"])
+    """Fit and predict every fold."""
+    asked = Asked()
+    images, labels, groups = asked.images(), asked.labels, asked.groups
+    depths = embed(images, asked.weights)
     embeddings, shapes = [*depths, np.hstack(depths)], histograms(images)
-    scores = {"embedding": [], "hog": [], "mean of ranks": []}
-    for train, test in asked["folds"]:
+    found = {"probability": [], "margin of hog": [], "mean of ranks": []}
+    for train, test in asked.folds:
         y = labels[train]
         splitter = StratifiedGroupKFold(4, shuffle=True, random_state=1)
         inner = list(splitter.split(y, y, groups[train]))
@@ -138,9 +107,9 @@ def main():
         a = linear.fit(deep[train], y).predict_proba(deep[test])[:, 1]
         b = margin.fit(shapes[train], y).decision_function(shapes[test])
         ranks = a.argsort().argsort() + b.argsort().argsort()
-        for key, value in zip(scores, (a, b, ranks), strict=True):
-            scores[key].append(roc_auc_score(labels[test], value))
-    print(json.dumps({"auroc": scores}))
+        for key, value in zip(found, (a, b, ranks), strict=True):
+            found[key].append(value)
+    answer(found)
 
 
 if __name__ == "__main__":

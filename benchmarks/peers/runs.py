@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from children import SideError, timed
-from pairs import Paths
+from questions import Paths
 
 from medbench.datasets.sources.phantoms import PhantomSource
 
@@ -59,19 +60,15 @@ def run(name: str, paths: Paths, *, quick: bool = False) -> dict[str, Any]:
     folder = paths.scratch / f"quick-{name}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    catalog: tuple[object, ...] = ()
     if name == PHANTOMS:
-        catalog = ("--datasets-file", _write_phantoms(folder, _TINY if quick else _PATIENTS))
-    elif paths.datasets_file is not None:
-        catalog = ("--datasets-file", paths.datasets_file)
-    weights = () if paths.weights is None else ("--weights-dir", paths.weights)
+        catalog = _write_phantoms(folder, _TINY if quick else _PATIENTS)
+        paths = replace(paths, datasets_file=catalog)
     out = folder / "run"
     how: tuple[object, ...] = ("--models", *CORE, "--budget", "quick")
     if quick:
         how = ("--models", "hog-svm", "--no-sanity", "--trials", 1, "--time", "20s", "--folds", 2)
     seconds, said = timed(
-        ["-m", "medbench", "run", "--datasets", name, *how, "--data-dir", paths.data, *catalog,
-         *weights, "--out", out],
+        ["-m", "medbench", "run", "--datasets", name, *how, *paths.run_options, "--out", out],
         {"MEDBENCH_CACHE": str(folder / "cache")},
         accepted=(0, _CELLS_FAILED, _STOPPED),
         enough=lambda: _first_fold_is_done(out),
