@@ -119,7 +119,7 @@ def _xgboost(folders: list[Path], folds: Any) -> tuple[Predict, Predict]:
         booster = xgboost.Booster({"nthread": 1}, model_file=folder / "booster.ubj")
         boosters.append(booster)
         rounds.append(json.loads((folder / "state.json").read_text())["best_step"] or 0)
-        own = [_ALWAYS, *(e for name, e in _OPTIONAL.items() if fold.params[name])]
+        own = [_ALWAYS, *(e for name, e in _OPTIONAL.items() if fold.params.get(name))]
         chosen.append(list(zip(*(_with_copies(each, folder) for each in own), strict=True)))
 
     def predict(images: Images) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ xgboost = pytest.importorskip("xgboost")
 
 QUICK = {
     "hog": False,
+    "energies": False,
     "lbp": False,
     "glcm": False,
     "gabor": False,
@@ -133,11 +134,29 @@ def test_feature_groups_that_are_switched_off_are_not_computed(data, tmp_path):
 
 
 def test_every_feature_group_can_be_used(three, tmp_path):
-    everything = dict.fromkeys(("hog", "lbp", "glcm", "gabor", "pixels"), True)
+    everything = dict.fromkeys(("hog", "energies", "lbp", "glcm", "gabor", "pixels"), True)
     classifier = built(three, cache=FeatureCache(tmp_path), **everything)
     classifier.fit(three.train, three.validation, Recorder(last_step=2))
     names = {folder.name.split("_")[0].lower() for folder in tmp_path.iterdir()}
-    assert names == {*everything, "intensity"}
+    assert names == {"hog", "hogpyramid", "lbp", "glcm", "gabor", "pixels", "intensity"}
+
+
+def test_a_booster_of_an_earlier_version_sees_what_it_saw(data):
+    now = built(data, augmentation="none")
+    earlier = XGBoost().build(
+        {
+            name: now._params[name]
+            for name in now._params
+            if name not in ("energies", "augmentation")
+        },
+        data.task,
+        now._context,
+    )
+    for classifier in (now, earlier):
+        classifier.fit(data.train, data.validation, Recorder(last_step=2))
+    np.testing.assert_array_equal(
+        now.predict_proba(data.validation), earlier.predict_proba(data.validation)
+    )
 
 
 def test_balanced_weights_raise_the_rare_class(data):
