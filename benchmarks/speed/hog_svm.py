@@ -171,36 +171,41 @@ def _scores(
     task: Any, params: dict[str, Any], train: Any, held: Any, seed: int, *, calibrated: bool
 ) -> Any:
     """Scores of the second class for held images, by scikit-learn and, of blocks, scikit-image."""
+    import numpy as np
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer
 
     from medbench.features.feature_cache import FeatureCache
     from medbench.models.contract import Context
-    from medbench.models.hog_svm import HogSvm, calibration_splits
+    from medbench.models.hog_svm import HogSvm, _logistic, calibration_splits
 
     settings = {name: params[name] for name in ("side", "cells", "orientations")}
     histograms = _hog if params["normalisation"] == "block" else _pyramid
-    splits = calibration_splits(train.labels, train.groups, seed=seed)
     context = Context(seed=seed, threads=1, features=FeatureCache(None))
-    # Scaler, components and machine with the settings that hog-svm gives them, unfitted.
-    steps = (
-        HogSvm()
-        .build(params, task, context)
-        ._pipeline(
-            histograms(train.images[:1], **settings).shape[1],
-            min(len(inner) for inner, _ in splits),
-        )
-    )
-    pipeline = Pipeline([("hog", FunctionTransformer(histograms, kw_args=settings)), *steps.steps])
+    # Copies, scaler, components and machine with the settings of hog-svm, unfitted.
+    ours = HogSvm().build(params, task, context)
+    n_features = histograms(train.images[:1], **settings).shape[1]
+    copies = ours._of_copies[: ours._affordable(len(train), n_features)]
+
+    def versions(images: Any) -> list[Any]:
+        return [images, *(each.changed(images) for each in copies)]
+
+    images = np.concatenate(versions(train.images))
+    labels, groups = (np.tile(of, 1 + len(copies)) for of in (train.labels, train.groups))
+    splits = calibration_splits(labels, groups, seed=seed)
+    steps = ours._pipeline(n_features, min(len(inner) for inner, _ in splits)).steps
+    pipeline = Pipeline([("hog", FunctionTransformer(histograms, kw_args=settings)), *steps])
     if not calibrated:
-        return pipeline.fit(train.images, train.labels).decision_function(held.images)
+        machine = pipeline.fit(images, labels)
+        return np.mean([machine.decision_function(one) for one in versions(held.images)], axis=0)
     model = CalibratedClassifierCV(pipeline, method="sigmoid", ensemble=False, cv=splits)
-    model.fit(train.images, train.labels)
-    fitted = model.calibrated_classifiers_[0]
+    fitted = model.fit(images, labels).calibrated_classifiers_[0]
     if any(sigmoid.a_ > 0 for sigmoid in fitted.calibrators):  # as hog-svm: else it turns the order
-        return fitted.estimator.decision_function(held.images)
-    return model.predict_proba(held.images)[:, 1]
+        said = [_logistic(fitted.estimator.decision_function(one)) for one in versions(held.images)]
+    else:
+        said = [model.predict_proba(one) for one in versions(held.images)]
+    return np.mean(said, axis=0)[:, 1]
 
 
 def _pyramid(images: Any, **settings: int) -> Any:

@@ -86,13 +86,19 @@ def _hog_svm(folders: list[Path], folds: Any) -> tuple[Predict, Predict]:
         kinds[fold.params["normalisation"]](**{name: fold.params[name] for name in names})
         for fold in folds
     ]
+    versions = [
+        _with_copies(each, folder) for each, folder in zip(extractors, folders, strict=True)
+    ]
     machines = [skops.io.load(f / "model.skops", trusted=list(TRUSTED_TYPES)) for f in folders]
 
     def predict(images: Images) -> NDArray[np.float64]:
-        rows = {extractor.key: extractor for extractor in extractors}
+        rows = {one.key: one for own in versions for one in own}
         values = {key: extractor(images) for key, extractor in rows.items()}
-        each = zip(machines, extractors, strict=True)
-        return np.mean([of_machine(m, values[e.key]) for m, e in each], axis=0)
+        each = zip(machines, versions, strict=True)
+        return np.mean(
+            [np.mean([of_machine(m, values[e.key]) for e in own], axis=0) for m, own in each],
+            axis=0,
+        )
 
     def of_machine(machine: Any, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         if hasattr(machine, "predict_proba"):
@@ -113,18 +119,34 @@ def _xgboost(folders: list[Path], folds: Any) -> tuple[Predict, Predict]:
         booster = xgboost.Booster({"nthread": 1}, model_file=folder / "booster.ubj")
         boosters.append(booster)
         rounds.append(json.loads((folder / "state.json").read_text())["best_step"] or 0)
-        chosen.append([_ALWAYS, *(e for name, e in _OPTIONAL.items() if fold.params[name])])
+        own = [_ALWAYS, *(e for name, e in _OPTIONAL.items() if fold.params.get(name))]
+        chosen.append(list(zip(*(_with_copies(each, folder) for each in own), strict=True)))
 
     def predict(images: Images) -> NDArray[np.float64]:
-        values = {e.key: e(images) for e in {e.key: e for own in chosen for e in own}.values()}
+        rows = {e.key: e for versions in chosen for own in versions for e in own}
+        values = {key: extractor(images) for key, extractor in rows.items()}
         positive = []
-        for booster, last, own in zip(boosters, rounds, chosen, strict=True):
-            rows = np.concatenate([values[e.key] for e in own], axis=1)
-            positive.append(booster.inplace_predict(rows, iteration_range=(0, last)))
-        mean = np.mean(positive, axis=0, dtype=np.float64)
+        for booster, last, versions in zip(boosters, rounds, chosen, strict=True):
+            said = [
+                booster.inplace_predict(
+                    np.concatenate([values[e.key] for e in own], axis=1),
+                    iteration_range=(0, last),
+                )
+                for own in versions
+            ]
+            positive.append(np.mean(said, axis=0, dtype=np.float64))
+        mean = np.mean(positive, axis=0)
         return np.column_stack([1 - mean, mean])
 
     return predict, predict
+
+
+def _with_copies(extractor: Any, folder: Path) -> list[Any]:
+    """What describes an image, then its copies by which the model in a folder predicts."""
+    from medbench.features.changed import copies
+
+    n_copies = json.loads((folder / "state.json").read_text())["copies"]
+    return [extractor, *copies(extractor)[:n_copies]]
 
 
 def _keras(folders: list[Path], folds: Any) -> tuple[Predict, Predict]:

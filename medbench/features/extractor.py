@@ -25,6 +25,11 @@ class Extractor(ABC):
         """Names the extractor and its settings; other settings have another key."""
         return repr(self)
 
+    @property
+    def name(self) -> str:
+        """What it computes, as it is shown."""
+        return type(self).__name__.lower()
+
     @abstractmethod
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors of some images; that of an image does not depend on the others.

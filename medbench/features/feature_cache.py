@@ -127,7 +127,7 @@ class FeatureCache:
         assert self.bound is not None, "the caller asked"
         if self.cold_seconds + cost > self.bound:
             raise FeaturesTooDearError(
-                f"{type(extractor).__name__.lower()} of {len(fresh) + len(missing):,} images takes "
+                f"{extractor.name} of {len(fresh) + len(missing):,} images takes "
                 f"about {_shown(cost)}; features took {_shown(self.cold_seconds)} before, and may "
                 f"take {_shown(self.bound)} in all."
             )

@@ -18,6 +18,7 @@ from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
 from medbench.errors import ModelError, ProtocolError
+from medbench.features.changed import copies
 from medbench.features.extractor import Extractor
 from medbench.features.hog import Hog, HogPyramid
 from medbench.models.contract import (
@@ -41,6 +42,9 @@ without signal 5,000 images took 26 s beside other work), and a budget is for se
 _MOST_PRODUCTS = 2e10
 """Nor from more than this, divided by its numbers of an image, is the square of: 5,232 images of
 4,080 numbers took two minutes, and no trial can be ended in between."""
+_MOST_WITH_COPIES = 4e9
+"""Copies are learnt from as long as the same product stays below this, which takes a second or two:
+all four of 450 images of 760 numbers."""
 _MODEL_FILE = "model.skops"
 _STATE_FILE = "state.json"
 
@@ -53,7 +57,8 @@ class HogSvm(ModelFamily):
     The few settings of the histograms are shared by all trials through the feature cache, so
     a trial costs little more than the fit of the machine. Of more than 5,000 training images it
     learns from a random 5,000, with each class in its proportion, and from fewer where each has
-    more than 800 numbers and these are not brought down to components.
+    more than 800 numbers and these are not brought down to components. Of few images it learns from
+    slightly changed copies as well, and then predicts the mean over an image and its copies.
     """
 
     reference = (
@@ -80,6 +85,7 @@ class HogSvm(ModelFamily):
         space.real("C", 1e-3, 1e3, default=10.0, log=True)
         space.real("gamma", 0.01, 10.0, default=0.1, log=True, when={"kernel": "rbf"})
         space.choice("class_weight", ("balanced", "none"))
+        space.choice("augmentation", ("light", "none"))
 
     def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
         """An unfitted classifier of one configuration."""
@@ -97,6 +103,11 @@ class _HogSvmClassifier(Classifier):
         self._extractor: Extractor = histograms(
             side=params["side"], cells=params["cells"], orientations=params["orientations"]
         )
+        # Runs of earlier versions name no augmentation, and had none.
+        augmented = params.get("augmentation", "none") == "light"
+        self._of_copies = copies(self._extractor) if augmented else []
+        self._n_copies = 0
+        """Copies that it has learnt from, and predicts by."""
         self._present: list[int] = []
         self._model: Any = None
 
@@ -115,16 +126,21 @@ class _HogSvmClassifier(Classifier):
         """
         seed = self._context.seed
         train = train.take(_sample(train.labels, _MOST_IMAGES, seed))
-        features = self._context.features.get(self._extractor, train)
+        n_features = self._context.features.get(self._extractor, train).shape[1]
         if not self._params["pca"]:
-            few = _sample(train.labels, math.isqrt(int(_MOST_PRODUCTS) // features.shape[1]), seed)
-            train, features = train.take(few), features[few]
-        present, labels = np.unique(train.labels, return_inverse=True)
+            few = _sample(train.labels, math.isqrt(int(_MOST_PRODUCTS) // n_features), seed)
+            train = train.take(few)
+        present, of_images = np.unique(train.labels, return_inverse=True)
         self._present = present.tolist()
         self._model = None
         if len(present) == 1:
             return
-        splits = calibration_splits(labels, train.groups, seed=seed)
+        self._n_copies = self._affordable(len(train), n_features)
+        features = np.concatenate(self._versions(train))
+        labels, groups = (
+            np.tile(of_image, 1 + self._n_copies) for of_image in (of_images, train.groups)
+        )
+        splits = calibration_splits(labels, groups, seed=seed)
         fit_sizes = [len(inner) for inner, _ in splits] or [len(labels)]
         pipeline = self._pipeline(features.shape[1], min(fit_sizes))
         if splits:
@@ -154,27 +170,42 @@ class _HogSvmClassifier(Classifier):
         if self._model is None:
             probabilities = np.ones((len(batch), 1))
         else:
-            features = self._context.features.get(self._extractor, batch)
+            features = np.concatenate(self._versions(batch))
             with self._threads():
                 if hasattr(self._model, "predict_proba"):
-                    probabilities = self._model.predict_proba(features)
+                    said = self._model.predict_proba(features)
                 else:
-                    probabilities = _logistic(self._model.decision_function(features))
+                    said = _logistic(self._model.decision_function(features))
+            probabilities = said.reshape(1 + self._n_copies, len(batch), -1).mean(axis=0)
         return complete_probabilities(probabilities, self._present, self._n_classes)
 
     def save(self, folder: Path) -> None:
         """Write the machine as a skops file, and the classes it knows as JSON."""
         if not self._present:
             raise ModelError("hog-svm: fit the classifier before saving it.")
-        (folder / _STATE_FILE).write_text(json.dumps({"present": self._present}))
+        (folder / _STATE_FILE).write_text(
+            json.dumps({"present": self._present, "copies": self._n_copies})
+        )
         if self._model is not None:
             save_sklearn(self._model, folder / _MODEL_FILE)
 
     def load(self, folder: Path) -> None:
         """Read what ``save`` wrote."""
-        self._present = read_json(folder / _STATE_FILE)["present"]
+        state = read_json(folder / _STATE_FILE)
+        self._present = state["present"]
+        self._n_copies = state.get("copies", 0)  # earlier versions had none
         constant = len(self._present) == 1
         self._model = None if constant else load_sklearn(folder / _MODEL_FILE)
+
+    def _affordable(self, n_images: int, n_features: int) -> int:
+        """Copies that it can learn from without much loss of time."""
+        most = math.isqrt(int(_MOST_WITH_COPIES) // n_features) // n_images
+        return min(len(self._of_copies), max(most - 1, 0))
+
+    def _versions(self, batch: Batch) -> list[NDArray[np.float32]]:
+        """Histograms of the images, then of each copy that counts."""
+        extractors = [self._extractor, *self._of_copies[: self._n_copies]]
+        return [self._context.features.get(each, batch) for each in extractors]
 
     def _threads(self) -> AbstractContextManager[Any]:
         """One BLAS thread for a machine on whole histograms.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -52,10 +52,6 @@ class OnnxFamily(TransferFamily):
             weights_path=weights.path if weights else None,
             weights_sha256=weights.sha256 if weights else None,
         )
-
-    def refinements(self, params: Mapping[str, Any], task: Task) -> Sequence[Mapping[str, Any]]:
-        """None: the backbone stays as it came."""
-        return ()
 
 
 class _OnnxClassifier(FrozenClassifier):

@@ -1,4 +1,4 @@
-"""Transfer learning: a linear model on a pretrained backbone, then its top block fine-tuned."""
+"""Transfer learning: a linear model on a pretrained backbone, or its top block fine-tuned."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ PENALTY = (1e-4, 0.1)
 DEFAULT_PENALTY = 3e-3
 _KEPT_BYTES = 256 * 1024**2
 """Standardised features kept in memory for the next trial on the same images."""
-_LEARNING_RATES = (3e-5, 1e-4)
 _FINE_TUNING_EPOCHS = 8
 _BATCH_SIZE = 16
 _PREDICT_BATCH = 64
@@ -52,11 +51,13 @@ _kept: WeakKeyDictionary[FeatureCache, OrderedDict[Any, Standardised]] = WeakKey
 
 
 class TransferFamily(ModelFamily):
-    """A linear classifier on a frozen backbone, optionally with its top block fine-tuned.
+    """A linear classifier on a frozen backbone.
 
     The linear model sees the features of all depths side by side; trials choose their pooling and
-    the penalty, on embeddings that are computed once a data set. The best one is then tried on the
-    deepest cut alone with the block below it trained further, if the budget has time for it.
+    the penalty, on embeddings that are computed once a data set. Training the top block further is
+    not tried: it was worse on images that it did not stop by, and a search took it all the same
+    (``results/ablation.md``). It is built of parameters that ask for it, as in runs of earlier
+    versions, and as a subclass may name them in ``refinements``.
     A subclass names the backbone by ``weights``; see ``transfer_family``.
     """
 
@@ -75,7 +76,14 @@ class TransferFamily(ModelFamily):
         space.real("C", *PENALTY, default=DEFAULT_PENALTY, log=True)
 
     def build(self, params: Mapping[str, Any], task: Task, context: Context) -> Classifier:
-        """An unfitted classifier, of all cuts and frozen unless ``refinements`` say otherwise."""
+        """An unfitted classifier: of all cuts and frozen, unless ``params`` say otherwise.
+
+        Args:
+            params: As the space has them; with ``fine_tune`` "top block", ``cut`` and
+                ``learning_rate`` that block of the cut is trained further.
+            task: What is to be learnt.
+            context: Seed, threads, cache and weights.
+        """
         embedding = self.embedding(task, context.weights)
         if params.get("fine_tune", "none") == "none":
             return FrozenClassifier(params, task, context, embedding)
@@ -89,18 +97,6 @@ class TransferFamily(ModelFamily):
             weights_path=weights.path if weights else None,
             weights_sha256=weights.sha256 if weights else None,
         )
-
-    def refinements(self, params: Mapping[str, Any], task: Task) -> Sequence[Mapping[str, Any]]:
-        """The same configuration on the deepest cut alone, its block trained at two rates.
-
-        Of all cuts together a step of the top block would move a part of the features only, away
-        from those beside it.
-        """
-        deepest = BACKBONES[self._backbone()].cuts[-1].layer
-        return [
-            {**params, "cut": deepest, "fine_tune": "top block", "learning_rate": rate}
-            for rate in _LEARNING_RATES
-        ]
 
     def _backbone(self) -> str:
         """Name of the backbone, checked."""
@@ -120,7 +116,7 @@ def transfer_family(backbone: str) -> type[TransferFamily]:
         backbone: A name of ``medbench.backbones.BACKBONES``.
     """
     known = BACKBONES[backbone]
-    described = f"{known.title}, pretrained on ImageNet, as a feature extractor and fine-tuned."
+    described = f"{known.title}, pretrained on ImageNet, as a feature extractor."
     attributes = {
         "__doc__": described,
         "__module__": __name__,

@@ -83,4 +83,9 @@ def test_the_example_of_the_readme_keeps_the_contract():
 @pytest.mark.slow
 def test_a_fine_tuned_backbone_keeps_the_contract():
     pytest.importorskip("keras")
-    check_model(registry.models.get("inceptionv3"), **FINE_TUNED)
+
+    class FineTuning(registry.models.get("inceptionv3")):
+        def refinements(self, params, task):
+            return [{**params, **FINE_TUNED["params"]}]
+
+    check_model(FineTuning, **FINE_TUNED)

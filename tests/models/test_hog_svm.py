@@ -151,8 +151,42 @@ def test_of_many_images_a_machine_takes_a_sample_in_proportion_without_losing_a_
 @pytest.mark.parametrize(("pca", "learnt"), [(False, 30), (True, 54)])
 def test_of_images_with_many_numbers_a_machine_takes_fewer(monkeypatch, data, pca, learnt):
     assert len(data.train) == 54
-    classifier = built(data, pca=pca, **({"components": 8} if pca else {}))
+    options = {"components": 8} if pca else {}
+    classifier = built(data, pca=pca, augmentation="none", **options)
     n_numbers = classifier._extractor(data.train.pixels(np.arange(1))).shape[1]
     monkeypatch.setattr(hog_svm, "_MOST_PRODUCTS", 30**2 * n_numbers)
     classifier.fit(data.train, None, Progress())
     assert classifier._model.named_steps["scale"].n_samples_seen_ == learnt
+
+
+def test_of_few_images_a_machine_learns_from_copies_and_of_many_as_without(monkeypatch, data):
+    plain = built(data, augmentation="none")
+    plain.fit(data.train, None, Progress())
+    augmented = built(data)
+    augmented.fit(data.train, None, Progress())
+    assert augmented._model.named_steps["scale"].n_samples_seen_ == 5 * len(data.train)
+    n_numbers = augmented._extractor(data.train.pixels(np.arange(1))).shape[1]
+    for copies in (2, 0):
+        most = (1 + copies) * len(data.train)
+        monkeypatch.setattr(hog_svm, "_MOST_WITH_COPIES", most**2 * n_numbers)
+        augmented.fit(data.train, None, Progress())
+        assert augmented._model.named_steps["scale"].n_samples_seen_ == most
+    np.testing.assert_array_equal(
+        augmented.predict_proba(data.validation), plain.predict_proba(data.validation)
+    )
+
+
+def test_a_machine_saved_by_an_earlier_version_predicts_as_it_did(data, tmp_path):
+    plain = built(data, augmentation="none")
+    plain.fit(data.train, None, Progress())
+    plain.save(tmp_path)
+    (tmp_path / "state.json").write_text('{"present": [0, 1, 2]}')
+    space = SearchSpace()
+    HogSvm().search_space(space, data.task)
+    earlier = {name: value for name, value in space.defaults().items() if name != "augmentation"}
+    context = Context(seed=3, threads=1, features=FeatureCache(None))
+    restored = HogSvm().build(earlier, data.task, context)
+    restored.load(tmp_path)
+    np.testing.assert_array_equal(
+        restored.predict_proba(data.validation), plain.predict_proba(data.validation)
+    )

@@ -19,6 +19,7 @@ xgboost = pytest.importorskip("xgboost")
 
 QUICK = {
     "hog": False,
+    "energies": False,
     "lbp": False,
     "glcm": False,
     "gabor": False,
@@ -129,16 +130,33 @@ def test_a_fit_from_the_beginning_forgets_the_one_before(data):
 def test_feature_groups_that_are_switched_off_are_not_computed(data, tmp_path):
     classifier = built(data, cache=FeatureCache(tmp_path), pixels=False)
     classifier.fit(data.train, None, Recorder(last_step=1))
-    (only,) = tmp_path.iterdir()
-    assert only.name.startswith("Intensity")
+    assert all(folder.name.startswith("Intensity") for folder in tmp_path.iterdir())
 
 
 def test_every_feature_group_can_be_used(three, tmp_path):
-    everything = dict.fromkeys(("hog", "lbp", "glcm", "gabor", "pixels"), True)
+    everything = dict.fromkeys(("hog", "energies", "lbp", "glcm", "gabor", "pixels"), True)
     classifier = built(three, cache=FeatureCache(tmp_path), **everything)
     classifier.fit(three.train, three.validation, Recorder(last_step=2))
     names = {folder.name.split("_")[0].lower() for folder in tmp_path.iterdir()}
-    assert names == {*everything, "intensity"}
+    assert names == {"hog", "hogpyramid", "lbp", "glcm", "gabor", "pixels", "intensity"}
+
+
+def test_a_booster_of_an_earlier_version_sees_what_it_saw(data):
+    now = built(data, augmentation="none")
+    earlier = XGBoost().build(
+        {
+            name: now._params[name]
+            for name in now._params
+            if name not in ("energies", "augmentation")
+        },
+        data.task,
+        now._context,
+    )
+    for classifier in (now, earlier):
+        classifier.fit(data.train, data.validation, Recorder(last_step=2))
+    np.testing.assert_array_equal(
+        now.predict_proba(data.validation), earlier.predict_proba(data.validation)
+    )
 
 
 def test_balanced_weights_raise_the_rare_class(data):
@@ -182,7 +200,7 @@ def test_the_score_is_unknown_where_validation_has_one_class(data):
 def test_images_of_a_class_that_was_never_seen_count_in_the_score(three):
     seen = three.train.take(np.flatnonzero(three.train.labels != 2))
     progress = Recorder(last_step=3)
-    classifier = built(three)
+    classifier = built(three, augmentation="none")
     classifier.fit(seen, three.validation, progress)
     without = three.validation.take(np.flatnonzero(three.validation.labels != 2))
     scores = [
@@ -201,3 +219,22 @@ def test_a_full_disk_is_an_error_where_the_booster_is_saved(data, tmp_path):
     (tmp_path / "booster.ubj").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         classifier.save(tmp_path)
+
+
+def test_of_few_images_trees_learn_from_copies_and_of_many_as_without(monkeypatch, data, tmp_path):
+    def fitted(**params):
+        classifier = built(data, **params)
+        classifier.fit(data.train, data.validation, Recorder(last_step=4))
+        return classifier
+
+    def said(classifier):
+        return classifier.predict_proba(data.validation)
+
+    plain, augmented = fitted(augmentation="none"), fitted()
+    assert not np.array_equal(said(augmented), said(plain))
+    augmented.save(tmp_path)
+    restored = built(data)
+    restored.load(tmp_path)
+    np.testing.assert_allclose(said(restored), said(augmented), atol=1e-6)
+    monkeypatch.setattr("medbench.models.xgboost._MOST_WITH_COPIES", 2 * len(data.train) - 1)
+    np.testing.assert_array_equal(said(fitted()), said(plain))
