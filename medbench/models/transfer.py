@@ -56,8 +56,8 @@ class TransferFamily(ModelFamily):
 
     The linear model sees the features of all depths side by side, each depth with the same weight
     however many channels it has; trials choose their pooling and the penalty, on embeddings that
-    are computed once a data set. The best one is then tried on the
-    deepest cut alone with the block below it trained further, if the budget has time for it.
+    are computed once a data set. The best one is then tried on the deepest cut alone with the block
+    below it trained further, if the budget has time for it.
     A subclass names the backbone by ``weights``; see ``transfer_family``.
     """
 
