@@ -294,6 +294,7 @@ models = Registry(
             name: Factory(function="medbench.models.transfer:transfer_family", argument=name)
             for name in BACKBONES
         },
+        "inceptionv3-finetuned": "medbench.models.fine_tuned:FineTunedInceptionV3",
     },
     "medbench.models",
     reserved={ENSEMBLE: "the row that run makes by itself of two families or more"},

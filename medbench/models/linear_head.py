@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,8 @@ class LinearHead:
     mean: NDArray[np.float64]
     """Mean of each feature in training, shape (n_features,)."""
     scale: NDArray[np.float64]
-    """Its standard deviation; 1 for features that are left out."""
+    """Its standard deviation, divided by the weight of its block (see ``Standardised``); 1 for
+    features that are left out."""
     kernel: NDArray[np.float64]
     """Weights of standardised features, shape (n_features, n_classes)."""
     bias: NDArray[np.float64]
@@ -61,11 +63,15 @@ class Standardised:
     Biostatistics 5.
     """
 
-    def __init__(self, features: NDArray[np.floating[Any]]) -> None:
+    def __init__(
+        self, features: NDArray[np.floating[Any]], widths: Sequence[int] | None = None
+    ) -> None:
         """Standardise.
 
         Args:
             features: Shape (n_images, n_features).
+            widths: Numbers of features of successive blocks that weigh the same however many
+                features they have, as the depths of a network; None weighs features the same.
         """
         n_images, n_features = features.shape
         exact = np.float64 if features.size <= _EXACT_NUMBERS else np.float32
@@ -74,7 +80,7 @@ class Standardised:
         features -= self.mean.astype(exact)
         scale = np.sqrt(np.mean(features**2, axis=0, dtype=np.float64))
         varies = scale > _NO_SPREAD * np.hypot(self.mean, scale)
-        self.scale = np.where(varies, scale, 1.0)
+        self.scale = np.where(varies, scale, 1.0) / _weights(varies, widths)
         features *= (varies / self.scale).astype(exact)
         self.columns: NDArray[np.floating[Any]] = features
         """What a regression is fitted on, shape (n_images, as many columns as it needs)."""
@@ -100,6 +106,21 @@ class Standardised:
         of_images = solve_triangular(self.columns, exact, lower=True, trans="T")
         kernel: NDArray[np.float64] = self._images.T.astype(np.float64) @ of_images
         return kernel
+
+
+def _weights(
+    varies: NDArray[np.bool_], widths: Sequence[int] | None
+) -> NDArray[np.float64] | float:
+    """What standardised features are multiplied by so that the variances of all blocks are equal.
+
+    The sum of all variances stays, so that a penalty means the same.
+    """
+    if widths is None:
+        return 1.0
+    blocks = np.repeat(np.arange(len(widths)), widths)
+    used = np.bincount(blocks, varies)
+    weights: NDArray[np.float64] = np.sqrt(used.sum() / (len(widths) * np.maximum(used, 1)))[blocks]
+    return np.where(varies, weights, 1.0)
 
 
 def fit_head(

@@ -53,11 +53,10 @@ _kept: WeakKeyDictionary[FeatureCache, OrderedDict[Any, Standardised]] = WeakKey
 class TransferFamily(ModelFamily):
     """A linear classifier on a frozen backbone.
 
-    The linear model sees the features of all depths side by side; trials choose their pooling and
-    the penalty, on embeddings that are computed once a data set. Training the top block further is
-    not tried: it was worse on images that it did not stop by, and a search took it all the same
-    (``results/ablation.md``). It is built of parameters that ask for it, as in runs of earlier
-    versions, and as a subclass may name them in ``refinements``.
+    The linear model sees the features of all depths side by side, each depth with the same weight
+    however many channels it has; trials choose their pooling and the penalty, on embeddings that
+    are computed once a data set. Whether the top block is trained further as well, a subclass says
+    by ``refinements``; see ``FineTunedInceptionV3``.
     A subclass names the backbone by ``weights``; see ``transfer_family``.
     """
 
@@ -179,14 +178,17 @@ class _TransferClassifier(Classifier):
         return self._network
 
     def _features(self, batch: Batch) -> NDArray[np.float32]:
-        """The columns of the chosen cut and pooling, from the cache."""
+        """The columns of the chosen cuts and poolings, from the cache."""
+        return np.concatenate(self._blocks(batch), axis=1)
+
+    def _blocks(self, batch: Batch) -> list[NDArray[np.float32]]:
+        """Those of each cut and pooling."""
         rows = self._context.features.get(self._embedding, batch)
-        columns = [
+        return [
             rows[:, self._embedding.columns(cut, pooling)]
             for cut in self._cuts()
             for pooling in self._poolings()
         ]
-        return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
 
     def _cuts(self) -> tuple[str, ...]:
         """The cut that is named, else all of them, from shallow to deep."""
@@ -215,7 +217,9 @@ class _TransferClassifier(Classifier):
         if key in kept:
             kept.move_to_end(key)
             return kept[key]
-        standardised = kept[key] = Standardised(self._features(train))
+        blocks = self._blocks(train)
+        widths = [block.shape[1] for block in blocks]
+        standardised = kept[key] = Standardised(np.concatenate(blocks, axis=1), widths)
         while len(kept) > 1 and sum(one.nbytes for one in kept.values()) > _KEPT_BYTES:
             kept.popitem(last=False)
         return standardised

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medbench import registry
 from medbench.datasets.batch import LabelledBatch
 from medbench.datasets.task import Task
 from medbench.errors import ModelError
 from medbench.features.feature_cache import FeatureCache
 from medbench.models.contract import Context, Progress
-from medbench.models.linear_head import fit_head
+from medbench.models.linear_head import Standardised, fit_head
 from medbench.models.space import SearchSpace
 from medbench.models.transfer import TransferFamily, transfer_family
 from medbench.models.weights import Weights, find_weights
@@ -88,9 +89,16 @@ def test_the_default_is_every_depth_of_the_backbone_pooled_by_average():
     assert space.defaults() == {"pooling": "avg", "C": 0.003}
 
 
-def test_a_search_stays_with_the_frozen_backbone():
+def test_only_the_fine_tuned_family_trains_the_top_block_of_its_backbone():
     best = {"pooling": "both", "C": 0.05}
-    assert not InceptionV3().refinements(best, Task(classes=("a", "b"), image_shape=(75, 75, 1)))
+    task = Task(classes=("a", "b"), image_shape=(75, 75, 1))
+    assert not InceptionV3().refinements(best, task)
+    tried = registry.models.get("inceptionv3-finetuned")().refinements(best, task)
+    assert 1 <= len(tried) <= 3
+    for params in tried:
+        assert {name: params[name] for name in best} == best
+        assert (params["fine_tune"], params["cut"]) == ("top block", "mixed10")
+        assert 1e-5 <= params["learning_rate"] <= 1e-4
 
 
 def test_a_family_without_a_backbone_is_told_the_known_ones():
@@ -158,6 +166,44 @@ def test_the_head_of_few_images_with_many_features_is_the_same_regression(classe
     np.testing.assert_allclose(said, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("n_images", [30, 300])
+def test_blocks_weigh_the_same_however_many_features_they_have(n_images):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    random = np.random.default_rng(0)
+    labels = np.arange(n_images) % 2
+    features = random.normal(3, 2, (n_images, 100)) + labels[:, None]
+    features[:, 4] = 7.0  # a silent channel, so that the first block has 4 of 99
+    weights = np.sqrt(99 / 2 / np.repeat([4, 95], [5, 95]))
+    scaler = StandardScaler().fit(features)
+    logistic = LogisticRegression(C=1e-3, class_weight="balanced", max_iter=1000, tol=1e-8)
+    logistic.fit(scaler.transform(features) * weights, labels)
+    others = random.normal(4, 2, (20, 100))
+    others[:, 4] = 8.0
+    expected = logistic.predict_proba(scaler.transform(others) * weights)
+    said = fit_head(Standardised(features, [5, 95]), labels, 2, C=1e-3).predict(others)
+    np.testing.assert_allclose(said, expected, atol=1e-4)
+
+
+def test_the_depths_of_a_backbone_weigh_the_same():
+    """With a strong penalty the logit is a sum over depths of what each says alone."""
+    train, other = synthetic(16), synthetic(6, seed=1)
+
+    def fitted(cut=None):
+        model = classifier(C=1e-9, cut=cut)
+        model.fit(train, None, Recorder())
+        probabilities = model.predict_proba(other)
+        used = np.count_nonzero(model._head.kernel[:, 0])  # random weights leave channels silent
+        return used, np.log(probabilities[:, 1] / probabilities[:, 0])
+
+    used, together = fitted()
+    alone = [fitted(cut) for cut in ("mixed3", "mixed5", "mixed7", "mixed8", "mixed10")]
+    assert used == sum(n for n, _ in alone)
+    expected = np.mean([logit * used / n for n, logit in alone], axis=0)
+    np.testing.assert_allclose(together, expected, rtol=0.01)
+
+
 def test_a_feature_of_rounding_noise_carries_no_weight():
     random = np.random.default_rng(0)
     labels = np.arange(40) % 2
@@ -202,6 +248,7 @@ from pathlib import Path
 for name in ("keras", "tensorflow"):
     sys.modules[name] = None
 import numpy as np
+from medbench import registry
 from medbench.datasets.batch import LabelledBatch
 from medbench.datasets.task import Task
 from medbench.features.feature_cache import FeatureCache
