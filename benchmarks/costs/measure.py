@@ -29,7 +29,14 @@ from medbench.tuning.budget import Budget
 _SANITY = ("majority", "file-properties", "intensity", "border", "thumbnail")
 _FEATURES = ("hog-svm", "xgboost")
 _BACKBONES = ("inceptionv3", "mobilenet")
-_OTHERS = ("densenet121", "efficientnetb0", "resnet50", "squeezenet", "efficientnet-lite0")
+_OTHERS = (
+    "densenet121",
+    "efficientnetb0",
+    "resnet50",
+    "squeezenet",
+    "efficientnet-lite0",
+    "inceptionv3-finetuned",
+)
 """Backbones that are measured once: their cost follows the size of images as that of the others."""
 _BUDGET = Budget(trials=5, seconds=20)
 """Of each cell: the first trial, two more, and two refinements where a family has them."""
@@ -56,6 +63,7 @@ POINTS = (  # the first cell of its kind waits for imports, so it is another one
         families=(*_OTHERS, *_BACKBONES, "cnn", *_FEATURES, *_SANITY),
     ),
     Point(side=128, patients=160, threads=1, families=(*_FEATURES, "cnn", *_BACKBONES)),
+    Point(side=128, patients=450, threads=1, families=_FEATURES),  # not all copies are learnt from
     Point(side=32, patients=2000, threads=2, families=(*_SANITY, *_FEATURES, "cnn", *_BACKBONES)),
 )
 QUICK = (Point(side=32, patients=40, threads=1, families=("majority", "hog-svm")),)
