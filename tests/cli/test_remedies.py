@@ -282,7 +282,7 @@ def wrong_options(text: str, verbs: set[str]) -> set[str]:
         text: With ``{}`` for what is put in.
         verbs: Which may print it; none for what is seen from Python or in a help text only.
     """
-    text = text.replace("`gdcmconv --raw`", "")
+    text = text.replace("`gdcmconv --raw`", "").replace("pip install --force-reinstall", "")
     named = set(re.findall(rf"(?<![\w-]){OPTION}", text))
     if text in FOREIGN:
         return set()
@@ -448,7 +448,7 @@ def test_every_package_that_is_to_be_installed_is_one_that_is_used():
         for extra in re.findall(r"(?:medbench|\.)\[(\w+)\]", text):
             assert extra in EXTRAS, f"{line}: extra {extra} in {text!r}"
         for command in re.findall(r"pip install ([^.`,;]*)", text):
-            words = re.findall(r"\w[\w.-]*", re.sub(r"\[.*?\]|\{\}|-e ", "", command))
+            words = re.findall(r"\w[\w.-]*", re.sub(r"\[.*?\]|\{\}|-e |--[a-z-]+ ", "", command))
             assert {*words} <= PACKAGES, f"{line}: {words} in {text!r}"
             named |= {*words}
     assert {"onnx", "pylibjpeg-libjpeg"} <= named
