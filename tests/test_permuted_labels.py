@@ -25,6 +25,7 @@ from medbench.datasets.prepared import prepare
 from medbench.evaluation.intervals import Interval, fold_auroc_interval
 from medbench.reports.predictions import fold_predictions
 from medbench.store import RunStore
+from medbench.web import DownloadError
 
 CHEAP = ["file-properties", "intensity", "border", "thumbnail", "hog-svm", "xgboost"]
 DEEP = [
@@ -119,11 +120,15 @@ def test_over_several_dealings_the_mean_of_every_cheap_family_is_one_half(tmp_pa
         assert abs(np.mean(of_model) - 0.5) <= reach, (model, of_model)
 
 
+def _fetch_nothing(*_):
+    raise DownloadError("a test fetches nothing")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", DEEP)
 def test_a_network_finds_nothing_in_permuted_labels(tmp_path, model, monkeypatch):
     pytest.importorskip("keras")
-    monkeypatch.setattr("medbench.models.weights._download", lambda *_: "a test fetches nothing.")
+    monkeypatch.setattr("medbench.models.weights.download", _fetch_nothing)
     found = scores(deal_out(*phantoms(tmp_path / "c")), model)
     check_none_is_above_chance(found, N_ROWS)
 
