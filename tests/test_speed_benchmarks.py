@@ -66,7 +66,7 @@ def test_the_start_and_the_two_cores_are_measured(measured):
     records = measured("help", "two-cores")
     assert set(records) == {"help", "import", "decoding", "features"}
     assert records["decoding"]["details"]["images"] == 12
-    assert len(records["features"]["details"]["ratio by feature"]) == 7
+    assert len(records["features"]["details"]["ratio by feature"]) == 8
 
 
 @pytest.mark.slow
