@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import filelock
+import psutil
 import pytest
 
 from medbench import signals
@@ -71,13 +72,21 @@ def script(body: str, first: str = "", **options) -> subprocess.Popen:
 
 
 def heard(process: subprocess.Popen, word: str) -> None:
-    """Wait until a process says a word."""
+    """Wait until a process says a word, and then until it does nothing, or for a second.
+
+    A signal that comes just before a system call begins to wait is heard when that is over.
+    """
     late = threading.Timer(DEADLINE, process.kill)
     late.start()
     try:
         assert any(word in line for line in process.stdout), process.communicate()
     finally:
         late.cancel()
+    until = time.monotonic() + 1
+    while (
+        time.monotonic() < until and psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING
+    ):
+        time.sleep(0.01)
 
 
 def one_line(process: subprocess.Popen, number: int) -> str:
