@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,23 +19,21 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+from images import drawn, real
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from medbench.datasets.catalog import load_catalog
 from medbench.datasets.sources.phantoms import PhantomSource
 from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
-from medbench.execution.plan import Settings, Setup, plan_datasets
 from medbench.features.changed import N_COPIES, copies
 from medbench.features.extractor import Extractor
 from medbench.features.hog import HogPyramid
 from medbench.models.space import SearchSpace
 from medbench.models.xgboost import _ALWAYS, _BOOSTER_PARAMETERS, _OPTIONAL, XGBoost
-from medbench.tuning.budget import Budget
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # what benchmarks share
 from markers import write_between_markers
@@ -95,27 +92,14 @@ def _gain(gains: list[float]) -> str:
 def _measured(data_dir: Path) -> Iterator[tuple[str, list[tuple[Versions, Labels, Labels, int]]]]:
     """By data set, draws of features, labels, groups, and a seed for the folds."""
     for modality, seeds in _PHANTOMS.items():
-        draws = [_drawn(PhantomSource(modality=modality, seed=seed)) for seed in seeds]
+        draws = [drawn(PhantomSource(modality=modality, seed=seed)) for seed in seeds]
         name = f"phantoms, {modality}, seeds {seeds[0]} to {seeds[-1]}"
         mirrored = modality in _HEADS
         yield name, [(_features(_versions(i, mirrored=mirrored)), y, g, 0) for i, y, g in draws]
-    catalog = load_catalog(data_dir=data_dir)
-    settings = Settings(budget=Budget(trials=1, seconds=None))
     for name in _SETS:
-        with tempfile.TemporaryDirectory() as cache:
-            setup = Setup(cache=Path(cache), threads=1)
-            (planned,) = plan_datasets([name], catalog, settings, setup)
-            images, table = np.array(planned.data.images), planned.data.table
-        groups = table["group"].astype("category").cat.codes.to_numpy(np.int64)
-        labels = table["label"].to_numpy(np.int64)
+        images, labels, groups = real(name, data_dir)
         features = _features(_versions(images, mirrored=name in _HEADS))
         yield name, [(features, labels, groups, seed) for seed in range(_DRAWS)]
-
-
-def _drawn(source: PhantomSource) -> tuple[Images, Labels, Labels]:
-    labels = source.listing().table["label"].to_numpy(np.int64)
-    images = np.stack([source.draw(row) for row in range(len(labels))])[..., None]
-    return images, labels, np.arange(len(labels)) // source.images_per_patient
 
 
 def _versions(images: Images, *, mirrored: bool) -> Images:

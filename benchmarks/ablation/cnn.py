@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,19 +17,17 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+from images import drawn, real
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from medbench.datasets.catalog import load_catalog
 from medbench.datasets.sources.phantoms import PhantomSource
 from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
-from medbench.execution.plan import Settings, Setup, plan_datasets
 from medbench.models import keras_backend, keras_support
 from medbench.models.cnn import _STEPS, Cnn, batch_size, build_network
 from medbench.models.keras_reuse import SharedNetwork
 from medbench.models.space import SearchSpace
-from medbench.tuning.budget import Budget
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # what benchmarks share
 from markers import write_between_markers
@@ -85,19 +82,10 @@ def _measured(data_dir: Path) -> Iterator[tuple[str, list[tuple[Images, Labels, 
         draws = []
         for seed in range(_FIRST_SEED, _FIRST_SEED + _DRAWS):
             source = PhantomSource(modality=modality, seed=seed)
-            labels = source.listing().table["label"].to_numpy(np.int64)
-            images = np.stack([source.draw(row) for row in range(len(labels))])[..., None]
-            draws.append((images, labels, np.arange(len(labels)) // 3, seed))
+            draws.append((*drawn(source), seed))
         yield f"phantoms, {modality}", draws
-    catalog = load_catalog(data_dir=data_dir)
-    settings = Settings(budget=Budget(trials=1, seconds=None))
     for name in _SETS:
-        with tempfile.TemporaryDirectory() as cache:
-            setup = Setup(cache=Path(cache), threads=1)
-            (planned,) = plan_datasets([name], catalog, settings, setup)
-            images, table = np.array(planned.data.images), planned.data.table
-        groups = table["group"].astype("category").cat.codes.to_numpy(np.int64)
-        labels = table["label"].to_numpy(np.int64)
+        images, labels, groups = real(name, data_dir)
         yield name, [(images, labels, groups, seed) for seed in range(_DRAWS)]
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
+from images import drawn, real
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import cross_val_score
@@ -22,14 +22,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from medbench.datasets.catalog import load_catalog
 from medbench.datasets.sources.phantoms import PhantomSource
 from medbench.datasets.splits import group_folds
-from medbench.execution.plan import Settings, Setup, plan_datasets
 from medbench.features.grey import reduced_grey
 from medbench.features.hog import HogPyramid, _histograms
 from medbench.features.pixels import Pixels
-from medbench.tuning.budget import Budget
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # what benchmarks share
 from markers import write_between_markers
@@ -65,23 +62,10 @@ def _measured(data_dir: Path) -> Iterator[tuple[str, list[Draw]]]:
         for seeds in ranges:
             sources = [PhantomSource(modality=modality, seed=seed) for seed in seeds]
             name = f"phantoms, {modality}, seeds {seeds[0]} to {seeds[-1]}"
-            yield name, [_drawn(source) for source in sources]
-    catalog = load_catalog(data_dir=data_dir)
-    settings = Settings(budget=Budget(trials=1, seconds=None))
+            yield name, [(*drawn(source), 0) for source in sources]
     for name in _SETS:
-        with tempfile.TemporaryDirectory() as cache:
-            setup = Setup(cache=Path(cache), threads=1)
-            (planned,) = plan_datasets([name], catalog, settings, setup)
-            images, table = np.array(planned.data.images), planned.data.table
-        groups = table["group"].astype("category").cat.codes.to_numpy(np.int64)
-        labels = table["label"].to_numpy(np.int64)
+        images, labels, groups = real(name, data_dir)
         yield name, [(images, labels, groups, seed) for seed in range(_DRAWS)]
-
-
-def _drawn(source: PhantomSource) -> Draw:
-    labels = source.listing().table["label"].to_numpy(np.int64)
-    images = np.stack([source.draw(row) for row in range(len(labels))])[..., None]
-    return images, labels, np.arange(len(labels)) // source.images_per_patient, 0
 
 
 def _scores(

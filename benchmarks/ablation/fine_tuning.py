@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,19 +19,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from images import real
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from medbench.backbones import BACKBONES
 from medbench.datasets.batch import PROPERTIES, LabelledBatch
-from medbench.datasets.catalog import load_catalog
 from medbench.datasets.task import Task
-from medbench.execution.plan import Settings, Setup, plan_datasets
 from medbench.features.feature_cache import FeatureCache
 from medbench.models.contract import Classifier, Context, Progress
 from medbench.models.transfer import FineTunedClassifier, transfer_family
 from medbench.models.weights import Weights, find_weights
-from medbench.tuning.budget import Budget
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # what benchmarks share
 from markers import write_between_markers
@@ -96,20 +93,15 @@ def _rows(name: str, draws: list[list[Scores]]) -> Iterator[str]:
 
 
 def _measured(data_dir: Path) -> Iterator[tuple[str, LabelledBatch]]:
-    catalog = load_catalog(data_dir=data_dir)
-    settings = Settings(budget=Budget(trials=1, seconds=None))
     for name in _SETS:
-        with tempfile.TemporaryDirectory() as cache:
-            setup = Setup(cache=Path(cache), threads=1)
-            (planned,) = plan_datasets([name], catalog, settings, setup)
-            images, table = np.array(planned.data.images), planned.data.table
+        images, labels, groups = real(name, data_dir)
         yield (
             name,
             LabelledBatch(
                 images=images,
                 properties=pd.DataFrame(index=range(len(images)), columns=PROPERTIES),
-                labels=table["label"].to_numpy(np.int64),
-                groups=table["group"].astype("category").cat.codes.to_numpy(np.int64),
+                labels=labels,
+                groups=groups,
             ),
         )
 
