@@ -1,11 +1,11 @@
-"""``python benchmarks/ablation/augmentation.py``: do changed copies of images help the features?
+"""``python benchmarks/ablation/augmentation.py``: do augmented images help the features?
 
-The defaults of ``hog-svm`` and ``xgboost`` learn from the images alone, or from the copies of each
-that the package makes as well, and predict the image alone, or the mean over it and its copies; of
-brain slices also with the mirror image as the only copy. Of ``xgboost`` the energies that
-``hog-svm`` sees are tried beside its own features, without copies and with them. AUROC of three
-grouped folds; the rounds of a booster are those with the lowest loss in the other folds. Of drawn
-images each draw is another seed; of others it divides all of them anew.
+The defaults of ``hog-svm`` and ``xgboost`` learn from the images alone, or from the augmented
+ones that the package makes of each as well, and predict the image alone, or the mean over it and
+these of it; of brain slices also with the mirror image as the only augmented one. Of ``xgboost``
+the energies that ``hog-svm`` sees are tried beside its own features, without augmentation and with
+it. AUROC of three grouped folds; the rounds of a booster are those with the lowest loss in the
+other folds. Of drawn images each draw is another seed; of others it divides all of them anew.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sklearn.svm import SVC
 from medbench.datasets.sources.phantoms import PhantomSource
 from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
-from medbench.features.changed import N_COPIES, copies
+from medbench.features.augmentation import N_AUGMENTATIONS, augmentations
 from medbench.features.extractor import Extractor
 from medbench.features.hog import HogPyramid
 from medbench.models.space import SearchSpace
@@ -51,7 +51,7 @@ _WAYS = {
     "both": ("light", "light"),
     "mirrored, both": ("mirror", "mirror"),
 }
-"""Copies that a model learns from, and those that it predicts besides each image."""
+"""Augmented images that a model learns from, and those that it predicts besides each image."""
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -103,17 +103,17 @@ def _measured(data_dir: Path) -> Iterator[tuple[str, list[tuple[Versions, Labels
 
 
 def _versions(images: Images, *, mirrored: bool) -> Images:
-    """The images, their changed copies, then, where wanted, the mirror images, as uint8."""
-    changed = [each.changed(images) for each in copies(HogPyramid())]
-    return np.stack([images, *changed, *([images[:, :, ::-1]] if mirrored else [])])
+    """The images, their augmented ones, then, where wanted, the mirror images, as uint8."""
+    augmented = [each.augment(images) for each in augmentations(HogPyramid())]
+    return np.stack([images, *augmented, *([images[:, :, ::-1]] if mirrored else [])])
 
 
 def _chosen(kind: str, n_versions: int) -> list[int]:
-    """Numbers of the versions of an image: itself, and its copies of a kind."""
+    """Numbers of the versions of an image: itself, and its augmented ones of a kind."""
     of_kind = {
         "none": range(0),
-        "light": range(1, 1 + N_COPIES),
-        "mirror": range(1 + N_COPIES, n_versions),
+        "light": range(1, 1 + N_AUGMENTATIONS),
+        "mirror": range(1 + N_AUGMENTATIONS, n_versions),
     }
     return [0, *of_kind[kind]]
 
@@ -121,7 +121,7 @@ def _chosen(kind: str, n_versions: int) -> list[int]:
 def _ways(n_versions: int) -> Iterator[tuple[str, list[int], list[int]]]:
     """Each way with the versions to learn from and those to predict."""
     for way, (learnt, predicted) in _WAYS.items():
-        if learnt != "mirror" or n_versions > 1 + N_COPIES:
+        if learnt != "mirror" or n_versions > 1 + N_AUGMENTATIONS:
             yield way, _chosen(learnt, n_versions), _chosen(predicted, n_versions)
 
 
@@ -176,7 +176,7 @@ def _boosters(of: Versions, labels: Labels, groups: Labels, seed: int) -> dict[s
     folds = group_folds(labels, groups, folds=_FOLDS, seed=seed)
     fitted: dict[int, list[list[Floats]]] = {}
     scores: dict[str, float] = {}
-    for way, learnt, predicted in _ways(1 + N_COPIES):
+    for way, learnt, predicted in _ways(1 + N_AUGMENTATIONS):
         if len(learnt) not in fitted:
             fitted[len(learnt)] = _boosted(settings, folds, labels, features, learnt)
         scores[way] = _score(fitted[len(learnt)], folds, labels, predicted)

@@ -63,7 +63,7 @@ POINTS = (  # the first cell of its kind waits for imports, so it is another one
         families=(*_OTHERS, *_BACKBONES, "cnn", *_FEATURES, *_SANITY),
     ),
     Point(side=128, patients=160, threads=1, families=(*_FEATURES, "cnn", *_BACKBONES)),
-    Point(side=128, patients=450, threads=1, families=_FEATURES),  # not all copies are learnt from
+    Point(side=128, patients=450, threads=1, families=_FEATURES),  # augmentation is partial
     Point(side=32, patients=2000, threads=2, families=(*_SANITY, *_FEATURES, "cnn", *_BACKBONES)),
 )
 QUICK = (Point(side=32, patients=40, threads=1, families=("majority", "hog-svm")),)

@@ -183,16 +183,16 @@ def _scores(
     settings = {name: params[name] for name in ("side", "cells", "orientations")}
     histograms = _hog if params["normalisation"] == "block" else _pyramid
     context = Context(seed=seed, threads=1, features=FeatureCache(None))
-    # Copies, scaler, components and machine with the settings of hog-svm, unfitted.
+    # Augmentation, scaler, components and machine with the settings of hog-svm, unfitted.
     ours = HogSvm().build(params, task, context)
     n_features = histograms(train.images[:1], **settings).shape[1]
-    copies = ours._of_copies[: ours._affordable(len(train), n_features)]
+    augmentations = ours._augmentations[: ours._affordable(len(train), n_features)]
 
     def versions(images: Any) -> list[Any]:
-        return [images, *(each.changed(images) for each in copies)]
+        return [images, *(each.augment(images) for each in augmentations)]
 
     images = np.concatenate(versions(train.images))
-    labels, groups = (np.tile(of, 1 + len(copies)) for of in (train.labels, train.groups))
+    labels, groups = (np.tile(of, 1 + len(augmentations)) for of in (train.labels, train.groups))
     splits = calibration_splits(labels, groups, seed=seed)
     steps = ours._pipeline(n_features, min(len(inner) for inner, _ in splits)).steps
     pipeline = Pipeline([("hog", FunctionTransformer(histograms, kw_args=settings)), *steps])

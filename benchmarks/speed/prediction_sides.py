@@ -87,7 +87,7 @@ def _hog_svm(folders: list[Path], folds: Any) -> tuple[Predict, Predict]:
         for fold in folds
     ]
     versions = [
-        _with_copies(each, folder) for each, folder in zip(extractors, folders, strict=True)
+        _with_augmented(each, folder) for each, folder in zip(extractors, folders, strict=True)
     ]
     machines = [skops.io.load(f / "model.skops", trusted=list(TRUSTED_TYPES)) for f in folders]
 
@@ -120,7 +120,7 @@ def _xgboost(folders: list[Path], folds: Any) -> tuple[Predict, Predict]:
         boosters.append(booster)
         rounds.append(json.loads((folder / "state.json").read_text())["best_step"] or 0)
         own = [_ALWAYS, *(e for name, e in _OPTIONAL.items() if fold.params.get(name))]
-        chosen.append(list(zip(*(_with_copies(each, folder) for each in own), strict=True)))
+        chosen.append(list(zip(*(_with_augmented(each, folder) for each in own), strict=True)))
 
     def predict(images: Images) -> NDArray[np.float64]:
         rows = {e.key: e for versions in chosen for own in versions for e in own}
@@ -141,12 +141,12 @@ def _xgboost(folders: list[Path], folds: Any) -> tuple[Predict, Predict]:
     return predict, predict
 
 
-def _with_copies(extractor: Any, folder: Path) -> list[Any]:
-    """What describes an image, then its copies by which the model in a folder predicts."""
-    from medbench.features.changed import copies
+def _with_augmented(extractor: Any, folder: Path) -> list[Any]:
+    """What describes an image, then its augmented ones, by which the model in a folder predicts."""
+    from medbench.features.augmentation import augmentations
 
-    n_copies = json.loads((folder / "state.json").read_text())["copies"]
-    return [extractor, *copies(extractor)[:n_copies]]
+    n_augmented = json.loads((folder / "state.json").read_text())["augmented"]
+    return [extractor, *augmentations(extractor)[:n_augmented]]
 
 
 def _keras(folders: list[Path], folds: Any) -> tuple[Predict, Predict]:

@@ -18,7 +18,7 @@ from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.splits import group_folds
 from medbench.datasets.task import Task
 from medbench.errors import ModelError, ProtocolError
-from medbench.features.changed import copies
+from medbench.features.augmentation import augmentations
 from medbench.features.extractor import Extractor
 from medbench.features.hog import Hog, HogPyramid
 from medbench.models.contract import (
@@ -42,9 +42,9 @@ without signal 5,000 images took 26 s beside other work), and a budget is for se
 _MOST_PRODUCTS = 2e10
 """Nor from more than this, divided by its numbers of an image, is the square of: 5,232 images of
 4,080 numbers took two minutes, and no trial can be ended in between."""
-_MOST_WITH_COPIES = 4e9
-"""Copies are learnt from as long as the same product stays below this, which takes a second or two:
-all four of 450 images of 760 numbers."""
+_MOST_AUGMENTED = 4e9
+"""Augmented images are learnt from as long as the same product stays below this, which takes a
+second or two: all four of 450 images of 760 numbers."""
 _MODEL_FILE = "model.skops"
 _STATE_FILE = "state.json"
 
@@ -58,7 +58,7 @@ class HogSvm(ModelFamily):
     a trial costs little more than the fit of the machine. Of more than 5,000 training images it
     learns from a random 5,000, with each class in its proportion, and from fewer where each has
     more than 800 numbers and these are not brought down to components. Of few images it learns from
-    slightly changed copies as well, and then predicts the mean over an image and its copies.
+    augmented ones as well, and then predicts the mean over an image and these of it.
     """
 
     reference = (
@@ -105,9 +105,9 @@ class _HogSvmClassifier(Classifier):
         )
         # Runs of earlier versions name no augmentation, and had none.
         augmented = params.get("augmentation", "none") == "light"
-        self._of_copies = copies(self._extractor) if augmented else []
-        self._n_copies = 0
-        """Copies that it has learnt from, and predicts by."""
+        self._augmentations = augmentations(self._extractor) if augmented else []
+        self._n_augmented = 0
+        """Augmented images of each that it has learnt from, and predicts by."""
         self._present: list[int] = []
         self._model: Any = None
 
@@ -135,10 +135,10 @@ class _HogSvmClassifier(Classifier):
         self._model = None
         if len(present) == 1:
             return
-        self._n_copies = self._affordable(len(train), n_features)
+        self._n_augmented = self._affordable(len(train), n_features)
         features = np.concatenate(self._versions(train))
         labels, groups = (
-            np.tile(of_image, 1 + self._n_copies) for of_image in (of_images, train.groups)
+            np.tile(of_image, 1 + self._n_augmented) for of_image in (of_images, train.groups)
         )
         splits = calibration_splits(labels, groups, seed=seed)
         fit_sizes = [len(inner) for inner, _ in splits] or [len(labels)]
@@ -176,7 +176,7 @@ class _HogSvmClassifier(Classifier):
                     said = self._model.predict_proba(features)
                 else:
                     said = _logistic(self._model.decision_function(features))
-            probabilities = said.reshape(1 + self._n_copies, len(batch), -1).mean(axis=0)
+            probabilities = said.reshape(1 + self._n_augmented, len(batch), -1).mean(axis=0)
         return complete_probabilities(probabilities, self._present, self._n_classes)
 
     def save(self, folder: Path) -> None:
@@ -184,7 +184,7 @@ class _HogSvmClassifier(Classifier):
         if not self._present:
             raise ModelError("hog-svm: fit the classifier before saving it.")
         (folder / _STATE_FILE).write_text(
-            json.dumps({"present": self._present, "copies": self._n_copies})
+            json.dumps({"present": self._present, "augmented": self._n_augmented})
         )
         if self._model is not None:
             save_sklearn(self._model, folder / _MODEL_FILE)
@@ -193,18 +193,18 @@ class _HogSvmClassifier(Classifier):
         """Read what ``save`` wrote."""
         state = read_json(folder / _STATE_FILE)
         self._present = state["present"]
-        self._n_copies = state.get("copies", 0)  # earlier versions had none
+        self._n_augmented = state["augmented"] if self._augmentations else 0
         constant = len(self._present) == 1
         self._model = None if constant else load_sklearn(folder / _MODEL_FILE)
 
     def _affordable(self, n_images: int, n_features: int) -> int:
         """Copies that it can learn from without much loss of time."""
-        most = math.isqrt(int(_MOST_WITH_COPIES) // n_features) // n_images
-        return min(len(self._of_copies), max(most - 1, 0))
+        most = math.isqrt(int(_MOST_AUGMENTED) // n_features) // n_images
+        return min(len(self._augmentations), max(most - 1, 0))
 
     def _versions(self, batch: Batch) -> list[NDArray[np.float32]]:
-        """Histograms of the images, then of each copy that counts."""
-        extractors = [self._extractor, *self._of_copies[: self._n_copies]]
+        """Histograms of the images, then of their augmented ones that count."""
+        extractors = [self._extractor, *self._augmentations[: self._n_augmented]]
         return [self._context.features.get(each, batch) for each in extractors]
 
     def _threads(self) -> AbstractContextManager[Any]:

@@ -17,7 +17,7 @@ from medbench.datasets.batch import Batch, LabelledBatch
 from medbench.datasets.task import Task, membership
 from medbench.errors import ModelError
 from medbench.evaluation.metrics import auroc
-from medbench.features.changed import N_COPIES, copies
+from medbench.features.augmentation import N_AUGMENTATIONS, augmentations
 from medbench.features.extractor import Extractor
 from medbench.features.hog import Hog, HogPyramid
 from medbench.features.intensity import Intensity
@@ -69,8 +69,8 @@ brain MR images 4 cells a side gave the AUROC of 8 in a third of the time.
 _BINS = 32
 """Levels of each feature that trees tell apart. With few images most of a round goes into counting
 them: 32 take a third of the time of XGBoost's 256, for the same AUROC (``results/ablation.md``)."""
-_MOST_WITH_COPIES = 2_500
-"""Images and copies together up to which copies are learnt from: each costs as much as an image."""
+_MOST_AUGMENTED = 2_500
+"""Images, augmented ones among them, up to which these are learnt from: each costs as much."""
 _DEAREST = "hog"
 """The group that the first configuration leaves out. It costs as much as the two next ones of
 images of 128 px, and told little beside them: by grouped inner folds .858 with it and .856 without
@@ -81,8 +81,8 @@ more (``results/ablation.md``)."""
 class XGBoost(ModelFamily):
     """Gradient-boosted trees on gradients, texture, brightness and a thumbnail of the image.
 
-    Of few images they learn from slightly changed copies as well, and then predict the mean over an
-    image and its copies.
+    Of few images they learn from augmented ones as well, and then predict the mean over an image
+    and these of it.
     """
 
     reference = "Chen & Guestrin (2016), XGBoost: a scalable tree boosting system, KDD"
@@ -135,7 +135,7 @@ class XGBoostClassifier(Classifier):
         ]
         # Runs of earlier versions name no augmentation, and had none.
         self._augmented = params.get("augmentation", "none") == "light"
-        self._n_copies = 0
+        self._n_augmented = 0
         """Copies that it has learnt from, and predicts by."""
         self._present: list[int] = []
         self._booster: Any = None
@@ -149,14 +149,14 @@ class XGBoostClassifier(Classifier):
         Early stopping watches the log loss (with the class weights of the training part): it
         moves with every round, where the AUROC of a small validation part stands still or
         jumps. The AUROC is what is reported to ``progress``. Both are of the images without their
-        copies, which would cost each round several predictions. Of a multi-label task every round
-        boosts one tree a label, unweighted, and the loss is the mean over the labels.
+        augmented ones, which would cost each round several predictions. Of a multi-label task every
+        round boosts one tree a label, unweighted, and the loss is the mean over the labels.
         """
         import xgboost
 
         present = self._classes_in(train.labels)
-        affordable = min(max(_MOST_WITH_COPIES // len(train) - 1, 0), N_COPIES)
-        self._n_copies = affordable if self._augmented else 0
+        affordable = min(max(_MOST_AUGMENTED // len(train) - 1, 0), N_AUGMENTATIONS)
+        self._n_augmented = affordable if self._augmented else 0
         if progress.first_step == 0 or present != self._present:
             self._booster, self._best_loss, self.best_step = None, None, None
         self._present = present
@@ -181,7 +181,7 @@ class XGBoostClassifier(Classifier):
         follow = _Follow(progress, score, best_step=self.best_step, best_loss=self._best_loss)
         self._booster = xgboost.train(
             self._settings(len(present), device="cuda" if has_cuda() else "cpu", done=done),
-            self._labelled_matrix(train, weights, n_copies=self._n_copies),
+            self._labelled_matrix(train, weights, n_augmented=self._n_augmented),
             num_boost_round=max((progress.last_step or _MAX_ROUNDS) - done, 0),
             evals=evals,
             callbacks=[_as_callback(follow.after_round)],
@@ -201,7 +201,7 @@ class XGBoostClassifier(Classifier):
             return complete_probabilities(np.ones((len(batch), 1)), self._present, self._n_classes)
         said = [
             self._predict(self._booster, self._matrix(batch, version), self.best_step or 0)
-            for version in range(1 + self._n_copies)
+            for version in range(1 + self._n_augmented)
         ]
         return np.asarray(np.mean(said, axis=0))
 
@@ -218,7 +218,7 @@ class XGBoostClassifier(Classifier):
             raise ModelError("xgboost: fit the classifier before saving it.")
         state = {
             "present": self._present,
-            "copies": self._n_copies,
+            "augmented": self._n_augmented,
             "best_step": self.best_step,
             "best_loss": self._best_loss,
             "device": self.device,
@@ -234,7 +234,7 @@ class XGBoostClassifier(Classifier):
 
         state = read_json(folder / _STATE_FILE)
         self._present = state["present"]
-        self._n_copies = state.get("copies", 0)  # earlier versions had none
+        self._n_augmented = state["augmented"] if self._augmented else 0
         self.best_step = state["best_step"]
         self._best_loss = state["best_loss"]
         self.device = state["device"]
@@ -257,10 +257,10 @@ class XGBoostClassifier(Classifier):
         return complete_probabilities(raw, self._present, self._n_classes)
 
     def _features(self, batch: Batch, version: int) -> NDArray[np.float32]:
-        """Of the images themselves (version 0), or of a copy of each."""
+        """Of the images themselves (version 0), or of an augmented one of each."""
         extractors = self._extractors
         if version > 0:
-            extractors = [copies(each)[version - 1] for each in extractors]
+            extractors = [augmentations(each)[version - 1] for each in extractors]
         return np.concatenate(
             [self._context.features.get(each, batch) for each in extractors], axis=1
         )
@@ -280,7 +280,7 @@ class XGBoostClassifier(Classifier):
         return xgboost.DMatrix(self._features(batch, version), nthread=_PREDICTION_THREADS)
 
     def _labelled_matrix(
-        self, batch: LabelledBatch, weights: NDArray[np.float64], *, n_copies: int = 0
+        self, batch: LabelledBatch, weights: NDArray[np.float64], *, n_augmented: int = 0
     ) -> Any:
         import xgboost
 
@@ -288,7 +288,7 @@ class XGBoostClassifier(Classifier):
             labels, of_images = batch.labels, None
         else:
             labels, of_images = np.searchsorted(self._present, batch.labels), weights[batch.labels]
-        versions = range(1 + n_copies)
+        versions = range(1 + n_augmented)
         return xgboost.DMatrix(
             np.concatenate([self._features(batch, version) for version in versions]),
             label=np.concatenate([labels for _ in versions]),

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from medbench.features.changed import Changed, copies
+from medbench.features.augmentation import Augmented, augmentations
 from medbench.features.feature_cache import Extractor
 from medbench.features.grey import reduced_grey, resize, to_grey
 from medbench.features.hog import Hog, HogPyramid
@@ -16,7 +16,8 @@ from medbench.features.pixels import Pixels
 from medbench.features.texture import Gabor, Glcm, Lbp
 
 EXTRACTORS = (
-    Hog(), HogPyramid(), Lbp(), Glcm(), Gabor(), Intensity(), Pixels(), copies(HogPyramid())[0]
+    Hog(), HogPyramid(), Lbp(), Glcm(), Gabor(), Intensity(), Pixels(),
+    augmentations(HogPyramid())[0],
 )  # fmt: skip
 SIZES = ((16, 16), (17, 23), (28, 28), (150, 61), (160, 200))
 
@@ -53,8 +54,8 @@ def test_constant_images_are_finite_and_without_warnings(extractor, value):
 def test_every_setting_is_in_the_key():
     variants: list[Extractor] = [
         *EXTRACTORS,
-        *copies(HogPyramid())[1:],
-        copies(Pixels())[0],
+        *augmentations(HogPyramid())[1:],
+        augmentations(Pixels())[0],
         Hog(side=64),
         Hog(cells=4),
         Hog(orientations=6),
@@ -256,22 +257,22 @@ def test_pixels_keep_every_channel():
     np.testing.assert_allclose(Pixels(side=2)(image)[0], [0, 1, 0] * 4, atol=1e-6)
 
 
-def test_a_copy_is_turned_scaled_moved_and_of_another_contrast():
+def test_an_augmented_image_is_turned_scaled_moved_and_of_another_contrast():
     class Whole(Extractor):
         def __call__(self, images):
             return images.reshape(len(images), -1).astype(np.float32)
 
-    def changed(image, **changes):
+    def augmented(image, **how):
         none = {"turn": 0, "scale": 1, "down": 0, "across": 0, "contrast": 1}
-        return Changed(extractor=Whole(), **{**none, **changes})(image).reshape(image.shape[1:])
+        return Augmented(extractor=Whole(), **{**none, **how})(image).reshape(image.shape[1:])
 
     image = random_images(1, 20, 20, 3)
-    np.testing.assert_array_equal(changed(image), image[0])
-    np.testing.assert_array_equal(changed(image, down=0.1)[2:], image[0, :-2])
-    np.testing.assert_array_equal(changed(image, across=-0.1)[:, :-2], image[0, :, 2:])
-    np.testing.assert_allclose(changed(image, turn=180), image[0, ::-1, ::-1], atol=1)
+    np.testing.assert_array_equal(augmented(image), image[0])
+    np.testing.assert_array_equal(augmented(image, down=0.1)[2:], image[0, :-2])
+    np.testing.assert_array_equal(augmented(image, across=-0.1)[:, :-2], image[0, :, 2:])
+    np.testing.assert_allclose(augmented(image, turn=180), image[0, ::-1, ::-1], atol=1)
     ramp = np.tile(np.arange(0, 200, 10, dtype=np.uint8)[None, :, None, None], (1, 1, 20, 1))
-    assert np.ptp(changed(ramp, scale=2)) == pytest.approx(np.ptp(ramp) / 2, abs=1)
-    flatter = changed(image, contrast=0.5)
+    assert np.ptp(augmented(ramp, scale=2)) == pytest.approx(np.ptp(ramp) / 2, abs=1)
+    flatter = augmented(image, contrast=0.5)
     np.testing.assert_allclose(flatter.mean(axis=(0, 1)), image[0].mean(axis=(0, 1)), atol=0.5)
     np.testing.assert_allclose(flatter.std(axis=(0, 1)), image[0].std(axis=(0, 1)) / 2, rtol=0.02)

@@ -159,16 +159,16 @@ def test_of_images_with_many_numbers_a_machine_takes_fewer(monkeypatch, data, pc
     assert classifier._model.named_steps["scale"].n_samples_seen_ == learnt
 
 
-def test_of_few_images_a_machine_learns_from_copies_and_of_many_as_without(monkeypatch, data):
+def test_of_few_images_a_machine_learns_with_augmentation_and_of_many_as_without(monkeypatch, data):
     plain = built(data, augmentation="none")
     plain.fit(data.train, None, Progress())
     augmented = built(data)
     augmented.fit(data.train, None, Progress())
     assert augmented._model.named_steps["scale"].n_samples_seen_ == 5 * len(data.train)
     n_numbers = augmented._extractor(data.train.pixels(np.arange(1))).shape[1]
-    for copies in (2, 0):
-        most = (1 + copies) * len(data.train)
-        monkeypatch.setattr(hog_svm, "_MOST_WITH_COPIES", most**2 * n_numbers)
+    for n_augmented in (2, 0):
+        most = (1 + n_augmented) * len(data.train)
+        monkeypatch.setattr(hog_svm, "_MOST_AUGMENTED", most**2 * n_numbers)
         augmented.fit(data.train, None, Progress())
         assert augmented._model.named_steps["scale"].n_samples_seen_ == most
     np.testing.assert_array_equal(

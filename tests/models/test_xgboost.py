@@ -221,7 +221,9 @@ def test_a_full_disk_is_an_error_where_the_booster_is_saved(data, tmp_path):
         classifier.save(tmp_path)
 
 
-def test_of_few_images_trees_learn_from_copies_and_of_many_as_without(monkeypatch, data, tmp_path):
+def test_of_few_images_trees_learn_with_augmentation_and_of_many_as_without(
+    monkeypatch, data, tmp_path
+):
     def fitted(**params):
         classifier = built(data, **params)
         classifier.fit(data.train, data.validation, Recorder(last_step=4))
@@ -236,5 +238,5 @@ def test_of_few_images_trees_learn_from_copies_and_of_many_as_without(monkeypatc
     restored = built(data)
     restored.load(tmp_path)
     np.testing.assert_allclose(said(restored), said(augmented), atol=1e-6)
-    monkeypatch.setattr("medbench.models.xgboost._MOST_WITH_COPIES", 2 * len(data.train) - 1)
+    monkeypatch.setattr("medbench.models.xgboost._MOST_AUGMENTED", 2 * len(data.train) - 1)
     np.testing.assert_array_equal(said(fitted()), said(plain))

@@ -1,4 +1,4 @@
-"""Features of slightly changed copies of images: what another position and exposure would give."""
+"""Features of augmented images: what another position and exposure would give."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from medbench.versions import code_version
 
 
 @dataclass(frozen=True, kw_only=True)
-class Changed(Extractor):
+class Augmented(Extractor):
     """What an extractor makes of an image that is turned, scaled, moved and of another contrast.
 
-    Nothing in it is random, so that the features of a copy are kept like those of the image.
-    Beyond the border its pixels go on.
+    Nothing in it is random, so that the features are kept like those of the image
+    itself. Beyond the border its pixels go on.
     """
 
     extractor: Extractor
-    """What describes the changed image."""
+    """What describes the augmented image."""
     turn: float
     """Degrees."""
     scale: float
@@ -38,21 +38,21 @@ class Changed(Extractor):
 
     @property
     def key(self) -> str:
-        """That of the inner extractor, whose code may change as well, and the changes."""
-        changes = (self.turn, self.scale, self.down, self.across, self.contrast)
-        return f"{self.extractor.key} {code_version(type(self.extractor))} changed by {changes}"
+        """That of the inner extractor, whose code may change as well, and the augmentation."""
+        how = (self.turn, self.scale, self.down, self.across, self.contrast)
+        return f"{self.extractor.key} {code_version(type(self.extractor))} augmented by {how}"
 
     @property
     def name(self) -> str:
         """What it computes, as it is shown."""
-        return f"{self.extractor.name} of changed copies"
+        return f"{self.extractor.name} of augmented images"
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Vectors, float32, shape (n_images, n_features), of uint8 (n, height, width, channels)."""
-        return self.extractor(self.changed(images))
+        return self.extractor(self.augment(images))
 
-    def changed(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The changed images themselves, uint8, shape (n_images, height, width, channels).
+    def augment(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The augmented images themselves, uint8, shape (n_images, height, width, channels).
 
         Args:
             images: Of the same shape and type.
@@ -69,8 +69,8 @@ class Changed(Extractor):
         margin = max(0, math.ceil(max(-corners.min(), (corners - (width, height)).max()))) + 1
         around = ((margin, margin), (margin, margin), (0, 0))
         data = (*back[0], offset[0] + margin, *back[1], offset[1] + margin)
-        changed = np.empty_like(images)
-        for old, new in zip(images, changed, strict=True):
+        augmented = np.empty_like(images)
+        for old, new in zip(images, augmented, strict=True):
             wide = np.pad(old, around, mode="edge")
             picture = Image.fromarray(wide[..., 0] if wide.shape[-1] == 1 else wide)
             moved = picture.transform(
@@ -80,20 +80,20 @@ class Changed(Extractor):
             for channel, mean in enumerate(pixels.mean(axis=(0, 1))):
                 levels = np.rint(mean + (np.arange(256) - mean) * self.contrast)
                 new[..., channel] = np.clip(levels, 0, 255).astype(np.uint8)[pixels[..., channel]]
-        return changed
+        return augmented
 
 
-def copies(extractor: Extractor) -> list[Changed]:
-    """The extractor of four copies of an image, changed in four different directions.
+def augmentations(extractor: Extractor) -> list[Augmented]:
+    """An extractor over images augmented in each of four different directions.
 
     They turn by 5 degrees and scale and move by three parts in a hundred, as far as a patient's
     position differs anyway. No mirror images: organs are none of themselves.
 
     Args:
-        extractor: What describes the changed images.
+        extractor: What describes the augmented images.
     """
     return [
-        Changed(
+        Augmented(
             extractor=extractor,
             turn=_TURN * turned,
             scale=1 + _PART * scaled,
@@ -107,6 +107,6 @@ def copies(extractor: Extractor) -> list[Changed]:
 
 _TURN, _PART, _CONTRAST = 5.0, 0.03, 0.07
 _DIRECTIONS = ((1, 1, 1, 1, 1), (-1, -1, -1, -1, -1), (1, -1, 1, -1, -1), (-1, 1, -1, 1, 1))
-"""Signs of turn, scale, move down and across, and contrast, of each copy."""
-N_COPIES = len(_DIRECTIONS)
-"""Copies that there are of an image."""
+"""Signs of turn, scale, move down and across, and contrast, of each augmentation."""
+N_AUGMENTATIONS = len(_DIRECTIONS)
+"""Augmented images that there are of each."""
