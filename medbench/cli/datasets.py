@@ -1,4 +1,4 @@
-"""List the data sets, show one, fetch those that can be fetched, or register one of your own."""
+"""List the data sets, show or fetch some, register your own, check the file they are in."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from medbench.cli.options import add_catalog, add_plugin
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from medbench.datasets.catalog import Catalog
     from medbench.datasets.listing import Listing
 
 _MOST_CLASSES_SHOWN = 20
+_ROWS_SHOWN = 5
 _FIELDS = (
     "file", "label", "group", "split", "images", "task", "separator", "spelling", "unlabelled",
     "positive", "folders", "exclude", "include",
@@ -29,11 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     listing = verbs.add_parser("list", help="all registered data sets", allow_abbrev=False)
     listing.set_defaults(execute=list_datasets)
-    info = verbs.add_parser(
-        "info", help="one data set: classes, counts, licence", allow_abbrev=False
+    show = verbs.add_parser(
+        "show",
+        help="one data set: licence, classes, counts, first rows, a picture of some images",
+        allow_abbrev=False,
     )
-    info.add_argument("name", metavar="NAME")
-    info.set_defaults(execute=show_dataset)
+    show.add_argument("name", metavar="NAME")
+    show.add_argument(
+        "--sheet",
+        type=Path,
+        metavar="FILE",
+        help="where the picture of some images of each class goes (default: NAME-images.png)",
+    )
+    show.set_defaults(execute=show_dataset)
     get = verbs.add_parser(
         "fetch",
         allow_abbrev=False,
@@ -97,8 +107,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names in a folder that are images whatever they are called, such as '*_mask.png'",
     )
     add.set_defaults(execute=add_dataset)
-    for verb in (listing, info, get, add):
+    validate = verbs.add_parser(
+        "validate",
+        help="check a datasets.yaml, line by line",
+        allow_abbrev=False,
+        description="Check the entries of ./datasets.yaml (or --datasets-file), and whether their "
+        "images are here and can be listed.",
+    )
+    validate.set_defaults(execute=validate_datasets)
+    schema = verbs.add_parser(
+        "schema",
+        help="print the JSON Schema of datasets.yaml, by which editors complete it",
+        allow_abbrev=False,
+    )
+    schema.set_defaults(execute=print_schema)
+    for verb in (listing, show, get, add, validate):
         add_catalog(verb)
+    for verb in (listing, show, get, add, validate, schema):
         add_plugin(verb)
 
 
@@ -146,7 +171,8 @@ def fetch_datasets(options: argparse.Namespace) -> int:
 
 
 def show_dataset(options: argparse.Namespace) -> int:
-    """Everything that is known of a data set without decoding it."""
+    """What is known of a data set without decoding all of it, and a picture of some images."""
+    from medbench.reports.sample_sheet import write_sample_sheet
     from medbench.running.ask import asking
     from medbench.running.progress import make_console
 
@@ -160,6 +186,46 @@ def show_dataset(options: argparse.Namespace) -> int:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     listing = asking(catalog, lambda: catalog.get(options.name).listing())
     _show_listing(listing, source.side(listing), console)
+    console.print(_first_rows(listing))
+    sheet = options.sheet or Path(f"{options.name}-images.png")
+    write_sample_sheet(options.name, listing, sheet)
+    console.print(f"Some images of each class: {sheet}", markup=False, soft_wrap=True)
+    return 0
+
+
+def validate_datasets(options: argparse.Namespace) -> int:
+    """Every entry of a file; 1 if one cannot be listed."""
+    from medbench.datasets.catalog import read_datasets
+    from medbench.errors import DatasetError
+
+    file = options.datasets_file or Path("datasets.yaml")
+    catalog = _catalog(options)
+    failed = 0
+    for name in read_datasets(file):
+        try:
+            source = catalog.get(name)
+            if not source.is_here():
+                print(f"{name}: its images are not here; the entry is well-formed")
+                continue
+            n_images = len(source.listing().table)
+        except DatasetError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            failed += 1
+        else:
+            print(f"{name}: {n_images} images")
+    return int(failed > 0)
+
+
+def print_schema(options: argparse.Namespace) -> int:
+    """The JSON Schema of ``datasets.yaml``, with the sources of plugins."""
+    import json
+
+    from medbench import registry
+    from medbench.datasets.schema import catalog_schema
+
+    for plugin in options.plugin:
+        registry.load_plugin(plugin)
+    print(json.dumps(catalog_schema(), indent=1))
     return 0
 
 
@@ -218,6 +284,25 @@ def _catalog(options: argparse.Namespace) -> Catalog:
     for plugin in options.plugin:
         registry.load_plugin(plugin)
     return load_catalog(data_dir=options.data_dir, datasets_file=options.datasets_file)
+
+
+def _first_rows(listing: Listing) -> Table:
+    """The first images with what was understood of them."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from medbench.datasets.task import labels_in, membership
+    from medbench.reports.text import plain
+
+    shown = listing.table.head(_ROWS_SHOWN)
+    classes, labels = listing.classes, membership(labels_in(shown), len(listing.classes))
+    table = Table("image", "slice", "class", "group", "split", box=box.SIMPLE)
+    for row, has in zip(shown.itertuples(index=False), labels, strict=True):
+        named = ", ".join(classes[k] for k in has.nonzero()[0]) or "none"
+        cells = (row.origin, row.slice, named, row.group or "-", row.split or "-")
+        table.add_row(*(escape(plain(str(cell))) for cell in cells))
+    return table
 
 
 def _show_listing(listing: Listing, side: int, console: Console) -> None:

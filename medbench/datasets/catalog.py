@@ -15,7 +15,8 @@ from medbench.datasets.yaml_document import YamlDocument, quoted
 from medbench.errors import ConfigurationError, PluginError, UnknownNameError, unknown_name
 
 DATA_FOLDER_VARIABLE = "MEDBENCH_DATA"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""What the name of a data set can be, whole, as a regular expression."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +175,7 @@ def check_name(name: str) -> None:
     Raises:
         ConfigurationError: The name has other characters or is too long.
     """
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise ConfigurationError(
             f"{quoted(name)} cannot be the name of a data set: use up to 64 letters, digits, '-', "
             "'_' and '.', beginning with a letter or digit."

@@ -9,19 +9,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from medbench.atomic_files import replacing_file, writing
 from medbench.datasets.copies import Copies, label_key
 from medbench.datasets.prepared import PreparedDataset
-from medbench.reports.drawing import FONT, cut
-from medbench.reports.text import plain
+from medbench.reports.sheet_drawing import (
+    FAINT,
+    INK,
+    PAPER,
+    THUMBNAIL,
+    fit_line,
+    load_font,
+    thumbnail_of,
+)
 
 _IN_A_ROW = 6
 """Thumbnails that stand side by side, and most that a group shows."""
-_THUMBNAIL, _CELL = 140, 152
-"""Side of a thumbnail and of the space it has, in pixels, as all lengths here."""
+_CELL = 152
+"""Side of the space that a thumbnail has, in pixels, as all lengths here."""
 _PADDING, _GAP, _MARGIN = 8, 12, 20
 _HEADING, _LINE = 24, 17
 _LINES = 3
@@ -31,11 +37,8 @@ _HOW_TO_READ = (
     "= : equal pixels.  bits: how many of the 256 of their perceptual hashes differ.  "
     "row: number of the image in the data set, from 0."
 )
-_LONGEST = 200
-"""Characters of a text that are measured; no more would ever fit."""
 _PARTS = ("train", "val", "test")
-_PAPER, _CARD, _INK, _FAINT = "#ffffff", "#f2f4f7", "#1d2733", "#5b6673"
-_CONFLICT, _ACROSS = "#b3261e", "#9a5b00"
+_CARD, _CONFLICT, _ACROSS = "#f2f4f7", "#b3261e", "#9a5b00"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +162,8 @@ class _Sheet:
         self._dataset = dataset
         self._groups = groups
         self._shown = groups[:most]
-        self._bold, self._title = _font("bold", 13), _font("bold", 18)
-        self._small = _font("normal", 12)
+        self._bold, self._title = load_font("bold", 13), load_font("bold", 18)
+        self._small = load_font("normal", 12)
         self._class_of = _class_names(dataset)
         near = dataset.near_pairs
         content = Copies.of(dataset).content
@@ -175,9 +178,9 @@ class _Sheet:
         # the widest row is of three pairs: three cards and the gaps between them
         width = 2 * _MARGIN + _IN_A_ROW * _CELL + _IN_A_ROW * _PADDING + 2 * _GAP
         rows = list(_in_rows(self._shown))
-        card_height = _HEADING + _THUMBNAIL + _LINES * _LINE + 2 * _PADDING
+        card_height = _HEADING + THUMBNAIL + _LINES * _LINE + 2 * _PADDING
         height = 2 * _MARGIN + _TITLE + len(rows) * (card_height + _GAP)
-        page = Image.new("RGB", (width, height), _PAPER)
+        page = Image.new("RGB", (width, height), PAPER)
         self._pen = ImageDraw.Draw(page)
         self._write_title(width - 2 * _MARGIN)
         for index, row in enumerate(rows):
@@ -204,8 +207,8 @@ class _Sheet:
         self._write(f"{title}; {shown}", _MARGIN, _MARGIN, width, self._title)
         source = self._dataset.source
         about = f"{self._dataset.name}: {source.title}" if source.title else self._dataset.name
-        self._write(about, _MARGIN, _MARGIN + 26, width, self._small, _FAINT)
-        self._write(_HOW_TO_READ, _MARGIN, _MARGIN + 43, width, self._small, _FAINT)
+        self._write(about, _MARGIN, _MARGIN + 26, width, self._small, FAINT)
+        self._write(_HOW_TO_READ, _MARGIN, _MARGIN + 43, width, self._small, FAINT)
 
     def _draw(
         self, page: Image.Image, group: DuplicateGroup, left: int, top: int, width: int
@@ -213,9 +216,9 @@ class _Sheet:
         heading, colour = _heading(group)
         self._write(heading, left + 6, top, width - 6, self._bold, colour)
         for position, row in enumerate(group.rows[:_IN_A_ROW]):
-            x = left + position * _CELL + (_CELL - _THUMBNAIL) // 2
-            thumbnail = _thumbnail(self._dataset.images[row])
-            middle = (_THUMBNAIL - thumbnail.width) // 2, (_THUMBNAIL - thumbnail.height) // 2
+            x = left + position * _CELL + (_CELL - THUMBNAIL) // 2
+            thumbnail = thumbnail_of(self._dataset.images[row])
+            middle = (THUMBNAIL - thumbnail.width) // 2, (THUMBNAIL - thumbnail.height) // 2
             page.paste(thumbnail, (x + middle[0], top + _HEADING + middle[1]))
             part = str(self._dataset.table["split"].iat[row])
             lines = (
@@ -224,8 +227,8 @@ class _Sheet:
                 self._relation(row, group.rows[:position]),
             )
             for number, line in enumerate(lines):
-                y = top + _HEADING + _THUMBNAIL + 4 + number * _LINE
-                self._write(line, x, y, _THUMBNAIL, self._small, _FAINT if number else _INK)
+                y = top + _HEADING + THUMBNAIL + 4 + number * _LINE
+                self._write(line, x, y, THUMBNAIL, self._small, FAINT if number else INK)
 
     def _relation(self, row: int, before: Sequence[int]) -> str:
         """How an image is like one that stands to its left."""
@@ -247,8 +250,8 @@ class _Sheet:
         found = self._distance.get((one, two), self._distance.get((two, one)))
         return float("inf") if found is None else float(found)
 
-    def _write(self, text: str, x: int, y: int, width: int, font: Any, colour: str = _INK) -> None:
-        self._pen.text((x, y), _fitted(text, font, width), font=font, fill=colour)
+    def _write(self, text: str, x: int, y: int, width: int, font: Any, colour: str = INK) -> None:
+        self._pen.text((x, y), fit_line(text, font, width), font=font, fill=colour)
 
 
 def _in_rows(groups: Sequence[DuplicateGroup]) -> Iterator[list[DuplicateGroup]]:
@@ -281,22 +284,8 @@ def _heading(group: DuplicateGroup) -> tuple[str, str]:
     if len(group.rows) > _IN_A_ROW:
         said.append(f"{len(group.rows):,} images, {_IN_A_ROW} shown")
     text = ", ".join(said)
-    colour = _CONFLICT if group.conflict else _ACROSS if len(group.parts) > 1 else _INK
+    colour = _CONFLICT if group.conflict else _ACROSS if len(group.parts) > 1 else INK
     return text[0].upper() + text[1:], colour
-
-
-def _thumbnail(pixels: NDArray[np.uint8]) -> Image.Image:
-    """An image in a square of the thumbnail's size; small ones grow by whole factors."""
-    image = Image.fromarray(
-        np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    )
-    longest = max(image.size)
-    if longest <= _THUMBNAIL:
-        factor = _THUMBNAIL // longest
-        size = (image.width * factor, image.height * factor)
-        return image.resize(size, Image.Resampling.NEAREST).convert("RGB")
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
-    return image.convert("RGB")
 
 
 def _class_names(dataset: PreparedDataset) -> Callable[[int], str]:
@@ -309,19 +298,3 @@ def _class_names(dataset: PreparedDataset) -> Callable[[int], str]:
         return " + ".join(classes[k] for k in np.flatnonzero(labels[row])) or "no label"
 
     return of
-
-
-def _font(weight: str, size: int) -> ImageFont.FreeTypeFont:
-    from matplotlib.font_manager import FontProperties, findfont
-
-    return ImageFont.truetype(findfont(FontProperties(family=FONT, weight=weight)), size)
-
-
-def _fitted(text: str, font: Any, width: int) -> str:
-    """One line without control characters, its end cut off where it is too wide."""
-    text = cut(plain(text), _LONGEST)
-    for longest in range(len(text), 0, -1):
-        fitted = cut(text, longest)
-        if font.getlength(fitted) <= width:
-            return fitted
-    return ""

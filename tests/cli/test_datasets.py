@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from medbench.cli import main
 
@@ -19,8 +21,39 @@ def test_a_folder_is_added_shown_and_found_again(class_folders, capsys, tmp_path
     assert "groups (patients): not known" in shown
     assert main(["datasets", "list"]) == 0
     assert "mine" in capsys.readouterr().out
-    assert main(["datasets", "info", "mine"]) == 0
-    assert "images: 16" in capsys.readouterr().out
+    assert main(["datasets", "show", "mine"]) == 0
+    shown = capsys.readouterr().out
+    assert "images: 16" in shown and "a/00.png" in shown
+    assert "mine-images.png" in shown
+    with Image.open(tmp_path / "mine-images.png") as sheet:
+        assert len(np.unique(np.asarray(sheet))) > 2
+
+
+def test_an_image_that_cannot_be_read_is_no_obstacle_to_looking_at_the_others(
+    class_folders, capsys, tmp_path
+):
+    root = class_folders()
+    (root / "a" / "00.png").write_bytes(b"no image")
+    assert main(["datasets", "add", "mine", str(root)]) == 0
+    assert main(["datasets", "show", "mine", "--sheet", "look/here.png"]) == 0
+    assert (tmp_path / "look" / "here.png").is_file()
+
+
+def test_the_entries_of_a_file_are_checked_each(class_folders, capsys, tmp_path):
+    file = tmp_path / "datasets.yaml"
+    good, bad = class_folders(), tmp_path / "empty"
+    bad.mkdir()
+    file.write_text(
+        f"good: {{source: folder, path: '{good}'}}\nbad: {{source: folder, path: '{bad}'}}\n"
+        "elsewhere: {source: folder, path: nowhere}\n"
+    )
+    assert main(["datasets", "validate"]) == 1
+    said = capsys.readouterr()
+    assert "good: 16 images" in said.out and "elsewhere: its images are not here" in said.out
+    assert "bad: " in said.err
+    file.write_text("good: {source: folder, pth: x}\n")
+    assert main(["datasets", "validate"]) == 2
+    assert 'line 1: data set "good": "pth" is not a field' in capsys.readouterr().err
 
 
 def test_an_entry_is_appended_and_what_was_there_stays(class_folders, capsys, tmp_path):

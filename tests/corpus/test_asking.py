@@ -61,7 +61,7 @@ def test_without_a_terminal_the_message_names_an_option_that_exists(views, capsy
         assert "AP, PA hold the same folders (no, yes)" in said
         assert "--folders of python -m medbench datasets add" in said and "PA/" in said
     assert main(["datasets", "add", "films", str(views), "--folders", "parts"]) == 0
-    assert main(["datasets", "info", "films"]) == 0
+    assert main(["datasets", "show", "films"]) == 0
     assert "no: 8" in capsys.readouterr().out
 
 

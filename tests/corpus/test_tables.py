@@ -381,7 +381,7 @@ def test_the_folder_of_the_images_is_an_option(pictures, capsys, monkeypatch, tm
     assert "--images" in capsys.readouterr().err
     assert main([*options, "--images", str(root / "pics")]) == 0
     assert "images: 4" in capsys.readouterr().out
-    assert main(["datasets", "info", "mine"]) == 0
+    assert main(["datasets", "show", "mine"]) == 0
     assert "a: 2" in capsys.readouterr().out
 
 

@@ -161,7 +161,7 @@ def test_fetching_several_goes_on_after_a_failure_and_says_so_at_the_end(
     assert "tinymnist: is here now" in shown.out
     assert "phantoms-mr: is here already" in shown.out
     assert main(["datasets", "fetch", "tinymnist", *options]) == 0
-    assert main(["datasets", "info", "tinymnist", *options]) == 0
+    assert main(["datasets", "show", "tinymnist", *options]) == 0
     assert "images: 44" in capsys.readouterr().out
 
 

@@ -11,6 +11,7 @@ from medbench.datasets.task import Task, label_frame
 from medbench.errors import StoreError
 from medbench.reports import contact_sheet
 from medbench.reports.contact_sheet import duplicate_groups, write_contact_sheet
+from medbench.reports.sheet_drawing import THUMBNAIL, load_font
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -114,8 +115,8 @@ def test_a_class_name_is_drawn_as_it_is_in_one_line_and_cut(monkeypatch, tmp_pat
     assert "$x_1$ [31m" in texts
     (long,) = {text for text in texts if text.startswith("a very")}
     assert long.endswith("…") and len(long) < 40
-    font = contact_sheet._font("normal", 12)
-    assert font.getlength(long) <= contact_sheet._THUMBNAIL
+    font = load_font("normal", 12)
+    assert font.getlength(long) <= THUMBNAIL
 
 
 def test_all_labels_of_an_image_are_named(monkeypatch, tmp_path):
@@ -132,7 +133,7 @@ def test_thumbnails_have_the_images_pixels_and_no_file_is_left_over(channels, tm
     assert write_contact_sheet(data, path)
     assert list(tmp_path.rglob("*.*")) == [path]
     sheet = np.asarray(Image.open(path))
-    factor = contact_sheet._THUMBNAIL // 24
+    factor = THUMBNAIL // 24
     for row in (0, 2, 1, 11):
         wanted = np.broadcast_to(data.images[row], (24, 24, 3))
         assert any(

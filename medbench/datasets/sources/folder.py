@@ -48,9 +48,11 @@ class FolderSource(FileSource):
 
     source: str = "folder"
     path: str
+    """The folder, below a data folder or absolute."""
     classes: tuple[Text, ...] | None = None
     """Class folders to use and their order (the last is the positive of two); default all."""
     groups: GroupTable | None = None
+    """A table of which images belong to one patient."""
     exclude: tuple[str, ...] = ()
     """Patterns of relative file names to leave out, for example ``masks/*``."""
     include: tuple[str, ...] = ()

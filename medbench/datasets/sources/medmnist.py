@@ -35,6 +35,7 @@ class MedMnistSource(NpzSource):
     md5: dict[Literal[28, 64, 128, 224], str]
     """The official sum of each size."""
     n_images: int
+    """Images of the official file, by which the size of the download is known."""
     image_size: Literal[28] = 28
     """Comes from the name: images of ``NAME-64`` are left at 64."""
 

@@ -43,6 +43,7 @@ class NpzSource(Source):
 
     source: str = "npz"
     path: str
+    """The archive, below a data folder or absolute."""
     classes: tuple[Text, ...] | None = None
     """Class names in the order of the labels; default the numbers or names themselves."""
     task: Literal["multi-class", "ordinal", "multi-label"] = "multi-class"  # type: ignore[assignment]

@@ -43,10 +43,13 @@ class TableSource(FileSource):
     images: str | None = None
     """Folder that the file column is relative to; default the CSV's own."""
     file: Text = "file"
+    """The column of file names."""
     label: Text | tuple[Text, ...] = "label"
     """The column of labels; or a column for each class, which is 1 where an image shows it."""
     group: Text | None = None
+    """The column of patients, lesions or scans."""
     split: Text | None = None
+    """The column of an official split: train, val or test."""
     where: dict[Text, Text | tuple[Text, ...]] = Field(default_factory=dict)
     """Keep only rows whose column has this value (or one of these)."""
     classes: tuple[Text, ...] | dict[Text, Text | tuple[Text, ...]] | None = None
