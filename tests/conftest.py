@@ -34,6 +34,9 @@ from medbench.execution import plan
 
 # A run within the tests works in their own process, unless a test is marked "processes".
 plan.DEFAULT_EXECUTOR = "inline"
+# Nor does it wait until the disk has what was written, as processes that tests start do; that it
+# would is tested in test_atomic_files.py.
+os.fsync = lambda descriptor: None
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -1,6 +1,8 @@
 """Files and folders take their final names whole, or not at all."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +42,44 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
         raise ZeroDivisionError
     assert [file.name for file in path.iterdir()] == ["b"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def done(monkeypatch):
+    """What reached the disk, by its number there, and when something was renamed."""
+    done = []
+
+    def renaming(rename):
+        def renamed(self, target):
+            done.append("renamed")
+            return rename(self, target)
+
+        return renamed
+
+    monkeypatch.setattr(os, "fsync", lambda number: done.append(os.fstat(number).st_ino))
+    for name in ("replace", "rename"):
+        monkeypatch.setattr(Path, name, renaming(getattr(Path, name)))
+    return done
+
+
+def number(path):
+    return path.stat().st_ino
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows opens no folders")
+def test_what_takes_its_final_name_has_reached_the_disk_before(tmp_path, done):
+    """Else a machine that loses power leaves half a file under that name."""
+    file, folder, lines = tmp_path / "a.txt", tmp_path / "model", tmp_path / "lines"
+    write_text(file, "whole")
+    assert done == [number(file), "renamed", number(tmp_path)]
+    done.clear()
+    with replacing_folder(folder) as temporary:
+        (temporary / "b").write_text("whole")
+    assert done == [number(folder / "b"), number(folder), "renamed", number(tmp_path)]
+    done.clear()
+    append_line(lines, {"number": 0})
+    append_line(lines, {"number": 1})
+    assert done == [number(lines), number(tmp_path), number(lines)]
 
 
 def test_what_cannot_be_written_names_the_place_and_a_remedy(tmp_path):

@@ -76,9 +76,10 @@ def test_several_labels_an_image_run_through_families_and_plugins(capsys):
 
 def test_several_labels_without_an_official_validation_part_are_tuned_on_inner_folds():
     write_archive("set.npz", several_labels, images_of=(("train", 120), ("test", 60)))
-    table, store = run(
+    entry = (
         "{source: npz, path: set.npz, image_size: 28, task: multi-label, classes: [u, l, noise]}"
     )
+    table, store = run(entry, "--models", "xgboost", "--trials", "1")
     assert table.loc["xgboost", "auroc"] > 0.6
     assert all(cell.record["inner_folds"] == 3 for cell in store.read().cells)
 
@@ -86,7 +87,9 @@ def test_several_labels_without_an_official_validation_part_are_tuned_on_inner_f
 def test_ordered_classes_run_through_families_and_plugins():
     write_archive("set.npz", rising_classes)
     table, store = run(
-        "{source: npz, path: set.npz, image_size: 28, task: ordinal, classes: [a, b, c, d]}"
+        "{source: npz, path: set.npz, image_size: 28, task: ordinal, classes: [a, b, c, d]}",
+        "--trials",
+        "1",
     )
     assert (table["status"] == "ok").all()
     assert (table.drop("majority")["auroc"] > 0.8).all()

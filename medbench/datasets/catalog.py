@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from medbench import registry
@@ -95,7 +96,7 @@ def load_catalog(
     """
     given = _data_folders(data_dir)
     ours, *others = _catalog_files(datasets_file)
-    sources = {name: source.within(*given) for name, source in read_datasets(ours).items()}
+    sources = {name: source.within(*given) for name, source in _shipped_datasets(ours).items()}
     shipped_once = dict(
         sources
     )  # in a checkout of MedBench, its file is also the one of the folder
@@ -188,6 +189,18 @@ def shipped(name: str) -> Path:
     installed = package / "shipped" / name
     in_checkout = {"datasets.yaml": "datasets.yaml", "suites": "benchmarks/suites"}[name]
     return installed if installed.exists() else package.parent / in_checkout
+
+
+def _shipped_datasets(file: Path) -> dict[str, Source]:
+    """Copies of the entries that come with MedBench; a process reads them once."""
+    status = file.stat()
+    read = _read_in_state(file, status.st_mtime_ns, status.st_size)
+    return {name: source.model_copy() for name, source in read.items()}
+
+
+@lru_cache(maxsize=1)
+def _read_in_state(file: Path, time: int, size: int) -> dict[str, Source]:
+    return read_datasets(file)
 
 
 def read_datasets(file: Path) -> dict[str, Source]:

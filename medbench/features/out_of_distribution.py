@@ -424,8 +424,11 @@ def _subspace(
     centre, scale = _standard(described, channels)
     rows = (described - centre) / scale
     most = min(_MOST_COMPONENTS, max(1, len(rows) // _IMAGES_PER_COMPONENT))
-    _, vectors = np.linalg.eigh(rows.T @ rows)
-    return centre, scale, np.ascontiguousarray(vectors[:, ::-1][:, :most], dtype=np.float32)
+    if 2 * len(rows) < rows.shape[1]:  # the same directions, many times sooner
+        vectors = np.linalg.svd(rows, full_matrices=False)[2].T
+    else:
+        vectors = np.linalg.eigh(rows.T @ rows)[1][:, ::-1]
+    return centre, scale, np.ascontiguousarray(vectors[:, :most], dtype=np.float32)
 
 
 def _variances(rows: NDArray[np.floating], n_features: int) -> NDArray[np.float32]:

@@ -257,9 +257,19 @@ class Code:
         return found
 
 
-CODE = Code(ROOT)
-TEXTS = sorted(CODE.texts.items())
-LINES = [f"{module}:{line}" for (module, line, _), _ in TEXTS]
+@pytest.fixture(scope="module")
+def code():
+    """Read once, and not where tests are only collected."""
+    return Code(ROOT)
+
+
+@pytest.fixture(scope="module")
+def texts(code):
+    """Every text with its module and line, and the verbs that may print it."""
+    return [
+        (f"{module}:{line}", text, verbs)
+        for (module, line, text), verbs in sorted(code.texts.items())
+    ]
 
 
 # --- options --------------------------------------------------------------------------------------
@@ -310,17 +320,13 @@ def _options_of(words: str) -> frozenset[str]:
     return frozenset().union(*(v.options for name, v in VERBS.items() if name.split()[0] == first))
 
 
-@pytest.mark.parametrize(
-    ("line", "text", "verbs"),
-    [
-        pytest.param(line, text, verbs, id=line)
-        for line, ((_, _, text), verbs) in zip(LINES, TEXTS, strict=True)
-        if "--" in text
-    ],
-)
-def test_every_option_that_is_named_is_one_of_the_verb_that_prints_it(line, text, verbs):
-    wrong = wrong_options(text, verbs)
-    assert not wrong, f"{line}: {wrong} in {text!r}, printed by {sorted(verbs) or 'Python'}"
+def test_every_option_that_is_named_is_one_of_the_verb_that_prints_it(texts):
+    wrong = [
+        f"{line}: {found} in {text!r}, printed by {sorted(verbs) or 'Python'}"
+        for line, text, verbs in texts
+        if "--" in text and (found := wrong_options(text, verbs))
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_help_of_a_verb_names_its_own_options_only():
@@ -357,9 +363,11 @@ def test_an_option_that_is_not_there_is_noticed(text, verbs, wrong):
     assert wrong_options(text, verbs) == wrong
 
 
-def test_it_is_known_which_verb_prints_what():
+def test_it_is_known_which_verb_prints_what(texts):
     def verbs(module: str, words: str) -> set[str]:
-        (found,) = (who for (name, _, text), who in TEXTS if name == module and words in text)
+        (found,) = (
+            who for line, text, who in texts if line.startswith(f"{module}:") and words in text
+        )
         return found
 
     reading = {"run", "audit", "evaluate", "export", "reproduce"}
@@ -371,15 +379,15 @@ def test_it_is_known_which_verb_prints_what():
     assert "leaderboard" not in verbs(
         "medbench.running.carry_out", "nothing was trained or written"
     )
-    printed = sum(bool(verbs) for _, verbs in TEXTS)
-    assert printed > 0.8 * len(TEXTS)
+    printed = sum(bool(verbs) for _, _, verbs in texts)
+    assert printed > 0.8 * len(texts)
 
 
 # --- commands, fields, extras, environment variables ----------------------------------------------
 
 
-def test_every_command_that_is_named_exists():
-    for line, ((_, _, text), _) in zip(LINES, TEXTS, strict=True):
+def test_every_command_that_is_named_exists(texts):
+    for line, text, _ in texts:
         for words in re.findall(r"python -m medbench ([a-z]+(?: [a-z]+)?)", text):
             known = words in VERBS or words.split()[0] in VERBS
             assert known, f"{line}: {words} in {text!r}"
@@ -401,9 +409,9 @@ def fields_in(text: str) -> set[str]:
     return {name for match in found for name in re.split(", | or | and ", match)}
 
 
-def test_every_field_that_is_named_is_one_of_an_entry():
+def test_every_field_that_is_named_is_one_of_an_entry(texts):
     named = set()
-    for line, ((_, _, text), _) in zip(LINES, TEXTS, strict=True):
+    for line, text, _ in texts:
         fields = fields_in(text)
         assert fields <= FIELDS, f"{line}: {fields - FIELDS} in {text!r}"
         named |= fields
@@ -418,8 +426,8 @@ def test_a_field_that_is_not_there_is_noticed():
     assert not {"folder"} <= FIELDS
 
 
-def test_what_a_person_decides_is_a_field_and_an_option_of_datasets_add():
-    for module in CODE.modules.values():
+def test_what_a_person_decides_is_a_field_and_an_option_of_datasets_add(code):
+    for module in code.modules.values():
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("UndecidedError"):
                 (decides,) = (k.value for k in node.keywords if k.arg == "field")
@@ -442,9 +450,9 @@ PACKAGES = {
 }
 
 
-def test_every_package_that_is_to_be_installed_is_one_that_is_used():
+def test_every_package_that_is_to_be_installed_is_one_that_is_used(texts):
     named = set()
-    for line, ((_, _, text), _) in zip(LINES, TEXTS, strict=True):
+    for line, text, _ in texts:
         for extra in re.findall(r"(?:medbench|\.)\[(\w+)\]", text):
             assert extra in EXTRAS, f"{line}: extra {extra} in {text!r}"
         for command in re.findall(r"pip install ([^.`,;]*)", text):
@@ -454,10 +462,10 @@ def test_every_package_that_is_to_be_installed_is_one_that_is_used():
     assert {"onnx", "pylibjpeg-libjpeg"} <= named
 
 
-def test_every_extra_that_is_to_be_installed_exists():
+def test_every_extra_that_is_to_be_installed_exists(code):
     asked = {
         node.args[0].value
-        for module in CODE.modules.values()
+        for module in code.modules.values()
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Call)
         and ast.unparse(node.func) == "install_command"
@@ -476,8 +484,8 @@ def test_an_extra_is_installed_where_it_can_be_had(monkeypatch, installed):
     )
 
 
-def test_every_environment_variable_that_is_named_is_read():
-    read = {text for (_, _, text), _ in TEXTS if re.fullmatch("MEDBENCH_[A-Z_]+", text)}
-    for line, ((_, _, text), _) in zip(LINES, TEXTS, strict=True):
+def test_every_environment_variable_that_is_named_is_read(texts):
+    read = {text for _, text, _ in texts if re.fullmatch("MEDBENCH_[A-Z_]+", text)}
+    for line, text, _ in texts:
         assert set(re.findall("MEDBENCH_[A-Z_]+", text)) <= read, f"{line}: {text!r}"
     assert {"MEDBENCH_CACHE", "MEDBENCH_DATA", "MEDBENCH_WEIGHTS"} <= read

@@ -142,7 +142,16 @@ def attempts_of(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("how", ENDING, ids=str)
+@pytest.mark.parametrize(
+    "how",
+    [
+        signal.SIGTERM,
+        # of two jobs in test_end_to_end.py, and both at a terminal below
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_a_run_ends_with_a_line_without_attempts_or_images_and_goes_on(class_folders, how):
     options = run_options(class_folders)
     process = napping_run(options)

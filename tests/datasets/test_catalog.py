@@ -88,6 +88,13 @@ def test_a_shipped_entry_again_is_the_same_data_set(tmp_path, monkeypatch):
     assert load_catalog().get("brain-mri").is_here()  # beside the file, as of any entry in it
 
 
+def test_data_folders_of_one_catalog_are_not_those_of_another(tmp_path):
+    """The shipped entries are read once; each catalog has copies of them."""
+    first = load_catalog(data_dir=tmp_path)
+    assert load_catalog().get("brain-mri")._roots == ()
+    assert first.get("brain-mri")._roots == (tmp_path,)
+
+
 def test_an_unknown_data_set_lists_the_close_ones():
     with pytest.raises(UnknownNameError, match="Did you mean 'brain-mri'"):
         load_catalog().get("brain-mir")

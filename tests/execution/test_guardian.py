@@ -23,18 +23,42 @@ FOREIGN = (
     "writes-words", "writes-a-number", "writes-a-half", "writes-a-fit", "writes-more",
     "writes-an-end", "writes-deeply", "writes-without-end",
 )  # fmt: skip
+LIMIT = 700_000_000
+"""Bytes of memory that a cell may use."""
 
 
-def run(folder, *families, **given):
-    """What the local executor tells of a cell of each family, by its family."""
-    resources = Resources(threads=1, jobs=2, plugins=(UNRULY,), **given)
-    work = [weighted_work(small_work(family), folder) for family in families]
-    told = {family: [] for family in families}
-    for event in LocalExecutor(resources).run(work):
-        if isinstance(event, TrialEnded) and event.oof is not None:
-            assert np.load(event.oof).ndim == 2
-        told[event.cell.model].append(event)
-    return told
+ENDURED = (
+    "shares", "shares-a-map", "stops-guardian", "killed-once", "check-brightness", "killed-always",
+    "exits", "aborts", *FOREIGN, "listens", "prints",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def endured(tmp_path_factory):
+    """A run of many families: what the local executor tells of the cell of each, by its family,
+    and the folder of each."""
+    folders = {family: tmp_path_factory.mktemp(family) for family in ENDURED}
+    resources = Resources(threads=1, jobs=2, plugins=(UNRULY,), cell_memory=LIMIT)
+    work = [weighted_work(small_work(family), folder) for family, folder in folders.items()]
+    told = {family: [] for family in ENDURED}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for event in LocalExecutor(resources).run(work):
+            if isinstance(event, TrialEnded) and event.oof is not None:
+                assert np.load(event.oof).ndim == 2
+            told[event.cell.model].append(event)
+    return told, folders
+
+
+@pytest.fixture
+def told(endured):
+    return endured[0]
+
+
+@pytest.fixture
+def fits(endured):
+    """How many fits of a family have begun."""
+    return lambda family: (endured[1][family] / "fits").stat().st_size
 
 
 def numbers(told):
@@ -116,62 +140,60 @@ def test_cells_stand_still_while_their_run_does_and_lose_no_time(tmp_path, hold)
     assert told.splitlines()[-1].strip() == "Outcome"  # without a reason
 
 
-def test_a_guardian_that_is_stopped_is_let_go_on(tmp_path):
-    told = run(tmp_path, "stops-guardian")["stops-guardian"]
-    assert numbers(told) == [0, 1, 2] and told[-1].reason == ""
+def test_a_guardian_that_is_stopped_is_let_go_on(told):
+    events = told["stops-guardian"]
+    assert numbers(events) == [0, 1, 2] and events[-1].reason == ""
 
 
-def test_an_attempt_that_is_killed_goes_on_from_its_finished_trials(tmp_path):
-    told = run(tmp_path, "killed-once", "check-brightness")
+def test_an_attempt_that_is_killed_goes_on_from_its_finished_trials(told, fits):
     assert numbers(told["killed-once"]) == [0, 1, 2]
     outcome, whole = told["killed-once"][-1], told["check-brightness"][-1]
     assert outcome.reason == "" and b"ended by SIGKILL" in outcome.log
-    assert (tmp_path / "fits").stat().st_size == 4 + 2 + 2 + 1  # the second trial from its start
+    assert fits("killed-once") == 4 + 2 + 2 + 1  # the second trial from its start
     for name in ("params", "trial", "threshold", "calibration"):
         assert outcome.record[name] == whole.record[name]
     np.testing.assert_array_equal(outcome.probabilities, whole.probabilities)
 
 
-def test_an_attempt_that_is_killed_whenever_it_starts_is_no_result(tmp_path):
-    told = run(tmp_path, "killed-always")["killed-always"]
-    outcome = told[-1]
+def test_an_attempt_that_is_killed_whenever_it_starts_is_no_result(told, fits):
+    events = told["killed-always"]
+    outcome = events[-1]
     assert outcome.fault and "SIGKILL" in outcome.reason and "3 times" in outcome.reason
-    assert (tmp_path / "fits").stat().st_size == 3
-    assert sum(isinstance(event, Outcome) for event in told) == 1
+    assert fits("killed-always") == 3
+    assert sum(isinstance(event, Outcome) for event in events) == 1
 
 
-def test_an_attempt_that_ends_by_itself_is_a_failed_cell(tmp_path):
-    told = run(tmp_path, "exits", "aborts")
+def test_an_attempt_that_ends_by_itself_is_a_failed_cell(told):
     assert "status 7" in told["exits"][-1].reason
     assert "SIGABRT" in told["aborts"][-1].reason
     assert not told["exits"][-1].fault and not told["aborts"][-1].fault
 
 
-def test_what_is_written_among_the_messages_is_a_failed_cell_and_no_event(tmp_path):
-    for family, told in run(tmp_path, *FOREIGN).items():
-        assert "something else wrote" in told[-1].reason, family
-        assert not told[-1].fault and not numbers(told)
+@pytest.mark.parametrize("family", FOREIGN)
+def test_what_is_written_among_the_messages_is_a_failed_cell_and_no_event(told, family):
+    events = told[family]
+    assert "something else wrote" in events[-1].reason
+    assert not events[-1].fault and not numbers(events)
 
 
-def test_what_is_told_to_an_attempt_is_not_read_by_its_family(tmp_path):
-    assert run(tmp_path, "listens")["listens"][-1].reason == ""
+def test_what_is_told_to_an_attempt_is_not_read_by_its_family(told):
+    assert told["listens"][-1].reason == ""
 
 
-def test_a_log_has_a_bound_and_says_what_is_left_out(tmp_path):
-    outcome = run(tmp_path, "prints")["prints"][-1]
+def test_a_log_has_a_bound_and_says_what_is_left_out(told):
+    outcome = told["prints"][-1]
     assert outcome.reason == ""
     assert len(outcome.log) < 1_100_000
     assert outcome.log.startswith(b"line 0 ") and b"line 29999 " in outcome.log
     assert b"bytes are left out here" in outcome.log
 
 
-def test_memory_that_processes_share_counts_once_and_a_shared_map_counts(tmp_path):
-    told = run(tmp_path, "shares", "shares-a-map", cell_memory=700_000_000)
+def test_memory_that_processes_share_counts_once_and_a_shared_map_counts(told):
     assert told["shares"][-1].reason == ""
     last = told["shares-a-map"][-1]
     overrun = last.overrun
     assert overrun is not None, last
-    assert (overrun.limit, overrun.allowed) == ("--cell-memory", 700_000_000)
+    assert (overrun.limit, overrun.allowed) == ("--cell-memory", LIMIT)
     assert overrun.used > overrun.allowed
     assert "more than its limit of 700.0 MB (--cell-memory)" in last.reason
 

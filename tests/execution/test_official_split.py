@@ -18,6 +18,7 @@ TRAIN, VALIDATION, TEST = 60, 40, 40
 def run(tmp_path, monkeypatch):
     """Runs the family on an archive with or without official parts; gives exit code and fits."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("medbench.running.carry_out.write_everything", lambda *given: None)
     monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
 
     def start(out, *options, parts=("train_", "val_", "test_"), budget=("--trials", "6")):

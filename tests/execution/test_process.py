@@ -49,13 +49,14 @@ def alive(pid: int) -> bool:
     return True
 
 
-@pytest.fixture(params=["spawned", pytest.param("forked", marks=linux)])
-def server(request):
+@pytest.fixture(scope="module", params=["spawned", pytest.param("forked", marks=linux)])
+def server(request, tmp_path_factory):
     """What processes are forked off; None for interpreters of their own."""
     if request.param == "spawned":
         yield None
         return
-    server = ForkServer(child_environment(1), ())
+    cache = {"MEDBENCH_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    server = ForkServer({**child_environment(1), **cache}, ())
     yield server
     server.stop()
 

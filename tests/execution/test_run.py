@@ -67,6 +67,7 @@ class StepsFamily(ModelFamily):
 def run(class_folders, tmp_path, monkeypatch):
     """Runs a family that counts steps; ``interrupted`` raises after so many events of a kind."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("medbench.running.carry_out.write_everything", lambda *given: None)
     Path("steps.py").write_text(STEPPER)
     arguments = ["run", "--data", str(class_folders(per_class=12)), "--plugin", "steps.py"]
     arguments += ["--models", "steps", "--no-sanity", "--trials", "5", "--folds", "2"]

@@ -14,7 +14,11 @@ from medbench.errors import ModelError, UnknownNameError
 from medbench.features.networks import build_body, input_size
 
 keras = pytest.importorskip("keras")
-NAMES = list(BACKBONES)
+LARGE = {"densenet121", "efficientnetb0", "resnet50"}
+"""No suite names these; the slow tests of models fit, save and export them."""
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in BACKBONES
+]
 SQUEEZENET, MOBILENET = BACKBONES["squeezenet"], BACKBONES["mobilenet"]
 LITE = BACKBONES["efficientnet-lite0"]
 SIZE = (64, 64)

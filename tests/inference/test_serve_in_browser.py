@@ -20,7 +20,13 @@ from medbench.inference.serve.app import Limits
 
 pytestmark = [pytest.mark.browser, pytest.mark.allow_hosts(["127.0.0.1"])]
 HOSTILE = ("<script>hacked()</script>", '"><img src=http://evil.example/x onerror=hacked()>')
-WIDTHS = (360, 1440)
+SCREENS = [
+    (360, "light"),
+    (1440, "dark"),
+    pytest.param(360, "dark", marks=pytest.mark.slow),
+    pytest.param(1440, "light", marks=pytest.mark.slow),
+]
+"""Widths and colour schemes; what is fast has each of them once."""
 LIMITS = Limits(n_bytes=2_000_000)
 DROP = """
 ([name, bytes]) => {
@@ -303,8 +309,7 @@ def test_another_web_site_can_have_nothing_classified(browser, address, model):
     assert model.fold_models.seen == 0
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_it_fits_the_screen_and_axe_finds_nothing_serious(browser, address, width, scheme):
     from axe_playwright_python.sync_playwright import Axe
 

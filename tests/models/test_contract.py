@@ -69,8 +69,13 @@ class TestEveryFamily(ModelContract):
         self.family = registry.models.get(name)
         for module in self.family.requires:
             pytest.importorskip(module)
-        if "keras" not in self.family.requires and keras_backend() not in (None, "tensorflow"):
+        other = keras_backend() not in (None, "tensorflow")
+        if other and "keras" not in self.family.requires:
             pytest.skip("computes the same whatever Keras runs on, and is tested beside TensorFlow")
+        if other and name == "squeezenet":
+            pytest.skip(
+                "mobilenet with other layers, of which test_embeddings.py looks at the rows"
+            )
         self.learns = name not in BLIND
         for setting, value in SETTINGS.get(name, {}).items():
             setattr(self, setting, value)

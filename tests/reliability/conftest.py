@@ -13,12 +13,14 @@ sys.path.append(str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
-def suite(shared_folder):
-    """The small suite, undisturbed; skipped where processes cannot be looked at."""
+def suite(shared_folder, request):
+    """The suite, undisturbed; a small one where slow tests are left out; skipped where processes
+    cannot be looked at."""
     if not Path("/proc").is_dir():
         pytest.skip("looks for processes in /proc")
     pytest.importorskip("xgboost")
-    return importlib.import_module("disturbed_runs").Suite(shared_folder / "suite")
+    small = request.config.option.markexpr == "not slow"
+    return importlib.import_module("disturbed_runs").Suite(shared_folder / "suite", small=small)
 
 
 @pytest.fixture

@@ -26,15 +26,16 @@ KINDS = [
     ("SIGHUP", "attempt"),
     ("SIGHUP", "fork server"),
 ]
-IN_CI, ALL = 4, 65
-"""How a run ends by a signal or stands still is tested in ``cli`` and ``execution`` as well."""
+IN_CI, ALL = (0, 3), 65
+"""How a run ends by a signal or stands still, and how an attempt that is killed goes on, is tested
+in ``cli`` and ``execution`` as well."""
 
 
-def seeded(number: int) -> tuple[str, str, int, float]:
+def seeded(number: int, most: int) -> tuple[str, str, int, float]:
     """A signal, whom it is sent to, after how many events, and how many seconds later."""
     name, target = KINDS[number % len(KINDS)]
     draw = random.Random(number)
-    return name, target, draw.randrange(0, 40), draw.uniform(0, 0.3)
+    return name, target, draw.randrange(0, min(most, 40)), draw.uniform(0, 0.3)
 
 
 def found(target: str, folders: RunFolders, parent: int) -> list[int]:
@@ -54,10 +55,10 @@ def found(target: str, folders: RunFolders, parent: int) -> list[int]:
 
 @pytest.mark.parametrize(
     "number",
-    [pytest.param(n, marks=[pytest.mark.slow] if n >= IN_CI else []) for n in range(ALL)],
+    [pytest.param(n, marks=[] if n in IN_CI else [pytest.mark.slow]) for n in range(ALL)],
 )
 def test_a_signal_at_a_moment_costs_nothing(suite, folders, paid, number):
-    name, target, events, later = seeded(number)
+    name, target, events, later = seeded(number, suite.events)
 
     struck = []
 

@@ -11,7 +11,13 @@ from medbench.reports.page.pictures import keep_pictures
 
 pytestmark = pytest.mark.browser
 HOSTILE = ("<script>hacked()</script>", '"><img src=http://evil.example/x onerror=hacked()>')
-WIDTHS = (360, 1440)
+SCREENS = [
+    (360, "light"),
+    (1440, "dark"),
+    pytest.param(360, "dark", marks=pytest.mark.slow),
+    pytest.param(1440, "light", marks=pytest.mark.slow),
+]
+"""Widths and colour schemes; what is fast has each of them once."""
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +151,7 @@ def test_a_link_into_a_closed_part_opens_it_and_paper_shows_everything(browser, 
         assert page.tab.locator("details:not([open])").count() == 0
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_it_fits_the_screen_and_axe_finds_nothing_serious(browser, made, width, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
