@@ -17,7 +17,9 @@ from medbench.tuning.budget import Budget
 PAGE = Path(__file__).parents[1] / "docs" / "formats.md"
 ROWS = {
     "an image file": [(opening.IMAGE, "GB")],
-    "a table (CSV)": [(opening.TABLE, "MB"), counts.MOST_COLUMNS, counts.MOST_CELLS],
+    "a table": [
+        (opening.TABLE, "MB"), (opening.ARCHIVE, "GB"), counts.MOST_COLUMNS, counts.MOST_CELLS,
+    ],
     "a YAML file": [
         (opening.SETTINGS, "MB"), yaml_document._DEEPEST, yaml_document._MOST_CHARACTERS,
     ],

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medbench.datasets.csv_files import read_csv
 from medbench.datasets.readers import image_suffixes
 from medbench.datasets.sources.table_columns import (
     FILE_NAMES,
@@ -25,6 +24,7 @@ from medbench.datasets.sources.table_columns import (
 from medbench.datasets.sources.table_files import NamedFiles, missing_files
 from medbench.datasets.sources.table_flags import flag_columns, one_each
 from medbench.datasets.sources.table_joined import joined_by, split_labels
+from medbench.datasets.sources.table_reading import Table, read_table
 from medbench.datasets.spellings import counted, is_missing
 from medbench.errors import DatasetError, UndecidedError
 
@@ -36,7 +36,7 @@ def detect_table(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """The entry that describes a table.
 
     Args:
-        path: The CSV.
+        path: The table; see ``read_table``.
         given: Fields that a person names; a label may be several columns, as ``MEL,NV,BCC``.
 
     Raises:
@@ -45,9 +45,9 @@ def detect_table(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     if "separator" in given:
         _check_separator(given)
-    rows = read_csv(path)
+    table = read_table(path)
+    rows, images = table.rows, table.folder
     entry: dict[str, Any] = {"source": "table", "path": str(path)}
-    images = path.parent
     if "images" in given:
         images = Path(given["images"]).resolve()
         if not images.is_dir():
@@ -59,11 +59,14 @@ def detect_table(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         if field in given
     }
     labels = _given_labels(rows, given["label"], path) if "label" in given else ()
-    file = real.get("file") or _file_column(path, images, rows, {*labels, *real.values()})
-    labels = labels or _label_columns(path, rows, {file, *real.values()}, given.get("separator"))
+    taken = {*labels, *real.values()}
+    file = real.get("file") or _column_of_files(path, table, taken)
+    file = file or _file_column(path, images, rows, taken)
+    taken |= {file, *table.images}
+    labels = labels or _label_columns(path, rows, taken, given.get("separator"))
     if len(labels) == 1:
         _refuse_too_many(path, rows, labels[0], given.get("separator"))
-    taken = {file, *labels, *real.values()}
+    taken |= {*labels}
     group = real.get("group") or next(
         (c for c in patient_columns(rows, taken) if not why_no_patients(rows, c, rows[labels[0]])),
         None,
@@ -114,6 +117,23 @@ def _check_separator(given: Mapping[str, Any]) -> None:
 
 
 # --- files ------------------------------------------------------------------------------------
+
+
+def _column_of_files(path: Path, table: Table, taken: set[str]) -> str:
+    """The column that holds the files themselves; "" where none does.
+
+    Raises:
+        UndecidedError: Several do, and none is called as images are.
+    """
+    columns = [column for column in table.images if column not in taken]
+    called_so = [c for c in named(table.rows, FILE_NAMES, taken) if c in columns]
+    if len(columns) > 1 and not called_so:
+        raise UndecidedError(
+            f"{path}: several columns hold files.",
+            field="file",
+            choices={column: "its files are the images" for column in columns},
+        )
+    return next(iter([*called_so, *columns]), "")
 
 
 def _file_column(path: Path, images: Path, rows: pd.DataFrame, taken: set[str]) -> str:

@@ -22,6 +22,7 @@ from medbench.datasets.catalog import read_datasets
 from medbench.datasets.csv_files import read_csv
 from medbench.datasets.readers import HEAD_BYTES, nifti, open_image, reader_of
 from medbench.datasets.sources.npz import NpzSource
+from medbench.datasets.sources.table import TableSource
 from medbench.errors import MedBenchError
 from medbench.features.out_of_distribution import OutOfDistribution
 from medbench.models.persistence import load_sklearn
@@ -56,6 +57,12 @@ def read_archive(path: Path) -> None:
         open_image(listing.read(row), origin=path.name, pixel_limit=PIXELS).pixels(0)
 
 
+def read_table(path: Path) -> None:
+    listing = TableSource(path=str(path), file="image").listing()
+    for row in range(len(listing.table)):
+        open_image(listing.read(row), origin=path.name, pixel_limit=PIXELS).pixels(0)
+
+
 READERS = {
     ".npz": read_archive,
     ".npy": read_npy,
@@ -71,6 +78,8 @@ READERS = {
 def reader(path: Path):
     if path.name.endswith("out-of-distribution.npz"):
         return OutOfDistribution.load
+    if path.name.endswith("images.parquet"):
+        return read_table
     return READERS.get(path.suffix, read_image)
 
 

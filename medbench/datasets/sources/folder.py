@@ -9,7 +9,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from medbench.datasets.csv_files import group_name, read_csv
+from medbench.datasets.csv_files import group_name
 from medbench.datasets.image_names import (
     EXCLUDED,
     LeftOut,
@@ -26,17 +26,18 @@ from medbench.datasets.sources.folder_names import tables_in
 from medbench.datasets.sources.image_files import Folder, image_folder
 from medbench.datasets.sources.labelled_folders import Labelled
 from medbench.datasets.sources.table_columns import column_called
+from medbench.datasets.sources.table_reading import read_table
 from medbench.datasets.sources.words import Text
 from medbench.errors import DatasetError, UndecidedError
 from medbench.names import as_text
 
 
 class GroupTable(BaseModel):
-    """A CSV that says which images belong to one patient."""
+    """A table that says which images belong to one patient."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     table: str
-    """Path of the CSV."""
+    """Path of the table."""
     file: Text = "file"
     """Column with the image's path relative to the data set's folder."""
     group: Text = "group"
@@ -164,7 +165,7 @@ def _group_of(groups: GroupTable, path: Path, names: Sequence[str]) -> list[str]
     Raises:
         DatasetError: It lacks a column or an image, or names one twice.
     """
-    rows = read_csv(path)
+    rows = read_table(path).rows
     file, group = (
         column_called(rows, name, table=path, said_in="the fields file and group of groups")
         for name in (groups.file, groups.group)

@@ -1,4 +1,4 @@
-"""A CSV that names each image's file, label, patient and, where there is one, official split."""
+"""A table that names (or holds) each image's file, its label, patient and official split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from medbench.datasets.csv_files import SPLIT_WORDS, group_name, read_csv
+from medbench.datasets.csv_files import SPLIT_WORDS, group_name
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import check_order
 from medbench.datasets.sources.files import FileSource
@@ -25,11 +25,12 @@ from medbench.datasets.sources.table_labels import (
     Unlabelled,
     read_labels,
 )
+from medbench.datasets.sources.table_reading import read_table
 from medbench.datasets.sources.table_repeats import one_row_each
 from medbench.datasets.sources.words import Text
 from medbench.datasets.spellings import alike
 from medbench.errors import DatasetError
-from medbench.names import as_text, real_name
+from medbench.names import as_text
 
 _FIELDS = "the fields file, label, group, split or where (options of datasets add)"
 
@@ -39,10 +40,11 @@ class TableSource(FileSource):
 
     source: str = "table"
     path: str
-    """The CSV."""
+    """The table: a CSV, a Parquet file, or a folder of Parquet files."""
     images: str | None = None
-    """Folder that the file column is relative to; default the CSV's own."""
+    """Folder that the file column is relative to; default the table's own."""
     file: Text = "file"
+    """The column of the names of the files, or (in Parquet) of the files themselves."""
     label: Text | tuple[Text, ...] = "label"
     """The column of labels; or a column for each class, which is 1 where an image shows it."""
     group: Text | None = None
@@ -77,17 +79,20 @@ class TableSource(FileSource):
         return super().paths() | ({} if self.images is None else {"images": self.images})
 
     def list_images(self, found: Mapping[str, Path]) -> Listing:
-        """The images of the rows that ``where`` and ``classes`` keep, in the order of the CSV."""
+        """The images of the rows that ``where`` and ``classes`` keep, in the order of the table."""
         path = found["path"]
-        rows = read_csv(path)
+        table = read_table(path)
+        rows = table.rows
         source = self._with_real_columns(rows, path)
         rows = source._filtered(rows, path)
         labels = read_labels(rows, source._rules(path), rows[source.file].tolist())
         rows = rows[[own is not None for own in labels.shown]]
         names = rows[source.file].tolist()
-        files = NamedFiles(found.get("images", path.parent), named_in=str(path))
+        files = table.images.get(source.file) or NamedFiles(
+            found.get("images", table.folder), named_in=str(path)
+        )
         found_files = files.find(names)
-        if "" in found_files.paths:
+        if isinstance(files, NamedFiles) and "" in found_files.paths:
             raise DatasetError(f"{path}: {missing_files(files, names, found_files)}")
         groups, of_groups = _groups(rows, source.group)
         of_rows = pd.DataFrame(
@@ -112,11 +117,12 @@ class TableSource(FileSource):
         return self.list_files(
             classes=labels.classes,
             names=images["name"].tolist(),
-            paths=[Path(real_name(path)) for path in images["path"].tolist()],
+            paths=[files.at(path) for path in images["path"].tolist()],
             labels=source._as_numbers(images["shown"].tolist(), labels.classes, path),
             groups=images["group"].tolist() if source.group else None,
             splits=images["split"].tolist(),
             notes=(
+                *table.notes,
                 *labels.notes,
                 *of_repeats,
                 *of_groups,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from medbench.datasets.csv_files import SPLIT_WORDS, group_name
 from medbench.datasets.readers import image_suffixes
+from medbench.datasets.sources.table_cells import CellFiles
 from medbench.datasets.sources.table_files import NamedFiles
 from medbench.datasets.spellings import is_missing
 from medbench.errors import DatasetError
@@ -169,7 +170,7 @@ def told_unused(
     label: Sequence[str],
     group: str | None,
     split: str | None,
-    files: NamedFiles,
+    files: NamedFiles | CellFiles,
 ) -> tuple[str, ...]:
     """Notes on columns that look like patients, a split or files, but are not used as such.
 
@@ -206,7 +207,7 @@ def told_unused(
     return tuple(notes)
 
 
-def _names_files(values: pd.Series, files: NamedFiles) -> bool:
+def _names_files(values: pd.Series, files: NamedFiles | CellFiles) -> bool:
     """Whether a column holds names of images that are there, by its first cells."""
     called = [one for one in values.head(_LOOKED_AT) if one.lower().endswith(image_suffixes())]
     return any(files.find(called).paths)
