@@ -96,6 +96,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="names in a folder that are images whatever they are called, such as '*_mask.png'",
     )
+    add.add_argument(
+        "--pattern",
+        metavar="REGEX",
+        help="where the names of files say the classes: '(?P<label>[a-z]+)_.*', perhaps with "
+        "(?P<patient>...) and (?P<split>...)",
+    )
     add.set_defaults(execute=add_dataset)
     for verb in (listing, info, get, add):
         add_catalog(verb)
@@ -174,7 +180,9 @@ def add_dataset(options: argparse.Namespace) -> int:
     options.datasets_file = file if file.exists() else None
     _catalog(options).check_free(options.name)
     given = {field: getattr(options, field) for field in _FIELDS}
-    entry = guessed_entry(options.path, {**given, "where": _where(options.where)}, answer)
+    given["where"] = _where(options.where)
+    given["labels"] = None if options.pattern is None else {"pattern": options.pattern}
+    entry = guessed_entry(options.path, given, answer)
     listing = tried(entry, answer)
     console = make_console()
     console.print(f"{options.path} is a {entry['source']} data set:", markup=False)
