@@ -24,6 +24,7 @@ from medbench.datasets.sources.table_columns import (
 from medbench.datasets.sources.table_files import NamedFiles, missing_files
 from medbench.datasets.sources.table_flags import flag_columns, one_each
 from medbench.datasets.sources.table_joined import joined_by, split_labels
+from medbench.datasets.sources.table_measured import is_measured, refuse_measured
 from medbench.datasets.sources.table_reading import Table, read_table
 from medbench.datasets.spellings import counted, is_missing
 from medbench.errors import DatasetError, UndecidedError
@@ -239,6 +240,8 @@ def _label_columns(
 
 def _may_be_classes(values: pd.Series, separator: str | None) -> bool:
     """Whether a column has few enough different labels, and more than one."""
+    if is_measured(values.unique(), len(values)):
+        return False
     n, most = _count_labels(values, separator)
     return 2 <= n <= most
 
@@ -255,8 +258,9 @@ def _refuse_too_many(path: Path, rows: pd.DataFrame, column: str, separator: str
     """Refuse a column that a person names, if it cannot be the label.
 
     Raises:
-        DatasetError: It has too many different values.
+        DatasetError: It has too many different values, or measurements.
     """
+    refuse_measured(rows[column].unique(), len(rows), column, str(path))
     n, most = _count_labels(rows[column], separator)
     if n > most:
         raise DatasetError(

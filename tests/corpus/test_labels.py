@@ -375,3 +375,30 @@ def test_truth_values_and_dates_in_an_entry_say_to_write_quotes(tmp_path, entry)
     (tmp_path / "d.yaml").write_text(f"a: {{source: phantoms}}\nb: {{{entry}}}\n")
     with pytest.raises(ConfigurationError, match=r"line 2.*Write it in quotes, as"):
         read_datasets(tmp_path / "d.yaml")
+
+
+# --- numbers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [str(40 + n % 35) for n in range(80)],
+        [f"{n % 12 + 0.5}" for n in range(48)],
+        [*(f"{n}" for n in range(20, 33)), "n/a"],
+    ],
+)
+def test_measurements_are_no_classes_and_the_remedy_is_said(table, labels, tmp_path):
+    path = table([*labels[:1]], header="file,age")
+    path.write_text("\n".join(["file,age", *(f"0.png,{label}" for label in labels), ""]))
+    for look in (lambda: listing(path, label="age"), lambda: detect(path, label="age")):
+        with pytest.raises(DatasetError, match=r"t\.csv: column 'age' holds .* a column of ranges"):
+            look()
+
+
+def test_grades_and_codes_of_classes_are_no_measurements(table):
+    path = table([str(n % 11) for n in range(33)])
+    assert len(listing(path).classes) == 11
+    path = table([f"{n % 12}.5" for n in range(24)])
+    classes = [f"{n}.5" for n in range(12)]
+    assert listing(path, classes=classes).classes == tuple(classes)  # a person says so

@@ -13,6 +13,7 @@ import pandas as pd
 from medbench.datasets.sources.base import check_classes
 from medbench.datasets.sources.table_flags import flag, says_nothing
 from medbench.datasets.sources.table_joined import joined_by, split_labels
+from medbench.datasets.sources.table_measured import refuse_measured
 from medbench.datasets.spellings import alike, counted, is_missing, spelling
 from medbench.errors import DatasetError, UndecidedError
 
@@ -69,14 +70,16 @@ def read_labels(rows: pd.DataFrame, rules: LabelRules, files: Sequence[str]) -> 
     Raises:
         UndecidedError: Several labels in a cell, spellings that may be one class, or rows without
             a label, and the entry does not say what they mean.
-        DatasetError: A label is not among the classes, a class has no image, or a column of 0 and
-            1 holds something else.
+        DatasetError: A label is not among the classes, a class has no image, a column of 0 and 1
+            holds something else, or labels are measurements.
     """
     notes: list[str] = []
     cells: Sequence[Hashable]
     if len(rules.columns) == 1:
         cells = rows[rules.columns[0]].str.normalize("NFC").tolist()
         counts: Counter[Hashable] = Counter(cells)
+        if rules.classes is None:
+            refuse_measured([*map(str, counts)], len(cells), rules.columns[0], rules.table)
         labels = _of_cells(counts, rules)
     else:
         cells = list(zip(*(rows[column].str.lower() for column in rules.columns), strict=True))
