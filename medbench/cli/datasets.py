@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MOST_CLASSES_SHOWN = 20
 _FIELDS = (
     "file", "label", "group", "split", "images", "task", "separator", "spelling", "unlabelled",
-    "positive", "folders", "exclude", "include",
+    "positive", "repeats", "folders", "exclude", "include",
 )  # fmt: skip
 """Options of ``datasets add`` that are fields of the entry as they are given."""
 
@@ -81,6 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add.add_argument(
         "--positive", metavar="CLASS", help="the positive of two classes, the one to be found"
+    )
+    add.add_argument(
+        "--repeats",
+        choices=("positive",),
+        help="an image whose rows have different labels is of the positive class",
     )
     add.add_argument(
         "--folders",

@@ -14,6 +14,7 @@ from medbench.datasets.readers import image_suffixes
 from medbench.datasets.sources.table_columns import (
     FILE_NAMES,
     LABEL_NAMES,
+    box_columns,
     column_called,
     named,
     patient_columns,
@@ -149,7 +150,12 @@ def _file_column(path: Path, images: Path, rows: pd.DataFrame, taken: set[str]) 
     called_so = [column for column in [*usual, *others] if _looks_like_files(rows[column])]
     ids = [column for column in usual if column not in called_so]
     # Numbers of rows or ages may happen to be names of files, so they come last.
-    numbers = [c for c in others if c not in called_so and 2 * rows[c].nunique() >= len(rows)]
+    people = patient_columns(rows, taken)  # one image each, in several rows
+    numbers = [
+        column
+        for column in others
+        if column not in called_so and (column in people or 2 * rows[column].nunique() >= len(rows))
+    ]
     for columns in (called_so, ids, numbers):
         share = {column: _share_found(files, rows[column]) for column in columns}
         best = [c for c in columns if share[c] and share[c] == max(share.values())]
@@ -207,6 +213,7 @@ def _label_columns(
         UndecidedError: Several may be it.
         DatasetError: None may be.
     """
+    taken = taken | {*box_columns(rows)}
     usual = named(rows, LABEL_NAMES, taken)
     for column in usual:
         if _may_be_classes(rows[column], separator):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from pydantic import ValidationError
 
 from medbench.cli import main
 from medbench.datasets.catalog import read_datasets
@@ -402,3 +403,48 @@ def test_grades_and_codes_of_classes_are_no_measurements(table):
     path = table([f"{n % 12}.5" for n in range(24)])
     classes = [f"{n}.5" for n in range(12)]
     assert listing(path, classes=classes).classes == tuple(classes)  # a person says so
+
+
+# --- boxes, a row each ----------------------------------------------------------------------------
+
+BOXES = [
+    "0,,,,,0",
+    "1,9,9,4,4,1",
+    "1,2,2,4,4,1",
+    "2,,,,,0",
+    "3,1,3,5,5,1",
+    "3,2,2,5,5,1",
+    "3,7,1,5,5,1",
+]
+
+
+def test_rows_of_boxes_are_one_image_with_the_label_that_they_agree_on(table):
+    path = table(["a"] * 4)
+    path.write_text("\n".join(["patientId,x,y,width,height,Target", *BOXES, ""]))
+    entry = detect(path)
+    assert (entry["file"], entry["label"], "group" in entry) == ("patientId", "Target", False)
+    said = listing(path, file="patientId", label="Target")
+    assert per_class(said) == {"0": 2, "1": 2}
+    assert "5 rows name 2 images, each of which counts once" in said.notes
+
+
+def test_one_positive_row_makes_an_image_positive_where_a_person_says_so(table, tmp_path, capsys):
+    path = table(list("bcbb"), files=["0.png", "0.png", "1.png", "2.png"])
+    question = asked(path, "task")
+    assert "repeats: positive" in question.question
+    said = listing(path, repeats="positive", positive="c")
+    assert per_class(said) == {"b": 2, "c": 1}
+    assert "1 of them have different labels in their rows, and are 'c' where one" in str(said.notes)
+    with pytest.raises(DatasetError, match=r"t\.csv: no image of class 'c'"):
+        listing(path, repeats="positive", positive="b")
+    with pytest.raises(ValidationError, match="name it in positive"):
+        listing(path, repeats="positive")
+
+
+def test_of_ordinal_rows_the_highest_counts_and_of_classes_in_no_order_none(table):
+    path = table(list("acbac"), files=["0.png", "0.png", "1.png", "2.png", "3.png"])
+    classes = ["a", "b", "c"]
+    said = listing(path, repeats="positive", task="ordinal", classes=classes)
+    assert per_class(said) == {"a": 1, "b": 1, "c": 2}
+    with pytest.raises(DatasetError, match=r"t\.csv: the field repeats needs two classes"):
+        listing(path, repeats="positive", classes=classes)

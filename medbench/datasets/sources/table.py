@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from medbench.datasets.csv_files import SPLIT_WORDS, group_name
 from medbench.datasets.listing import Listing
-from medbench.datasets.sources.base import check_order
+from medbench.datasets.sources.base import check_classes, check_order
 from medbench.datasets.sources.files import FileSource
 from medbench.datasets.sources.table_columns import check_roles, column_called, told_unused
 from medbench.datasets.sources.table_files import NamedFiles, missing_files, told_otherwise
@@ -53,8 +53,9 @@ class TableSource(FileSource):
     """Keep only rows whose column has this value (or one of these)."""
     classes: tuple[Text, ...] | dict[Text, Text | tuple[Text, ...]] | None = None
     """Labels to use and their order (the last is the positive of two); default all. A mapping
-    gives each class the pattern (or patterns) of its labels, as ``Pneumonia/*``: the longest
-    that fits decides, and rows that none fits are left out and counted."""
+    gives each class the pattern (or patterns) of its labels, as ``Pneumonia/*``, or the number
+    that stands for it, as in ``{healthy: 0, ill: [1, 2]}``: the longest that fits decides, and
+    rows that none fits are left out and counted."""
     task: TableTask = "multi-class"  # type: ignore[assignment]
     separator: str | None = Field(default=None, min_length=1)
     """What joins several labels in a cell, of a multi-label task; found out where not given."""
@@ -65,11 +66,19 @@ class TableSource(FileSource):
     """What a row without a label is: skipped, an image that shows no class (absent), or of a
     class that is called so; must be said where there are any."""
 
+    repeats: Literal["positive"] | None = None
+    """What an image is whose rows have different labels, as those of boxes: ``positive`` where one
+    row of the positive class suffices (of an ordinal task the highest class of its rows)."""
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         check_order(self.task, self.classes)
         if self.separator is not None and self.task != "multi-label":
             raise ValueError('the field separator needs task: "multi-label"')
+        if self.repeats is not None and self.task == "multi-label":
+            raise ValueError("repeats is for one label an image, and the task is multi-label")
+        if self.repeats is not None and not self.positive and self.classes is None:
+            raise ValueError("repeats needs to know the positive class: name it in positive")
         if len(self._labels()) == 0:
             raise ValueError('"label" names no column')
         return self
@@ -105,7 +114,11 @@ class TableSource(FileSource):
             }
         )
         several = self.task == "multi-label"
-        images, of_repeats = one_row_each(of_rows, several=several, table=str(path))
+        images, of_repeats = one_row_each(
+            of_rows, several=several, table=str(path), rank=self._rank(labels.classes, path)
+        )
+        if self.repeats is not None:
+            check_classes([own[0] for own in images["shown"]], labels.classes, named_in=str(path))
         unused = told_unused(
             rows,
             file=source.file,
@@ -191,6 +204,23 @@ class TableSource(FileSource):
                 "(--where of datasets add), or name no column in the field split."
             )
         return [SPLIT_WORDS[value] for value in values]
+
+    def _rank(self, classes: tuple[str, ...], path: Path) -> dict[str, int] | None:
+        """How far each class is from health, where that decides between rows of one image.
+
+        Raises:
+            DatasetError: There are several classes in no order.
+        """
+        if self.repeats is None:
+            return None
+        if self.task != "ordinal" and len(classes) > 2:
+            raise DatasetError(
+                f"{path}: the field repeats needs two classes, or task: ordinal, and here are "
+                f"{len(classes)}: {', '.join(classes)}. Leave it away, or join classes in the "
+                "field classes."
+            )
+        ordered = sorted(classes, key=lambda name: name == self.positive)
+        return {name: rank for rank, name in enumerate(ordered)}
 
     def _as_numbers(
         self, shown: list[tuple[str, ...]], classes: tuple[str, ...], path: Path

@@ -34,6 +34,11 @@ SPLIT_NAMES = (
     "split", "fold", "set", "subset", "partition", "phase", "usage", "traintest", "istrain",
     "istest",
 )  # fmt: skip
+_BOXES = (
+    ("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"),
+    ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"),
+)  # fmt: skip
+"""What columns of boxes are called, as ``plain`` has it and without "box" or "bbox" before it."""
 _UNSURE_GROUPS = ("group", "groupid", "case")
 """Names of patients that are names of treatments or classes as often."""
 _PEOPLE = ("patient", "subject", "participant", "person", "lesion", "case")
@@ -106,6 +111,13 @@ def named(rows: pd.DataFrame, names: Sequence[str], taken: Collection[str] = ())
     """The columns that go by one of the usual names, those with the surest name first."""
     called = {plain(str(column)): str(column) for column in reversed(list(rows.columns))}
     return [called[name] for name in names if name in called and called[name] not in taken]
+
+
+def box_columns(rows: pd.DataFrame) -> list[str]:
+    """The columns that say where in an image something lies, if there are such."""
+    called = {re.sub("^b?box", "", plain(str(column))): str(column) for column in rows.columns}
+    sides = next((names for names in _BOXES if set(names) <= called.keys()), ())
+    return [called[name] for name in sides]
 
 
 def patient_columns(rows: pd.DataFrame, taken: Collection[str]) -> list[str]:
