@@ -448,3 +448,18 @@ def test_of_ordinal_rows_the_highest_counts_and_of_classes_in_no_order_none(tabl
     assert per_class(said) == {"a": 1, "b": 1, "c": 2}
     with pytest.raises(DatasetError, match=r"t\.csv: the field repeats needs two classes"):
         listing(path, repeats="positive", classes=classes)
+
+
+# --- numbers with names ---------------------------------------------------------------------------
+
+
+def test_numbers_get_the_names_that_a_person_gives_them_however_they_are_written(table):
+    path = table(["0", "1.0", "2", "0.0", "01", "7"])
+    said = listing(path, classes={"healthy": 0, "ill": [1, "2"]}, spelling="apart")
+    assert per_class(said) == {"healthy": 2, "ill": 3}
+    assert "1 rows of no class are left out: '7' 1" in said.notes
+
+
+def test_names_behind_their_numbers_are_refused_with_the_right_way(table):
+    with pytest.raises(DatasetError, match=r'The name of a class comes first: write ill: "1"'):
+        listing(table(list("1010")), classes={1: "ill", 0: "healthy"})

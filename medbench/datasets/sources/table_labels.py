@@ -293,10 +293,18 @@ def _by_pattern(word: str, classes: dict[str, str | tuple[str, ...]]) -> str:
     best, length = "", -1
     for name, given in classes.items():
         for pattern in (given,) if isinstance(given, str) else given:
-            fits = word == pattern or (not is_missing(word) and fnmatch.fnmatchcase(word, pattern))
+            fits = _same(word, pattern) or (
+                not is_missing(word) and fnmatch.fnmatchcase(word, pattern)
+            )
             if fits and len(pattern) > length:
                 best, length = name, len(pattern)
     return best
+
+
+def _same(word: str, pattern: str) -> bool:
+    """Whether a label is what a pattern says, be it also the same number: 1 and 1.0."""
+    number = spelling(word)
+    return word == pattern or (isinstance(number, float) and number == spelling(pattern))
 
 
 def _saying_nothing(labels: Labels, class_of: dict[str, str], rules: LabelRules) -> set[str]:
@@ -360,12 +368,21 @@ def _tell_left_out(
     if left and len(left) == len(words):
         raise DatasetError(
             f"{rules.table}: no {', '.join(rules.columns)} fits a pattern of the field classes. "
-            f"Values there: {counted(left)}."
+            f"Values there: {counted(left)}.{_other_way_round(words, rules)}"
         )
     if left and rules.several:
         notes.append(f"labels of no class are passed over: {counted(left)}")
     elif left:
         notes.append(f"{sum(left.values())} rows of no class are left out: {counted(left)}")
+
+
+def _other_way_round(words: Counter[str], rules: LabelRules) -> str:
+    """A remedy where a person wrote ``0: healthy`` for ``healthy: "0"``; else ""."""
+    assert isinstance(rules.classes, dict)
+    for label, name in rules.classes.items():
+        if isinstance(name, str) and any(_same(word, label) for word in words):
+            return f' The name of a class comes first: write {name}: "{label}".'
+    return ""
 
 
 def _tell_several(
