@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _MOST_CLASSES_SHOWN = 20
 _FIELDS = (
     "file", "label", "group", "split", "images", "task", "separator", "spelling", "unlabelled",
-    "positive", "repeats", "folders", "exclude", "include",
+    "keep", "positive", "repeats", "folders", "exclude", "include",
 )  # fmt: skip
 """Options of ``datasets add`` that are fields of the entry as they are given."""
 
@@ -66,6 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="COLUMN=VALUE",
         help="keep only these rows of the table; several values of a column may be given",
+    )
+    add.add_argument(
+        "--keep",
+        nargs="+",
+        metavar="COLUMN",
+        help="the table's columns that are stored beside the labels, such as age, sex or site",
     )
     add.add_argument("--task", choices=("multi-class", "multi-label"), help="what an image shows")
     add.add_argument("--separator", metavar="MARK", help="what joins several labels in a cell")
@@ -235,6 +242,7 @@ def _catalog(options: argparse.Namespace) -> Catalog:
 
 def _show_listing(listing: Listing, side: int, console: Console) -> None:
     from medbench.datasets.positive import in_words
+    from medbench.datasets.spellings import counted
     from medbench.reports.text import plain
 
     for note in listing.notes:
@@ -255,5 +263,8 @@ def _show_listing(listing: Listing, side: int, console: Console) -> None:
             console.print(f"  {alone} images name none and stand for themselves")
     else:
         console.print("groups (patients): not known; only identical images are kept together")
+    for column in listing.kept:
+        said = counted(Counter(listing.kept[column].tolist()))
+        console.print(f"kept: {plain(str(column))}: {plain(said)}", markup=False, soft_wrap=True)
     if parts := listing.images_per_part():
         console.print("official split: " + ", ".join(f"{p} {n}" for p, n in parts.items()))

@@ -37,6 +37,7 @@ class FileSource(Source):
         groups: Sequence[str] | None = None,
         splits: Sequence[str] | str = "",
         notes: tuple[str, ...] = (),
+        kept: pd.DataFrame | None = None,
     ) -> Listing:
         """The listing of files: a row for each slice that is taken.
 
@@ -50,6 +51,7 @@ class FileSource(Source):
                 nothing of them, so that the headers of the files do.
             splits: Its part of the official split; "" where there is none.
             notes: What is known already that a reader of results must know.
+            kept: What is kept of each file beside its label; see ``Listing``.
         """
         signature = file_signature(paths)
         headers = headers_of(paths, signature)
@@ -76,6 +78,7 @@ class FileSource(Source):
             read=FileReader([paths[i] for i in file.tolist()]),
             signature=signature,
             task_type=self.task,
+            kept=pd.DataFrame() if kept is None else kept.iloc[file].reset_index(drop=True),
             image_size=side_of_files(paths) if self.image_size is None else None,
             notes=(*notes, *said, *self._said_of_slices(headers)),
         )

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from medbench.datasets.csv_files import SPLIT_WORDS, group_name
-from medbench.datasets.listing import Listing
+from medbench.datasets.listing import KEPT, Listing
 from medbench.datasets.sources.base import check_classes, check_order
 from medbench.datasets.sources.files import FileSource
 from medbench.datasets.sources.table_columns import check_roles, column_called, told_unused
 from medbench.datasets.sources.table_files import NamedFiles, missing_files, told_otherwise
 from medbench.datasets.sources.table_flags import told_flags
+from medbench.datasets.sources.table_kept import kept_columns
 from medbench.datasets.sources.table_labels import (
     LabelRules,
     Spelling,
@@ -32,7 +33,7 @@ from medbench.datasets.spellings import alike
 from medbench.errors import DatasetError
 from medbench.names import as_text
 
-_FIELDS = "the fields file, label, group, split or where (options of datasets add)"
+_FIELDS = "the fields file, label, group, split, where or keep (options of datasets add)"
 
 
 class TableSource(FileSource):
@@ -49,6 +50,9 @@ class TableSource(FileSource):
     """The column of labels; or a column for each class, which is 1 where an image shows it."""
     group: Text | None = None
     split: Text | None = None
+    keep: tuple[Text, ...] = ()
+    """Columns that are stored beside the labels for results of groups, such as age, sex, site or
+    device. Models never see them; columns that may say who somebody is are refused."""
     where: dict[Text, Text | tuple[Text, ...]] = Field(default_factory=dict)
     """Keep only rows whose column has this value (or one of these)."""
     classes: tuple[Text, ...] | dict[Text, Text | tuple[Text, ...]] | None = None
@@ -113,12 +117,9 @@ class TableSource(FileSource):
                 "split": source._splits(rows, path),
             }
         )
-        several = self.task == "multi-label"
-        images, of_repeats = one_row_each(
-            of_rows, several=several, table=str(path), rank=self._rank(labels.classes, path)
-        )
-        if self.repeats is not None:
-            check_classes([own[0] for own in images["shown"]], labels.classes, named_in=str(path))
+        kept = kept_columns(rows, source.keep, str(path)).reset_index(drop=True)
+        of_rows = pd.concat([of_rows, kept.add_prefix(KEPT)], axis=1)
+        images, of_repeats = self._joined(of_rows, labels.classes, path)
         unused = told_unused(
             rows,
             file=source.file,
@@ -134,6 +135,7 @@ class TableSource(FileSource):
             labels=source._as_numbers(images["shown"].tolist(), labels.classes, path),
             groups=images["group"].tolist() if source.group else None,
             splits=images["split"].tolist(),
+            kept=images[list(kept.add_prefix(KEPT))].set_axis(kept.columns, axis=1),
             notes=(
                 *table.notes,
                 *labels.notes,
@@ -164,10 +166,12 @@ class TableSource(FileSource):
             for field in ("file", "group", "split")
             if (name := getattr(self, field)) is not None
         }
-        check_roles([*(("label", label) for label in labels), *columns.items()], path)
+        roles = [*(("label", label) for label in labels), *columns.items()]
         where = {real(name): wanted for name, wanted in self.where.items()}
+        keep = tuple(dict.fromkeys(map(real, self.keep)))
+        check_roles([*roles, *(("keep", column) for column in keep)], path)
         label = labels[0] if isinstance(self.label, str) else labels
-        return self.model_copy(update=columns | {"label": label, "where": where})
+        return self.model_copy(update=columns | {"label": label, "where": where, "keep": keep})
 
     def _rules(self, path: Path) -> LabelRules:
         return LabelRules(
@@ -204,6 +208,16 @@ class TableSource(FileSource):
                 "(--where of datasets add), or name no column in the field split."
             )
         return [SPLIT_WORDS[value] for value in values]
+
+    def _joined(
+        self, rows: pd.DataFrame, classes: tuple[str, ...], path: Path
+    ) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        """One row for each image, and notes; see ``one_row_each``."""
+        several, rank = self.task == "multi-label", self._rank(classes, path)
+        images, notes = one_row_each(rows, several=several, table=str(path), rank=rank)
+        if rank is not None:
+            check_classes([own[0] for own in images["shown"]], classes, named_in=str(path))
+        return images, notes
 
     def _rank(self, classes: tuple[str, ...], path: Path) -> dict[str, int] | None:
         """How far each class is from health, where that decides between rows of one image.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from medbench.datasets.listing import KEPT
 from medbench.errors import DatasetError, UndecidedError
 
 _SHOWN = 3
@@ -19,7 +20,7 @@ def one_row_each(
 
     Args:
         rows: ``name`` and ``path`` of each row's file, ``shown`` (the names of its classes, a
-            tuple), ``group`` and ``split``.
+            tuple), ``group`` and ``split``; and columns that are kept.
         several: Whether an image may show several classes: then it shows those of all its rows.
         table: The table, for messages.
         rank: Where rows of one image have different labels, the one with the highest rank counts;
@@ -27,13 +28,14 @@ def one_row_each(
 
     Raises:
         UndecidedError: Rows of one image have different labels, and it may show but one.
-        DatasetError: They have different patients or parts of the split.
+        DatasetError: They have different patients or parts of the split, or differ in what is kept.
     """
     again = rows["path"].duplicated(keep=False)
     if not again.any():
         return rows, ()
     of_one = rows[again].groupby("path", sort=False)
-    for column, what in (("group", "patients"), ("split", "parts of the split")):
+    kept = [(c, f"{c.removeprefix(KEPT)!r}") for c in rows.columns if c.startswith(KEPT)]
+    for column, what in (("group", "patients"), ("split", "parts of the split"), *kept):
         differ = of_one[column].unique().map(len) > 1
         if differ.any():
             first = rows.loc[rows["path"] == differ.idxmax()]
