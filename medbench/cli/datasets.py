@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _MOST_CLASSES_SHOWN = 20
 _FIELDS = (
-    "file", "label", "group", "split", "images", "task", "separator", "spelling", "unlabelled",
-    "keep", "positive", "repeats", "folders", "exclude", "include",
+    "file", "label", "group", "split", "images", "sheet", "task", "separator", "spelling",
+    "unlabelled", "keep", "positive", "repeats", "folders", "exclude", "include",
 )  # fmt: skip
 """Options of ``datasets add`` that are fields of the entry as they are given."""
 
@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--group", metavar="COLUMN", help="the table's column of patients")
     add.add_argument("--split", metavar="COLUMN", help="the table's column of train, val and test")
     add.add_argument("--images", metavar="FOLDER", help="where the table's files lie")
+    add.add_argument("--sheet", metavar="NAME", help="the sheet of an Excel workbook")
     add.add_argument(
         "--where",
         action="append",

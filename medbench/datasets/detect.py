@@ -12,7 +12,7 @@ from medbench.datasets.sources.table_reading import SUFFIXES, parquet_files
 from medbench.errors import DatasetError
 
 _PACKED = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar")
-_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
+_SHEETS = (".xls", ".xlsb", ".ods")
 
 
 def detect(path: Path, **given: Any) -> dict[str, Any]:
@@ -53,8 +53,8 @@ def _what_else(suffix: str) -> str:
     if suffix in _PACKED:
         return "is packed. Unpack it, and name the folder or the table in it."
     if suffix in _SHEETS:
-        return "is a workbook. Save its sheet as CSV, and name that."
+        return "is a workbook of another kind. Save it as .xlsx or CSV, and name that."
     return (
-        "neither a folder of class folders, nor a table (.csv, .tsv, .parquet), nor an .npz "
+        "neither a folder of class folders, nor a table (.csv, .tsv, .parquet, .xlsx), nor an .npz "
         "archive."
     )

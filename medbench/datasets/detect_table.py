@@ -42,12 +42,12 @@ def detect_table(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         given: Fields that a person names; a label may be several columns, as ``MEL,NV,BCC``.
 
     Raises:
-        UndecidedError: Several columns may be the label.
+        UndecidedError: Several columns may be the label, or several sheets the table.
         DatasetError: A column cannot be guessed, or is not there.
     """
     if "separator" in given:
         _check_separator(given)
-    table = read_table(path)
+    table = read_table(path, given.get("sheet"))
     rows, images = table.rows, table.folder
     entry: dict[str, Any] = {"source": "table", "path": str(path)}
     if "images" in given:

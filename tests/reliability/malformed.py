@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -94,6 +97,18 @@ def _parquet_of_images() -> bytes:
     return stream.getvalue()
 
 
+@cache  # the time is in it
+def _xlsx() -> bytes:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in csv.reader(CSV.splitlines()):
+        book.active.append(row)
+    stream = io.BytesIO()
+    book.save(stream)
+    return stream.getvalue()
+
+
 def _skops() -> bytes:
     import skops.io
     from sklearn.linear_model import LogisticRegression
@@ -141,6 +156,7 @@ SOUND: Mapping[str, Callable[[], bytes]] = {
     "x.npz": _npz,
     "oof.npy": _npy,
     "x.csv": CSV.encode,
+    **({"x.xlsx": _xlsx} if find_spec("openpyxl") else {}),
     "x.yaml": YAML.encode,
     "x.parquet": _parquet,
     "images.parquet": _parquet_of_images,

@@ -20,6 +20,7 @@ from medbench import counts, parquet
 from medbench.atomic_files import read_json, read_lines, read_npy, read_parquet
 from medbench.datasets.catalog import read_datasets
 from medbench.datasets.csv_files import read_csv
+from medbench.datasets.excel_files import read_excel
 from medbench.datasets.readers import HEAD_BYTES, nifti, open_image, reader_of
 from medbench.datasets.sources.npz import NpzSource
 from medbench.datasets.sources.table import TableSource
@@ -67,6 +68,7 @@ READERS = {
     ".npz": read_archive,
     ".npy": read_npy,
     ".csv": read_csv,
+    ".xlsx": read_excel,
     ".yaml": read_datasets,
     ".parquet": read_parquet,
     ".json": read_json,
@@ -102,6 +104,8 @@ def main(folder: Path) -> None:
     import tifffile  # noqa: F401
 
     assert PIL.Image and pyarrow.parquet and pydicom
+    with contextlib.suppress(ImportError):
+        import openpyxl  # noqa: F401  an extra
     lower_limits()
     for path in sorted(folder.iterdir()):
         print(json.dumps({"begins": path.name}), flush=True)

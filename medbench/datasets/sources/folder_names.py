@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from medbench.datasets.csv_files import SPLIT_WORDS
+from medbench.datasets.excel_files import EXCEL_SUFFIXES
 from medbench.datasets.findings import how_many
 from medbench.datasets.image_names import composed, words_in
 from medbench.datasets.parquet_files import PARQUET_SUFFIXES
@@ -40,7 +41,7 @@ _LEAST_NUMBERS = 5
 _NAMED = 4
 """Folders named in a sentence; more are counted."""
 
-_TABLES = (".csv", ".tsv", *PARQUET_SUFFIXES)
+_TABLES = (".csv", ".tsv", *PARQUET_SUFFIXES, *EXCEL_SUFFIXES)
 """Files beside images that may have their labels."""
 
 

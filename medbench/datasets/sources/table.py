@@ -41,7 +41,9 @@ class TableSource(FileSource):
 
     source: str = "table"
     path: str
-    """The table: a CSV, a Parquet file, or a folder of Parquet files."""
+    """The table: a CSV, an Excel workbook, a Parquet file, or a folder of Parquet files."""
+    sheet: Text | None = None
+    """The sheet of a workbook; must be said where several hold tables."""
     images: str | None = None
     """Folder that the file column is relative to; default the table's own."""
     file: Text = "file"
@@ -94,7 +96,7 @@ class TableSource(FileSource):
     def list_images(self, found: Mapping[str, Path]) -> Listing:
         """The images of the rows that ``where`` and ``classes`` keep, in the order of the table."""
         path = found["path"]
-        table = read_table(path)
+        table = read_table(path, self.sheet)
         rows = table.rows
         source = self._with_real_columns(rows, path)
         rows = source._filtered(rows, path)

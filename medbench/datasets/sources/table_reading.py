@@ -1,4 +1,4 @@
-"""Reads a table of any format that is known: CSV, Parquet, or a folder of Parquet files."""
+"""Reads a table of any format that is known: CSV, Excel, Parquet, a folder of Parquet files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import pandas as pd
 
 from medbench.counts import MOST_CELLS
 from medbench.datasets.csv_files import SPLIT_WORDS, TABLE_SUFFIXES, read_csv
+from medbench.datasets.excel_files import EXCEL_SUFFIXES, read_excel
 from medbench.datasets.parquet_files import PARQUET_SUFFIXES, ParquetTable, read_parquet_table
 from medbench.datasets.sources.base import inside
 from medbench.datasets.sources.table_cells import CellFiles, CellReader, ImageColumn
 from medbench.errors import DatasetError
 from medbench.opening import open_regular
 
-SUFFIXES = (*TABLE_SUFFIXES, *PARQUET_SUFFIXES)
+SUFFIXES = (*TABLE_SUFFIXES, *PARQUET_SUFFIXES, *EXCEL_SUFFIXES)
 """How tables are called that are read here, in lower case."""
 SPLIT = "split"
 """The column that says in which part of a split a row is, where the names of files say it."""
@@ -42,12 +43,25 @@ class Table:
     """What a person must know of it."""
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, sheet: str | None = None) -> Table:
     """A table, by its content and its name; of a folder all Parquet files in it.
 
+    Args:
+        path: The table.
+        sheet: Name of the sheet of a workbook; see ``read_excel``.
+
     Raises:
+        UndecidedError: Several sheets of a workbook may be meant.
         DatasetError: It cannot be read, or is none.
+        ConfigurationError: The package that reads it is not installed.
     """
+    if path.suffix.lower() in EXCEL_SUFFIXES:
+        return Table(rows=read_excel(path, sheet), folder=path.parent)
+    if sheet is not None:
+        raise DatasetError(
+            f"{path}: the field sheet (--sheet of datasets add) is for Excel workbooks "
+            f"({', '.join(EXCEL_SUFFIXES)}). Leave it away."
+        )
     if path.is_dir():
         return _of_folder(path)
     if path.suffix.lower() in PARQUET_SUFFIXES or _is_parquet(path):
