@@ -1,11 +1,11 @@
-"""Reading a table of a run, however much its Parquet file says that it holds."""
+"""Reading Parquet tables, however much a file says that it holds; those of a run as a whole."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medbench.opening import PARQUET, RefusedFileError, open_regular
+from medbench.opening import PARQUET, FileLimit, RefusedFileError, open_regular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,12 +32,12 @@ def read_whole_table(path: Path) -> pd.DataFrame:
     with open_regular(path, PARQUET) as stream:
         with ParquetFile(stream) as file:
             schema = file.schema_arrow
-            _check_size(file.metadata)
+            check_size(file.metadata, PARQUET)
             texts = [field.name for field in schema if _is_text(field)]
             options = {"metadata": file.metadata, "read_dictionary": texts}
             # half the time of pandas' own reader, which looks for folders of files first
             table = ParquetFile(stream, **options).read(use_threads=False)
-        _check_texts(table)
+        check_texts(table, PARQUET)
         frame: pd.DataFrame = table.cast(schema).to_pandas()
         return frame
 
@@ -57,8 +57,12 @@ def _is_text(field: Any) -> bool:
     return False
 
 
-def _check_size(metadata: Any) -> None:
+def check_size(metadata: Any, limit: FileLimit) -> None:
     """Refuse a file by what its footer says.
+
+    Args:
+        metadata: The footer, as pyarrow gives it.
+        limit: What the numbers in it may take; texts and bytes are counted by themselves.
 
     Raises:
         RefusedFileError: It says too much.
@@ -74,11 +78,15 @@ def _check_size(metadata: Any) -> None:
         n_values = max(n_values, *(column.num_values for column in columns), 0)
     if n_values > _MOST_ROWS:
         raise RefusedFileError(f"it has {n_values:,} rows, above {_MOST_ROWS:,}")
-    PARQUET.refuse_above(n_bytes, unpacked=True)
+    limit.refuse_above(n_bytes, unpacked=True)
 
 
-def _check_texts(table: Any) -> None:
+def check_texts(table: Any, limit: FileLimit) -> None:
     """Refuse texts that take too much memory written out, one for each row.
+
+    Args:
+        table: As pyarrow gives it, with texts as dictionaries.
+        limit: What they may take together.
 
     Raises:
         RefusedFileError: They do.
@@ -91,4 +99,4 @@ def _check_texts(table: Any) -> None:
         for chunk in column.chunks if types.is_dictionary(column.type) else ():
             lengths = pc.cast(pc.binary_length(chunk.dictionary), "int64")
             n_bytes += pc.sum(pc.take(lengths, chunk.indices)).as_py() or 0
-    PARQUET.refuse_above(n_bytes, unpacked=True)
+    limit.refuse_above(n_bytes, unpacked=True)

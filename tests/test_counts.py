@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medbench import counts, opening, parquet
-from medbench.datasets import yaml_document
+from medbench.datasets import excel_files, yaml_document
 from medbench.datasets.csv_files import read_csv
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.phantoms import PhantomSource
@@ -17,7 +17,10 @@ from medbench.tuning.budget import Budget
 PAGE = Path(__file__).parents[1] / "docs" / "formats.md"
 ROWS = {
     "an image file": [(opening.IMAGE, "GB")],
-    "a table (CSV)": [(opening.TABLE, "MB"), counts.MOST_COLUMNS, counts.MOST_CELLS],
+    "a table": [
+        (opening.TABLE, "MB"), (opening.ARCHIVE, "GB"), (excel_files.WORKBOOK, "MB"),
+        counts.MOST_COLUMNS, counts.MOST_CELLS,
+    ],
     "a YAML file": [
         (opening.SETTINGS, "MB"), yaml_document._DEEPEST, yaml_document._MOST_CHARACTERS,
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 _MOST_CLASSES_SHOWN = 20
 _ROWS_SHOWN = 5
 _FIELDS = (
-    "file", "label", "group", "split", "images", "task", "separator", "spelling", "unlabelled",
-    "positive", "folders", "exclude", "include",
+    "file", "label", "group", "split", "images", "sheet", "task", "separator", "spelling",
+    "unlabelled", "keep", "positive", "repeats", "folders", "exclude", "include",
 )  # fmt: skip
 """Options of ``datasets add`` that are fields of the entry as they are given."""
 
@@ -71,11 +72,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--group", metavar="COLUMN", help="the table's column of patients")
     add.add_argument("--split", metavar="COLUMN", help="the table's column of train, val and test")
     add.add_argument("--images", metavar="FOLDER", help="where the table's files lie")
+    add.add_argument("--sheet", metavar="NAME", help="the sheet of an Excel workbook")
     add.add_argument(
         "--where",
         action="append",
         metavar="COLUMN=VALUE",
         help="keep only these rows of the table; several values of a column may be given",
+    )
+    add.add_argument(
+        "--keep",
+        nargs="+",
+        metavar="COLUMN",
+        help="the table's columns that are stored beside the labels, such as age, sex or site",
     )
     add.add_argument("--task", choices=("multi-class", "multi-label"), help="what an image shows")
     add.add_argument("--separator", metavar="MARK", help="what joins several labels in a cell")
@@ -93,6 +101,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--positive", metavar="CLASS", help="the positive of two classes, the one to be found"
     )
     add.add_argument(
+        "--repeats",
+        choices=("positive",),
+        help="an image whose rows have different labels is of the positive class",
+    )
+    add.add_argument(
         "--folders",
         metavar="classes|parts|patients|paths|FOLDER/",
         help="what the folders in a folder are, where their names do not tell it",
@@ -105,6 +118,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="PATTERN",
         help="names in a folder that are images whatever they are called, such as '*_mask.png'",
+    )
+    add.add_argument(
+        "--pattern",
+        metavar="REGEX",
+        help="where the names of files say the classes: '(?P<label>[a-z]+)_.*', perhaps with "
+        "(?P<patient>...) and (?P<split>...)",
     )
     add.set_defaults(execute=add_dataset)
     validate = verbs.add_parser(
@@ -240,7 +259,9 @@ def add_dataset(options: argparse.Namespace) -> int:
     options.datasets_file = file if file.exists() else None
     _catalog(options).check_free(options.name)
     given = {field: getattr(options, field) for field in _FIELDS}
-    entry = guessed_entry(options.path, {**given, "where": _where(options.where)}, answer)
+    given["where"] = _where(options.where)
+    given["labels"] = None if options.pattern is None else {"pattern": options.pattern}
+    entry = guessed_entry(options.path, given, answer)
     listing = tried(entry, answer)
     console = make_console()
     console.print(f"{options.path} is a {entry['source']} data set:", markup=False)
@@ -307,6 +328,7 @@ def _first_rows(listing: Listing) -> Table:
 
 def _show_listing(listing: Listing, side: int, console: Console) -> None:
     from medbench.datasets.positive import in_words
+    from medbench.datasets.spellings import counted
     from medbench.reports.text import plain
 
     for note in listing.notes:
@@ -327,5 +349,8 @@ def _show_listing(listing: Listing, side: int, console: Console) -> None:
             console.print(f"  {alone} images name none and stand for themselves")
     else:
         console.print("groups (patients): not known; only identical images are kept together")
+    for column in listing.kept:
+        said = counted(Counter(listing.kept[column].tolist()))
+        console.print(f"kept: {plain(str(column))}: {plain(said)}", markup=False, soft_wrap=True)
     if parts := listing.images_per_part():
         console.print("official split: " + ", ".join(f"{p} {n}" for p, n in parts.items()))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from medbench import registry
 from medbench.atomic_files import write_text
@@ -16,7 +17,13 @@ from medbench.errors import ConfigurationError, UndecidedError
 
 Answer = Callable[[UndecidedError], str]
 """Gives the choice that a person takes, or raises the error again."""
-_OF_FOLDERS = ("folders", "exclude", "include")
+_OF_FOLDERS = {
+    "folders": "folders",
+    "exclude": "exclude",
+    "include": "include",
+    "labels": "pattern",
+}
+"""Fields of folders alone, with the options that give them."""
 
 
 def guessed_entry(path: Path, given: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
@@ -42,9 +49,9 @@ def guessed_entry(path: Path, given: Mapping[str, Any], answer: Answer) -> dict[
         except UndecidedError as error:
             others[error.field] = answer(error)
     if of_folders and entry["source"] != "folder":
+        option = _OF_FOLDERS[next(iter(of_folders))]
         raise ConfigurationError(
-            f"--{next(iter(of_folders))}: is for folders, and {path} is a {entry['source']} data "
-            "set."
+            f"--{option}: is for folders, and {path} is a {entry['source']} data set."
         )
     return entry | of_folders | ({} if positive is None else {"positive": positive})
 
@@ -62,6 +69,7 @@ def tried(entry: dict[str, Any], answer: Answer) -> Listing:
     Raises:
         DatasetError: Something is missing or cannot be understood.
         UndecidedError: Something is unclear, and there is no answer.
+        ConfigurationError: A field cannot have the value that is given.
     """
     while True:
         try:
@@ -71,6 +79,10 @@ def tried(entry: dict[str, Any], answer: Answer) -> Listing:
             return listing
         except UndecidedError as error:
             entry[error.field] = answer(error)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise ConfigurationError(f"{field}: {first['msg']}.") from None
 
 
 def append_entry(file: Path, name: str, entry: dict[str, Any]) -> str:

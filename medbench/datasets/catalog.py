@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from medbench import registry
-from medbench.datasets.csv_files import TABLE_SUFFIXES
 from medbench.datasets.sources.base import Source
 from medbench.datasets.sources.folder import FolderSource
+from medbench.datasets.sources.table_reading import SUFFIXES
 from medbench.datasets.yaml_document import YamlDocument, quoted
 from medbench.errors import ConfigurationError, PluginError, UnknownNameError, unknown_name
 
@@ -159,7 +159,7 @@ def folder_data_set(folder: Path, name: str = "") -> tuple[str, Source]:
 
 def _instead_of_folder(file: Path) -> str:
     """What to do with a file where a folder is wanted."""
-    if file.suffix.lower() in (*TABLE_SUFFIXES, ".npz"):
+    if file.suffix.lower() in (*SUFFIXES, ".npz"):
         return f"Register it first: python -m medbench datasets add NAME {file}"
     return "Name a folder that has one sub-folder of images per class; unpack an archive first."
 

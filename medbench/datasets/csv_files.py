@@ -72,6 +72,15 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise DatasetError(
             f"{path}: cannot be read as a CSV ({error}). Close every quotation mark in it."
         ) from None
+    return frame_of(path, header, rows)
+
+
+def frame_of(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """A header and rows as a table of text; columns without a name or a value are left out.
+
+    Raises:
+        DatasetError: There are no rows, the header is a row, or names a column twice.
+    """
     if not rows:
         raise DatasetError(f"{path}: has no rows.")
     columns = [[cell.strip() for cell in column] for column in zip(*rows, strict=True)]

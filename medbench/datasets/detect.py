@@ -5,21 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medbench.datasets.csv_files import TABLE_SUFFIXES
 from medbench.datasets.detect_table import detect_table
+from medbench.datasets.sources.image_files import image_folder
 from medbench.datasets.sources.npz import guess_task
+from medbench.datasets.sources.table_reading import SUFFIXES, parquet_files
 from medbench.errors import DatasetError
 
 _PACKED = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar")
-_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
+_SHEETS = (".xls", ".xlsb", ".ods")
 
 
 def detect(path: Path, **given: Any) -> dict[str, Any]:
     """The entry of ``datasets.yaml`` that describes a path.
 
     Args:
-        path: A folder of class folders, a CSV or an npz archive.
-        given: Fields of the entry that a person names, as the CSV's columns ``file``, ``label``
+        path: A folder of class folders or of Parquet files, a table or an npz archive.
+        given: Fields of the entry that a person names, as the table's columns ``file``, ``label``
             and ``group``; None where nothing is said.
 
     Raises:
@@ -31,17 +32,19 @@ def detect(path: Path, **given: Any) -> dict[str, Any]:
     path = path.resolve()
     given = {field: value for field, value in given.items() if value is not None}
     suffix = path.suffix.lower()
+    if path.is_dir() and parquet_files(path) and not image_folder(path).n_images:
+        return detect_table(path, given)
     if path.is_dir():
         entry: dict[str, Any] = {"source": "folder", "path": str(path)}
     elif suffix == ".npz":
         entry = {"source": "npz", "path": str(path), **guess_task(path)}
         entry |= {"task": given.pop("task")} if "task" in given else {}
-    elif suffix in TABLE_SUFFIXES:
+    elif suffix in SUFFIXES:
         return detect_table(path, given)
     else:
         raise DatasetError(f"{path}: {_what_else(suffix)}")
     if given:
-        raise DatasetError(f"{path}: --{next(iter(given))} is for tables (CSV) only.")
+        raise DatasetError(f"{path}: --{next(iter(given))} is for tables only.")
     return entry
 
 
@@ -50,5 +53,8 @@ def _what_else(suffix: str) -> str:
     if suffix in _PACKED:
         return "is packed. Unpack it, and name the folder or the table in it."
     if suffix in _SHEETS:
-        return "is a workbook. Save its sheet as CSV, and name that."
-    return "neither a folder of class folders, nor a table (.csv, .tsv), nor an .npz archive."
+        return "is a workbook of another kind. Save it as .xlsx or CSV, and name that."
+    return (
+        "neither a folder of class folders, nor a table (.csv, .tsv, .parquet, .xlsx), nor an .npz "
+        "archive."
+    )

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medbench.datasets.csv_files import read_csv
 from medbench.datasets.readers import image_suffixes
 from medbench.datasets.sources.table_columns import (
     FILE_NAMES,
     LABEL_NAMES,
+    box_columns,
     column_called,
     named,
     patient_columns,
@@ -25,6 +25,8 @@ from medbench.datasets.sources.table_columns import (
 from medbench.datasets.sources.table_files import NamedFiles, missing_files
 from medbench.datasets.sources.table_flags import flag_columns, one_each
 from medbench.datasets.sources.table_joined import joined_by, split_labels
+from medbench.datasets.sources.table_measured import is_measured, refuse_measured
+from medbench.datasets.sources.table_reading import Table, read_table
 from medbench.datasets.spellings import counted, is_missing
 from medbench.errors import DatasetError, UndecidedError
 
@@ -36,18 +38,18 @@ def detect_table(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """The entry that describes a table.
 
     Args:
-        path: The CSV.
+        path: The table; see ``read_table``.
         given: Fields that a person names; a label may be several columns, as ``MEL,NV,BCC``.
 
     Raises:
-        UndecidedError: Several columns may be the label.
+        UndecidedError: Several columns may be the label, or several sheets the table.
         DatasetError: A column cannot be guessed, or is not there.
     """
     if "separator" in given:
         _check_separator(given)
-    rows = read_csv(path)
+    table = read_table(path, given.get("sheet"))
+    rows, images = table.rows, table.folder
     entry: dict[str, Any] = {"source": "table", "path": str(path)}
-    images = path.parent
     if "images" in given:
         images = Path(given["images"]).resolve()
         if not images.is_dir():
@@ -59,11 +61,14 @@ def detect_table(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         if field in given
     }
     labels = _given_labels(rows, given["label"], path) if "label" in given else ()
-    file = real.get("file") or _file_column(path, images, rows, {*labels, *real.values()})
-    labels = labels or _label_columns(path, rows, {file, *real.values()}, given.get("separator"))
+    taken = {*labels, *real.values()}
+    file = real.get("file") or _column_of_files(path, table, taken)
+    file = file or _file_column(path, images, rows, taken)
+    taken |= {file, *table.images}
+    labels = labels or _label_columns(path, rows, taken, given.get("separator"))
     if len(labels) == 1:
         _refuse_too_many(path, rows, labels[0], given.get("separator"))
-    taken = {file, *labels, *real.values()}
+    taken |= {*labels}
     group = real.get("group") or next(
         (c for c in patient_columns(rows, taken) if not why_no_patients(rows, c, rows[labels[0]])),
         None,
@@ -116,6 +121,23 @@ def _check_separator(given: Mapping[str, Any]) -> None:
 # --- files ------------------------------------------------------------------------------------
 
 
+def _column_of_files(path: Path, table: Table, taken: set[str]) -> str:
+    """The column that holds the files themselves; "" where none does.
+
+    Raises:
+        UndecidedError: Several do, and none is called as images are.
+    """
+    columns = [column for column in table.images if column not in taken]
+    called_so = [c for c in named(table.rows, FILE_NAMES, taken) if c in columns]
+    if len(columns) > 1 and not called_so:
+        raise UndecidedError(
+            f"{path}: several columns hold files.",
+            field="file",
+            choices={column: "its files are the images" for column in columns},
+        )
+    return next(iter([*called_so, *columns]), "")
+
+
 def _file_column(path: Path, images: Path, rows: pd.DataFrame, taken: set[str]) -> str:
     """The column whose values are files below a folder.
 
@@ -128,7 +150,12 @@ def _file_column(path: Path, images: Path, rows: pd.DataFrame, taken: set[str]) 
     called_so = [column for column in [*usual, *others] if _looks_like_files(rows[column])]
     ids = [column for column in usual if column not in called_so]
     # Numbers of rows or ages may happen to be names of files, so they come last.
-    numbers = [c for c in others if c not in called_so and 2 * rows[c].nunique() >= len(rows)]
+    people = patient_columns(rows, taken)  # one image each, in several rows
+    numbers = [
+        column
+        for column in others
+        if column not in called_so and (column in people or 2 * rows[column].nunique() >= len(rows))
+    ]
     for columns in (called_so, ids, numbers):
         share = {column: _share_found(files, rows[column]) for column in columns}
         best = [c for c in columns if share[c] and share[c] == max(share.values())]
@@ -186,6 +213,7 @@ def _label_columns(
         UndecidedError: Several may be it.
         DatasetError: None may be.
     """
+    taken = taken | {*box_columns(rows)}
     usual = named(rows, LABEL_NAMES, taken)
     for column in usual:
         if _may_be_classes(rows[column], separator):
@@ -219,6 +247,8 @@ def _label_columns(
 
 def _may_be_classes(values: pd.Series, separator: str | None) -> bool:
     """Whether a column has few enough different labels, and more than one."""
+    if is_measured(values.unique(), len(values)):
+        return False
     n, most = _count_labels(values, separator)
     return 2 <= n <= most
 
@@ -235,8 +265,9 @@ def _refuse_too_many(path: Path, rows: pd.DataFrame, column: str, separator: str
     """Refuse a column that a person names, if it cannot be the label.
 
     Raises:
-        DatasetError: It has too many different values.
+        DatasetError: It has too many different values, or measurements.
     """
+    refuse_measured(rows[column].unique(), len(rows), column, str(path))
     n, most = _count_labels(rows[column], separator)
     if n > most:
         raise DatasetError(

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from medbench.atomic_files import save_npy
 from medbench.cache import cache_folder, discard, keep_entry, read_entry
 from medbench.counts import check_slices
+from medbench.datasets.inside import AnyFile, open_file
 from medbench.datasets.readers import HEAD_BYTES, Header, all_readers, reader_of
 from medbench.errors import DatasetError
 from medbench.hashes import sha256_of_text
-from medbench.opening import IMAGE, open_regular
 from medbench.versions import code_version
 
 Numbers = NDArray[np.int64]
@@ -40,7 +40,7 @@ class Headers:
     """Opaque number of the series; -1 where the file names none."""
 
 
-def headers_of(paths: Sequence[str | Path], signature: str) -> Headers:
+def headers_of(paths: Sequence[AnyFile], signature: str) -> Headers:
     """What the headers of files say; each is looked at once, while the files stay as they are.
 
     Of plain pictures only the first bytes are read. What is kept in the cache are numbers: nothing
@@ -69,14 +69,15 @@ def headers_of(paths: Sequence[str | Path], signature: str) -> Headers:
     return Headers(n_slices=n_slices, patient=patient, series=series)
 
 
-def _looked_at(path: str | Path) -> Header | None:
+def _looked_at(path: AnyFile) -> Header | None:
     """What a header says; None where it cannot be read, which decoding will tell."""
     try:
-        with open_regular(path, IMAGE) as file:
+        with open_file(path) as file:
+            origin = Path(str(path)).name
             reader = reader_of(file.read(HEAD_BYTES))
             file.seek(0)
-            header = reader.look(file, origin=Path(path).name)
-            check_slices(header.n_slices, Path(path).name)
+            header = reader.look(file, origin=origin)
+            check_slices(header.n_slices, origin)
             return header
     except (OSError, DatasetError):
         return None

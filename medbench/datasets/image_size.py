@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from medbench.datasets.inside import AnyFile, open_file
 from medbench.datasets.readers import HEAD_BYTES, reader_of
 from medbench.errors import DatasetError
-from medbench.opening import IMAGE, open_regular
 
 SIDE_OF_UNKNOWN = 128
 """Where the size of the images cannot be known before they are decoded."""
@@ -41,7 +41,7 @@ def side_of_archive(height: int, width: int) -> int:
     return max(shorter, _SMALLEST) if shorter <= _LARGEST_NATIVE else _brought_down(shorter)
 
 
-def side_of_files(paths: Sequence[str | Path]) -> int:
+def side_of_files(paths: Sequence[AnyFile]) -> int:
     """Of files: the median of their shorter sides, brought down to 32, 64, 96 or 128.
 
     Of at most 64 files the headers are read. Where none can be, it is 128.
@@ -56,12 +56,12 @@ def _brought_down(side: int) -> int:
     return max((common for common in _SIDES if common <= side), default=max(side, _SMALLEST))
 
 
-def _shorter_side(path: str | Path) -> int | None:
+def _shorter_side(path: AnyFile) -> int | None:
     """In pixels; None where the header cannot be read, which decoding will tell."""
     try:
-        with open_regular(path, IMAGE) as file:
+        with open_file(path) as file:
             reader = reader_of(file.read(HEAD_BYTES))
             file.seek(0)
-            return reader.shorter_side(file, origin=Path(path).name)
+            return reader.shorter_side(file, origin=Path(str(path)).name)
     except (OSError, DatasetError):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,9 @@ from medbench.counts import check_n_classes
 from medbench.datasets.readers import Content
 from medbench.datasets.task import TaskType, label_columns, labels_in, membership
 from medbench.errors import DatasetError
+
+KEPT = "kept:"
+"""What stands before the names of columns that are kept, where they are beside others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,10 @@ class Listing:
     or what suits the files (see ``medbench.datasets.image_size``). None where it is not known."""
     notes: tuple[str, ...] = ()
     """What was found on the way that a reader of results must know."""
+    kept: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What an entry keeps of each image beside its label, such as age, sex or site: a row an image
+    in the order of ``table``, all text, "" where nothing is said; no columns where it keeps
+    nothing. Models never see it. It says nothing by which a patient could be found."""
     positive_decided: str = ""
     """How it was decided which of two classes is the positive one, which is the last; filled in by
     ``Source.listing`` (see ``medbench.datasets.positive``)."""
@@ -62,6 +69,13 @@ class Listing:
                 "origin, slice, label (or one of each class: label0, label1, ...), group, split, "
                 f"with int64 for slice and labels{f', not so {other[0]}' if other else ''}. Mend "
                 "the source."
+            )
+
+        texts = all(isinstance(v, str) for column in self.kept for v in self.kept[column])
+        if len(self.kept.columns) and (len(self.kept) != len(self.table) or not texts):
+            raise DatasetError(
+                f"a data source keeps the columns {', '.join(map(str, self.kept))}, which must "
+                "have a text for each image. Mend the source."
             )
 
     def images_per_class(self) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,9 @@ class PreparedDataset:
     """Messages on the images that were left out on request."""
     notes: tuple[str, ...] = ()
     """See ``Listing``."""
+    kept: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What the entry keeps of each image, a row an image; see ``Listing``. No part of what is
+    prepared, nor of the fingerprint."""
     positive_decided: str = ""
     """See ``Listing``."""
     entry: Entry | None = None
@@ -175,9 +178,17 @@ def prepare(
         pixels_sha256=sums_of(folder)["images.npy"],
         unreadable=tuple(unreadable.values()),
         notes=listing.notes,
+        kept=_without(listing.kept, list(unreadable)),
         positive_decided=listing.positive_decided,
         entry=entry,
     )
+
+
+def _without(kept: pd.DataFrame, unreadable: Sequence[int]) -> pd.DataFrame:
+    """What is kept of the images that could be read."""
+    if kept.columns.empty:
+        return pd.DataFrame()
+    return kept.drop(index=kept.index[list(unreadable)]).reset_index(drop=True)
 
 
 def _unreadable(folder: Path) -> dict[int, tuple[str, bool]]:

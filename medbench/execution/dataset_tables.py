@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medbench.datasets.listing import KEPT
 from medbench.datasets.prepared import describe
 from medbench.datasets.task import label_frame
 from medbench.errors import StoreError
@@ -43,6 +44,7 @@ def dataset_tables(dataset: PlannedDataset, store: RunStore) -> tuple[dict[str, 
         images[split.name] = part
     if before is not None:
         there = store.dataset_images(data.name)
+        there = there[[column for column in there if not str(column).startswith(KEPT)]]
         shared = [column for column in there if column in images]
         if not there[shared].equals(images[shared]):
             raise StoreError(
@@ -50,4 +52,5 @@ def dataset_tables(dataset: PlannedDataset, store: RunStore) -> tuple[dict[str, 
                 "version of MedBench or scikit-learn?). Name another folder with --out."
             )
         images = pd.concat([images, there.drop(columns=shared)], axis=1)
+    images = pd.concat([images, data.kept.add_prefix(KEPT)], axis=1)
     return record, images

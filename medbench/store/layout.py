@@ -4,7 +4,8 @@
       run.json                       format, configuration, whether images are shown
       environment.json               versions, machine, commit
       datasets/NAME/dataset.json     classes, counts, fingerprint, licence, citation
-      datasets/NAME/images.parquet   label, group and split of every image (no file names)
+      datasets/NAME/images.parquet   label, group, split and what is kept of every image (no file
+                                     names)
       datasets/NAME/out-of-distribution.npz  by what images unlike its own are told
       datasets/NAME/audit.json       what is wrong with it, in words and numbers
       datasets/NAME/pictures/        thumbnails for the page, where images may be shown

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from pydantic import ValidationError
 
 from medbench.cli import main
 from medbench.datasets.catalog import read_datasets
@@ -375,3 +376,90 @@ def test_truth_values_and_dates_in_an_entry_say_to_write_quotes(tmp_path, entry)
     (tmp_path / "d.yaml").write_text(f"a: {{source: phantoms}}\nb: {{{entry}}}\n")
     with pytest.raises(ConfigurationError, match=r"line 2.*Write it in quotes, as"):
         read_datasets(tmp_path / "d.yaml")
+
+
+# --- numbers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [str(40 + n % 35) for n in range(80)],
+        [f"{n % 12 + 0.5}" for n in range(48)],
+        [*(f"{n}" for n in range(20, 33)), "n/a"],
+    ],
+)
+def test_measurements_are_no_classes_and_the_remedy_is_said(table, labels, tmp_path):
+    path = table([*labels[:1]], header="file,age")
+    path.write_text("\n".join(["file,age", *(f"0.png,{label}" for label in labels), ""]))
+    for look in (lambda: listing(path, label="age"), lambda: detect(path, label="age")):
+        with pytest.raises(DatasetError, match=r"t\.csv: column 'age' holds .* a column of ranges"):
+            look()
+
+
+def test_grades_and_codes_of_classes_are_no_measurements(table):
+    path = table([str(n % 11) for n in range(33)])
+    assert len(listing(path).classes) == 11
+    path = table([f"{n % 12}.5" for n in range(24)])
+    classes = [f"{n}.5" for n in range(12)]
+    assert listing(path, classes=classes).classes == tuple(classes)  # a person says so
+
+
+# --- boxes, a row each ----------------------------------------------------------------------------
+
+BOXES = [
+    "0,,,,,0",
+    "1,9,9,4,4,1",
+    "1,2,2,4,4,1",
+    "2,,,,,0",
+    "3,1,3,5,5,1",
+    "3,2,2,5,5,1",
+    "3,7,1,5,5,1",
+]
+
+
+def test_rows_of_boxes_are_one_image_with_the_label_that_they_agree_on(table):
+    path = table(["a"] * 4)
+    path.write_text("\n".join(["patientId,x,y,width,height,Target", *BOXES, ""]))
+    entry = detect(path)
+    assert (entry["file"], entry["label"], "group" in entry) == ("patientId", "Target", False)
+    said = listing(path, file="patientId", label="Target")
+    assert per_class(said) == {"0": 2, "1": 2}
+    assert "5 rows name 2 images, each of which counts once" in said.notes
+
+
+def test_one_positive_row_makes_an_image_positive_where_a_person_says_so(table, tmp_path, capsys):
+    path = table(list("bcbb"), files=["0.png", "0.png", "1.png", "2.png"])
+    question = asked(path, "task")
+    assert "repeats: positive" in question.question
+    said = listing(path, repeats="positive", positive="c")
+    assert per_class(said) == {"b": 2, "c": 1}
+    assert "1 of them have different labels in their rows, and are 'c' where one" in str(said.notes)
+    with pytest.raises(DatasetError, match=r"t\.csv: no image of class 'c'"):
+        listing(path, repeats="positive", positive="b")
+    with pytest.raises(ValidationError, match="name it in positive"):
+        listing(path, repeats="positive")
+
+
+def test_of_ordinal_rows_the_highest_counts_and_of_classes_in_no_order_none(table):
+    path = table(list("acbac"), files=["0.png", "0.png", "1.png", "2.png", "3.png"])
+    classes = ["a", "b", "c"]
+    said = listing(path, repeats="positive", task="ordinal", classes=classes)
+    assert per_class(said) == {"a": 1, "b": 1, "c": 2}
+    with pytest.raises(DatasetError, match=r"t\.csv: the field repeats needs two classes"):
+        listing(path, repeats="positive", classes=classes)
+
+
+# --- numbers with names ---------------------------------------------------------------------------
+
+
+def test_numbers_get_the_names_that_a_person_gives_them_however_they_are_written(table):
+    path = table(["0", "1.0", "2", "0.0", "01", "7"])
+    said = listing(path, classes={"healthy": 0, "ill": [1, "2"]}, spelling="apart")
+    assert per_class(said) == {"healthy": 2, "ill": 3}
+    assert "1 rows of no class are left out: '7' 1" in said.notes
+
+
+def test_names_behind_their_numbers_are_refused_with_the_right_way(table):
+    with pytest.raises(DatasetError, match=r'The name of a class comes first: write ill: "1"'):
+        listing(table(list("1010")), classes={1: "ill", 0: "healthy"})

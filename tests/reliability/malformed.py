@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pydicom
 from pydicom import uid
 from pydicom.encaps import encapsulate
@@ -81,6 +86,29 @@ def _parquet() -> bytes:
     return stream.getvalue()
 
 
+def _parquet_of_images() -> bytes:
+    images = [{"bytes": picture_file(_pixels(n, SIDE, SIDE)), "path": None} for n in range(8)]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({"image": pa.array(images, kind), "label": [0, 1] * 4, "tags": [["x"]] * 8})
+    names = {"info": {"features": {"label": {"_type": "ClassLabel", "names": ["a", "b"]}}}}
+    stream = io.BytesIO()
+    table = table.replace_schema_metadata({"huggingface": json.dumps(names)})
+    pq.write_table(table, stream, row_group_size=4)
+    return stream.getvalue()
+
+
+@cache  # the time is in it
+def _xlsx() -> bytes:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in csv.reader(CSV.splitlines()):
+        book.active.append(row)
+    stream = io.BytesIO()
+    book.save(stream)
+    return stream.getvalue()
+
+
 def _skops() -> bytes:
     import skops.io
     from sklearn.linear_model import LogisticRegression
@@ -128,8 +156,10 @@ SOUND: Mapping[str, Callable[[], bytes]] = {
     "x.npz": _npz,
     "oof.npy": _npy,
     "x.csv": CSV.encode,
+    **({"x.xlsx": _xlsx} if find_spec("openpyxl") else {}),
     "x.yaml": YAML.encode,
     "x.parquet": _parquet,
+    "images.parquet": _parquet_of_images,
     "x.json": JSON.encode,
     "x.jsonl": lambda: (JSON + "\n").encode() * 3,
     "x.skops": _skops,

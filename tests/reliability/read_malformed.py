@@ -20,8 +20,10 @@ from medbench import counts, parquet
 from medbench.atomic_files import read_json, read_lines, read_npy, read_parquet
 from medbench.datasets.catalog import read_datasets
 from medbench.datasets.csv_files import read_csv
+from medbench.datasets.excel_files import read_excel
 from medbench.datasets.readers import HEAD_BYTES, nifti, open_image, reader_of
 from medbench.datasets.sources.npz import NpzSource
+from medbench.datasets.sources.table import TableSource
 from medbench.errors import MedBenchError
 from medbench.features.out_of_distribution import OutOfDistribution
 from medbench.models.persistence import load_sklearn
@@ -56,10 +58,17 @@ def read_archive(path: Path) -> None:
         open_image(listing.read(row), origin=path.name, pixel_limit=PIXELS).pixels(0)
 
 
+def read_table(path: Path) -> None:
+    listing = TableSource(path=str(path), file="image").listing()
+    for row in range(len(listing.table)):
+        open_image(listing.read(row), origin=path.name, pixel_limit=PIXELS).pixels(0)
+
+
 READERS = {
     ".npz": read_archive,
     ".npy": read_npy,
     ".csv": read_csv,
+    ".xlsx": read_excel,
     ".yaml": read_datasets,
     ".parquet": read_parquet,
     ".json": read_json,
@@ -71,6 +80,8 @@ READERS = {
 def reader(path: Path):
     if path.name.endswith("out-of-distribution.npz"):
         return OutOfDistribution.load
+    if path.name.endswith("images.parquet"):
+        return read_table
     return READERS.get(path.suffix, read_image)
 
 
@@ -93,6 +104,8 @@ def main(folder: Path) -> None:
     import tifffile  # noqa: F401
 
     assert PIL.Image and pyarrow.parquet and pydicom
+    with contextlib.suppress(ImportError):
+        import openpyxl  # noqa: F401  an extra
     lower_limits()
     for path in sorted(folder.iterdir()):
         print(json.dumps({"begins": path.name}), flush=True)

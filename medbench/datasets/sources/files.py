@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,14 +12,13 @@ from pydantic import Field
 
 from medbench.datasets.headers import Headers, headers_of
 from medbench.datasets.image_size import side_of_files
+from medbench.datasets.inside import AnyFile, read_file, state_of_file
 from medbench.datasets.listing import Listing
 from medbench.datasets.readers import Content
-from medbench.datasets.remembered import state_of
 from medbench.datasets.slices import middle_slices
 from medbench.datasets.sources.base import Source
 from medbench.datasets.task import label_frame
 from medbench.hashes import sha256_of_chunks
-from medbench.opening import IMAGE, read_regular
 
 
 class FileSource(Source):
@@ -34,24 +32,26 @@ class FileSource(Source):
         *,
         classes: tuple[str, ...],
         names: Sequence[str],
-        paths: Sequence[str | Path],
+        paths: Sequence[AnyFile],
         labels: Sequence[str] | NDArray[np.int64],
         groups: Sequence[str] | None = None,
         splits: Sequence[str] | str = "",
         notes: tuple[str, ...] = (),
+        kept: pd.DataFrame | None = None,
     ) -> Listing:
         """The listing of files: a row for each slice that is taken.
 
         Args:
             classes: Class names.
             names: Name of each file relative to the data set.
-            paths: Where it is.
+            paths: Where it is, which may be inside of another file.
             labels: Its class; or int64 class indices (n,), or of a multi-label task 0 or 1 for
                 each class, (n, classes).
             groups: Its patient, lesion or scan, "" where unknown; None where the data set says
                 nothing of them, so that the headers of the files do.
             splits: Its part of the official split; "" where there is none.
             notes: What is known already that a reader of results must know.
+            kept: What is kept of each file beside its label; see ``Listing``.
         """
         signature = file_signature(paths)
         headers = headers_of(paths, signature)
@@ -78,6 +78,7 @@ class FileSource(Source):
             read=FileReader([paths[i] for i in file.tolist()]),
             signature=signature,
             task_type=self.task,
+            kept=pd.DataFrame() if kept is None else kept.iloc[file].reset_index(drop=True),
             image_size=side_of_files(paths) if self.image_size is None else None,
             notes=(*notes, *said, *self._said_of_slices(headers)),
         )
@@ -139,14 +140,14 @@ def _without_placeholder(numbers: NDArray[np.int64], what: str, notes: list[str]
 class FileReader:
     """Reads the bytes of the n-th file."""
 
-    def __init__(self, paths: Sequence[str | Path]) -> None:
+    def __init__(self, paths: Sequence[AnyFile]) -> None:
         self._paths = list(paths)
 
     def __call__(self, index: int) -> Content:
         """Bytes of file ``index``."""
-        return read_regular(self._paths[index], IMAGE)
+        return read_file(self._paths[index])
 
 
-def file_signature(paths: Sequence[str | Path]) -> str:
+def file_signature(paths: Sequence[AnyFile]) -> str:
     """A hash over names and states of files: changes whenever their content may have."""
-    return sha256_of_chunks(os.fsencode(f"{path}\0{state_of(path)}\n") for path in map(str, paths))
+    return sha256_of_chunks(os.fsencode(f"{path}\0{state_of_file(path)}\n") for path in paths)

@@ -1,15 +1,17 @@
-"""A folder with one sub-folder of images per class."""
+"""A folder of images whose class is said by the folders in it, or by the names of the files."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from medbench.datasets.csv_files import group_name, read_csv
+from medbench.datasets.csv_files import group_name
+from medbench.datasets.findings import how_many
 from medbench.datasets.image_names import (
     EXCLUDED,
     LeftOut,
@@ -25,18 +27,26 @@ from medbench.datasets.sources.folder_meaning import Meaning, meaning
 from medbench.datasets.sources.folder_names import tables_in
 from medbench.datasets.sources.image_files import Folder, image_folder
 from medbench.datasets.sources.labelled_folders import Labelled
+from medbench.datasets.sources.name_labels import (
+    NamedSo,
+    NameLabels,
+    proposed_pattern,
+    said_by_names,
+)
 from medbench.datasets.sources.table_columns import column_called
+from medbench.datasets.sources.table_reading import read_table
 from medbench.datasets.sources.words import Text
+from medbench.datasets.spellings import counted, refuse_spellings
 from medbench.errors import DatasetError, UndecidedError
 from medbench.names import as_text
 
 
 class GroupTable(BaseModel):
-    """A CSV that says which images belong to one patient."""
+    """A table that says which images belong to one patient."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     table: str
-    """Path of the CSV."""
+    """Path of the table."""
     file: Text = "file"
     """Column with the image's path relative to the data set's folder."""
     group: Text = "group"
@@ -44,13 +54,19 @@ class GroupTable(BaseModel):
 
 
 class FolderSource(FileSource):
-    """``path/CLASS/image`` or ``path/train/CLASS/image``, at any depth below the class folder."""
+    """``path/CLASS/image`` or ``path/train/CLASS/image``, at any depth below the class folder.
+
+    With ``labels`` the names of the files say the class instead, and folders mean nothing.
+    """
 
     source: str = "folder"
     path: str
     """The folder, below a data folder or absolute."""
     classes: tuple[Text, ...] | None = None
     """Class folders to use and their order (the last is the positive of two); default all."""
+    labels: NameLabels | None = None
+    """Where the names of the files say the classes: a pattern that fits each of them, as in
+    ``labels: {pattern: "(?P<label>[a-z]+)_.*"}``."""
     groups: GroupTable | None = None
     """A table of which images belong to one patient."""
     exclude: tuple[str, ...] = ()
@@ -64,8 +80,12 @@ class FolderSource(FileSource):
     class of its own; or the one folder that is used, as ``original/``."""
 
     @model_validator(mode="after")
-    def _has_order(self) -> Self:
+    def _fits_together(self) -> Self:
         check_order(self.task, self.classes)
+        if self.labels is not None and self.folders:
+            raise ValueError("folders says what folders are, and with labels they mean nothing")
+        if self.labels is not None and self.groups is not None and self.labels.says_group:
+            raise ValueError("groups and the pattern of labels both say the patients; keep one")
         return self
 
     def paths(self) -> dict[str, str]:
@@ -78,7 +98,8 @@ class FolderSource(FileSource):
 
         Raises:
             UndecidedError: A person must say what the folders are.
-            DatasetError: There are no classes, or something cannot be read.
+            DatasetError: There are no classes, a name does not fit the pattern of ``labels``, or
+                something cannot be read.
         """
         root = found["path"]
         if not root.is_dir():
@@ -87,19 +108,15 @@ class FolderSource(FileSource):
         whole = image_folder(
             root, only=self._only(root, wanted), include=self.include, exclude=self.exclude
         )
-        meant = self._meaning(whole, root, wanted or ())
-        names: list[str] = []
-        paths: list[str] = []
-        of_part: list[Labelled] = []
-        for part in meant.parts:
-            if wanted is None or part.label in wanted:
-                files = part.folder.files()
-                names += [name for name, _ in files]
-                paths += [path for _, path in files]
-                of_part += [part] * len(files)
-        labels = [part.label for part in of_part]
-        notes = [*meant.notes, *self._said_of_names(names, whole.left_out)]
-        groups = [part.group for part in of_part] if any(p.group for p in of_part) else None
+        files, said, notes = (
+            self._by_folders(whole, root, wanted)
+            if self.labels is None
+            else _by_names(whole, root, wanted, self.labels)
+        )
+        names = [name for name, _ in files]
+        labels = [one.label for one in said]
+        notes += self._said_of_names(names, whole.left_out)
+        groups = [one.group for one in said] if any(one.group for one in said) else None
         if self.groups is not None:
             groups = _group_of(self.groups, found["groups"], names)
         try:
@@ -108,16 +125,31 @@ class FolderSource(FileSource):
             found_there = "; ".join(notes)
             raise DatasetError(
                 f"{error} What was found there: {found_there or 'nothing'}.{tables_in(root)}"
+                f"{self._instead_of_folders(whole)}"
             ) from error
         return self.list_files(
             classes=classes,
             names=names,
-            paths=paths,
+            paths=[path for _, path in files],
             labels=labels,
             groups=groups,
-            splits=[part.split for part in of_part],
+            splits=[one.split for one in said],
             notes=tuple(notes),
         )
+
+    def _by_folders(
+        self, whole: Folder, root: Path, wanted: Sequence[str] | None
+    ) -> tuple[list[tuple[str, str]], Sequence[Labelled], list[str]]:
+        """Name and path of each image, what the folder that it lies in says of it, and notes."""
+        meant = self._meaning(whole, root, wanted or ())
+        files: list[tuple[str, str]] = []
+        said: list[Labelled] = []
+        for part in meant.parts:
+            if wanted is None or part.label in wanted:
+                in_part = part.folder.files()
+                files += in_part
+                said += [part] * len(in_part)
+        return files, said, list(meant.notes)
 
     def _meaning(self, whole: Folder, root: Path, wanted: Sequence[str]) -> Meaning:
         try:
@@ -125,7 +157,14 @@ class FolderSource(FileSource):
         except UndecidedError:
             raise
         except DatasetError as error:
-            raise DatasetError(f"{error}{tables_in(root)}") from error
+            hints = f"{tables_in(root)}{self._instead_of_folders(whole)}"
+            raise DatasetError(f"{error}{hints}") from error
+
+    def _instead_of_folders(self, whole: Folder) -> str:
+        """A sentence on names of files that say the classes, where folders do not; else ""."""
+        if self.labels is not None or self.folders or self.classes is not None:
+            return ""
+        return proposed_pattern([name for name, _ in whole.files()])
 
     def _said_of_names(self, names: Sequence[str], left_out: LeftOut) -> list[str]:
         """Notes on what is left out, and on images that may have been made of others."""
@@ -153,11 +192,34 @@ class FolderSource(FileSource):
 
     def _only(self, root: Path, wanted: Sequence[str] | None) -> Sequence[str] | None:
         """The folders that are looked at: where they are named as the classes, no others."""
-        if wanted is None or self.folders:
+        if wanted is None or self.folders or self.labels is not None:
             return None
         folders = filter(leads_to_folder, os.scandir(root))
         here = {composed(as_text(entry.name)) for entry in folders}
         return wanted if set(wanted) <= here else None
+
+
+def _by_names(
+    whole: Folder, root: Path, wanted: Sequence[str] | None, labels: NameLabels
+) -> tuple[list[tuple[str, str]], Sequence[NamedSo], list[str]]:
+    """Name and path of each image, what its name says, and notes.
+
+    Raises:
+        DatasetError: A name does not fit, or labels differ in capitals or blanks only.
+    """
+    files = whole.files()
+    said = said_by_names([name for name, _ in files], labels, root)
+    counts = Counter(one.label for one in said)
+    refuse_spellings(counts, wanted or (), named_in=f"{root}: the labels in the names")
+    if wanted is None:
+        return files, said, []
+    left = {label: n for label, n in counts.items() if label not in wanted}
+    kept = [k for k, one in enumerate(said) if one.label in wanted]
+    notes = [
+        f"{how_many(sum(left.values()), 'image')} with labels that the field classes does not "
+        f"list left out: {counted(left)}"
+    ]
+    return [files[k] for k in kept], [said[k] for k in kept], notes * bool(left)
 
 
 def _group_of(groups: GroupTable, path: Path, names: Sequence[str]) -> list[str]:
@@ -166,7 +228,7 @@ def _group_of(groups: GroupTable, path: Path, names: Sequence[str]) -> list[str]
     Raises:
         DatasetError: It lacks a column or an image, or names one twice.
     """
-    rows = read_csv(path)
+    rows = read_table(path).rows
     file, group = (
         column_called(rows, name, table=path, said_in="the fields file and group of groups")
         for name in (groups.file, groups.group)

@@ -9,8 +9,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from medbench.datasets.csv_files import SPLIT_WORDS
+from medbench.datasets.excel_files import EXCEL_SUFFIXES
 from medbench.datasets.findings import how_many
 from medbench.datasets.image_names import composed, words_in
+from medbench.datasets.parquet_files import PARQUET_SUFFIXES
 from medbench.datasets.sources.image_files import Folder
 from medbench.errors import DatasetError
 
@@ -38,6 +40,9 @@ _LEAST_NUMBERS = 5
 """So many folders with numbers of three digits in their names are patients or scans."""
 _NAMED = 4
 """Folders named in a sentence; more are counted."""
+
+_TABLES = (".csv", ".tsv", *PARQUET_SUFFIXES, *EXCEL_SUFFIXES)
+"""Files beside images that may have their labels."""
 
 
 def innermost(folder: Folder) -> Folder:
@@ -174,7 +179,7 @@ def listed(names: Iterable[str]) -> str:
 
 def tables_in(root: Path) -> str:
     """A sentence on tables beside the images, which may have the labels; "" without any."""
-    names = sorted(one.name for one in root.iterdir() if one.suffix.lower() in (".csv", ".tsv"))
+    names = sorted(one.name for one in root.iterdir() if one.suffix.lower() in _TABLES)
     if not names:
         return ""
     return (

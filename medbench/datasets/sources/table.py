@@ -1,23 +1,24 @@
-"""A CSV that names each image's file, label, patient and, where there is one, official split."""
+"""A table that names (or holds) each image's file, its label, patient and official split."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from medbench.datasets.csv_files import SPLIT_WORDS, group_name, read_csv
-from medbench.datasets.listing import Listing
-from medbench.datasets.sources.base import check_order
+from medbench.datasets.csv_files import SPLIT_WORDS, group_name
+from medbench.datasets.listing import KEPT, Listing
+from medbench.datasets.sources.base import check_classes, check_order
 from medbench.datasets.sources.files import FileSource
 from medbench.datasets.sources.table_columns import check_roles, column_called, told_unused
 from medbench.datasets.sources.table_files import NamedFiles, missing_files, told_otherwise
 from medbench.datasets.sources.table_flags import told_flags
+from medbench.datasets.sources.table_kept import kept_columns
 from medbench.datasets.sources.table_labels import (
     LabelRules,
     Spelling,
@@ -25,13 +26,14 @@ from medbench.datasets.sources.table_labels import (
     Unlabelled,
     read_labels,
 )
+from medbench.datasets.sources.table_reading import read_table
 from medbench.datasets.sources.table_repeats import one_row_each
 from medbench.datasets.sources.words import Text
 from medbench.datasets.spellings import alike
 from medbench.errors import DatasetError
-from medbench.names import as_text, real_name
+from medbench.names import as_text
 
-_FIELDS = "the fields file, label, group, split or where (options of datasets add)"
+_FIELDS = "the fields file, label, group, split, where or keep (options of datasets add)"
 
 
 class TableSource(FileSource):
@@ -39,23 +41,29 @@ class TableSource(FileSource):
 
     source: str = "table"
     path: str
-    """The CSV."""
+    """The table: a CSV, an Excel workbook, a Parquet file, or a folder of Parquet files."""
+    sheet: Text | None = None
+    """The sheet of a workbook; must be said where several hold tables."""
     images: str | None = None
-    """Folder that the file column is relative to; default the CSV's own."""
+    """Folder that the file column is relative to; default the table's own."""
     file: Text = "file"
-    """The column of file names."""
+    """The column of the names of the files, or (in Parquet) of the files themselves."""
     label: Text | tuple[Text, ...] = "label"
     """The column of labels; or a column for each class, which is 1 where an image shows it."""
     group: Text | None = None
     """The column of patients, lesions or scans."""
     split: Text | None = None
     """The column of an official split: train, val or test."""
+    keep: tuple[Text, ...] = ()
+    """Columns that are stored beside the labels for results of groups, such as age, sex, site or
+    device. Models never see them; columns that may say who somebody is are refused."""
     where: dict[Text, Text | tuple[Text, ...]] = Field(default_factory=dict)
     """Keep only rows whose column has this value (or one of these)."""
     classes: tuple[Text, ...] | dict[Text, Text | tuple[Text, ...]] | None = None
     """Labels to use and their order (the last is the positive of two); default all. A mapping
-    gives each class the pattern (or patterns) of its labels, as ``Pneumonia/*``: the longest
-    that fits decides, and rows that none fits are left out and counted."""
+    gives each class the pattern (or patterns) of its labels, as ``Pneumonia/*``, or the number
+    that stands for it, as in ``{healthy: 0, ill: [1, 2]}``: the longest that fits decides, and
+    rows that none fits are left out and counted."""
     task: TableTask = "multi-class"  # type: ignore[assignment]
     separator: str | None = Field(default=None, min_length=1)
     """What joins several labels in a cell, of a multi-label task; found out where not given."""
@@ -66,11 +74,19 @@ class TableSource(FileSource):
     """What a row without a label is: skipped, an image that shows no class (absent), or of a
     class that is called so; must be said where there are any."""
 
+    repeats: Literal["positive"] | None = None
+    """What an image is whose rows have different labels, as those of boxes: ``positive`` where one
+    row of the positive class suffices (of an ordinal task the highest class of its rows)."""
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         check_order(self.task, self.classes)
         if self.separator is not None and self.task != "multi-label":
             raise ValueError('the field separator needs task: "multi-label"')
+        if self.repeats is not None and self.task == "multi-label":
+            raise ValueError("repeats is for one label an image, and the task is multi-label")
+        if self.repeats is not None and not self.positive and self.classes is None:
+            raise ValueError("repeats needs to know the positive class: name it in positive")
         if len(self._labels()) == 0:
             raise ValueError('"label" names no column')
         return self
@@ -80,17 +96,20 @@ class TableSource(FileSource):
         return super().paths() | ({} if self.images is None else {"images": self.images})
 
     def list_images(self, found: Mapping[str, Path]) -> Listing:
-        """The images of the rows that ``where`` and ``classes`` keep, in the order of the CSV."""
+        """The images of the rows that ``where`` and ``classes`` keep, in the order of the table."""
         path = found["path"]
-        rows = read_csv(path)
+        table = read_table(path, self.sheet)
+        rows = table.rows
         source = self._with_real_columns(rows, path)
         rows = source._filtered(rows, path)
         labels = read_labels(rows, source._rules(path), rows[source.file].tolist())
         rows = rows[[own is not None for own in labels.shown]]
         names = rows[source.file].tolist()
-        files = NamedFiles(found.get("images", path.parent), named_in=str(path))
+        files = table.images.get(source.file) or NamedFiles(
+            found.get("images", table.folder), named_in=str(path)
+        )
         found_files = files.find(names)
-        if "" in found_files.paths:
+        if isinstance(files, NamedFiles) and "" in found_files.paths:
             raise DatasetError(f"{path}: {missing_files(files, names, found_files)}")
         groups, of_groups = _groups(rows, source.group)
         of_rows = pd.DataFrame(
@@ -102,8 +121,9 @@ class TableSource(FileSource):
                 "split": source._splits(rows, path),
             }
         )
-        several = self.task == "multi-label"
-        images, of_repeats = one_row_each(of_rows, several=several, table=str(path))
+        kept = kept_columns(rows, source.keep, str(path)).reset_index(drop=True)
+        of_rows = pd.concat([of_rows, kept.add_prefix(KEPT)], axis=1)
+        images, of_repeats = self._joined(of_rows, labels.classes, path)
         unused = told_unused(
             rows,
             file=source.file,
@@ -115,11 +135,13 @@ class TableSource(FileSource):
         return self.list_files(
             classes=labels.classes,
             names=images["name"].tolist(),
-            paths=[Path(real_name(path)) for path in images["path"].tolist()],
+            paths=[files.at(path) for path in images["path"].tolist()],
             labels=source._as_numbers(images["shown"].tolist(), labels.classes, path),
             groups=images["group"].tolist() if source.group else None,
             splits=images["split"].tolist(),
+            kept=images[list(kept.add_prefix(KEPT))].set_axis(kept.columns, axis=1),
             notes=(
+                *table.notes,
                 *labels.notes,
                 *of_repeats,
                 *of_groups,
@@ -148,10 +170,12 @@ class TableSource(FileSource):
             for field in ("file", "group", "split")
             if (name := getattr(self, field)) is not None
         }
-        check_roles([*(("label", label) for label in labels), *columns.items()], path)
+        roles = [*(("label", label) for label in labels), *columns.items()]
         where = {real(name): wanted for name, wanted in self.where.items()}
+        keep = tuple(dict.fromkeys(map(real, self.keep)))
+        check_roles([*roles, *(("keep", column) for column in keep)], path)
         label = labels[0] if isinstance(self.label, str) else labels
-        return self.model_copy(update=columns | {"label": label, "where": where})
+        return self.model_copy(update=columns | {"label": label, "where": where, "keep": keep})
 
     def _rules(self, path: Path) -> LabelRules:
         return LabelRules(
@@ -188,6 +212,33 @@ class TableSource(FileSource):
                 "(--where of datasets add), or name no column in the field split."
             )
         return [SPLIT_WORDS[value] for value in values]
+
+    def _joined(
+        self, rows: pd.DataFrame, classes: tuple[str, ...], path: Path
+    ) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        """One row for each image, and notes; see ``one_row_each``."""
+        several, rank = self.task == "multi-label", self._rank(classes, path)
+        images, notes = one_row_each(rows, several=several, table=str(path), rank=rank)
+        if rank is not None:
+            check_classes([own[0] for own in images["shown"]], classes, named_in=str(path))
+        return images, notes
+
+    def _rank(self, classes: tuple[str, ...], path: Path) -> dict[str, int] | None:
+        """How far each class is from health, where that decides between rows of one image.
+
+        Raises:
+            DatasetError: There are several classes in no order.
+        """
+        if self.repeats is None:
+            return None
+        if self.task != "ordinal" and len(classes) > 2:
+            raise DatasetError(
+                f"{path}: the field repeats needs two classes, or task: ordinal, and here are "
+                f"{len(classes)}: {', '.join(classes)}. Leave it away, or join classes in the "
+                "field classes."
+            )
+        ordered = sorted(classes, key=lambda name: name == self.positive)
+        return {name: rank for rank, name in enumerate(ordered)}
 
     def _as_numbers(
         self, shown: list[tuple[str, ...]], classes: tuple[str, ...], path: Path

@@ -11,6 +11,7 @@ import pandas as pd
 
 from medbench.datasets.csv_files import SPLIT_WORDS, group_name
 from medbench.datasets.readers import image_suffixes
+from medbench.datasets.sources.table_cells import CellFiles
 from medbench.datasets.sources.table_files import NamedFiles
 from medbench.datasets.spellings import is_missing
 from medbench.errors import DatasetError
@@ -33,6 +34,11 @@ SPLIT_NAMES = (
     "split", "fold", "set", "subset", "partition", "phase", "usage", "traintest", "istrain",
     "istest",
 )  # fmt: skip
+_BOXES = (
+    ("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"),
+    ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"),
+)  # fmt: skip
+"""What columns of boxes are called, as ``plain`` has it and without "box" or "bbox" before it."""
 _UNSURE_GROUPS = ("group", "groupid", "case")
 """Names of patients that are names of treatments or classes as often."""
 _PEOPLE = ("patient", "subject", "participant", "person", "lesion", "case")
@@ -107,6 +113,13 @@ def named(rows: pd.DataFrame, names: Sequence[str], taken: Collection[str] = ())
     return [called[name] for name in names if name in called and called[name] not in taken]
 
 
+def box_columns(rows: pd.DataFrame) -> list[str]:
+    """The columns that say where in an image something lies, if there are such."""
+    called = {re.sub("^b?box", "", plain(str(column))): str(column) for column in rows.columns}
+    sides = next((names for names in _BOXES if set(names) <= called.keys()), ())
+    return [called[name] for name in sides]
+
+
 def patient_columns(rows: pd.DataFrame, taken: Collection[str]) -> list[str]:
     """Columns that are called as what tells patients apart, the surest first."""
     usual = named(rows, GROUP_NAMES, taken)
@@ -169,7 +182,7 @@ def told_unused(
     label: Sequence[str],
     group: str | None,
     split: str | None,
-    files: NamedFiles,
+    files: NamedFiles | CellFiles,
 ) -> tuple[str, ...]:
     """Notes on columns that look like patients, a split or files, but are not used as such.
 
@@ -206,7 +219,7 @@ def told_unused(
     return tuple(notes)
 
 
-def _names_files(values: pd.Series, files: NamedFiles) -> bool:
+def _names_files(values: pd.Series, files: NamedFiles | CellFiles) -> bool:
     """Whether a column holds names of images that are there, by its first cells."""
     called = [one for one in values.head(_LOOKED_AT) if one.lower().endswith(image_suffixes())]
     return any(files.find(called).paths)

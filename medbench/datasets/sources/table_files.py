@@ -82,6 +82,10 @@ class NamedFiles:
             several={name: files for name, files in guesses.items() if len(files) > 1},
         )
 
+    def at(self, path: str) -> Path:
+        """The file that was found at a path."""
+        return Path(real_name(path))
+
     def image_files(self) -> list[str]:
         """Names of all image files below the folder, by their suffix."""
         return [name for name in self._all() if name.lower().endswith(self._suffixes)]

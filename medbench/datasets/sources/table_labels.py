@@ -13,6 +13,7 @@ import pandas as pd
 from medbench.datasets.sources.base import check_classes
 from medbench.datasets.sources.table_flags import flag, says_nothing
 from medbench.datasets.sources.table_joined import joined_by, split_labels
+from medbench.datasets.sources.table_measured import refuse_measured
 from medbench.datasets.spellings import alike, counted, is_missing, spelling
 from medbench.errors import DatasetError, UndecidedError
 
@@ -69,14 +70,16 @@ def read_labels(rows: pd.DataFrame, rules: LabelRules, files: Sequence[str]) -> 
     Raises:
         UndecidedError: Several labels in a cell, spellings that may be one class, or rows without
             a label, and the entry does not say what they mean.
-        DatasetError: A label is not among the classes, a class has no image, or a column of 0 and
-            1 holds something else.
+        DatasetError: A label is not among the classes, a class has no image, a column of 0 and 1
+            holds something else, or labels are measurements.
     """
     notes: list[str] = []
     cells: Sequence[Hashable]
     if len(rules.columns) == 1:
         cells = rows[rules.columns[0]].str.normalize("NFC").tolist()
         counts: Counter[Hashable] = Counter(cells)
+        if rules.classes is None:
+            refuse_measured([*map(str, counts)], len(cells), rules.columns[0], rules.table)
         labels = _of_cells(counts, rules)
     else:
         cells = list(zip(*(rows[column].str.lower() for column in rules.columns), strict=True))
@@ -290,10 +293,18 @@ def _by_pattern(word: str, classes: dict[str, str | tuple[str, ...]]) -> str:
     best, length = "", -1
     for name, given in classes.items():
         for pattern in (given,) if isinstance(given, str) else given:
-            fits = word == pattern or (not is_missing(word) and fnmatch.fnmatchcase(word, pattern))
+            fits = _same(word, pattern) or (
+                not is_missing(word) and fnmatch.fnmatchcase(word, pattern)
+            )
             if fits and len(pattern) > length:
                 best, length = name, len(pattern)
     return best
+
+
+def _same(word: str, pattern: str) -> bool:
+    """Whether a label is what a pattern says, be it also the same number: 1 and 1.0."""
+    number = spelling(word)
+    return word == pattern or (isinstance(number, float) and number == spelling(pattern))
 
 
 def _saying_nothing(labels: Labels, class_of: dict[str, str], rules: LabelRules) -> set[str]:
@@ -357,12 +368,21 @@ def _tell_left_out(
     if left and len(left) == len(words):
         raise DatasetError(
             f"{rules.table}: no {', '.join(rules.columns)} fits a pattern of the field classes. "
-            f"Values there: {counted(left)}."
+            f"Values there: {counted(left)}.{_other_way_round(words, rules)}"
         )
     if left and rules.several:
         notes.append(f"labels of no class are passed over: {counted(left)}")
     elif left:
         notes.append(f"{sum(left.values())} rows of no class are left out: {counted(left)}")
+
+
+def _other_way_round(words: Counter[str], rules: LabelRules) -> str:
+    """A remedy where a person wrote ``0: healthy`` for ``healthy: "0"``; else ""."""
+    assert isinstance(rules.classes, dict)
+    for label, name in rules.classes.items():
+        if isinstance(name, str) and any(_same(word, label) for word in words):
+            return f' The name of a class comes first: write {name}: "{label}".'
+    return ""
 
 
 def _tell_several(
