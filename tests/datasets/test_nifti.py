@@ -95,13 +95,31 @@ def test_gzipped_and_plain_give_equal_pixels() -> None:
     assert read(parts, slice_number=3).pixel_hash == plain.pixel_hash
 
 
-def test_the_slices_own_range_is_spread_negative_or_not() -> None:
-    shown = pixels_of(volume((VOLUME - 500).astype(np.float32)), 5)
-    plane = VOLUME[::-1, ::-1, 4].T.astype(float)
+def test_all_slices_share_the_range_of_the_volume_negative_or_not() -> None:
+    shown = np.stack([pixels_of(volume((VOLUME - 500).astype(np.float32)), n) for n in range(1, 8)])
+    planes = np.stack([VOLUME[::-1, ::-1, n].T.astype(float) for n in range(7)])
+    low, *_, high = np.sort(VOLUME, axis=None)[1:-1]  # of 210 voxels one at either end is clipped
     np.testing.assert_array_equal(
-        shown, np.rint((plane - plane.min()) / np.ptp(plane) * 255).astype(np.uint8)
+        shown, np.rint(np.clip((planes - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     )
     assert not pixels_of(volume(np.full((5, 6, 7), 9, np.int16)), 5).any()
+
+
+def test_a_bright_voxel_does_not_darken_the_others() -> None:
+    voxels = VOLUME.astype(np.int32)
+    voxels[0, 0, 0] = 10**6
+    other = pixels_of(volume(voxels), 4).astype(int)
+    assert np.abs(other - pixels_of(volume(), 4)).max() <= 3
+
+
+def test_a_small_object_in_an_empty_field_keeps_its_grey_levels() -> None:
+    voxels = np.zeros((30, 30, 30), np.int16)
+    voxels[10, 10, 10:20] = np.arange(100, 1100, 100)  # 1 of 2,700 voxels
+    shown = [int(pixels_of(volume(voxels), n + 1).max()) for n in range(10, 20)]
+    assert shown == np.rint(np.arange(1, 11) * 25.5).astype(int).tolist()
+    background = np.ones((5, 6, 7), np.uint8)
+    background[2, 3, 4] = 0  # nothing is above black
+    assert pixels_of(volume(background), 5).min() == 0 < pixels_of(volume(background), 5).max()
 
 
 def test_scaling_of_the_file_is_applied() -> None:
@@ -147,7 +165,8 @@ def test_a_volume_without_a_slice_number_says_how_many_there_are() -> None:
 def test_a_single_plane_needs_no_slice_number(shape: tuple[int, ...]) -> None:
     plane = VOLUME[:, :, 0]
     content = volume(plane.reshape(shape))
-    np.testing.assert_array_equal(pixels_of(content), pixels_of(volume(), 1))
+    shown = np.rint((plane - plane.min()) / np.ptp(plane) * 255).astype(np.uint8)
+    np.testing.assert_array_equal(pixels_of(content), shown[::-1, ::-1].T)
     np.testing.assert_array_equal(pixels_of(content, 1), pixels_of(content))
     with pytest.raises(DatasetError, match=r"scan-7: .*slice 2 .*leave slice_number out"):
         read(content, slice_number=2)
@@ -267,6 +286,9 @@ def test_real_hippocampi_are_read(real_data: Path) -> None:
     for file in files[::40]:
         image = nib.as_closest_canonical(nib.load(file))
         decoded = decode(file.read_bytes(), size=24, channels=1, origin=file.name, slice_number=12)
-        plane = np.asarray(image.dataobj)[::-1, ::-1, 11].T.astype(float)
-        expected = np.rint((plane - plane.min()) / np.ptp(plane) * 255)
+        voxels = np.asarray(image.dataobj)
+        black = np.percentile(voxels, 0.5, method="nearest")
+        white = np.percentile(voxels[voxels > black], 99.5, method="nearest")
+        plane = voxels[::-1, ::-1, 11].T.astype(float)
+        expected = np.rint(np.clip((plane - black) / (white - black), 0, 1) * 255)
         np.testing.assert_array_equal(decoded.pixels[..., 0], expected)

@@ -14,7 +14,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.datasets.grey_levels import stretched
+from medbench.datasets.grey_levels import robust_ends, stretched
 from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size
 from medbench.errors import DatasetError
 
@@ -50,9 +50,10 @@ class NiftiReader(Reader):
     Voxels are brought to the closest of the canonical orientations (the axes run to the
     patient's right, anterior and superior: RAS+), and shown as radiologists do: the rows run from
     anterior to posterior, and the patient's right is on the left. A volume that is one voxel deep
-    along another axis is shown likewise: right on the left, and superior or anterior above. The
-    slice's own lowest to highest value, after the file's scaling, becomes 0..255. Nothing in the
-    format names a patient.
+    along another axis is shown likewise: right on the left, and superior or anterior above. All
+    slices of a volume have one range, see ``robust_ends``, which after the file's scaling becomes
+    0..255; of a single plane it is the lowest to the highest value. Nothing in the format names a
+    patient.
     """
 
     title: ClassVar[str] = "NIfTI"
@@ -126,31 +127,59 @@ class _OpenedNifti(OpenedImage):
         self.size = (width, height)
         """Of a slice, in pixels."""
         self._content = content
+        slope, intercept = self._nifti.get_slope_inter()
+        self._scaling = (1.0, 0.0) if slope is None else (float(slope), float(intercept))
+        """What a stored value is multiplied with, and what is added then."""
 
     @cached_property
-    def _voxels(self) -> bytes:
-        """The unpacked voxels."""
-        return _unpacked(self._content, self._offset + self._n_bytes, self.origin)[self._offset :]
+    def _voxels(self) -> NDArray[Any]:
+        """As they are stored, shape (x, y, z) of the file.
+
+        Raises:
+            DatasetError: The file is truncated.
+        """
+        most = len(self._content) * _MOST_A_BYTE - self._offset
+        found = b""
+        if most >= self._n_bytes:
+            end = self._offset + self._n_bytes
+            found = _unpacked(self._content, end, self.origin)[self._offset :]
+            most = len(found)
+        if most < self._n_bytes:
+            raise DatasetError(
+                f"{self.origin}: the NIfTI file is truncated: it has {max(most, 0):,} of "
+                f"the {self._n_bytes:,} bytes that its header announces. Copy it again from its "
+                "source or remove it."
+            )
+        count = self._n_bytes // self._kind.itemsize
+        return np.frombuffer(found, self._kind, count).reshape(self._shape, order="F")
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        """What becomes black and white in all slices, after scaling; of one plane its own ends."""
+        slope, intercept = self._scaling
+        if self.header.n_slices > 1:
+            black, white = robust_ends(self._voxels, falling=slope < 0)
+        else:
+            black, white = sorted((self._voxels.min(), self._voxels.max()), reverse=slope < 0)
+        return float(black) * slope + intercept, float(white) * slope + intercept
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
         from nibabel import orientations
 
         apply: Any = orientations.apply_orientation  # has no types
-        most = len(self._content) * _MOST_A_BYTE - self._offset
-        n_voxel_bytes = most if most < self._n_bytes else len(self._voxels)
-        if n_voxel_bytes < self._n_bytes:
-            raise DatasetError(
-                f"{self.origin}: the NIfTI file is truncated: it has {max(n_voxel_bytes, 0):,} of "
-                f"the {self._n_bytes:,} bytes that its header announces. Copy it again from its "
-                "source or remove it."
-            )
-        count = self._n_bytes // self._kind.itemsize
-        stored = np.frombuffer(self._voxels, self._kind, count).reshape(self._shape, order="F")
         chosen = tuple(index if a == self._axis else slice(None) for a in range(_VOLUME))
-        plane = np.asarray(apply(stored, self._orientation))[chosen][::-1, ::-1].T
+        plane = np.asarray(apply(self._voxels, self._orientation))[chosen][::-1, ::-1].T
         if self._kind.names:
             return np.stack([plane[name] for name in self._kind.names], axis=-1)
-        return _grey(plane, self._nifti, self.origin)
+        slope, intercept = self._scaling
+        with np.errstate(all="ignore"):
+            values = plane.astype(np.float64) * slope + intercept
+        if not (np.isfinite(values).all() and np.isfinite(self._ends).all()):
+            raise DatasetError(
+                f"{self.origin}: voxels of the slice are NaN or infinite. "
+                "Replace them by numbers or take another slice."
+            )
+        return stretched(values, *self._ends)
 
     def warnings(self) -> tuple[str, ...]:
         """Whether nothing but a habit tells right from left (NIfTI-1, method 1)."""
@@ -248,20 +277,6 @@ def _damaged_gzip(origin: str, error: Exception) -> DatasetError:
         f"{origin}: the gzipped NIfTI file is damaged or truncated ({error}). "
         "Copy it again from its source or remove it."
     )
-
-
-def _grey(plane: NDArray[Any], header: Any, origin: str) -> NDArray[np.uint8]:
-    slope, intercept = header.get_slope_inter()
-    with np.errstate(all="ignore"):
-        values = plane.astype(np.float64)
-        if slope is not None:
-            values = values * slope + intercept
-    if not np.isfinite(values).all():
-        raise DatasetError(
-            f"{origin}: voxels of the slice are NaN or infinite. "
-            "Replace them by numbers or take another slice."
-        )
-    return stretched(values, float(values.min()), float(values.max()))
 
 
 def _times(lengths: tuple[int, ...]) -> str:
