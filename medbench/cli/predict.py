@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--slice",
         type=as_type(whole(1, MOST_SLICES)),
         metavar="N",
-        help="of volumes, stacks and animations, the slice to classify, counted from 1",
+        help="of volumes, stacks and animations, the slice to classify, counted from 1 (default: "
+        "what the model has learnt from)",
     )
     parser.add_argument(
         "--explain",
@@ -144,7 +145,8 @@ def _table(model: Model, predictions: Iterator[Prediction]) -> int:
                 notes.setdefault(_UNLIKE, []).append(named)
             else:
                 notes.setdefault(f"! {warning}", []).append(one.image)
-        name = f"{one.image} !" if one.warnings else one.image
+        name = f"{one.image}, {one.shown}" if one.shown else one.image
+        name = f"{name} !" if one.warnings else name
         table.add_row(*(Text(plain(cell)) for cell in (name, *cells)))
     console.print(table)
     for reason in grouped([one.error for one in done if one.error]):

@@ -49,6 +49,8 @@ class Decoded:
     """uint8, shape (32,); see ``medbench.datasets.duplicates.perceptual_hash``."""
     mask_like: bool
     """See ``medbench.datasets.mask_like``."""
+    shown: str = ""
+    """See ``Picture``."""
     warnings: tuple[str, ...] = ()
     """See ``OpenedImage.warnings``."""
 
@@ -62,6 +64,7 @@ class Picture:
         *,
         mode: str,
         n_bytes: int,
+        shown: str = "",
         warnings: tuple[str, ...] = (),
     ) -> None:
         """Take grey that is stored as colour for grey.
@@ -70,6 +73,7 @@ class Picture:
             pixels: uint8, shape (height, width) or (height, width, 3).
             mode: See ``OpenedImage``.
             n_bytes: Size of the file, or of the array in memory.
+            shown: Which slice or plane of its file it is, in words; see ``OpenedImage.called``.
             warnings: See ``OpenedImage.warnings``.
         """
         if pixels.ndim == 3 and _channels_equal(pixels):
@@ -78,6 +82,7 @@ class Picture:
         """At full size: uint8, shape (height, width) of grey, (height, width, 3) of RGB."""
         self.mode = mode
         self.n_bytes = n_bytes
+        self.shown = shown
         self.warnings = warnings
         self._image = Image.fromarray(self.pixels)
 
@@ -152,6 +157,7 @@ class Picture:
             pixel_hash=self.pixel_hash,
             perceptual_hash=self._perceptual_hash,
             mask_like=self.mask_like,
+            shown=self.shown,
             warnings=self.warnings,
         )
 
@@ -171,7 +177,13 @@ def read_slice(opened: OpenedImage, slice_number: int | None = None) -> Picture:
         slice_number, opened.header.n_slices, origin=opened.origin, what=opened.what
     )
     pixels = opened.pixels(index)
-    return Picture(pixels, mode=opened.mode, n_bytes=opened.n_bytes, warnings=opened.warnings())
+    return Picture(
+        pixels,
+        mode=opened.mode,
+        n_bytes=opened.n_bytes,
+        shown=opened.called(index),
+        warnings=opened.warnings(),
+    )
 
 
 def decode(

@@ -1,4 +1,4 @@
-"""Which slices of a volume are looked at: models here see one picture at a time."""
+"""Which slice of a file was asked for."""
 
 from __future__ import annotations
 
@@ -24,14 +24,3 @@ def slice_index(wanted: int | None, n_slices: int, *, origin: str, what: str) ->
     if not 1 <= wanted <= n_slices:
         raise SliceError(f"{what}, and slice {wanted} was asked for", n_slices, origin)
     return wanted - 1
-
-
-def middle_slices(n_slices: int, wanted: int) -> range:
-    """Numbers, counted from 1, of the middle ``wanted`` slices of so many; of fewer, all.
-
-    Of an even number the lower one of the two in the middle comes first: of 4 slices 2, then 2
-    and 3.
-    """
-    taken = min(wanted, n_slices)
-    first = (n_slices - taken) // 2 + 1
-    return range(first, first + taken)

@@ -41,6 +41,10 @@ class OpenedImage(ABC):
     sliced: bool = True
     """Whether it is of a kind that may have several slices; ``predict`` shows others whatever slice
     is asked for."""
+    is_volume: bool = False
+    """Whether its slices lie above each other, the lowest first, each with the anterior side above
+    and the right of the patient on the left, and share one range of grey levels: then planes of
+    other directions can be cut."""
 
     def __init__(self, *, origin: str, header: Header, mode: str, n_bytes: int, what: str) -> None:
         """Keep what the header says.
@@ -77,6 +81,14 @@ class OpenedImage(ABC):
             DatasetError: The file is damaged, or its pixels cannot be shown; the message begins
                 with the origin and tells the remedy.
         """
+
+    def called(self, index: int) -> str:
+        """Which of its slices it is, in words; "" where there is one only.
+
+        Args:
+            index: As of ``pixels``.
+        """
+        return f"slice {index + 1}" if self.header.n_slices > 1 else ""
 
     def warnings(self) -> tuple[str, ...]:
         """What a person must know of the slices that were decoded and cannot see in them.

@@ -96,6 +96,8 @@ class NiftiReader(Reader):
 
 
 class _OpenedNifti(OpenedImage):
+    is_volume = True
+
     def __init__(self, content: bytes, start: bytes, origin: str) -> None:
         """Check the header, which the unpacked bytes in ``start`` hold.
 

@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
 
 from medbench.datasets.headers import Headers, headers_of
 from medbench.datasets.image_size import side_of_files
 from medbench.datasets.listing import Listing
 from medbench.datasets.readers import Content
 from medbench.datasets.remembered import state_of
-from medbench.datasets.slices import middle_slices
 from medbench.datasets.sources.base import Source
 from medbench.datasets.task import label_frame
+from medbench.datasets.volume_rule import SliceRule, VolumeRule
 from medbench.hashes import sha256_of_chunks
 from medbench.opening import IMAGE, read_regular
 
@@ -26,8 +25,11 @@ from medbench.opening import IMAGE, read_regular
 class FileSource(Source):
     """Image files of any format, each with a label."""
 
-    slices: int = Field(default=1, ge=1, le=10_000)
-    """How many slices are taken of a file that has several: so many in the middle."""
+    slices: SliceRule = 1
+    """What is taken of a file with several slices: so many in the middle, each by itself;
+    ``largest``, the slice with the largest foreground; ``planes``, the axial, coronal and sagittal
+    one through the middle of a volume, each by itself; or ``montage 9``, so many at even distances
+    in one picture."""
 
     def list_files(
         self,
@@ -58,7 +60,9 @@ class FileSource(Source):
         said: tuple[str, ...] = ()
         if groups is None:
             groups, said = groups_by_header(headers)
-        taken = [middle_slices(n, self.slices) for n in headers.n_slices.tolist()]
+        rule = VolumeRule(slices=self.slices)
+        taken = [rule.numbers(n) for n in headers.n_slices.tolist()]
+        several = headers.n_slices[headers.n_slices > 1]
         if not isinstance(labels, np.ndarray):
             labels = np.array([classes.index(label) for label in labels], dtype=np.int64)
         of_files = pd.concat(
@@ -78,21 +82,21 @@ class FileSource(Source):
             read=FileReader([paths[i] for i in file.tolist()]),
             signature=signature,
             task_type=self.task,
-            image_size=side_of_files(paths) if self.image_size is None else None,
-            notes=(*notes, *said, *self._said_of_slices(headers)),
+            image_size=side_of_files(paths, rows=rule.rows) if self.image_size is None else None,
+            volumes=rule if len(several) else None,
+            notes=(*notes, *said, *_said_of_slices(several, rule)),
         )
 
-    def _said_of_slices(self, headers: Headers) -> Iterable[str]:
-        """Which slices of volumes are looked at."""
-        several = headers.n_slices[headers.n_slices > 1]
-        if len(several):
-            low, high = several.min(), several.max()
-            found = f"{low}" if low == high else f"{low} to {high}"
-            which = "the middle one" if self.slices == 1 else f"the middle {self.slices}"
-            yield (
-                f"{len(several)} file{'s' * (len(several) > 1)} with several slices ({found}): "
-                f"{which} of each taken (field slices)"
-            )
+
+def _said_of_slices(several: NDArray[np.int64], rule: VolumeRule) -> Iterable[str]:
+    """What is taken of files with so many slices."""
+    if len(several):
+        low, high = several.min(), several.max()
+        found = f"{low}" if low == high else f"{low} to {high}"
+        yield (
+            f"{len(several)} file{'s' * (len(several) > 1)} with several slices ({found}): "
+            f"{rule.words} of each taken (field slices)"
+        )
 
 
 def groups_by_header(headers: Headers) -> tuple[list[str], tuple[str, ...]]:
