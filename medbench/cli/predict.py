@@ -48,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what the model has learnt from)",
     )
     parser.add_argument(
+        "--volume",
+        type=as_type(whole(1, MOST_SLICES)),
+        metavar="N",
+        help="of files with several volumes (times, directions or contrasts) the one to classify, "
+        "counted from 1 (default: that which the model has learnt from)",
+    )
+    parser.add_argument(
         "--explain",
         type=Path,
         metavar="PATH",
@@ -76,12 +83,11 @@ def _execute(options: argparse.Namespace) -> int:
     if options.explain is not None:
         check_path(options.explain, len(files))
     model = chosen_model(options)
+    chosen = {"slice_number": options.slice, "volume_number": options.volume}
     if options.explain is None:
-        predictions = model.classified(files, slice_number=options.slice, keep_going=True)
+        predictions = model.classified(files, **chosen, keep_going=True)
     else:
-        predictions = explained(
-            model, files, options.explain, slice_number=options.slice, keep_going=True
-        )
+        predictions = explained(model, files, options.explain, **chosen, keep_going=True)
     write = {"table": _table, "csv": _csv, "json": _json}[options.format]
     n_failed = write(model, _worded(predictions, options))
     if n_failed:

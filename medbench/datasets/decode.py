@@ -15,7 +15,7 @@ from medbench.datasets.batch import image_key
 from medbench.datasets.duplicates import perceptual_hash
 from medbench.datasets.mask_like import is_mask_like
 from medbench.datasets.readers import PIXEL_LIMIT, Content, OpenedImage, open_image
-from medbench.datasets.slices import slice_index
+from medbench.datasets.slices import slice_index, volume_index
 
 Channels = Literal[1, 3]
 """1 for grey, 3 for RGB."""
@@ -170,9 +170,11 @@ def read_slice(opened: OpenedImage, slice_number: int | None = None) -> Picture:
         slice_number: Slice, frame or plane, counted from 1; None will do where there is one.
 
     Raises:
+        DatasetError: It has several volumes; see ``volume_rule.one_volume``.
         SliceError: Several slices of which none is chosen, or not so many.
         DatasetError: It cannot be decoded; names the image and the remedy.
     """
+    volume_index(None, opened.header.n_volumes, origin=opened.origin, what=opened.what)
     index = slice_index(
         slice_number, opened.header.n_slices, origin=opened.origin, what=opened.what
     )

@@ -11,9 +11,11 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from medbench.counts import MOST_SLICES
 from medbench.datasets.readers import PIXEL_LIMIT, Header, OpenedImage, check_size
+from medbench.datasets.slices import volume_index
 from medbench.errors import DatasetError
 
 _LARGEST, _PLANES, _MONTAGE = "largest", "planes", "montage"
@@ -48,12 +50,19 @@ foreground; ``planes`` the axial, coronal and sagittal one through the middle, e
 ``montage 9`` puts so many, at even distances, into one picture (9 where no number stands)."""
 
 
+VolumeNumber = Annotated[int | None, Field(ge=1, le=MOST_SLICES)]
+"""Which volume is taken of files that hold several (times, directions or contrasts), counted from
+1; None where they hold one."""
+
+
 class VolumeRule(BaseModel):
     """How pictures are made of each file that has several slices."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     slices: SliceRule = 1
     """See ``SliceRule``."""
+    volume: VolumeNumber = None
+    """See ``VolumeNumber``."""
 
     def numbers(self, n_slices: int) -> range:
         """Numbers, counted from 1, of the pictures of a file: its slices, or those of ``of``.
@@ -66,12 +75,18 @@ class VolumeRule(BaseModel):
         n_pictures = len(_PLANE_NAMES) if self.slices == _PLANES and n_slices > 1 else 1
         return range(1, n_pictures + 1)
 
-    def of(self, opened: OpenedImage) -> OpenedImage:
+    def of(self, opened: OpenedImage, *, volume: int | None = None) -> OpenedImage:
         """A file as if what is made of it were its slices, in the order of ``numbers``.
 
+        Args:
+            opened: The file.
+            volume: Another volume than that of the rule.
+
         Raises:
-            DatasetError: It is no volume of which planes can be cut, or its montage is too large.
+            DatasetError: It has several volumes of which none is chosen, is no volume of which
+                planes can be cut, or its montage is too large.
         """
+        opened = one_volume(opened, volume or self.volume)
         if isinstance(self.slices, int) or opened.header.n_slices == 1:
             return opened
         if self.slices == _LARGEST:
@@ -92,6 +107,10 @@ class VolumeRule(BaseModel):
     @property
     def words(self) -> str:
         """What is taken of each file."""
+        return f"{self._words} of volume {self.volume}" if self.volume else self._words
+
+    @property
+    def _words(self) -> str:
         if isinstance(self.slices, int):
             many = f"the middle {self.slices} slices, each by itself"
             return "the middle slice" if self.slices == 1 else many
@@ -106,6 +125,21 @@ class VolumeRule(BaseModel):
         """Slices in one picture."""
         rule = str(self.slices)
         return int(rule.split()[1]) if rule.startswith(_MONTAGE) else 1
+
+
+def one_volume(opened: OpenedImage, number: int | None) -> OpenedImage:
+    """A file with one volume, if it has several.
+
+    Args:
+        opened: The file.
+        number: Of the volume, counted from 1; None where nobody chose.
+
+    Raises:
+        DatasetError: It has several of which none was chosen, or not so many.
+    """
+    n_volumes = opened.header.n_volumes
+    index = volume_index(number, n_volumes, origin=opened.origin, what=opened.what)
+    return opened if n_volumes == 1 else _OneVolume(opened, index)
 
 
 class _Made(OpenedImage):
@@ -145,6 +179,23 @@ class _Made(OpenedImage):
                     "Take single ones (slices: 1 in the entry), or leave it out."
                 )
             yield pixels
+
+
+class _OneVolume(_Made):
+    """One of the volumes of a file."""
+
+    def __init__(self, opened: OpenedImage, index: int) -> None:
+        n_slices = opened.header.n_slices
+        super().__init__(opened, n_slices, f"volume {index + 1}")
+        self.is_volume = opened.is_volume
+        self._index = index
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        return self._opened.pixels(self._index * self._n_slices + index)
+
+    def called(self, index: int) -> str:
+        of_slice = self._opened.called(index)
+        return " of ".join(filter(None, (of_slice, f"volume {self._index + 1}")))
 
 
 class _Largest(_Made):

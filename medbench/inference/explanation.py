@@ -168,6 +168,7 @@ def explained(
     path: Path,
     *,
     slice_number: int | None = None,
+    volume_number: int | None = None,
     keep_going: bool = False,
 ) -> Iterator[Prediction]:
     """What a model says of files, one after the other, with a picture written of each.
@@ -177,6 +178,7 @@ def explained(
         files: The images.
         path: A PNG file, or a folder of PNG files; see ``check_path``.
         slice_number: As of ``Model.classify``.
+        volume_number: As of ``Model.classify``.
         keep_going: As of ``Model.classify``; what cannot be read has no picture.
 
     Raises:
@@ -184,7 +186,9 @@ def explained(
         StoreError: A picture cannot be written.
         ConfigurationError: The path is one picture, and several are made of a file.
     """
-    found = model.classified_images(files, slice_number=slice_number, keep_going=keep_going)
+    found = model.classified_images(
+        files, slice_number=slice_number, volume_number=volume_number, keep_going=keep_going
+    )
     for number, (image, prediction) in enumerate(found, start=1):
         if image is not None:
             explanation = model.explain_read(image, prediction=prediction)

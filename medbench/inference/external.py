@@ -76,8 +76,8 @@ def prepare_like(
     if data.task.binary and data.task.classes == model.task.classes[::-1]:
         catalog.decide(name, positive=model.task.positive)  # or its own images would look others
         data = prepared()
-    ours, theirs = model.info.volumes, data.volumes
-    if ours and theirs and not ours.like(theirs):
+    theirs = data.volumes
+    if theirs and (ours := model.info.volumes) and not ours.like(theirs):
         raise ConfigurationError(
             f"data set {name!r}: of its files with several slices {theirs.words} is taken, and the "
             f"model has learnt from {ours.words}. Write slices: {ours.slices} in its entry."

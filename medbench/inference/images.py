@@ -17,7 +17,7 @@ from medbench.datasets.decode import read_slice
 from medbench.datasets.read_image import file_content
 from medbench.datasets.readers import Content, OpenedImage, open_image
 from medbench.datasets.task import Task
-from medbench.datasets.volume_rule import VolumeRule
+from medbench.datasets.volume_rule import VolumeRule, one_volume
 from medbench.errors import DatasetError
 
 _WHITE = 255
@@ -47,6 +47,7 @@ def new_image(
     *,
     name: str = "",
     slice_number: int | None = None,
+    volume_number: int | None = None,
     volumes: VolumeRule | None = None,
 ) -> NewImage:
     """Read and resize one image.
@@ -56,12 +57,13 @@ def new_image(
         task: As in ``new_images``.
         name: As in ``new_images``.
         slice_number: As in ``new_images``.
+        volume_number: As in ``new_images``.
         volumes: As in ``new_images``.
 
     Raises:
         DatasetError: As ``new_images``; a ``SliceError`` where several pictures are made of it.
     """
-    opened, numbers = _opened(source, task, name, slice_number, volumes)
+    opened, numbers = _opened(source, task, name, slice_number, volume_number, volumes)
     return _new_image(opened, task, numbers[0] if len(numbers) == 1 else None)
 
 
@@ -71,6 +73,7 @@ def new_images(
     *,
     name: str = "",
     slice_number: int | None = None,
+    volume_number: int | None = None,
     volumes: VolumeRule | None = None,
 ) -> list[NewImage]:
     """Read and resize what is made of a file: of most files a single picture.
@@ -83,6 +86,8 @@ def new_images(
         name: What it is called in messages; a path is called by itself.
         slice_number: Which slice of a volume (or picture that ``volumes`` makes of it), counted
             from 1; None for all that are made, and for a file of one slice.
+        volume_number: Which volume of a file that holds several, counted from 1; None for that of
+            ``volumes``, and for other files.
         volumes: How pictures are made of files with several slices; None where a slice of such a
             file must be chosen.
 
@@ -90,12 +95,17 @@ def new_images(
         DatasetError: It cannot be read, or a model that is not square or has other than 1 or 3
             channels cannot be given it; the message names it and the remedy.
     """
-    opened, numbers = _opened(source, task, name, slice_number, volumes)
+    opened, numbers = _opened(source, task, name, slice_number, volume_number, volumes)
     return [_new_image(opened, task, number) for number in numbers]
 
 
 def _opened(
-    source: Any, task: Task, name: str, slice_number: int | None, volumes: VolumeRule | None
+    source: Any,
+    task: Task,
+    name: str,
+    slice_number: int | None,
+    volume_number: int | None,
+    volumes: VolumeRule | None,
 ) -> tuple[OpenedImage, Sequence[int | None]]:
     """The file, and the numbers of what is taken of it; None where that is not decided."""
     if isinstance(source, str | Path):
@@ -109,9 +119,9 @@ def _opened(
     if isinstance(content, bytes) and not opened.sliced:
         slice_number = None  # among volumes it has nothing to choose from
     if volumes is None:
-        return opened, [slice_number]
+        return one_volume(opened, volume_number), [slice_number]
     made = volumes.numbers(opened.header.n_slices) if slice_number is None else [slice_number]
-    return volumes.of(opened), made
+    return volumes.of(opened, volume=volume_number), made
 
 
 def _new_image(opened: OpenedImage, task: Task, number: int | None) -> NewImage:
@@ -152,6 +162,7 @@ def read_images(
     task: Task,
     *,
     slice_number: int | None = None,
+    volume_number: int | None = None,
     volumes: VolumeRule | None = None,
 ) -> Iterator[list[NewImage] | DatasetError]:
     """Read files on all cores, in order; of one that cannot be read, the error is given.
@@ -160,6 +171,7 @@ def read_images(
         sources: Each as in ``new_images``.
         task: Whose shape they are brought to.
         slice_number: As in ``new_images``.
+        volume_number: As in ``new_images``.
         volumes: As in ``new_images``.
     """
 

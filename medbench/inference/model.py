@@ -163,7 +163,12 @@ class Model:
         return decided if self.info.multi_label else self.classes_[decided]
 
     def classify(
-        self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
+        self,
+        images: Any,
+        *,
+        slice_number: int | None = None,
+        volume_number: int | None = None,
+        keep_going: bool = False,
     ) -> Predictions:
         """All that is said of each image: probabilities, spread, decision, warnings.
 
@@ -172,6 +177,8 @@ class Model:
             slice_number: Which slice of volumes (or picture that is made of them, see
                 ``info.volumes``), counted from 1; None for those that are made as in development,
                 and for files of one slice.
+            volume_number: Which volume of files that hold several, counted from 1; None for that
+                of development, and for other files.
             keep_going: Give an image that cannot be read a row that says why.
 
         Returns:
@@ -182,41 +189,57 @@ class Model:
             DatasetError: One cannot be read, unless ``keep_going``.
             ModelError: A fold model gave values that are not probabilities.
         """
-        found = self.classified(images, slice_number=slice_number, keep_going=keep_going)
+        found = self.classified(
+            images, slice_number=slice_number, volume_number=volume_number, keep_going=keep_going
+        )
         return Predictions(self.info, list(found))
 
     def classified(
-        self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
+        self,
+        images: Any,
+        *,
+        slice_number: int | None = None,
+        volume_number: int | None = None,
+        keep_going: bool = False,
     ) -> Iterator[Prediction]:
         """As ``classify``, one after the other as they are done.
 
         Args:
             images: As in ``predict_proba``.
             slice_number: As in ``classify``.
+            volume_number: As in ``classify``.
             keep_going: As in ``classify``.
 
         Raises:
             DatasetError: An image cannot be read, unless ``keep_going``; raised when it is reached.
             ModelError: As in ``classify``.
         """
-        found = self.classified_images(images, slice_number=slice_number, keep_going=keep_going)
+        found = self.classified_images(
+            images, slice_number=slice_number, volume_number=volume_number, keep_going=keep_going
+        )
         return (prediction for _, prediction in found)
 
     def classified_images(
-        self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
+        self,
+        images: Any,
+        *,
+        slice_number: int | None = None,
+        volume_number: int | None = None,
+        keep_going: bool = False,
     ) -> Iterator[tuple[NewImage | None, Prediction]]:
         """As ``classified``, each beside the image that was read; None where it was not.
 
         Args:
             images: As in ``predict_proba``.
             slice_number: As in ``classify``.
+            volume_number: As in ``classify``.
             keep_going: As in ``classify``.
 
         Raises:
             DatasetError: As in ``classified``.
             ModelError: As in ``classified``.
         """
-        for sources, read in self._read(as_sources(images), slice_number):
+        for sources, read in self._read(as_sources(images), slice_number, volume_number):
             if not keep_going:
                 _sound(read)
             sound = [image for of_one in read if isinstance(of_one, list) for image in of_one]
@@ -260,7 +283,12 @@ class Model:
         ]
 
     def explain(
-        self, image: Any, *, class_name: str | None = None, slice_number: int | None = None
+        self,
+        image: Any,
+        *,
+        class_name: str | None = None,
+        slice_number: int | None = None,
+        volume_number: int | None = None,
     ) -> Explanation:
         """Which parts of an image speak for a class.
 
@@ -272,6 +300,7 @@ class Model:
                 probable one).
             slice_number: As in ``classify``; where several pictures are made of a volume, one must
                 be chosen.
+            volume_number: As in ``classify``.
 
         Returns:
             A heat map over the image, which a notebook shows as a picture.
@@ -291,7 +320,13 @@ class Model:
         if len(sources) != 1:
             raise ConfigurationError(f"explain takes one image at a time, not {len(sources)}.")
         (source,) = sources
-        image = new_image(source, self.task, slice_number=slice_number, volumes=self.info.volumes)
+        image = new_image(
+            source,
+            self.task,
+            slice_number=slice_number,
+            volume_number=volume_number,
+            volumes=self.info.volumes,
+        )
         return self.explain_read(image, class_name)
 
     def explain_read(
@@ -406,13 +441,20 @@ class Model:
         return [*describe(self.info), RESEARCH_ONLY]
 
     def _read(
-        self, sources: Sequence[Any], slice_number: int | None = None
+        self,
+        sources: Sequence[Any],
+        slice_number: int | None = None,
+        volume_number: int | None = None,
     ) -> Iterator[tuple[Sequence[Any], list[list[NewImage] | DatasetError]]]:
         """The sources, some at a time, beside what was read of them."""
         for begin in range(0, len(sources), _FILES_AT_ONCE):
             some = sources[begin : begin + _FILES_AT_ONCE]
             read = read_images(
-                some, self.task, slice_number=slice_number, volumes=self.info.volumes
+                some,
+                self.task,
+                slice_number=slice_number,
+                volume_number=volume_number,
+                volumes=self.info.volumes,
             )
             yield some, list(read)
 

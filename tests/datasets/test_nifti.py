@@ -172,9 +172,32 @@ def test_a_single_plane_needs_no_slice_number(shape: tuple[int, ...]) -> None:
         read(content, slice_number=2)
 
 
-def test_four_axes_are_refused_with_a_remedy() -> None:
-    with pytest.raises(DatasetError, match=r"scan-7: 5 x 6 x 7 x 2 values.*four_to_three"):
-        read(volume(np.zeros((5, 6, 7, 2), np.int16)), slice_number=1)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("shape", [(5, 6, 7, 2), (5, 6, 7, 1, 2)])
+def test_of_several_volumes_each_is_shown_by_its_own_range(pack: Any, shape: Any) -> None:
+    several = np.stack([VOLUME, VOLUME[:, :, ::-1] * 20], axis=-1).reshape(shape)
+    opened = NiftiReader().open(pack(volume(several)), origin="s", pixel_limit=100)
+    assert (opened.header.n_slices, opened.header.n_volumes) == (7, 2)
+    for index in (0, 6, 13, 7, 1):
+        wanted = pixels_of(volume(several.reshape(5, 6, 7, 2)[..., index // 7]), index % 7 + 1)
+        np.testing.assert_array_equal(opened.pixels(index), wanted)
+
+
+def test_of_several_volumes_one_must_be_chosen() -> None:
+    several = volume(np.stack([VOLUME] * 2, axis=-1))
+    said = r"scan-7: 2 volumes of 5 x 6 x 7 voxels .*from 1 to 2: the field volume of its entry"
+    with pytest.raises(DatasetError, match=said) as caught:
+        read(several, slice_number=1)
+    assert caught.value.options == {"--volume": "N chooses one too"}
+
+
+def test_no_more_is_unpacked_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    several = gzip.compress(volume(np.stack([VOLUME] * 3, axis=-1)))
+    monkeypatch.setattr(nifti, "BYTE_LIMIT", 352 + 2 * VOLUME.nbytes)
+    opened = NiftiReader().open(several, origin="scan-7", pixel_limit=100)
+    np.testing.assert_array_equal(opened.pixels(7), opened.pixels(0))
+    with pytest.raises(DatasetError, match=r"^scan-7: volume 3 ends above the limit"):
+        opened.pixels(14)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -10,11 +10,12 @@ from PIL import Image
 from pydantic import ValidationError
 
 from medbench.datasets.catalog import load_catalog
+from medbench.datasets.decode import Picture
 from medbench.datasets.prepared import describe, prepare
 from medbench.datasets.readers import OpenedImage, open_image
 from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.volume_rule import VolumeRule, recorded
-from medbench.errors import ConfigurationError, DatasetError
+from medbench.errors import ConfigurationError, DatasetError, UnreadableError
 from medbench.testing.image_files import nifti_file, picture_file
 
 VOXELS = np.random.default_rng(0).integers(0, 200, (20, 24, 9)).astype(np.uint8)
@@ -134,6 +135,24 @@ def test_a_data_set_is_made_by_its_rule_and_says_so(rule, names, size, tmp_path)
     assert any(f"2 files with several slices (9): {made.words} of each" in n for n in data.notes)
     assert recorded(describe(data)["volumes"]) == made
     assert data.table.groupby("origin")["group"].nunique().eq(1).all()
+
+
+@pytest.mark.parametrize(("rule", "shown"), [(1, "slice 5 of volume 2"), ("planes", "axial plane")])
+def test_of_several_volumes_the_one_of_the_entry_is_taken(rule, shown, tmp_path) -> None:
+    for name in "ab":
+        (tmp_path / "set" / name).mkdir(parents=True)
+        voxels = np.stack([VOXELS * 0, VOXELS, VOXELS // 2], axis=-1)
+        (tmp_path / "set" / name / "v.nii").write_bytes(nifti_file(voxels))
+    source = FolderSource(path=str(tmp_path / "set"), slices=rule, volume=2, image_size=24)
+    data = prepare("v", source, cache=tmp_path / "cache", threads=1)
+    picture = Picture(pictures(rule)[0], mode="uint8", n_bytes=0)
+    np.testing.assert_array_equal(data.images[0], picture.resized(24, 1))
+    assert data.table["shown"][0] == shown
+    assert any("2 files with several volumes (3): volume 2 of each taken" in n for n in data.notes)
+    assert recorded(describe(data)["volumes"]) == VolumeRule(slices=rule, volume=2)
+    without = source.model_copy(update={"volume": None})
+    with pytest.raises(UnreadableError, match=r"3 volumes .* the field volume of its entry"):
+        prepare("v", without, cache=tmp_path / "cache", threads=1)
 
 
 def test_a_set_without_volumes_has_no_rule(class_folders, tmp_path) -> None:

@@ -25,7 +25,9 @@ class Header:
     """What a file says of its images before any pixel is read."""
 
     n_slices: int = 1
-    """Number of slices, frames or planes, at least one."""
+    """Number of slices, frames or planes, at least one; of each volume where there are several."""
+    n_volumes: int = 1
+    """Number of volumes (times, directions or contrasts), at least one."""
     patient: str = ""
     """Opaque hash of the patient, see ``hashed``; "" where the file names none."""
     series: str = ""
@@ -60,7 +62,7 @@ class OpenedImage(ABC):
         Raises:
             DatasetError: Its header announces more slices than any file has.
         """
-        check_slices(header.n_slices, origin)
+        check_slices(header.n_slices * header.n_volumes, origin)
         self.origin = origin
         self.header = header
         self.mode = mode
@@ -72,7 +74,8 @@ class OpenedImage(ABC):
         """A slice at full size, as it is looked at.
 
         Args:
-            index: Which slice, counted from 0, up to ``header.n_slices`` - 1.
+            index: Which slice, counted from 0, up to ``header.n_slices`` - 1; those of a second
+                volume follow the last of the first.
 
         Returns:
             uint8, shape (height, width) of grey, or (height, width, 3) of RGB.

@@ -8,7 +8,6 @@ import logging
 import math
 import struct
 import zlib
-from functools import cached_property
 from typing import IO, Any, ClassVar
 
 import numpy as np
@@ -70,7 +69,7 @@ class NiftiReader(Reader):
         return _magic(start) is not None
 
     def open(self, content: bytes, *, origin: str, pixel_limit: int) -> OpenedImage:
-        """See ``Reader.open``; also refused are more than three axes and voxels without number."""
+        """See ``Reader.open``; also refused are voxels that are no numbers."""
         opened = _OpenedNifti(content, _unpacked(content, _LONGEST_HEADER, origin), origin)
         check_size(*opened.size, origin, pixel_limit)
         return opened
@@ -105,7 +104,7 @@ class _OpenedNifti(OpenedImage):
             DatasetError: It is damaged, too large, or of a kind that is not read.
         """
         self._nifti, self._orientation = _header(start, origin)
-        self._kind, self._shape = _kind_and_shape(self._nifti, origin)
+        self._kind, self._shape, n_volumes = _kind_and_shape(self._nifti, origin)
         self._offset = int(self._nifti.get_data_offset())
         self._n_bytes = math.prod(self._shape) * self._kind.itemsize
         if self._offset + self._n_bytes > BYTE_LIMIT:
@@ -120,10 +119,11 @@ class _OpenedNifti(OpenedImage):
         self._axis = max({0, 1, 2} - set(long), default=2) if len(long) <= _PLANE else 2
         super().__init__(
             origin=origin,
-            header=Header(n_slices=canonical[self._axis]),
+            header=Header(n_slices=canonical[self._axis], n_volumes=n_volumes),
             mode="RGB" if self._kind.names else self._kind.name,
             n_bytes=len(content),
-            what=f"a volume of {_times(canonical)} voxels",
+            what=f"{f'{n_volumes} volumes' if n_volumes > 1 else 'a volume'} of "
+            f"{_times(canonical)} voxels",
         )
         width, height = (n for axis, n in enumerate(canonical) if axis != self._axis)
         self.size = (width, height)
@@ -132,19 +132,38 @@ class _OpenedNifti(OpenedImage):
         slope, intercept = self._nifti.get_slope_inter()
         self._scaling = (1.0, 0.0) if slope is None else (float(slope), float(intercept))
         """What a stored value is multiplied with, and what is added then."""
+        self._read: tuple[int, NDArray[Any], tuple[float, float]] | None = None
+        """Number of the volume that was read last, its voxels and its ends."""
 
-    @cached_property
-    def _voxels(self) -> NDArray[Any]:
-        """As they are stored, shape (x, y, z) of the file.
+    def _volume(self, number: int) -> tuple[NDArray[Any], tuple[float, float]]:
+        """A volume, counted from 0; only the one that was read last is kept.
+
+        Returns:
+            Its voxels as they are stored, shape (x, y, z) of the file; and what becomes black and
+            white in all its slices, after scaling.
+        """
+        if self._read is None or self._read[0] != number:
+            self._read = None
+            voxels = self._voxels(number)
+            self._read = number, voxels, (0.0, 0.0) if self._kind.names else self._ends(voxels)
+        return self._read[1:]
+
+    def _voxels(self, number: int) -> NDArray[Any]:
+        """The voxels of a volume.
 
         Raises:
-            DatasetError: The file is truncated.
+            DatasetError: The file is truncated, or too much must be unpacked.
         """
-        most = len(self._content) * _MOST_A_BYTE - self._offset
+        start = self._offset + number * self._n_bytes
+        if start + self._n_bytes > BYTE_LIMIT:
+            raise DatasetError(
+                f"{self.origin}: volume {number + 1} ends above the limit of {BYTE_LIMIT:,} bytes. "
+                "Save it in a file of its own, for example with `nibabel.four_to_three`."
+            )
+        most = len(self._content) * _MOST_A_BYTE - start
         found = b""
         if most >= self._n_bytes:
-            end = self._offset + self._n_bytes
-            found = _unpacked(self._content, end, self.origin)[self._offset :]
+            found = _unpacked(self._content, start + self._n_bytes, self.origin)[start:]
             most = len(found)
         if most < self._n_bytes:
             raise DatasetError(
@@ -155,33 +174,34 @@ class _OpenedNifti(OpenedImage):
         count = self._n_bytes // self._kind.itemsize
         return np.frombuffer(found, self._kind, count).reshape(self._shape, order="F")
 
-    @cached_property
-    def _ends(self) -> tuple[float, float]:
-        """What becomes black and white in all slices, after scaling; of one plane its own ends."""
+    def _ends(self, voxels: NDArray[Any]) -> tuple[float, float]:
+        """What becomes black and white, after scaling; of one plane its own ends."""
         slope, intercept = self._scaling
         if self.header.n_slices > 1:
-            black, white = robust_ends(self._voxels, falling=slope < 0)
+            black, white = robust_ends(voxels, falling=slope < 0)
         else:
-            black, white = sorted((self._voxels.min(), self._voxels.max()), reverse=slope < 0)
+            black, white = sorted((voxels.min(), voxels.max()), reverse=slope < 0)
         return float(black) * slope + intercept, float(white) * slope + intercept
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
         from nibabel import orientations
 
         apply: Any = orientations.apply_orientation  # has no types
-        chosen = tuple(index if a == self._axis else slice(None) for a in range(_VOLUME))
-        plane = np.asarray(apply(self._voxels, self._orientation))[chosen][::-1, ::-1].T
+        number, place = divmod(index, self.header.n_slices)
+        voxels, ends = self._volume(number)
+        chosen = tuple(place if a == self._axis else slice(None) for a in range(_VOLUME))
+        plane = np.asarray(apply(voxels, self._orientation))[chosen][::-1, ::-1].T
         if self._kind.names:
             return np.stack([plane[name] for name in self._kind.names], axis=-1)
         slope, intercept = self._scaling
         with np.errstate(all="ignore"):
             values = plane.astype(np.float64) * slope + intercept
-        if not (np.isfinite(values).all() and np.isfinite(self._ends).all()):
+        if not (np.isfinite(values).all() and np.isfinite(ends).all()):
             raise DatasetError(
                 f"{self.origin}: voxels of the slice are NaN or infinite. "
                 "Replace them by numbers or take another slice."
             )
-        return stretched(values, *self._ends)
+        return stretched(values, *ends)
 
     def warnings(self) -> tuple[str, ...]:
         """Whether nothing but a habit tells right from left (NIfTI-1, method 1)."""
@@ -236,8 +256,8 @@ def _header(start: bytes, origin: str) -> tuple[Any, NDArray[np.float64]]:
     return header, orientation
 
 
-def _kind_and_shape(header: Any, origin: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Type of the voxels, and the lengths of the three axes."""
+def _kind_and_shape(header: Any, origin: str) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """Type of the voxels, the lengths of the three axes, and the number of volumes."""
     kind = header.get_data_dtype()
     if kind != _RGB and kind.kind not in "iuf":
         raise DatasetError(
@@ -250,15 +270,7 @@ def _kind_and_shape(header: Any, origin: str) -> tuple[np.dtype[Any], tuple[int,
             f"{origin}: the NIfTI header is damaged (a volume of {_times(shape) or 'no'} voxels). "
             "Copy the file again from its source or remove it."
         )
-    while len(shape) > _VOLUME and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) > _VOLUME:
-        raise DatasetError(
-            f"{origin}: {_times(shape)} values on {len(shape)} axes (several times, directions or "
-            "contrasts), and a model of 2-D images takes a slice of one volume. Save the volume "
-            "that is meant in a file of its own, for example with `nibabel.four_to_three`."
-        )
-    return kind, shape + (1,) * (_VOLUME - len(shape))
+    return kind, (*shape, 1, 1, 1)[:_VOLUME], math.prod(shape[_VOLUME:])
 
 
 def _unpacked(content: bytes, n_bytes: int, origin: str) -> bytes:

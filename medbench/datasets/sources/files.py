@@ -17,7 +17,7 @@ from medbench.datasets.readers import Content
 from medbench.datasets.remembered import state_of
 from medbench.datasets.sources.base import Source
 from medbench.datasets.task import label_frame
-from medbench.datasets.volume_rule import SliceRule, VolumeRule
+from medbench.datasets.volume_rule import SliceRule, VolumeNumber, VolumeRule
 from medbench.hashes import sha256_of_chunks
 from medbench.opening import IMAGE, read_regular
 
@@ -30,6 +30,9 @@ class FileSource(Source):
     ``largest``, the slice with the largest foreground; ``planes``, the axial, coronal and sagittal
     one through the middle of a volume, each by itself; or ``montage 9``, so many at even distances
     in one picture."""
+    volume: VolumeNumber = None
+    """Of files that hold several volumes (times, directions or contrasts) the one that is taken,
+    counted from 1."""
 
     def list_files(
         self,
@@ -60,9 +63,9 @@ class FileSource(Source):
         said: tuple[str, ...] = ()
         if groups is None:
             groups, said = groups_by_header(headers)
-        rule = VolumeRule(slices=self.slices)
+        rule = VolumeRule(slices=self.slices, volume=self.volume)
         taken = [rule.numbers(n) for n in headers.n_slices.tolist()]
-        several = headers.n_slices[headers.n_slices > 1]
+        made = (headers.n_slices > 1) | (headers.n_volumes > 1)
         if not isinstance(labels, np.ndarray):
             labels = np.array([classes.index(label) for label in labels], dtype=np.int64)
         of_files = pd.concat(
@@ -83,20 +86,27 @@ class FileSource(Source):
             signature=signature,
             task_type=self.task,
             image_size=side_of_files(paths, rows=rule.rows) if self.image_size is None else None,
-            volumes=rule if len(several) else None,
-            notes=(*notes, *said, *_said_of_slices(several, rule)),
+            volumes=rule if made.any() else None,
+            notes=(*notes, *said, *_said_of_volumes(headers, rule)),
         )
 
 
-def _said_of_slices(several: NDArray[np.int64], rule: VolumeRule) -> Iterable[str]:
-    """What is taken of files with so many slices."""
-    if len(several):
-        low, high = several.min(), several.max()
-        found = f"{low}" if low == high else f"{low} to {high}"
-        yield (
-            f"{len(several)} file{'s' * (len(several) > 1)} with several slices ({found}): "
-            f"{rule.words} of each taken (field slices)"
-        )
+def _said_of_volumes(headers: Headers, rule: VolumeRule) -> Iterable[str]:
+    """What is taken of files with several slices or volumes."""
+    if found := _several(headers.n_slices, "slices"):
+        yield f"{found}: {rule.words} of each taken (field slices)"
+    if rule.volume and (found := _several(headers.n_volumes, "volumes")):
+        yield f"{found}: volume {rule.volume} of each taken (field volume)"
+
+
+def _several(numbers: NDArray[np.int64], what: str) -> str:
+    """How many files have several of something, and how many these have; empty if none has."""
+    several = numbers[numbers > 1]
+    if not len(several):
+        return ""
+    low, high = several.min(), several.max()
+    found = f"{low}" if low == high else f"{low} to {high}"
+    return f"{len(several)} file{'s' * (len(several) > 1)} with several {what} ({found})"
 
 
 def groups_by_header(headers: Headers) -> tuple[list[str], tuple[str, ...]]:
