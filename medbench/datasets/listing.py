@@ -35,7 +35,8 @@ class Listing:
     ``split`` ("train", "val", "test", or "" where there is no official split)."""
     read: Callable[[int], Content]
     """Content of the file in row i, counted from 0: its bytes, or pixels as an array, shape
-    (height, width) or (height, width, channels). Safe to call from several threads. Raises a
+    (height, width) or (height, width, channels); of a volume (slices, height, width, channels).
+    Safe to call from several threads. Raises a
     ``DatasetError`` that names the file where it cannot be read."""
     signature: str
     """A hash that changes whenever the content may have changed (names, sizes, times)."""

@@ -23,7 +23,7 @@ _MOST_SLICES = 10_000
 _TILES, _MOST_TILES = 9, 100
 """Slices in a montage where nobody says how many, and at most."""
 _LEVELS = 256
-_PLANE_NAMES = ("axial", "coronal", "sagittal")
+_N_PLANES = 3
 
 
 def _checked(value: object) -> int | str:
@@ -72,7 +72,7 @@ class VolumeRule(BaseModel):
         """
         if isinstance(self.slices, int):
             return middle_slices(n_slices, self.slices)
-        n_pictures = len(_PLANE_NAMES) if self.slices == _PLANES and n_slices > 1 else 1
+        n_pictures = _N_PLANES if self.slices == _PLANES and n_slices > 1 else 1
         return range(1, n_pictures + 1)
 
     def of(self, opened: OpenedImage, *, volume: int | None = None) -> OpenedImage:
@@ -117,7 +117,7 @@ class VolumeRule(BaseModel):
         if self.slices == _LARGEST:
             return "the slice with the largest foreground"
         if self.slices == _PLANES:
-            return f"the middle planes ({', '.join(_PLANE_NAMES)}), each by itself"
+            return "the middle planes of the three directions, each by itself"
         return f"a montage of {self._tiles} slices"
 
     @property
@@ -187,7 +187,7 @@ class _OneVolume(_Made):
     def __init__(self, opened: OpenedImage, index: int) -> None:
         n_slices = opened.header.n_slices
         super().__init__(opened, n_slices, f"volume {index + 1}")
-        self.is_volume = opened.is_volume
+        self.planes = opened.planes
         self._index = index
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
@@ -231,21 +231,23 @@ class _Largest(_Made):
 
 
 class _Planes(_Made):
-    """The axial, the coronal and the sagittal plane through the middle of a volume.
+    """The planes of the three directions through the middle of a volume.
 
-    They lie as radiologists look at them: superior above in the latter two; the patient's right on
+    Where a format knows the patient's axes they are the axial, the coronal and the sagittal one,
+    and lie as radiologists look at them: superior above in the latter two; the patient's right on
     the left, in the sagittal one anterior.
     """
 
     def __init__(self, opened: OpenedImage) -> None:
-        if not opened.is_volume:
+        if not opened.planes:
             raise DatasetError(
                 f"{opened.origin}: {opened.what}, of which no planes can be cut (slices: {_PLANES} "
                 "in the entry): only of NIfTI and of arrays are the slices known to lie above each "
                 "other and to share one range. Take another rule, for example slices: 1."
             )
-        named = ", ".join(f"{n} {name}" for n, name in enumerate(_PLANE_NAMES, start=1))
-        super().__init__(opened, len(_PLANE_NAMES), f"planes ({named})")
+        named = ", ".join(f"{n} {name}" for n, name in enumerate(opened.planes, start=1))
+        super().__init__(opened, _N_PLANES, f"three planes ({named})")
+        self._names = opened.planes
 
     @cached_property
     def _upright(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -262,7 +264,7 @@ class _Planes(_Made):
         return self._upright[index - 1]
 
     def called(self, index: int) -> str:
-        return f"{_PLANE_NAMES[index]} plane"
+        return self._names[index]
 
 
 class _Montage(_Made):

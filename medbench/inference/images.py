@@ -81,7 +81,7 @@ def new_images(
     Args:
         source: A path, the bytes of a file (PNG, JPEG, TIFF, DICOM, NIfTI and what else
             ``medbench.datasets.readers`` has), a Pillow image, or an array of shape (height,
-            width) or (height, width, channels).
+            width) or (height, width, channels), of a volume (slices, height, width, channels).
         task: Whose shape it is brought to.
         name: What it is called in messages; a path is called by itself.
         slice_number: Which slice of a volume (or picture that ``volumes`` makes of it), counted

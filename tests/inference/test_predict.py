@@ -235,7 +235,7 @@ def test_of_a_new_volume_the_pictures_are_made_that_the_model_has_learnt_from(ru
         list(explained(planes, [str(path)], tmp_path / "one.png"))
     with pytest.raises(DatasetError, match=r"v.nii: 3 pictures are made of it.*classify"):
         planes.predict_proba(path)
-    with pytest.raises(SliceError, match=r"planes \(1 axial, 2 coronal, 3 sagittal\).*from 1 to 3"):
+    with pytest.raises(SliceError, match=r"2 coronal plane, 3 sagittal plane\).*from 1 to 3"):
         planes.explain(path)
     assert planes.explain(path, slice_number=2).prediction.shown == "coronal plane"
 

@@ -43,10 +43,10 @@ class OpenedImage(ABC):
     sliced: bool = True
     """Whether it is of a kind that may have several slices; ``predict`` shows others whatever slice
     is asked for."""
-    is_volume: bool = False
-    """Whether its slices lie above each other, the lowest first, each with the anterior side above
-    and the right of the patient on the left, and share one range of grey levels: then planes of
-    other directions can be cut."""
+    planes: tuple[str, str, str] | None = None
+    """Where its slices lie one behind the other, the lowest first, and share one range of grey
+    levels, so that planes of other directions can be cut: how a slice, a plane through all rows of
+    one number and one through all columns of one number are called. None elsewhere."""
 
     def __init__(self, *, origin: str, header: Header, mode: str, n_bytes: int, what: str) -> None:
         """Keep what the header says.

@@ -95,7 +95,7 @@ class NiftiReader(Reader):
 
 
 class _OpenedNifti(OpenedImage):
-    is_volume = True
+    planes = ("axial plane", "coronal plane", "sagittal plane")
 
     def __init__(self, content: bytes, start: bytes, origin: str) -> None:
         """Check the header, which the unpacked bytes in ``start`` hold.
