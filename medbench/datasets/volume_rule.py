@@ -112,12 +112,11 @@ class VolumeRule(BaseModel):
     @property
     def _words(self) -> str:
         if isinstance(self.slices, int):
-            many = f"the middle {self.slices} slices, each by itself"
-            return "the middle slice" if self.slices == 1 else many
+            return "the middle slice" if self.slices == 1 else f"the middle {self.slices} slices"
         if self.slices == _LARGEST:
             return "the slice with the largest foreground"
         if self.slices == _PLANES:
-            return "the middle planes of the three directions, each by itself"
+            return "the middle planes of the three directions"
         return f"a montage of {self._tiles} slices"
 
     @property

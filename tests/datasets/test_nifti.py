@@ -221,6 +221,15 @@ def test_a_header_without_voxels_is_refused() -> None:
         read(bytes(content), slice_number=1)
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_an_analyze_header_is_refused_by_what_it_is(order: str) -> None:
+    header = nib.AnalyzeHeader(endianness=order)
+    header.set_data_shape((5, 6, 7))
+    assert NiftiReader().recognises(header.binaryblock)
+    with pytest.raises(DatasetError, match=r"scan-7: an Analyze header .*\(.img\).*nib-convert"):
+        read(header.binaryblock, slice_number=1)
+
+
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_truncated_nifti_file_is_named(kind: Any, pack: Any) -> None:

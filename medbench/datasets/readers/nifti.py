@@ -8,7 +8,7 @@ import logging
 import math
 import struct
 import zlib
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ _LONGEST_HEADER = 540
 """Bytes of a NIfTI-2 header; that of NIfTI-1 has 348."""
 _SINGLE, _PAIR = (b"n+1\0", b"n+2\0"), (b"ni1\0", b"ni2\0")
 """Magic of a file that holds the voxels too, and of a header whose voxels lie in another file."""
+_ANALYZE = b"ana\0"
+"""Stands for the magic of Analyze 7.5, which has none: an older kind of pair."""
 _ERROR_LEVEL = 40
 """Severity above which nibabel refuses a header rather than repairing it."""
 _SILENT = logging.Logger("medbench.nifti", logging.CRITICAL + 1)
@@ -59,7 +61,7 @@ class NiftiReader(Reader):
     suffixes: ClassVar[tuple[str, ...]] = (".nii", ".nii.gz")
 
     def recognises(self, start: bytes) -> bool:
-        """See ``Reader.recognises``: NIfTI-1 or NIfTI-2, plain or gzipped."""
+        """See ``Reader.recognises``: NIfTI-1, NIfTI-2 or Analyze 7.5, plain or gzipped."""
         try:
             if start.startswith(_GZIP):
                 unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
@@ -210,13 +212,21 @@ class _OpenedNifti(OpenedImage):
 
 
 def _magic(start: bytes) -> bytes | None:
-    """The magic, where the size of a header and its magic fit each other."""
+    """The magic, where the size of a header and its magic fit each other.
+
+    Analyze 7.5 has none: there the header is all, and has a number of axes that can be.
+    """
+    order: Literal["little", "big"]
     for size, at, length, known in ((348, 344, 4, "1"), (540, 4, 8, "2")):
         magic = start[at : at + 4]
         stated = start[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big"))
         whole = length == 4 or start[at + 4 : at + 8] == b"\r\n\x1a\n"
         if stated and whole and magic in (f"n+{known}\0".encode(), f"ni{known}\0".encode()):
             return magic
+    for order in ("little", "big"):
+        n_axes = int.from_bytes(start[40:42], order)
+        if len(start) == 348 == int.from_bytes(start[:4], order) and 1 <= n_axes <= 7:
+            return _ANALYZE
     return None
 
 
@@ -232,9 +242,10 @@ def _header(start: bytes, origin: str) -> tuple[Any, NDArray[np.float64]]:
     from nibabel.wrapstruct import WrapStructError
 
     magic = _magic(start)
-    if magic in _PAIR:
+    if magic in (*_PAIR, _ANALYZE):
+        kind = "an Analyze" if magic == _ANALYZE else "a NIfTI"
         raise DatasetError(
-            f"{origin}: a NIfTI header whose voxels lie in another file (.img). "
+            f"{origin}: {kind} header whose voxels lie in another file (.img). "
             "Convert the two to one .nii file, for example with `nib-convert`."
         )
     orientation_of: Any = orientations.io_orientation
