@@ -170,7 +170,8 @@ def list_datasets(options: argparse.Namespace) -> int:
     )
     if other_sizes:
         console.print(
-            f"The MedMNIST sets are also known with 64, 128 and 224 pixels, as {other_sizes[0]}.",
+            "The MedMNIST sets are also known with 64 pixels, those of pictures with 128 and 224 "
+            f"too, as {other_sizes[0]}.",
             soft_wrap=True,
         )
     return 0

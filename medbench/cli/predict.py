@@ -44,7 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--slice",
         type=as_type(whole(1, MOST_SLICES)),
         metavar="N",
-        help="of volumes, stacks and animations, the slice to classify, counted from 1",
+        help="of volumes, stacks and animations, the slice to classify, counted from 1 (default: "
+        "what the model has learnt from)",
+    )
+    parser.add_argument(
+        "--volume",
+        type=as_type(whole(1, MOST_SLICES)),
+        metavar="N",
+        help="of files with several volumes (times, directions or contrasts) the one to classify, "
+        "counted from 1 (default: that which the model has learnt from)",
     )
     parser.add_argument(
         "--explain",
@@ -75,12 +83,11 @@ def _execute(options: argparse.Namespace) -> int:
     if options.explain is not None:
         check_path(options.explain, len(files))
     model = chosen_model(options)
+    chosen = {"slice_number": options.slice, "volume_number": options.volume}
     if options.explain is None:
-        predictions = model.classified(files, slice_number=options.slice, keep_going=True)
+        predictions = model.classified(files, **chosen, keep_going=True)
     else:
-        predictions = explained(
-            model, files, options.explain, slice_number=options.slice, keep_going=True
-        )
+        predictions = explained(model, files, options.explain, **chosen, keep_going=True)
     write = {"table": _table, "csv": _csv, "json": _json}[options.format]
     n_failed = write(model, _worded(predictions, options))
     if n_failed:
@@ -144,7 +151,8 @@ def _table(model: Model, predictions: Iterator[Prediction]) -> int:
                 notes.setdefault(_UNLIKE, []).append(named)
             else:
                 notes.setdefault(f"! {warning}", []).append(one.image)
-        name = f"{one.image} !" if one.warnings else one.image
+        name = f"{one.image}, {one.shown}" if one.shown else one.image
+        name = f"{name} !" if one.warnings else name
         table.add_row(*(Text(plain(cell)) for cell in (name, *cells)))
     console.print(table)
     for reason in grouped([one.error for one in done if one.error]):

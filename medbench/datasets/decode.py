@@ -15,7 +15,7 @@ from medbench.datasets.batch import image_key
 from medbench.datasets.duplicates import perceptual_hash
 from medbench.datasets.mask_like import is_mask_like
 from medbench.datasets.readers import PIXEL_LIMIT, Content, OpenedImage, open_image
-from medbench.datasets.slices import slice_index
+from medbench.datasets.slices import slice_index, volume_index
 
 Channels = Literal[1, 3]
 """1 for grey, 3 for RGB."""
@@ -49,6 +49,8 @@ class Decoded:
     """uint8, shape (32,); see ``medbench.datasets.duplicates.perceptual_hash``."""
     mask_like: bool
     """See ``medbench.datasets.mask_like``."""
+    shown: str = ""
+    """See ``Picture``."""
     warnings: tuple[str, ...] = ()
     """See ``OpenedImage.warnings``."""
 
@@ -62,6 +64,7 @@ class Picture:
         *,
         mode: str,
         n_bytes: int,
+        shown: str = "",
         warnings: tuple[str, ...] = (),
     ) -> None:
         """Take grey that is stored as colour for grey.
@@ -70,6 +73,7 @@ class Picture:
             pixels: uint8, shape (height, width) or (height, width, 3).
             mode: See ``OpenedImage``.
             n_bytes: Size of the file, or of the array in memory.
+            shown: Which slice or plane of its file it is, in words; see ``OpenedImage.called``.
             warnings: See ``OpenedImage.warnings``.
         """
         if pixels.ndim == 3 and _channels_equal(pixels):
@@ -78,6 +82,7 @@ class Picture:
         """At full size: uint8, shape (height, width) of grey, (height, width, 3) of RGB."""
         self.mode = mode
         self.n_bytes = n_bytes
+        self.shown = shown
         self.warnings = warnings
         self._image = Image.fromarray(self.pixels)
 
@@ -152,6 +157,7 @@ class Picture:
             pixel_hash=self.pixel_hash,
             perceptual_hash=self._perceptual_hash,
             mask_like=self.mask_like,
+            shown=self.shown,
             warnings=self.warnings,
         )
 
@@ -164,14 +170,22 @@ def read_slice(opened: OpenedImage, slice_number: int | None = None) -> Picture:
         slice_number: Slice, frame or plane, counted from 1; None will do where there is one.
 
     Raises:
+        DatasetError: It has several volumes; see ``volume_rule.one_volume``.
         SliceError: Several slices of which none is chosen, or not so many.
         DatasetError: It cannot be decoded; names the image and the remedy.
     """
+    volume_index(None, opened.header.n_volumes, origin=opened.origin, what=opened.what)
     index = slice_index(
         slice_number, opened.header.n_slices, origin=opened.origin, what=opened.what
     )
     pixels = opened.pixels(index)
-    return Picture(pixels, mode=opened.mode, n_bytes=opened.n_bytes, warnings=opened.warnings())
+    return Picture(
+        pixels,
+        mode=opened.mode,
+        n_bytes=opened.n_bytes,
+        shown=opened.called(index),
+        warnings=opened.warnings(),
+    )
 
 
 def decode(

@@ -21,6 +21,7 @@ from medbench.datasets.listing import Listing
 from medbench.datasets.progress_callback import ProgressCallback, no_progress, with_progress
 from medbench.datasets.readers import Content, open_image
 from medbench.datasets.stored_images import ImageFile
+from medbench.datasets.volume_rule import VolumeRule
 from medbench.errors import DatasetError, SliceError
 from medbench.hashes import sha256_of_arrays, sha256_of_chunks, sha256_of_json
 
@@ -54,6 +55,7 @@ class ListedImages:
             say: Shows how far a long step is.
         """
         self._read = listing.read
+        self._volumes = listing.volumes or VolumeRule()
         self._origins: list[str] = listing.table["origin"].tolist()
         self._slices: list[int] = listing.table["slice"].tolist()
         self._size = size
@@ -67,15 +69,20 @@ class ListedImages:
     def channels(self) -> Channels:
         """3 where a sample of the images is in colour, else 1; what is decoded for it is kept."""
         positions = np.linspace(0, len(self._origins) - 1, _CHANNEL_SAMPLE)
-        sample = np.unique(positions.astype(int)).tolist()
+        sample = dict.fromkeys(np.unique(positions.astype(int)).tolist())
 
-        def both(row: int) -> dict[Channels, Decoded] | Unreadable:
-            (picture,) = self._pictures([row])
+        def both(picture: Picture | Unreadable) -> dict[Channels, Decoded] | Unreadable:
             if isinstance(picture, Unreadable):
                 return picture  # reported with all others when everything is decoded
             return {1: picture.decoded(self._size, 1), 3: picture.decoded(self._size, 3)}
 
-        self._seen = dict(zip(sample, self._pool.map(both, sample), strict=True))
+        def of_file(rows: list[int]) -> list[dict[Channels, Decoded] | Unreadable]:
+            return [both(picture) for picture in self._pictures(rows)]
+
+        files = [[row for row in rows if row in sample] for rows in self._files()]
+        files = [rows for rows in files if rows]
+        found = [each for of_one in self._pool.map(of_file, files) for each in of_one]
+        self._seen = dict(zip(sample, found, strict=True))
         coloured = [
             is_coloured(seen[3].pixels)
             for seen in self._seen.values()
@@ -172,7 +179,7 @@ class ListedImages:
         try:
             content = self._read(rows[0])
             self._note_content(rows[0], content)
-            opened = open_image(content, origin=origin)
+            opened = self._volumes.of(open_image(content, origin=origin))
         except (OSError, DatasetError) as error:
             why = getattr(error, "strerror", None) or error
             said = (

@@ -21,8 +21,8 @@ from medbench.versions import code_version
 
 Numbers = NDArray[np.int64]
 _UNKNOWN = -1
-_COLUMNS = 4
-"""Of the array that is kept: row of the file, slices, patient, series."""
+_COLUMNS = 5
+"""Of the array that is kept: row of the file, slices, patient, series, volumes."""
 _KEPT = "headers.npy"
 _NOT_SEEN = 0
 """Slices of a file whose header could not be read."""
@@ -34,6 +34,8 @@ class Headers:
 
     n_slices: Numbers
     """Slices of the file; 1 for plain pictures, and where the header could not be read."""
+    n_volumes: Numbers
+    """Volumes of the file; 1 as ``n_slices``."""
     patient: Numbers
     """Opaque number of the patient; -1 where the file names none. Numbers of one call only."""
     series: Numbers
@@ -62,11 +64,12 @@ def headers_of(paths: Sequence[AnyFile], signature: str) -> Headers:
     if said is None:
         said = _said([_looked_at(path) for path in paths])
         keep_entry(entry, lambda folder: save_npy(folder / _KEPT, said))
-    n_slices, patient, series = (np.full(len(paths), n) for n in (1, _UNKNOWN, _UNKNOWN))
+    n_slices, n_volumes = (np.ones(len(paths), np.int64) for _ in range(2))
+    patient, series = (np.full(len(paths), _UNKNOWN) for _ in range(2))
     rows = said[:, 0]
     n_slices[rows] = np.maximum(said[:, 1], 1)
-    patient[rows], series[rows] = said[:, 2], said[:, 3]
-    return Headers(n_slices=n_slices, patient=patient, series=series)
+    patient[rows], series[rows], n_volumes[rows] = said[:, 2], said[:, 3], said[:, 4]
+    return Headers(n_slices=n_slices, n_volumes=n_volumes, patient=patient, series=series)
 
 
 def _looked_at(path: AnyFile) -> Header | None:
@@ -77,7 +80,7 @@ def _looked_at(path: AnyFile) -> Header | None:
             reader = reader_of(file.read(HEAD_BYTES))
             file.seek(0)
             header = reader.look(file, origin=origin)
-            check_slices(header.n_slices, origin)
+            check_slices(header.n_slices * header.n_volumes, origin)
             return header
     except (OSError, DatasetError):
         return None
@@ -90,9 +93,9 @@ def _said(headers: Sequence[Header | None]) -> Numbers:
     rows = []
     for row, header in enumerate(headers):
         if header is None:
-            rows.append((row, _NOT_SEEN, _UNKNOWN, _UNKNOWN))
+            rows.append((row, _NOT_SEEN, _UNKNOWN, _UNKNOWN, 1))
         elif header != Header():
             patient = patients.setdefault(header.patient, len(patients) - 1)
             number = series.setdefault(header.series, len(series) - 1)
-            rows.append((row, header.n_slices, patient, number))
+            rows.append((row, header.n_slices, patient, number, header.n_volumes))
     return np.array(rows, dtype=np.int64).reshape(-1, _COLUMNS)

@@ -41,14 +41,18 @@ def side_of_archive(height: int, width: int) -> int:
     return max(shorter, _SMALLEST) if shorter <= _LARGEST_NATIVE else _brought_down(shorter)
 
 
-def side_of_files(paths: Sequence[AnyFile]) -> int:
+def side_of_files(paths: Sequence[AnyFile], *, rows: int = 1) -> int:
     """Of files: the median of their shorter sides, brought down to 32, 64, 96 or 128.
 
     Of at most 64 files the headers are read. Where none can be, it is 128.
+
+    Args:
+        paths: The files.
+        rows: How many of their slices are below each other in one picture.
     """
-    rows = np.unique(np.linspace(0, len(paths) - 1, min(_SAMPLE, len(paths))).astype(int))
-    sides = [side for row in rows.tolist() if (side := _shorter_side(paths[row]))]
-    return _brought_down(int(np.median(sides))) if sides else SIDE_OF_UNKNOWN
+    sample = np.unique(np.linspace(0, len(paths) - 1, min(_SAMPLE, len(paths))).astype(int))
+    sides = [side for i in sample.tolist() if (side := _shorter_side(paths[i]))]
+    return _brought_down(int(np.median(sides)) * rows) if sides else SIDE_OF_UNKNOWN
 
 
 def _brought_down(side: int) -> int:

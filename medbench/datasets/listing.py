@@ -11,6 +11,7 @@ import pandas as pd
 from medbench.counts import check_n_classes
 from medbench.datasets.readers import Content
 from medbench.datasets.task import TaskType, label_columns, labels_in, membership
+from medbench.datasets.volume_rule import VolumeRule
 from medbench.errors import DatasetError
 
 KEPT = "kept:"
@@ -31,12 +32,14 @@ class Listing:
     table: pd.DataFrame
     """One row an image, which is a slice of a file: ``origin`` (name of the file relative to the
     data set, never absolute; rows of one file follow each other), ``slice`` (int64, counted from
-    1; 1 for plain pictures and arrays), ``label`` (int64; of a multi-label task ``label0``,
+    1; 1 for plain pictures and arrays; which slice of its file, or of what ``volumes`` makes of
+    it), ``label`` (int64; of a multi-label task ``label0``,
     ``label1``, ... of 0 or 1), ``group`` (str; patient, lesion or scan; "" where unknown),
     ``split`` ("train", "val", "test", or "" where there is no official split)."""
     read: Callable[[int], Content]
     """Content of the file in row i, counted from 0: its bytes, or pixels as an array, shape
-    (height, width) or (height, width, channels). Safe to call from several threads. Raises a
+    (height, width) or (height, width, channels); of a volume (slices, height, width, channels).
+    Safe to call from several threads. Raises a
     ``DatasetError`` that names the file where it cannot be read."""
     signature: str
     """A hash that changes whenever the content may have changed (names, sizes, times)."""
@@ -45,6 +48,8 @@ class Listing:
     image_size: int | None = None
     """Side in pixels to which images are brought where the entry says nothing: the archive's own,
     or what suits the files (see ``medbench.datasets.image_size``). None where it is not known."""
+    volumes: VolumeRule | None = None
+    """How pictures are made of files with several slices; None where no file has any."""
     notes: tuple[str, ...] = ()
     """What was found on the way that a reader of results must know."""
     kept: pd.DataFrame = field(default_factory=pd.DataFrame)

@@ -24,6 +24,7 @@ from medbench.datasets.same_images import EntryPath
 from medbench.datasets.sources.base import Source
 from medbench.datasets.stored_images import ImageFile, StoredImages, write_images
 from medbench.datasets.task import Task, label_columns, labels_in, membership
+from medbench.datasets.volume_rule import VolumeRule
 from medbench.errors import DatasetError, UnreadableError
 from medbench.hashes import sha256_of_chunks, sha256_of_json, sha256_of_text
 from medbench.versions import code_version, distribution_versions
@@ -52,7 +53,8 @@ class PreparedDataset:
     table: pd.DataFrame
     """One row an image: origin, slice and label (see ``Listing``), group (opaque number: patients
     and slices of one file joined with identical and near-identical images), patient (opaque number
-    of the group that the data set names, -1 where it names none), split, width, height, mode,
+    of the group that the data set names, -1 where it names none), split, shown (which slice or
+    plane of its file it is, in words; see ``OpenedImage.called``), width, height, mode,
     bytes, pixel_hash (of the full resolution), key (of the prepared pixels, see ``image_key``),
     mask_like (bool, see ``medbench.datasets.mask_like``) and warnings (see
     ``OpenedImage.warnings``; "" where there are none)."""
@@ -64,6 +66,8 @@ class PreparedDataset:
     """Hash of the prepared pixels: what models see."""
     unreadable: tuple[str, ...]
     """Messages on the images that were left out on request."""
+    volumes: VolumeRule | None = None
+    """See ``Listing``."""
     notes: tuple[str, ...] = ()
     """See ``Listing``."""
     kept: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -86,8 +90,8 @@ class PreparedDataset:
     def names(self) -> list[str]:
         """What the owner of the images calls each: its file, and the slice where it has others."""
         several = self.table["origin"].duplicated(keep=False)
-        rows = zip(self.table["origin"], self.table["slice"], several, strict=True)
-        return [f"{name}, slice {n}" if one_of else name for name, n, one_of in rows]
+        rows = zip(self.table["origin"], self.table["shown"], several, strict=True)
+        return [f"{name}, {shown}" if one_of else name for name, shown, one_of in rows]
 
 
 def prepare(
@@ -140,6 +144,7 @@ def prepare(
             "decoders": distribution_versions(decoders()),
             "rows": sha256_of_text(listing.table.to_csv(index=False)),
             "classes": listing.classes,
+            "volumes": listing.volumes and listing.volumes.model_dump(),
             "size": size,
             "channels": channels,
         }
@@ -177,6 +182,7 @@ def prepare(
         fingerprint=_fingerprint(table, listing, stored.shape),
         pixels_sha256=sums_of(folder)["images.npy"],
         unreadable=tuple(unreadable.values()),
+        volumes=listing.volumes,
         notes=listing.notes,
         kept=_without(listing.kept, list(unreadable)),
         positive_decided=listing.positive_decided,
@@ -256,6 +262,7 @@ def _table(
     return table.assign(
         group=joined_groups(names, hashes, pairs, files=table["origin"].tolist()),
         patient=patient_numbers(names),
+        shown=[d.shown for d in decoded],
         width=np.array([d.width for d in decoded], dtype=np.int64),
         height=np.array([d.height for d in decoded], dtype=np.int64),
         mode=[d.mode for d in decoded],
@@ -311,6 +318,7 @@ def describe(dataset: PreparedDataset) -> dict[str, object]:
         "collection": source.collection or dataset.name,
         "caution_above": None if type(source).synthetic else source.caution_above,
         "prevalence": source.prevalence,
+        "volumes": dataset.volumes and dataset.volumes.model_dump(),
         "official_file": type(source).official_file,
         "fingerprint": dataset.fingerprint,
         "notes": [

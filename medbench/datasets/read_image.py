@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 
 from medbench.datasets.decode import read_slice
 from medbench.datasets.readers import open_image
+from medbench.datasets.volume_rule import one_volume
 from medbench.errors import DatasetError
 from medbench.opening import IMAGE, read_regular
 
 
-def read_image(path: str | Path, slice_number: int | None = None) -> NDArray[np.uint8]:
+def read_image(
+    path: str | Path, slice_number: int | None = None, *, volume_number: int | None = None
+) -> NDArray[np.uint8]:
     """What MedBench sees in an image file, at full size.
 
     Args:
@@ -21,6 +24,7 @@ def read_image(path: str | Path, slice_number: int | None = None) -> NDArray[np.
             ``docs/formats.md``.
         slice_number: Which slice, frame, plane or page, counted from 1; None will do where there
             is only one.
+        volume_number: Which volume (time, direction or contrast), likewise.
 
     Returns:
         uint8, shape (height, width) of grey, also where it is stored as colour; (height, width, 3)
@@ -28,10 +32,11 @@ def read_image(path: str | Path, slice_number: int | None = None) -> NDArray[np.
 
     Raises:
         SliceError: There are several slices and none is named, or not so many.
-        DatasetError: It cannot be read; the message names the file and the remedy.
+        DatasetError: It cannot be read, or has several volumes likewise; the message names the
+            file and the remedy.
     """
     opened = open_image(file_content(path), origin=str(path))
-    return read_slice(opened, slice_number).pixels
+    return read_slice(one_volume(opened, volume_number), slice_number).pixels
 
 
 def file_content(path: str | Path) -> bytes:

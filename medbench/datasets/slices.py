@@ -1,8 +1,8 @@
-"""Which slices of a volume are looked at: models here see one picture at a time."""
+"""Which slice of a file was asked for."""
 
 from __future__ import annotations
 
-from medbench.errors import SliceError
+from medbench.errors import DatasetError, SliceError
 
 
 def slice_index(wanted: int | None, n_slices: int, *, origin: str, what: str) -> int:
@@ -26,12 +26,27 @@ def slice_index(wanted: int | None, n_slices: int, *, origin: str, what: str) ->
     return wanted - 1
 
 
-def middle_slices(n_slices: int, wanted: int) -> range:
-    """Numbers, counted from 1, of the middle ``wanted`` slices of so many; of fewer, all.
+def volume_index(wanted: int | None, n_volumes: int, *, origin: str, what: str) -> int:
+    """The place of the wanted volume, from 0.
 
-    Of an even number the lower one of the two in the middle comes first: of 4 slices 2, then 2
-    and 3.
+    Args:
+        wanted: Its number, counted from 1; None where nobody chose. Of a single one there is
+            nothing to choose.
+        n_volumes: How many there are.
+        origin: Name of the file in messages.
+        what: What it holds, in words.
+
+    Raises:
+        DatasetError: There are several and none was chosen, or not so many.
     """
-    taken = min(wanted, n_slices)
-    first = (n_slices - taken) // 2 + 1
-    return range(first, first + taken)
+    if n_volumes == 1:
+        return 0
+    if wanted is not None and 1 <= wanted <= n_volumes:
+        return wanted - 1
+    but = "a model of 2-D images sees one" if wanted is None else f"volume {wanted} was asked for"
+    raise DatasetError(
+        f"{origin}: {what} (several times, directions or contrasts), and {but}. Say which, from 1 "
+        f"to {n_volumes}: the field volume of its entry, or volume_number in Python; or save it in "
+        "a file of its own.",
+        options={"--volume": "N chooses one too"},
+    )

@@ -51,7 +51,7 @@ class Explanation:
         picture: bytes = explanation_picture(
             self.image,
             self.heat,
-            title=f"{Path(said.image).name}: {said.decided}",  # it may be passed on: no folders
+            title=f"{_name_of(said)}: {said.decided}",
             subtitle=(
                 f"what speaks for {self.class_name}, probability "
                 f"{format_score(self.probability)} ({self.method}). {RESEARCH_ONLY}"
@@ -135,6 +135,11 @@ def explain(
     )
 
 
+def _name_of(said: Prediction) -> str:
+    """File and slice; no folders, as it may be passed on."""
+    return ", ".join(filter(None, (Path(said.image).name, said.shown)))
+
+
 def check_path(path: Path, n_images: int) -> None:
     """Refuse a path for pictures of explanations before anything is loaded.
 
@@ -163,6 +168,7 @@ def explained(
     path: Path,
     *,
     slice_number: int | None = None,
+    volume_number: int | None = None,
     keep_going: bool = False,
 ) -> Iterator[Prediction]:
     """What a model says of files, one after the other, with a picture written of each.
@@ -172,17 +178,26 @@ def explained(
         files: The images.
         path: A PNG file, or a folder of PNG files; see ``check_path``.
         slice_number: As of ``Model.classify``.
+        volume_number: As of ``Model.classify``.
         keep_going: As of ``Model.classify``; what cannot be read has no picture.
 
     Raises:
         DatasetError: One cannot be read, unless ``keep_going``.
         StoreError: A picture cannot be written.
+        ConfigurationError: The path is one picture, and several are made of a file.
     """
-    found = model.classified_images(files, slice_number=slice_number, keep_going=keep_going)
+    found = model.classified_images(
+        files, slice_number=slice_number, volume_number=volume_number, keep_going=keep_going
+    )
     for number, (image, prediction) in enumerate(found, start=1):
         if image is not None:
             explanation = model.explain_read(image, prediction=prediction)
             if path.suffix.lower() == _PICTURE:
+                if number > 1:
+                    raise ConfigurationError(
+                        f"--explain {path}: is one picture, and several are made of {files[0]}. "
+                        "Name a folder, or choose one with --slice."
+                    )
                 explanation.save(path)
             else:
                 digits = len(str(len(files)))

@@ -56,6 +56,7 @@ def prepare_like(
         say: Shows how far a long step is.
 
     Raises:
+        ConfigurationError: Other pictures are made of its volumes than the model has learnt from.
         DatasetError: Its images are not here or cannot be read.
         UnknownNameError: There is no such data set.
     """
@@ -75,6 +76,12 @@ def prepare_like(
     if data.task.binary and data.task.classes == model.task.classes[::-1]:
         catalog.decide(name, positive=model.task.positive)  # or its own images would look others
         data = prepared()
+    theirs = data.volumes
+    if theirs and (ours := model.info.volumes) and not ours.like(theirs):
+        raise ConfigurationError(
+            f"data set {name!r}: of its files with several slices {theirs.words} is taken, and the "
+            f"model has learnt from {ours.words}. Write slices: {ours.slices} in its entry."
+        )
     return data
 
 

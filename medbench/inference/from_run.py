@@ -10,6 +10,7 @@ import numpy as np
 
 from medbench.datasets.positive import UNKNOWN
 from medbench.datasets.task import Task, labels_in
+from medbench.datasets.volume_rule import recorded
 from medbench.errors import ConfigurationError, StoreError, unknown_name
 from medbench.evaluation.calibration import Calibration
 from medbench.inference.fold_models import open_fold_models
@@ -221,6 +222,7 @@ def _model_info(
         versions=dict(run.environment.get("packages") or {}),
         folds=tuple(_fold(cell) for cell in cells),
         positive_decided=record.get("positive_decided") or UNKNOWN,
+        volumes=recorded(record.get("volumes")),
         members={name: tuple(map(_fold, of_family)) for name, of_family in members.items()},
     )
 

@@ -15,8 +15,9 @@ from medbench.cores import available_threads
 from medbench.datasets.batch import PROPERTIES, Batch
 from medbench.datasets.decode import read_slice
 from medbench.datasets.read_image import file_content
-from medbench.datasets.readers import Content, open_image
+from medbench.datasets.readers import Content, OpenedImage, open_image
 from medbench.datasets.task import Task
+from medbench.datasets.volume_rule import VolumeRule, one_volume
 from medbench.errors import DatasetError
 
 _WHITE = 255
@@ -34,27 +35,79 @@ class NewImage:
     """uint8, shape (height, width, channels) of the model's task."""
     properties: tuple[int, int, str, int]
     """Of the file: width and height in pixels, mode, and size in bytes; see ``PROPERTIES``."""
+    shown: str = ""
+    """Which slice or plane of its file it is, in words; "" where the file has one only."""
     warnings: tuple[str, ...] = ()
     """What makes it doubtful that the model can judge it, a phrase each."""
 
 
 def new_image(
-    source: Any, task: Task, *, name: str = "", slice_number: int | None = None
+    source: Any,
+    task: Task,
+    *,
+    name: str = "",
+    slice_number: int | None = None,
+    volume_number: int | None = None,
+    volumes: VolumeRule | None = None,
 ) -> NewImage:
     """Read and resize one image.
 
     Args:
+        source: As in ``new_images``.
+        task: As in ``new_images``.
+        name: As in ``new_images``.
+        slice_number: As in ``new_images``.
+        volume_number: As in ``new_images``.
+        volumes: As in ``new_images``.
+
+    Raises:
+        DatasetError: As ``new_images``; a ``SliceError`` where several pictures are made of it.
+    """
+    opened, numbers = _opened(source, task, name, slice_number, volume_number, volumes)
+    return _new_image(opened, task, numbers[0] if len(numbers) == 1 else None)
+
+
+def new_images(
+    source: Any,
+    task: Task,
+    *,
+    name: str = "",
+    slice_number: int | None = None,
+    volume_number: int | None = None,
+    volumes: VolumeRule | None = None,
+) -> list[NewImage]:
+    """Read and resize what is made of a file: of most files a single picture.
+
+    Args:
         source: A path, the bytes of a file (PNG, JPEG, TIFF, DICOM, NIfTI and what else
             ``medbench.datasets.readers`` has), a Pillow image, or an array of shape (height,
-            width) or (height, width, channels).
+            width) or (height, width, channels), of a volume (slices, height, width, channels).
         task: Whose shape it is brought to.
         name: What it is called in messages; a path is called by itself.
-        slice_number: Which slice of a volume, counted from 1; None for a file of one slice.
+        slice_number: Which slice of a volume (or picture that ``volumes`` makes of it), counted
+            from 1; None for all that are made, and for a file of one slice.
+        volume_number: Which volume of a file that holds several, counted from 1; None for that of
+            ``volumes``, and for other files.
+        volumes: How pictures are made of files with several slices; None where a slice of such a
+            file must be chosen.
 
     Raises:
         DatasetError: It cannot be read, or a model that is not square or has other than 1 or 3
             channels cannot be given it; the message names it and the remedy.
     """
+    opened, numbers = _opened(source, task, name, slice_number, volume_number, volumes)
+    return [_new_image(opened, task, number) for number in numbers]
+
+
+def _opened(
+    source: Any,
+    task: Task,
+    name: str,
+    slice_number: int | None,
+    volume_number: int | None,
+    volumes: VolumeRule | None,
+) -> tuple[OpenedImage, Sequence[int | None]]:
+    """The file, and the numbers of what is taken of it; None where that is not decided."""
     if isinstance(source, str | Path):
         name, source = name or str(source), file_content(source)
     name = name or "image"
@@ -65,16 +118,26 @@ def new_image(
     opened = open_image(content, origin=name)
     if isinstance(content, bytes) and not opened.sliced:
         slice_number = None  # among volumes it has nothing to choose from
-    picture = read_slice(opened, slice_number)
+    if volumes is None:
+        return one_volume(opened, volume_number), [slice_number]
+    made = volumes.numbers(opened.header.n_slices) if slice_number is None else [slice_number]
+    return volumes.of(opened, volume=volume_number), made
+
+
+def _new_image(opened: OpenedImage, task: Task, number: int | None) -> NewImage:
+    """A picture of a file that was opened, as a model sees it."""
+    height, _, channels = task.image_shape
+    picture = read_slice(opened, number)
     warnings = picture.warnings
     if picture.mask_like:
         warnings += (_MASK_WARNING,)
     if channels == 1 and picture.is_coloured(height):
         warnings += (_COLOUR_WARNING,)
     return NewImage(
-        name=name,
+        name=opened.origin,
         pixels=picture.resized(height, 1 if channels == 1 else 3),
         properties=(picture.width, picture.height, picture.mode, picture.n_bytes),
+        shown=picture.shown,
         warnings=warnings,
     )
 
@@ -95,21 +158,28 @@ def _grey_levels(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def read_images(
-    sources: Iterable[Any], task: Task, *, slice_number: int | None = None
-) -> Iterator[NewImage | DatasetError]:
-    """Read images on all cores, in order; of one that cannot be read, the error is given.
+    sources: Iterable[Any],
+    task: Task,
+    *,
+    slice_number: int | None = None,
+    volume_number: int | None = None,
+    volumes: VolumeRule | None = None,
+) -> Iterator[list[NewImage] | DatasetError]:
+    """Read files on all cores, in order; of one that cannot be read, the error is given.
 
     Args:
-        sources: Each as in ``new_image``.
+        sources: Each as in ``new_images``.
         task: Whose shape they are brought to.
-        slice_number: Which slice of volumes, counted from 1; None for files of one slice.
+        slice_number: As in ``new_images``.
+        volume_number: As in ``new_images``.
+        volumes: As in ``new_images``.
     """
 
-    def read(numbered: tuple[int, Any]) -> NewImage | DatasetError:
+    def read(numbered: tuple[int, Any]) -> list[NewImage] | DatasetError:
         number, source = numbered
         name = "" if isinstance(source, str | Path) else f"image {number}"
         try:
-            return new_image(source, task, name=name, slice_number=slice_number)
+            return new_images(source, task, name=name, slice_number=slice_number, volumes=volumes)
         except DatasetError as error:
             return error
         except MemoryError:

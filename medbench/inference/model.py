@@ -132,7 +132,8 @@ class Model:
                 ``task.image_shape`` is resized. Colour has three channels, in the order RGB.
 
         Raises:
-            DatasetError: One cannot be read; a ``SliceError`` where it has several slices.
+            DatasetError: One cannot be read, or the model makes several pictures of it; a
+                ``SliceError`` where it has several slices, and the model has seen none such.
             ModelError: A fold model gave values that are not probabilities.
         """
         if is_prepared(images, self.task):
@@ -142,7 +143,7 @@ class Model:
             ]
         else:
             chunks = self._read(as_sources(images))
-            parts = [self._mean(batch_of(_sound(chunk))) for _, chunk in chunks]
+            parts = [self._mean(batch_of(_each_one(_sound(chunk)))) for _, chunk in chunks]
         return np.concatenate(parts) if parts else np.empty((0, len(self.task.classes)))
 
     def predict(self, images: Any) -> NDArray[Any]:
@@ -162,66 +163,92 @@ class Model:
         return decided if self.info.multi_label else self.classes_[decided]
 
     def classify(
-        self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
+        self,
+        images: Any,
+        *,
+        slice_number: int | None = None,
+        volume_number: int | None = None,
+        keep_going: bool = False,
     ) -> Predictions:
         """All that is said of each image: probabilities, spread, decision, warnings.
 
         Args:
             images: As in ``predict_proba``.
-            slice_number: Which slice of volumes, counted from 1; None for files of one slice.
+            slice_number: Which slice of volumes (or picture that is made of them, see
+                ``info.volumes``), counted from 1; None for those that are made as in development,
+                and for files of one slice.
+            volume_number: Which volume of files that hold several, counted from 1; None for that
+                of development, and for other files.
             keep_going: Give an image that cannot be read a row that says why.
 
         Returns:
-            One ``Prediction`` an image, in the order of the images.
+            One ``Prediction`` a picture, in the order of the images: where ``info.volumes`` makes
+            several of a volume, as many follow each other.
 
         Raises:
             DatasetError: One cannot be read, unless ``keep_going``.
             ModelError: A fold model gave values that are not probabilities.
         """
-        found = self.classified(images, slice_number=slice_number, keep_going=keep_going)
+        found = self.classified(
+            images, slice_number=slice_number, volume_number=volume_number, keep_going=keep_going
+        )
         return Predictions(self.info, list(found))
 
     def classified(
-        self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
+        self,
+        images: Any,
+        *,
+        slice_number: int | None = None,
+        volume_number: int | None = None,
+        keep_going: bool = False,
     ) -> Iterator[Prediction]:
         """As ``classify``, one after the other as they are done.
 
         Args:
             images: As in ``predict_proba``.
             slice_number: As in ``classify``.
+            volume_number: As in ``classify``.
             keep_going: As in ``classify``.
 
         Raises:
             DatasetError: An image cannot be read, unless ``keep_going``; raised when it is reached.
             ModelError: As in ``classify``.
         """
-        found = self.classified_images(images, slice_number=slice_number, keep_going=keep_going)
+        found = self.classified_images(
+            images, slice_number=slice_number, volume_number=volume_number, keep_going=keep_going
+        )
         return (prediction for _, prediction in found)
 
     def classified_images(
-        self, images: Any, *, slice_number: int | None = None, keep_going: bool = False
+        self,
+        images: Any,
+        *,
+        slice_number: int | None = None,
+        volume_number: int | None = None,
+        keep_going: bool = False,
     ) -> Iterator[tuple[NewImage | None, Prediction]]:
         """As ``classified``, each beside the image that was read; None where it was not.
 
         Args:
             images: As in ``predict_proba``.
             slice_number: As in ``classify``.
+            volume_number: As in ``classify``.
             keep_going: As in ``classify``.
 
         Raises:
             DatasetError: As in ``classified``.
             ModelError: As in ``classified``.
         """
-        for sources, read in self._read(as_sources(images), slice_number):
+        for sources, read in self._read(as_sources(images), slice_number, volume_number):
             if not keep_going:
                 _sound(read)
-            sound = [one for one in read if isinstance(one, NewImage)]
+            sound = [image for of_one in read if isinstance(of_one, list) for image in of_one]
             predictions = iter(self.classify_read(sound) if sound else [])
-            for source, one in zip(sources, read, strict=True):
-                if isinstance(one, NewImage):
-                    yield one, next(predictions)
+            for source, of_one in zip(sources, read, strict=True):
+                if isinstance(of_one, list):
+                    yield from ((image, next(predictions)) for image in of_one)
                 else:
-                    yield None, Prediction(image=_called(source), error=str(one), cause=one)
+                    yield None, Prediction(image=_called(source), error=str(of_one), cause=of_one)
 
     def classify_read(self, images: Sequence[NewImage]) -> list[Prediction]:
         """What is said of images that are read already, one ``Prediction`` an image.
@@ -243,6 +270,7 @@ class Model:
         return [
             Prediction(
                 image=image.name,
+                shown=image.shown,
                 probabilities=tuple(mean[i].tolist()),
                 low=tuple(low[i].tolist()),
                 high=tuple(high[i].tolist()),
@@ -255,7 +283,12 @@ class Model:
         ]
 
     def explain(
-        self, image: Any, *, class_name: str | None = None, slice_number: int | None = None
+        self,
+        image: Any,
+        *,
+        class_name: str | None = None,
+        slice_number: int | None = None,
+        volume_number: int | None = None,
     ) -> Explanation:
         """Which parts of an image speak for a class.
 
@@ -265,7 +298,9 @@ class Model:
             image: One image, as in ``predict_proba``.
             class_name: Name of the class; None for the decided one (of several labels the most
                 probable one).
-            slice_number: Which slice of a volume, counted from 1; None for a file of one slice.
+            slice_number: As in ``classify``; where several pictures are made of a volume, one must
+                be chosen.
+            volume_number: As in ``classify``.
 
         Returns:
             A heat map over the image, which a notebook shows as a picture.
@@ -285,9 +320,14 @@ class Model:
         if len(sources) != 1:
             raise ConfigurationError(f"explain takes one image at a time, not {len(sources)}.")
         (source,) = sources
-        return self.explain_read(
-            new_image(source, self.task, slice_number=slice_number), class_name
+        image = new_image(
+            source,
+            self.task,
+            slice_number=slice_number,
+            volume_number=volume_number,
+            volumes=self.info.volumes,
         )
+        return self.explain_read(image, class_name)
 
     def explain_read(
         self,
@@ -401,12 +441,22 @@ class Model:
         return [*describe(self.info), RESEARCH_ONLY]
 
     def _read(
-        self, sources: Sequence[Any], slice_number: int | None = None
-    ) -> Iterator[tuple[Sequence[Any], list[NewImage | DatasetError]]]:
+        self,
+        sources: Sequence[Any],
+        slice_number: int | None = None,
+        volume_number: int | None = None,
+    ) -> Iterator[tuple[Sequence[Any], list[list[NewImage] | DatasetError]]]:
         """The sources, some at a time, beside what was read of them."""
         for begin in range(0, len(sources), _FILES_AT_ONCE):
             some = sources[begin : begin + _FILES_AT_ONCE]
-            yield some, list(read_images(some, self.task, slice_number=slice_number))
+            read = read_images(
+                some,
+                self.task,
+                slice_number=slice_number,
+                volume_number=volume_number,
+                volumes=self.info.volumes,
+            )
+            yield some, list(read)
 
     def _mean(self, batch: Batch) -> NDArray[np.float64]:
         mean: NDArray[np.float64] = self.fold_models.probabilities(batch).mean(axis=0)
@@ -431,6 +481,11 @@ def describe(info: ModelInfo) -> list[str]:
     return [
         f"{name} on {info.title} ({info.dataset}): {mean}. {info.why}",
         f"{info.estimate_words}{point}{positive}{synthetic}",
+        *(
+            [f"Of a file with several slices it sees {info.volumes.words}, as in development."]
+            if info.volumes
+            else []
+        ),
         *([f"Probabilities: {info.calibration_words}."] if info.calibration_words else []),
         *info.verdicts,
     ]
@@ -450,11 +505,22 @@ def _rates(folds: Sequence[FoldInfo], parts: Sequence[Development]) -> str:
     )
 
 
-def _sound(read: Sequence[NewImage | DatasetError]) -> list[NewImage]:
-    for one in read:
-        if isinstance(one, DatasetError):
-            raise one
-    return [one for one in read if isinstance(one, NewImage)]
+def _sound(read: Sequence[list[NewImage] | DatasetError]) -> list[list[NewImage]]:
+    for of_one in read:
+        if isinstance(of_one, DatasetError):
+            raise of_one
+    return [of_one for of_one in read if isinstance(of_one, list)]
+
+
+def _each_one(read: Sequence[list[NewImage]]) -> list[NewImage]:
+    """The pictures, of which there must be one of each file: each is a row for the caller."""
+    for first, *others in read:
+        if others:
+            raise DatasetError(
+                f"{first.name}: {len(others) + 1} pictures are made of it, and there is a row for "
+                "one. Use classify, which gives each a row, or give one as an array."
+            )
+    return [first for (first,) in read]
 
 
 def _called(source: Any) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from medbench.datasets.positive import UNKNOWN, in_words
 from medbench.datasets.task import Task, TaskType
+from medbench.datasets.volume_rule import VolumeRule, recorded
 from medbench.evaluation.calibration import Calibration
 from medbench.evaluation.metrics import Threshold, decide
 from medbench.store.reading import split_of_format_3
@@ -92,6 +93,10 @@ class ModelInfo:
     """Of an ensemble the fitted models of each family, by name in the order of the alphabet: of the
     folds in which it has a weight, in the order of ``folds``. Empty of any other model."""
 
+    volumes: VolumeRule | None = None
+    """How pictures are made of files with several slices, as in development; None where it was
+    developed on none."""
+
     def member(self, family: str) -> ModelInfo:
         """What is known of a family that an ensemble is made of, as of a model of its own."""
         return replace(self, family=family, folds=self.members[family], members={})
@@ -151,7 +156,8 @@ class ModelInfo:
         """For ``model.json``."""
         record = asdict(self)
         record["task"]["kind"] = record["task"].pop("task_type")
-        return {**record, "positive": self.task.positive or None}
+        volumes = self.volumes and self.volumes.model_dump()
+        return {**record, "positive": self.task.positive or None, "volumes": volumes}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ModelInfo:
@@ -178,13 +184,14 @@ class ModelInfo:
         folds = tuple(FoldInfo.from_record(fold) for fold in record["folds"])
         verdicts = tuple(map(str, record["verdicts"]))
         # exported before these were recorded
-        record = {"positive_decided": UNKNOWN, "members": {}, **record}
+        record = {"positive_decided": UNKNOWN, "members": {}, "volumes": None, **record}
         members = {
             str(name): tuple(FoldInfo.from_record(fold) for fold in of_family)
             for name, of_family in sorted(record["members"].items())
         }
         known = {name: record[name] for name in cls.__dataclass_fields__}
         known |= {"task": task, "folds": folds, "verdicts": verdicts, "members": members}
+        known["volumes"] = recorded(record["volumes"])
         info = cls(**known)
         if members:
             _check_weights(info)

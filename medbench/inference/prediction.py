@@ -23,6 +23,8 @@ class Prediction:
 
     image: str
     """What the user calls it: the path that was given, or its number, as ``image 1``."""
+    shown: str = ""
+    """Which slice or plane of its file it is, in words; "" where the file has one only."""
     probabilities: tuple[float, ...] = ()
     """One a class, from 0 to 1, in the order of ``Task.classes``: the mean over the fold models,
     calibrated as each of them is. Empty where there is an ``error``, as are the next three."""
@@ -88,9 +90,10 @@ class Predictions(Sequence[Prediction]):
     def to_frame(self) -> Any:
         """A ``pandas.DataFrame``, one row an image; columns as in the CSV format of ``predict``.
 
-        They are ``image``, ``decision``, of a binary task ``positive class``; for each class
-        ``probability of NAME``, ``lowest of NAME`` and ``highest of NAME`` (from 0 to 1);
-        ``ood_score``, ``warnings`` and ``error``. What is not known is None or NaN.
+        They are ``image``, ``shown`` where the model was developed on volumes, ``decision``, of a
+        binary task ``positive class``; for each class ``probability of NAME``, ``lowest of NAME``
+        and ``highest of NAME`` (from 0 to 1); ``ood_score``, ``warnings`` and ``error``. What is
+        not known is None or NaN.
         """
         import pandas as pd
 
@@ -112,11 +115,13 @@ class Predictions(Sequence[Prediction]):
 def columns(info: ModelInfo) -> list[str]:
     """Columns of ``as_row``: the image, the decision, then three for each class, then the rest.
 
-    Of two classes the positive one stands behind the decision.
+    Of two classes the positive one stands behind the decision; of a model of volumes what of the
+    image is shown stands before it.
     """
     classes = info.task.classes
     return [
         "image",
+        *(["shown"] if info.volumes else []),
         "decision",
         *(["positive class"] if info.task.positive else []),
         *(f"probability of {name}" for name in classes),
@@ -133,6 +138,7 @@ def as_row(prediction: Prediction, info: ModelInfo) -> list[Any]:
     unknown = [None] * len(info.task.classes)
     return [
         prediction.image,
+        *([prediction.shown] if info.volumes else []),
         prediction.decided,
         *([info.task.positive] if info.task.positive else []),
         *(prediction.probabilities or unknown),
@@ -152,6 +158,7 @@ def as_record(prediction: Prediction, info: ModelInfo) -> dict[str, Any]:
     spread = zip(prediction.low, prediction.high, strict=True)
     return {
         "image": prediction.image,
+        **({"shown": prediction.shown} if prediction.shown else {}),
         "decision": decided,
         **({"positive": info.task.positive} if info.task.positive else {}),
         "probabilities": dict(zip(info.task.classes, prediction.probabilities, strict=True)),
@@ -170,6 +177,7 @@ def about_model(info: ModelInfo, threshold: Threshold) -> dict[str, Any]:
         "positive": info.task.positive or None,
         "positive_decided": info.positive_decided if info.task.positive else None,
         "why": info.why,
+        "volumes": info.volumes.words if info.volumes else None,
         "not_calibrated": info.calibration_words or None,
         "estimate": {**info.estimate, "words": info.estimate_words},
         "operating_point": {"rule": info.operating_point, "threshold": threshold},

@@ -167,15 +167,15 @@ def _with_files(dataset: PreparedDataset, found: AuditReport) -> dict[str, Any]:
     for entry, finding in zip(record["findings"], found.findings, strict=True):
         entry["images"] = list(finding.images)
     table = dataset.table.iloc[rows]
-    columns = (table[name] for name in ("origin", "slice", "group", "split"))
+    columns = (table[name] for name in ("origin", "shown", "group", "split"))
     files = zip(rows, *columns, strict=True)
     return {
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
         **record,
         "files": [
-            {"image": row, "file": origin, "slice": n, "group": int(group), "split": split}
-            for row, origin, n, group, split in files
+            {"image": row, "file": origin, "shown": shown, "group": int(group), "split": split}
+            for row, origin, shown, group, split in files
         ],
         "unreadable": list(dataset.unreadable),
     }

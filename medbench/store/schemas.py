@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from medbench.datasets.task import TaskType
+from medbench.datasets.volume_rule import VolumeRule
 from medbench.store.results import FinalStatus
 
 _LARGEST = 10**15
@@ -95,6 +96,7 @@ class Dataset(Record):
     positive: str | None = None
     positive_decided: str | None = None
     n_folds_by_image: Count | None = None
+    volumes: VolumeRule | None = None
     official_file: bool | None = None
     redistributable: bool | None = None
     image_shape: Annotated[list[Pixels], Field(min_length=3, max_length=3)] | None = None

@@ -73,6 +73,8 @@ class ReaderContract(Contract):
         opened = self._opened()
         n_slices = opened.header.n_slices
         require(n_slices >= 1, f"n_slices is {n_slices}; there is at least one slice.")
+        n_volumes = opened.header.n_volumes
+        require(n_volumes >= 1, f"n_volumes is {n_volumes}; there is at least one volume.")
         require(bool(opened.mode) and bool(opened.what), "mode or what is empty; say what it is.")
         require(
             opened.origin == _ORIGIN, f"origin is {opened.origin!r}; keep the one open is given."
@@ -177,8 +179,9 @@ class ReaderContract(Contract):
                 ) from error
 
     def _slices(self) -> list[int]:
-        """The first, middle and last slice."""
-        last = self._opened().header.n_slices - 1
+        """The first, middle and last slice of all volumes."""
+        header = self._opened().header
+        last = header.n_slices * header.n_volumes - 1
         found: list[int] = np.unique(np.linspace(0, last, _SLICES_LOOKED_AT).astype(int)).tolist()
         return found
 

@@ -14,6 +14,7 @@ from medbench.datasets.listing import Listing
 from medbench.datasets.readers import open_image
 from medbench.datasets.sources.base import Source
 from medbench.datasets.task import labels_in, membership
+from medbench.datasets.volume_rule import VolumeRule
 from medbench.testing.contract import Contract, needed, refusal, require
 
 _THREADS = 4
@@ -180,5 +181,5 @@ def check_source(source: Source | type[Source], **fields: Any) -> tuple[str, ...
 def _pixels(listing: Listing, row: int) -> NDArray[np.uint8]:
     """An image of a source at full size."""
     origin, number = listing.table["origin"].tolist()[row], listing.table["slice"].tolist()[row]
-    opened = open_image(listing.read(row), origin=origin)
+    opened = (listing.volumes or VolumeRule()).of(open_image(listing.read(row), origin=origin))
     return read_slice(opened, number).pixels

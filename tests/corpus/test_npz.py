@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+from medbench.datasets.decode import Picture
 from medbench.datasets.detect import detect
+from medbench.datasets.prepared import prepare
+from medbench.datasets.readers import open_image
 from medbench.datasets.sources.npz import NpzSource
 from medbench.errors import DatasetError
 
@@ -91,11 +94,63 @@ def test_channels_first_are_recognised(archive, channels):
         assert np.array_equal(said.read(row), whole[row])
 
 
+STACK = {  # slices of each image, which are 12 x 10 pixels
+    part: np.stack([pixels[..., 0] // n for n in range(1, 8)], axis=1)
+    for part, pixels in PIXELS.items()
+}
+
+
+@pytest.mark.parametrize(
+    "shaped",
+    [
+        lambda stack: stack,
+        lambda stack: stack[..., None],
+        lambda stack: stack[:, None],
+        lambda stack: np.repeat(stack[..., None], 3, axis=-1),
+    ],
+)
+def test_volumes_are_read_by_their_axes_and_that_is_said(tmp_path, shaped):
+    arrays = {f"{part}_images": shaped(STACK[part]) for part in SIZES}
+    path = saved(tmp_path, **arrays, **{f"{part}_labels": LABELS[part] for part in SIZES})
+    said = read(path, slices=3)
+    assert "are read as volumes of 7 slices of 12 x 10 pixels, along the first axis" in str(said)
+    assert said.table["origin"].tolist()[:4] == ["train/0"] * 3 + ["train/1"]
+    assert said.table["slice"].tolist() == [3, 4, 5] * sum(SIZES.values())
+    assert said.table["label"].tolist()[:6] == [0] * 3 + [1] * 3 and said.image_size == 16
+    opened = open_image(said.read(3 * SIZES["train"] + 1), origin="val/0")
+    for index in range(7):
+        np.testing.assert_array_equal(
+            Picture(opened.pixels(index), mode="L", n_bytes=0).pixels, STACK["val"][0, index]
+        )
+
+
+def test_planes_and_montages_of_an_archive_are_prepared_at_their_size(tmp_path):
+    volumes = np.stack([STACK["train"], STACK["train"] // 2], axis=2).reshape(9, 14, 12, 10)
+    path = saved(tmp_path, images=np.pad(volumes, 8), labels=np.arange(25) % 2)
+    for rule, side, names in (
+        ("planes", 26, ["image/0, plane across axis 1", "image/0, plane across axis 2"]),
+        ("montage 4", 52, ["image/0", "image/1"]),
+        ("largest", 26, ["image/0", "image/1"]),
+    ):
+        data = prepare(
+            "v", NpzSource(path=str(path), slices=rule), cache=tmp_path / "cache", threads=1
+        )
+        assert data.images.shape[1:] == (side, side, 1) and data.names[:2] == names
+    (few,) = {len(g) for _, g in data.table.groupby("origin")}
+    assert few == 1 and data.table["shown"].str.startswith("slice ").all()
+
+
+def test_four_axes_of_which_one_is_as_short_as_channels_are_no_volumes(archive):
+    assert read(archive(images=lambda pixels: pixels)).volumes is None
+    first = read(archive(images=lambda pixels: np.moveaxis(pixels, -1, 1)))
+    assert first.volumes is None and first.read(0).shape == (12, 10, 3)
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (lambda p: np.repeat(p[:, None, ..., 0], 8, axis=1), r"volumes: .* train_images\[:, 4\]"),
-        (lambda p: np.repeat(p[:, None], 8, axis=1), "volumes or films"),
+        (lambda p: np.repeat(p[:, None], 8, axis=1)[..., :2], "one channel of each volume"),
+        (lambda p: np.repeat(p[:, None, ..., 0], 4, axis=1), "one channel of each, or three"),
         (lambda p: p[..., :2], "one channel of each, or three"),
         (lambda p: np.moveaxis(p[..., [0, 1, 2, 0]], -1, 1), "one channel of each, or three"),
         (lambda p: p.reshape(len(p), -1), "height and width with reshape"),

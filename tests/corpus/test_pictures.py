@@ -171,7 +171,7 @@ def test_the_middle_of_a_stack_is_taken_and_said_and_more_where_it_is_asked(
         (tmp_path / name / "single.png").write_bytes(picture_file(FRAMES[0]))
     listing = FolderSource(path=str(tmp_path)).listing()
     assert listing.table["slice"].tolist() == [3, 1, 3, 1]
-    assert "2 files with several slices (5): the middle one of each taken" in str(listing.notes)
+    assert "2 files with several slices (5): the middle slice of each taken" in str(listing.notes)
     three = FolderSource(path=str(tmp_path), slices=3).listing()
     assert three.table["slice"].tolist() == [2, 3, 4, 1] * 2
 

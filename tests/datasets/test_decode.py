@@ -237,7 +237,7 @@ def test_the_window_keeps_order_and_uses_the_whole_range(array: np.ndarray) -> N
         (np.array([[-1, 5]], dtype=np.int16), "negative"),
         (np.zeros((2, 2), dtype="U3"), "dtype"),
         (np.zeros((4, 4, 2), np.uint8), "shape"),
-        (np.zeros((2, 4, 4, 1), np.uint8), "shape"),
+        (np.zeros((2, 4, 4, 2), np.uint8), "shape"),
         (np.zeros((0, 4), np.uint8), "shape"),
     ],
 )

@@ -28,6 +28,16 @@ SETS = {  # task, classes, images, channels as in the package medmnist
 }
 
 
+VOLUMES = [
+    ("organmnist3d", 11, 1742),
+    ("nodulemnist3d", 2, 1633),
+    ("adrenalmnist3d", 2, 1584),
+    ("fracturemnist3d", 3, 1370),
+    ("vesselmnist3d", 2, 1908),
+    ("synapsemnist3d", 2, 1759),
+]
+
+
 @functools.cache
 def catalog():
     return load_catalog()
@@ -53,12 +63,30 @@ def test_every_set_is_registered_in_four_sizes_with_its_official_sums(name):
     assert len(sums) == 4
 
 
+@pytest.mark.parametrize(("name", "n_classes", "n_images"), VOLUMES)
+def test_every_set_of_volumes_is_registered_in_two_sizes(name, n_classes, n_images):
+    for size, end in ((28, ""), (64, "_64")):
+        source = catalog().get(name + end.replace("_", "-"))
+        assert (len(source.classes), source.n_images, source.image_size) == (
+            n_classes,
+            n_images,
+            size,
+        )
+        download = source.download
+        assert download.url.endswith(f"/10519652/files/{name}{end}.npz?download=1")
+        assert download.megabytes == n_images * size**3 // 10**6 + 1
+        assert re.fullmatch("[0-9a-f]{32}", download.md5)
+    assert f"{name}-128" not in catalog().sources
+
+
 def test_the_sums_are_those_of_the_package_medmnist():
     for name, md5 in {
         "pneumoniamnist": "28209eda62fecd6e6a2d98b1501bb15f",
         "chestmnist-224": "45bd33e6f06c3e8cdb481c74a89152aa",
         "organsmnist-64": "53a6d115339d874c25e309a994ff46d3",
         "retinamnist-128": "e48e916a24454daf90583d4e6efb1a18",
+        "nodulemnist3d": "8755a7e9e05a4d9ce80a24c3e7a256f3",
+        "synapsemnist3d-64": "43bd14ebf3af9d3dd072446fedc14d5e",
     }.items():
         assert catalog().get(name).download.md5 == md5
 

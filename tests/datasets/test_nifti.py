@@ -95,13 +95,31 @@ def test_gzipped_and_plain_give_equal_pixels() -> None:
     assert read(parts, slice_number=3).pixel_hash == plain.pixel_hash
 
 
-def test_the_slices_own_range_is_spread_negative_or_not() -> None:
-    shown = pixels_of(volume((VOLUME - 500).astype(np.float32)), 5)
-    plane = VOLUME[::-1, ::-1, 4].T.astype(float)
+def test_all_slices_share_the_range_of_the_volume_negative_or_not() -> None:
+    shown = np.stack([pixels_of(volume((VOLUME - 500).astype(np.float32)), n) for n in range(1, 8)])
+    planes = np.stack([VOLUME[::-1, ::-1, n].T.astype(float) for n in range(7)])
+    low, *_, high = np.sort(VOLUME, axis=None)[1:-1]  # of 210 voxels one at either end is clipped
     np.testing.assert_array_equal(
-        shown, np.rint((plane - plane.min()) / np.ptp(plane) * 255).astype(np.uint8)
+        shown, np.rint(np.clip((planes - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     )
     assert not pixels_of(volume(np.full((5, 6, 7), 9, np.int16)), 5).any()
+
+
+def test_a_bright_voxel_does_not_darken_the_others() -> None:
+    voxels = VOLUME.astype(np.int32)
+    voxels[0, 0, 0] = 10**6
+    other = pixels_of(volume(voxels), 4).astype(int)
+    assert np.abs(other - pixels_of(volume(), 4)).max() <= 3
+
+
+def test_a_small_object_in_an_empty_field_keeps_its_grey_levels() -> None:
+    voxels = np.zeros((30, 30, 30), np.int16)
+    voxels[10, 10, 10:20] = np.arange(100, 1100, 100)  # 1 of 2,700 voxels
+    shown = [int(pixels_of(volume(voxels), n + 1).max()) for n in range(10, 20)]
+    assert shown == np.rint(np.arange(1, 11) * 25.5).astype(int).tolist()
+    background = np.ones((5, 6, 7), np.uint8)
+    background[2, 3, 4] = 0  # nothing is above black
+    assert pixels_of(volume(background), 5).min() == 0 < pixels_of(volume(background), 5).max()
 
 
 def test_scaling_of_the_file_is_applied() -> None:
@@ -147,15 +165,39 @@ def test_a_volume_without_a_slice_number_says_how_many_there_are() -> None:
 def test_a_single_plane_needs_no_slice_number(shape: tuple[int, ...]) -> None:
     plane = VOLUME[:, :, 0]
     content = volume(plane.reshape(shape))
-    np.testing.assert_array_equal(pixels_of(content), pixels_of(volume(), 1))
+    shown = np.rint((plane - plane.min()) / np.ptp(plane) * 255).astype(np.uint8)
+    np.testing.assert_array_equal(pixels_of(content), shown[::-1, ::-1].T)
     np.testing.assert_array_equal(pixels_of(content, 1), pixels_of(content))
     with pytest.raises(DatasetError, match=r"scan-7: .*slice 2 .*leave slice_number out"):
         read(content, slice_number=2)
 
 
-def test_four_axes_are_refused_with_a_remedy() -> None:
-    with pytest.raises(DatasetError, match=r"scan-7: 5 x 6 x 7 x 2 values.*four_to_three"):
-        read(volume(np.zeros((5, 6, 7, 2), np.int16)), slice_number=1)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("shape", [(5, 6, 7, 2), (5, 6, 7, 1, 2)])
+def test_of_several_volumes_each_is_shown_by_its_own_range(pack: Any, shape: Any) -> None:
+    several = np.stack([VOLUME, VOLUME[:, :, ::-1] * 20], axis=-1).reshape(shape)
+    opened = NiftiReader().open(pack(volume(several)), origin="s", pixel_limit=100)
+    assert (opened.header.n_slices, opened.header.n_volumes) == (7, 2)
+    for index in (0, 6, 13, 7, 1):
+        wanted = pixels_of(volume(several.reshape(5, 6, 7, 2)[..., index // 7]), index % 7 + 1)
+        np.testing.assert_array_equal(opened.pixels(index), wanted)
+
+
+def test_of_several_volumes_one_must_be_chosen() -> None:
+    several = volume(np.stack([VOLUME] * 2, axis=-1))
+    said = r"scan-7: 2 volumes of 5 x 6 x 7 voxels .*from 1 to 2: the field volume of its entry"
+    with pytest.raises(DatasetError, match=said) as caught:
+        read(several, slice_number=1)
+    assert caught.value.options == {"--volume": "N chooses one too"}
+
+
+def test_no_more_is_unpacked_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    several = gzip.compress(volume(np.stack([VOLUME] * 3, axis=-1)))
+    monkeypatch.setattr(nifti, "BYTE_LIMIT", 352 + 2 * VOLUME.nbytes)
+    opened = NiftiReader().open(several, origin="scan-7", pixel_limit=100)
+    np.testing.assert_array_equal(opened.pixels(7), opened.pixels(0))
+    with pytest.raises(DatasetError, match=r"^scan-7: volume 3 ends above the limit"):
+        opened.pixels(14)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -177,6 +219,15 @@ def test_a_header_without_voxels_is_refused() -> None:
     content[344:348] = b"ni1\0"
     with pytest.raises(DatasetError, match=r"scan-7: .*another file \(.img\)"):
         read(bytes(content), slice_number=1)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_an_analyze_header_is_refused_by_what_it_is(order: str) -> None:
+    header = nib.AnalyzeHeader(endianness=order)
+    header.set_data_shape((5, 6, 7))
+    assert NiftiReader().recognises(header.binaryblock)
+    with pytest.raises(DatasetError, match=r"scan-7: an Analyze header .*\(.img\).*nib-convert"):
+        read(header.binaryblock, slice_number=1)
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
@@ -267,6 +318,9 @@ def test_real_hippocampi_are_read(real_data: Path) -> None:
     for file in files[::40]:
         image = nib.as_closest_canonical(nib.load(file))
         decoded = decode(file.read_bytes(), size=24, channels=1, origin=file.name, slice_number=12)
-        plane = np.asarray(image.dataobj)[::-1, ::-1, 11].T.astype(float)
-        expected = np.rint((plane - plane.min()) / np.ptp(plane) * 255)
+        voxels = np.asarray(image.dataobj)
+        black = np.percentile(voxels, 0.5, method="nearest")
+        white = np.percentile(voxels[voxels > black], 99.5, method="nearest")
+        plane = voxels[::-1, ::-1, 11].T.astype(float)
+        expected = np.rint(np.clip((plane - black) / (white - black), 0, 1) * 255)
         np.testing.assert_array_equal(decoded.pixels[..., 0], expected)

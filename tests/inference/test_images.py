@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from medbench.datasets.task import Task
+from medbench.datasets.volume_rule import VolumeRule
 from medbench.errors import DatasetError, SliceError
 from medbench.inference import images
 from medbench.inference.find_files import find_files
-from medbench.inference.images import new_image
+from medbench.inference.images import new_image, new_images
 from medbench.testing.image_files import dicom_file, nifti_file, picture_file
 
 GREY = np.random.default_rng(0).integers(0, 256, (24, 24), dtype=np.uint8)
@@ -95,6 +96,21 @@ def test_a_slice_is_chosen_of_volumes_and_pictures_have_nothing_to_choose(tmp_pa
         new_image(clip, task(), slice_number=9)
     with pytest.raises(DatasetError, match=r"gone.png: cannot be read"):
         new_image(tmp_path / "gone.png", task())
+
+
+def test_of_several_volumes_that_of_the_model_or_the_chosen_one_is_taken():
+    both = nifti_file(np.stack([VOLUME.T, 255 - VOLUME.T], axis=-1))
+    for number, voxels in ((1, VOLUME.T), (2, 255 - VOLUME.T)):
+        wanted = new_image(nifti_file(voxels), task(), slice_number=3).pixels
+        chosen = {"slice_number": 3, "volume_number": number}
+        np.testing.assert_array_equal(new_image(both, task(), **chosen).pixels, wanted)
+        rule = VolumeRule(volume=number)
+        (read,) = new_images(both, task(), slice_number=3, volumes=rule)
+        np.testing.assert_array_equal(read.pixels, wanted)
+        other = new_image(both, task(), **chosen, volumes=VolumeRule(volume=3 - number))
+        np.testing.assert_array_equal(other.pixels, wanted)
+    with pytest.raises(DatasetError, match=r"x: 2 volumes .* volume_number in Python"):
+        new_image(both, task(), name="x", volumes=VolumeRule())
 
 
 def test_files_of_volumes_and_scans_are_found_by_content(tmp_path):

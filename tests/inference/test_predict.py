@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -20,6 +21,12 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, ge
 
 from medbench import load_model
 from medbench.cli import main
+from medbench.datasets.readers import open_image
+from medbench.datasets.volume_rule import VolumeRule
+from medbench.errors import ConfigurationError, DatasetError, SliceError
+from medbench.inference.explanation import explained
+from medbench.inference.model import Model
+from medbench.inference.model_info import ModelInfo
 
 
 def write_dicom(path, pixels: np.ndarray) -> None:
@@ -192,6 +199,45 @@ def test_a_slice_of_a_volume_is_classified(run, tmp_path, capsys):
     assert main([*given, "3"]) == 0
     assert one != probabilities(capsys.readouterr().out)
     assert main([*given, "6"]) == 1
+
+
+def model_of(run, rule):
+    model = load_model(run, model="hog-svm")
+    info = replace(model.info, volumes=VolumeRule(slices=rule))
+    return Model(
+        ModelInfo.from_record(json.loads(json.dumps(info.as_record()))),
+        model.fold_models,
+        model.provenance,
+    )
+
+
+def test_of_a_new_volume_the_pictures_are_made_that_the_model_has_learnt_from(run, tmp_path):
+    voxels = np.random.default_rng(0).integers(0, 255, (20, 24, 5)).astype(np.uint8)
+    path, film = tmp_path / "v.nii", tmp_path / "f.png"
+    nibabel.Nifti1Image(voxels, np.eye(4)).to_filename(path)
+    Image.fromarray(voxels[..., 0]).save(film)
+    middle, montage, planes = (model_of(run, rule) for rule in (1, "montage 4", "planes"))
+    (one,) = middle.classify(path)
+    assert one.shown == "slice 3" and "it sees the middle slice, as in development" in repr(middle)
+    assert one.probabilities == middle.classify(path, slice_number=3)[0].probabilities
+    assert middle.classify(path, slice_number=2)[0].shown == "slice 2"
+    assert montage.classify([film, path]).to_frame()["shown"].tolist() == [
+        "",
+        "montage of 4 slices",
+    ]
+    made = VolumeRule(slices="montage 4").of(open_image(path.read_bytes(), origin="v")).pixels(0)
+    np.testing.assert_array_equal(montage.predict_proba(path), montage.predict_proba(made))
+    rows = list(explained(planes, [str(film), str(path)], tmp_path / "maps"))
+    assert [row.shown for row in rows] == ["", "axial plane", "coronal plane", "sagittal plane"]
+    assert [row.image for row in rows] == [str(film), *[str(path)] * 3]
+    assert len(list((tmp_path / "maps").iterdir())) == 4
+    with pytest.raises(ConfigurationError, match=r"--explain .*several are made of .*v.nii"):
+        list(explained(planes, [str(path)], tmp_path / "one.png"))
+    with pytest.raises(DatasetError, match=r"v.nii: 3 pictures are made of it.*classify"):
+        planes.predict_proba(path)
+    with pytest.raises(SliceError, match=r"2 coronal plane, 3 sagittal plane\).*from 1 to 3"):
+        planes.explain(path)
+    assert planes.explain(path, slice_number=2).prediction.shown == "coronal plane"
 
 
 def test_dicom_files_named_by_numbers_are_found_and_odd_names_are_rows(run, films, capsys):

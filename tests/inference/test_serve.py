@@ -435,7 +435,8 @@ def test_uploads_never_touch_the_disk(model, written, tmp_path):
     assert post(app, volume(), headers={"X-MedBench-Slice": "2"}).status == 200
     assert post(app, b"no image").status == 422
     for content in (large, volume(), b"no image"):  # as the process that decodes it does
-        reading.decoded({"name": "x", "slice": None, "shape": [24, 24, 1]}, content)
+        asked = {"name": "x", "slice": None, "volumes": None, "shape": [24, 24, 1]}
+        reading.decoded(asked, content)
     assert [one for one in written if not _is_no_file(*one)] == []
     (tmp_path / "seen").write_text("")
     assert written  # the hook does see

@@ -37,7 +37,8 @@ __all__ = [
 ]
 
 Content = bytes | NDArray[Any]
-"""An encoded image file, or pixels of shape (height, width) or (height, width, channels)."""
+"""An encoded image file, or pixels of shape (height, width) or (height, width, channels); of a
+volume (slices, height, width, channels)."""
 PICTURE = "picture"
 """The reader of what no other one recognises; its errors name the formats there are."""
 
@@ -72,7 +73,8 @@ def open_image(content: Content, *, origin: str, pixel_limit: int = PIXEL_LIMIT)
     Args:
         content: An encoded file of any format that is registered (PNG, JPEG, TIFF, BMP, GIF,
             WebP, PGM/PPM, DICOM, NIfTI and those of plugins); or an array of shape (height,
-            width) or (height, width, channels) with 1 or 3 channels.
+            width) or (height, width, channels) with 1 or 3 channels, and of a volume (slices,
+            height, width, channels).
         origin: Name of the image in messages.
         pixel_limit: Most pixels of a slice (width x height), checked from the header.
 

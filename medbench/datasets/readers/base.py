@@ -25,7 +25,9 @@ class Header:
     """What a file says of its images before any pixel is read."""
 
     n_slices: int = 1
-    """Number of slices, frames or planes, at least one."""
+    """Number of slices, frames or planes, at least one; of each volume where there are several."""
+    n_volumes: int = 1
+    """Number of volumes (times, directions or contrasts), at least one."""
     patient: str = ""
     """Opaque hash of the patient, see ``hashed``; "" where the file names none."""
     series: str = ""
@@ -41,6 +43,10 @@ class OpenedImage(ABC):
     sliced: bool = True
     """Whether it is of a kind that may have several slices; ``predict`` shows others whatever slice
     is asked for."""
+    planes: tuple[str, str, str] | None = None
+    """Where its slices lie one behind the other, the lowest first, and share one range of grey
+    levels, so that planes of other directions can be cut: how a slice, a plane through all rows of
+    one number and one through all columns of one number are called. None elsewhere."""
 
     def __init__(self, *, origin: str, header: Header, mode: str, n_bytes: int, what: str) -> None:
         """Keep what the header says.
@@ -56,7 +62,7 @@ class OpenedImage(ABC):
         Raises:
             DatasetError: Its header announces more slices than any file has.
         """
-        check_slices(header.n_slices, origin)
+        check_slices(header.n_slices * header.n_volumes, origin)
         self.origin = origin
         self.header = header
         self.mode = mode
@@ -68,7 +74,8 @@ class OpenedImage(ABC):
         """A slice at full size, as it is looked at.
 
         Args:
-            index: Which slice, counted from 0, up to ``header.n_slices`` - 1.
+            index: Which slice, counted from 0, up to ``header.n_slices`` - 1; those of a second
+                volume follow the last of the first.
 
         Returns:
             uint8, shape (height, width) of grey, or (height, width, 3) of RGB.
@@ -77,6 +84,14 @@ class OpenedImage(ABC):
             DatasetError: The file is damaged, or its pixels cannot be shown; the message begins
                 with the origin and tells the remedy.
         """
+
+    def called(self, index: int) -> str:
+        """Which of its slices it is, in words; "" where there is one only.
+
+        Args:
+            index: As of ``pixels``.
+        """
+        return f"slice {index + 1}" if self.header.n_slices > 1 else ""
 
     def warnings(self) -> tuple[str, ...]:
         """What a person must know of the slices that were decoded and cannot see in them.

@@ -8,13 +8,12 @@ import logging
 import math
 import struct
 import zlib
-from functools import cached_property
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medbench.datasets.grey_levels import stretched
+from medbench.datasets.grey_levels import robust_ends, stretched
 from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size
 from medbench.errors import DatasetError
 
@@ -28,6 +27,8 @@ _LONGEST_HEADER = 540
 """Bytes of a NIfTI-2 header; that of NIfTI-1 has 348."""
 _SINGLE, _PAIR = (b"n+1\0", b"n+2\0"), (b"ni1\0", b"ni2\0")
 """Magic of a file that holds the voxels too, and of a header whose voxels lie in another file."""
+_ANALYZE = b"ana\0"
+"""Stands for the magic of Analyze 7.5, which has none: an older kind of pair."""
 _ERROR_LEVEL = 40
 """Severity above which nibabel refuses a header rather than repairing it."""
 _SILENT = logging.Logger("medbench.nifti", logging.CRITICAL + 1)
@@ -50,16 +51,17 @@ class NiftiReader(Reader):
     Voxels are brought to the closest of the canonical orientations (the axes run to the
     patient's right, anterior and superior: RAS+), and shown as radiologists do: the rows run from
     anterior to posterior, and the patient's right is on the left. A volume that is one voxel deep
-    along another axis is shown likewise: right on the left, and superior or anterior above. The
-    slice's own lowest to highest value, after the file's scaling, becomes 0..255. Nothing in the
-    format names a patient.
+    along another axis is shown likewise: right on the left, and superior or anterior above. All
+    slices of a volume have one range, see ``robust_ends``, which after the file's scaling becomes
+    0..255; of a single plane it is the lowest to the highest value. Nothing in the format names a
+    patient.
     """
 
     title: ClassVar[str] = "NIfTI"
     suffixes: ClassVar[tuple[str, ...]] = (".nii", ".nii.gz")
 
     def recognises(self, start: bytes) -> bool:
-        """See ``Reader.recognises``: NIfTI-1 or NIfTI-2, plain or gzipped."""
+        """See ``Reader.recognises``: NIfTI-1, NIfTI-2 or Analyze 7.5, plain or gzipped."""
         try:
             if start.startswith(_GZIP):
                 unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
@@ -69,7 +71,7 @@ class NiftiReader(Reader):
         return _magic(start) is not None
 
     def open(self, content: bytes, *, origin: str, pixel_limit: int) -> OpenedImage:
-        """See ``Reader.open``; also refused are more than three axes and voxels without number."""
+        """See ``Reader.open``; also refused are voxels that are no numbers."""
         opened = _OpenedNifti(content, _unpacked(content, _LONGEST_HEADER, origin), origin)
         check_size(*opened.size, origin, pixel_limit)
         return opened
@@ -95,6 +97,8 @@ class NiftiReader(Reader):
 
 
 class _OpenedNifti(OpenedImage):
+    planes = ("axial plane", "coronal plane", "sagittal plane")
+
     def __init__(self, content: bytes, start: bytes, origin: str) -> None:
         """Check the header, which the unpacked bytes in ``start`` hold.
 
@@ -102,7 +106,7 @@ class _OpenedNifti(OpenedImage):
             DatasetError: It is damaged, too large, or of a kind that is not read.
         """
         self._nifti, self._orientation = _header(start, origin)
-        self._kind, self._shape = _kind_and_shape(self._nifti, origin)
+        self._kind, self._shape, n_volumes = _kind_and_shape(self._nifti, origin)
         self._offset = int(self._nifti.get_data_offset())
         self._n_bytes = math.prod(self._shape) * self._kind.itemsize
         if self._offset + self._n_bytes > BYTE_LIMIT:
@@ -117,40 +121,89 @@ class _OpenedNifti(OpenedImage):
         self._axis = max({0, 1, 2} - set(long), default=2) if len(long) <= _PLANE else 2
         super().__init__(
             origin=origin,
-            header=Header(n_slices=canonical[self._axis]),
+            header=Header(n_slices=canonical[self._axis], n_volumes=n_volumes),
             mode="RGB" if self._kind.names else self._kind.name,
             n_bytes=len(content),
-            what=f"a volume of {_times(canonical)} voxels",
+            what=f"{f'{n_volumes} volumes' if n_volumes > 1 else 'a volume'} of "
+            f"{_times(canonical)} voxels",
         )
         width, height = (n for axis, n in enumerate(canonical) if axis != self._axis)
         self.size = (width, height)
         """Of a slice, in pixels."""
         self._content = content
+        slope, intercept = self._nifti.get_slope_inter()
+        self._scaling = (1.0, 0.0) if slope is None else (float(slope), float(intercept))
+        """What a stored value is multiplied with, and what is added then."""
+        self._read: tuple[int, NDArray[Any], tuple[float, float]] | None = None
+        """Number of the volume that was read last, its voxels and its ends."""
 
-    @cached_property
-    def _voxels(self) -> bytes:
-        """The unpacked voxels."""
-        return _unpacked(self._content, self._offset + self._n_bytes, self.origin)[self._offset :]
+    def _volume(self, number: int) -> tuple[NDArray[Any], tuple[float, float]]:
+        """A volume, counted from 0; only the one that was read last is kept.
+
+        Returns:
+            Its voxels as they are stored, shape (x, y, z) of the file; and what becomes black and
+            white in all its slices, after scaling.
+        """
+        if self._read is None or self._read[0] != number:
+            self._read = None
+            voxels = self._voxels(number)
+            self._read = number, voxels, (0.0, 0.0) if self._kind.names else self._ends(voxels)
+        return self._read[1:]
+
+    def _voxels(self, number: int) -> NDArray[Any]:
+        """The voxels of a volume.
+
+        Raises:
+            DatasetError: The file is truncated, or too much must be unpacked.
+        """
+        start = self._offset + number * self._n_bytes
+        if start + self._n_bytes > BYTE_LIMIT:
+            raise DatasetError(
+                f"{self.origin}: volume {number + 1} ends above the limit of {BYTE_LIMIT:,} bytes. "
+                "Save it in a file of its own, for example with `nibabel.four_to_three`."
+            )
+        most = len(self._content) * _MOST_A_BYTE - start
+        found = b""
+        if most >= self._n_bytes:
+            found = _unpacked(self._content, start + self._n_bytes, self.origin)[start:]
+            most = len(found)
+        if most < self._n_bytes:
+            raise DatasetError(
+                f"{self.origin}: the NIfTI file is truncated: it has {max(most, 0):,} of "
+                f"the {self._n_bytes:,} bytes that its header announces. Copy it again from its "
+                "source or remove it."
+            )
+        count = self._n_bytes // self._kind.itemsize
+        return np.frombuffer(found, self._kind, count).reshape(self._shape, order="F")
+
+    def _ends(self, voxels: NDArray[Any]) -> tuple[float, float]:
+        """What becomes black and white, after scaling; of one plane its own ends."""
+        slope, intercept = self._scaling
+        if self.header.n_slices > 1:
+            black, white = robust_ends(voxels, falling=slope < 0)
+        else:
+            black, white = sorted((voxels.min(), voxels.max()), reverse=slope < 0)
+        return float(black) * slope + intercept, float(white) * slope + intercept
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
         from nibabel import orientations
 
         apply: Any = orientations.apply_orientation  # has no types
-        most = len(self._content) * _MOST_A_BYTE - self._offset
-        n_voxel_bytes = most if most < self._n_bytes else len(self._voxels)
-        if n_voxel_bytes < self._n_bytes:
-            raise DatasetError(
-                f"{self.origin}: the NIfTI file is truncated: it has {max(n_voxel_bytes, 0):,} of "
-                f"the {self._n_bytes:,} bytes that its header announces. Copy it again from its "
-                "source or remove it."
-            )
-        count = self._n_bytes // self._kind.itemsize
-        stored = np.frombuffer(self._voxels, self._kind, count).reshape(self._shape, order="F")
-        chosen = tuple(index if a == self._axis else slice(None) for a in range(_VOLUME))
-        plane = np.asarray(apply(stored, self._orientation))[chosen][::-1, ::-1].T
+        number, place = divmod(index, self.header.n_slices)
+        voxels, ends = self._volume(number)
+        chosen = tuple(place if a == self._axis else slice(None) for a in range(_VOLUME))
+        plane = np.asarray(apply(voxels, self._orientation))[chosen][::-1, ::-1].T
         if self._kind.names:
             return np.stack([plane[name] for name in self._kind.names], axis=-1)
-        return _grey(plane, self._nifti, self.origin)
+        slope, intercept = self._scaling
+        with np.errstate(all="ignore"):
+            values = plane.astype(np.float64) * slope + intercept
+        if not (np.isfinite(values).all() and np.isfinite(ends).all()):
+            raise DatasetError(
+                f"{self.origin}: voxels of the slice are NaN or infinite. "
+                "Replace them by numbers or take another slice."
+            )
+        return stretched(values, *ends)
 
     def warnings(self) -> tuple[str, ...]:
         """Whether nothing but a habit tells right from left (NIfTI-1, method 1)."""
@@ -159,13 +212,21 @@ class _OpenedNifti(OpenedImage):
 
 
 def _magic(start: bytes) -> bytes | None:
-    """The magic, where the size of a header and its magic fit each other."""
+    """The magic, where the size of a header and its magic fit each other.
+
+    Analyze 7.5 has none: there the header is all, and has a number of axes that can be.
+    """
+    order: Literal["little", "big"]
     for size, at, length, known in ((348, 344, 4, "1"), (540, 4, 8, "2")):
         magic = start[at : at + 4]
         stated = start[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big"))
         whole = length == 4 or start[at + 4 : at + 8] == b"\r\n\x1a\n"
         if stated and whole and magic in (f"n+{known}\0".encode(), f"ni{known}\0".encode()):
             return magic
+    for order in ("little", "big"):
+        n_axes = int.from_bytes(start[40:42], order)
+        if len(start) == 348 == int.from_bytes(start[:4], order) and 1 <= n_axes <= 7:
+            return _ANALYZE
     return None
 
 
@@ -181,9 +242,10 @@ def _header(start: bytes, origin: str) -> tuple[Any, NDArray[np.float64]]:
     from nibabel.wrapstruct import WrapStructError
 
     magic = _magic(start)
-    if magic in _PAIR:
+    if magic in (*_PAIR, _ANALYZE):
+        kind = "an Analyze" if magic == _ANALYZE else "a NIfTI"
         raise DatasetError(
-            f"{origin}: a NIfTI header whose voxels lie in another file (.img). "
+            f"{origin}: {kind} header whose voxels lie in another file (.img). "
             "Convert the two to one .nii file, for example with `nib-convert`."
         )
     orientation_of: Any = orientations.io_orientation
@@ -205,8 +267,8 @@ def _header(start: bytes, origin: str) -> tuple[Any, NDArray[np.float64]]:
     return header, orientation
 
 
-def _kind_and_shape(header: Any, origin: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Type of the voxels, and the lengths of the three axes."""
+def _kind_and_shape(header: Any, origin: str) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """Type of the voxels, the lengths of the three axes, and the number of volumes."""
     kind = header.get_data_dtype()
     if kind != _RGB and kind.kind not in "iuf":
         raise DatasetError(
@@ -219,15 +281,7 @@ def _kind_and_shape(header: Any, origin: str) -> tuple[np.dtype[Any], tuple[int,
             f"{origin}: the NIfTI header is damaged (a volume of {_times(shape) or 'no'} voxels). "
             "Copy the file again from its source or remove it."
         )
-    while len(shape) > _VOLUME and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) > _VOLUME:
-        raise DatasetError(
-            f"{origin}: {_times(shape)} values on {len(shape)} axes (several times, directions or "
-            "contrasts), and a model of 2-D images takes a slice of one volume. Save the volume "
-            "that is meant in a file of its own, for example with `nibabel.four_to_three`."
-        )
-    return kind, shape + (1,) * (_VOLUME - len(shape))
+    return kind, (*shape, 1, 1, 1)[:_VOLUME], math.prod(shape[_VOLUME:])
 
 
 def _unpacked(content: bytes, n_bytes: int, origin: str) -> bytes:
@@ -248,20 +302,6 @@ def _damaged_gzip(origin: str, error: Exception) -> DatasetError:
         f"{origin}: the gzipped NIfTI file is damaged or truncated ({error}). "
         "Copy it again from its source or remove it."
     )
-
-
-def _grey(plane: NDArray[Any], header: Any, origin: str) -> NDArray[np.uint8]:
-    slope, intercept = header.get_slope_inter()
-    with np.errstate(all="ignore"):
-        values = plane.astype(np.float64)
-        if slope is not None:
-            values = values * slope + intercept
-    if not np.isfinite(values).all():
-        raise DatasetError(
-            f"{origin}: voxels of the slice are NaN or infinite. "
-            "Replace them by numbers or take another slice."
-        )
-    return stretched(values, float(values.min()), float(values.max()))
 
 
 def _times(lengths: tuple[int, ...]) -> str:

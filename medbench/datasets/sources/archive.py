@@ -18,8 +18,9 @@ from medbench.errors import DatasetError
 from medbench.opening import ARCHIVE, ARRAY, RefusedFileError
 from medbench.packed import DAMAGED_ZIP, open_zip, read_array_header
 
-_KEPT = 256
-"""Images kept of those just read: threads ask for neighbours in nearly, not quite, their order."""
+_FEWEST_KEPT, _MOST_KEPT, _BYTES_KEPT = 32, 256, 1 << 28
+"""Images kept of those just read (fewer where they are large): threads ask for neighbours in
+nearly, not quite, their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,18 +109,26 @@ class ImageReader:
     """
 
     def __init__(
-        self, archive: NpzArchive, arrays: Sequence[str], *, channels_first: Sequence[str] = ()
+        self,
+        archive: NpzArchive,
+        arrays: Sequence[str],
+        *,
+        channels_first: Sequence[str] = (),
+        volumes: Sequence[str] = (),
     ) -> None:
         """Read nothing yet.
 
         Args:
             archive: Where they are.
             arrays: Names of uint8 arrays, images along their first axis.
-            channels_first: Those whose images are (channels, height, width).
+            channels_first: Those whose images are (channels, height, width), or (channels, depth,
+                height, width).
+            volumes: Those whose images are volumes without an axis of channels.
         """
         self._archive = archive
         self._arrays = list(arrays)
         self._channels_first = frozenset(channels_first)
+        self._volumes = frozenset(volumes)
         self._starts = np.cumsum([0, *(archive.headers[name].shape[0] for name in arrays)])
         self._lock = threading.Lock()
         self._recent: dict[int, NDArray[np.uint8]] = {}
@@ -129,6 +138,8 @@ class ImageReader:
 
     def __call__(self, index: int) -> NDArray[np.uint8]:
         """Image ``index``, uint8, with the shape that it has in its array, channels last.
+
+        A volume has an axis of channels in any case.
 
         Raises:
             DatasetError: The archive is damaged or no longer there.
@@ -154,10 +165,13 @@ class ImageReader:
         with self._archive.reading():
             data = self._data.read(int(np.prod(shape)))
             image = np.frombuffer(data, np.uint8).reshape(shape)
+        if self._name in self._volumes:
+            image = image[..., None]
         first = self._name in self._channels_first
         self._recent[self._next] = np.moveaxis(image, 0, -1) if first else image
         self._next += 1
-        if len(self._recent) > _KEPT:
+        kept = min(max(_BYTES_KEPT // image.size, _FEWEST_KEPT), _MOST_KEPT)
+        if len(self._recent) > kept:
             del self._recent[next(iter(self._recent))]
         if self._next == self._end:
             self._open.close()

@@ -8,24 +8,29 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
 
 from medbench.datasets.headers import Headers, headers_of
 from medbench.datasets.image_size import side_of_files
 from medbench.datasets.inside import AnyFile, read_file, state_of_file
 from medbench.datasets.listing import Listing
 from medbench.datasets.readers import Content
-from medbench.datasets.slices import middle_slices
 from medbench.datasets.sources.base import Source
 from medbench.datasets.task import label_frame
+from medbench.datasets.volume_rule import SliceRule, VolumeNumber, VolumeRule
 from medbench.hashes import sha256_of_chunks
 
 
 class FileSource(Source):
     """Image files of any format, each with a label."""
 
-    slices: int = Field(default=1, ge=1, le=10_000)
-    """How many slices are taken of a file that has several: so many in the middle."""
+    slices: SliceRule = 1
+    """What is taken of a file with several slices: so many in the middle, each by itself;
+    ``largest``, the slice with the largest foreground; ``planes``, the axial, coronal and sagittal
+    one through the middle of a volume, each by itself; or ``montage 9``, so many at even distances
+    in one picture."""
+    volume: VolumeNumber = None
+    """Of files that hold several volumes (times, directions or contrasts) the one that is taken,
+    counted from 1."""
 
     def list_files(
         self,
@@ -58,7 +63,9 @@ class FileSource(Source):
         said: tuple[str, ...] = ()
         if groups is None:
             groups, said = groups_by_header(headers)
-        taken = [middle_slices(n, self.slices) for n in headers.n_slices.tolist()]
+        rule = VolumeRule(slices=self.slices, volume=self.volume)
+        taken = [rule.numbers(n) for n in headers.n_slices.tolist()]
+        made = (headers.n_slices > 1) | (headers.n_volumes > 1)
         if not isinstance(labels, np.ndarray):
             labels = np.array([classes.index(label) for label in labels], dtype=np.int64)
         of_files = pd.concat(
@@ -79,21 +86,28 @@ class FileSource(Source):
             signature=signature,
             task_type=self.task,
             kept=pd.DataFrame() if kept is None else kept.iloc[file].reset_index(drop=True),
-            image_size=side_of_files(paths) if self.image_size is None else None,
-            notes=(*notes, *said, *self._said_of_slices(headers)),
+            image_size=side_of_files(paths, rows=rule.rows) if self.image_size is None else None,
+            volumes=rule if made.any() else None,
+            notes=(*notes, *said, *_said_of_volumes(headers, rule)),
         )
 
-    def _said_of_slices(self, headers: Headers) -> Iterable[str]:
-        """Which slices of volumes are looked at."""
-        several = headers.n_slices[headers.n_slices > 1]
-        if len(several):
-            low, high = several.min(), several.max()
-            found = f"{low}" if low == high else f"{low} to {high}"
-            which = "the middle one" if self.slices == 1 else f"the middle {self.slices}"
-            yield (
-                f"{len(several)} file{'s' * (len(several) > 1)} with several slices ({found}): "
-                f"{which} of each taken (field slices)"
-            )
+
+def _said_of_volumes(headers: Headers, rule: VolumeRule) -> Iterable[str]:
+    """What is taken of files with several slices or volumes."""
+    if found := _several(headers.n_slices, "slices"):
+        yield f"{found}: {rule.words} of each taken (field slices)"
+    if rule.volume and (found := _several(headers.n_volumes, "volumes")):
+        yield f"{found}: volume {rule.volume} of each taken (field volume)"
+
+
+def _several(numbers: NDArray[np.int64], what: str) -> str:
+    """How many files have several of something, and how many these have; empty if none has."""
+    several = numbers[numbers > 1]
+    if not len(several):
+        return ""
+    low, high = several.min(), several.max()
+    found = f"{low}" if low == high else f"{low} to {high}"
+    return f"{len(several)} file{'s' * (len(several) > 1)} with several {what} ({found})"
 
 
 def groups_by_header(headers: Headers) -> tuple[list[str], tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""The twelve 2-D sets of MedMNIST: official archives, known by their MD5, in four sizes."""
+"""The eighteen sets of MedMNIST: official archives, known by their MD5, in all their sizes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from medbench.datasets.download import RemoteFile
 from medbench.datasets.remembered import md5_of
 from medbench.datasets.sources.base import Source
 from medbench.datasets.sources.npz import NpzSource
+from medbench.datasets.volume_rule import VolumeRule
 from medbench.errors import DatasetError
 
 RECORD = "https://zenodo.org/records/10519652/files"
@@ -31,13 +32,15 @@ class MedMnistSource(NpzSource):
     source: str = "medmnist"
     path: str
     """The archive of 28 pixels; the others have ``_64``, ``_128``, ``_224`` behind its name."""
+    dimensions: Literal[2, 3] = 2
+    """3 where its images are volumes."""
     classes: tuple[str, ...]
     md5: dict[Literal[28, 64, 128, 224], str]
     """The official sum of each size."""
     n_images: int
     """Images of the official file, by which the size of the download is known."""
     image_size: Literal[28] = 28
-    """Comes from the name: images of ``NAME-64`` are left at 64."""
+    """Comes from the name: images of ``NAME-64`` are left at 64, and montages at a multiple."""
 
     _archive_size: Literal[28, 64, 128, 224] = PrivateAttr(default=28)
     """Which of the archives it is, whatever size its images are brought to."""
@@ -49,7 +52,7 @@ class MedMnistSource(NpzSource):
         for size in self.md5:
             base = size == BASE_SIZE
             change = {
-                "image_size": size,
+                "image_size": size * VolumeRule(slices=self.slices).rows,
                 "path": self.path if base else self.path.replace(stem, f"{stem}_{size}"),
                 "collection": self.collection or name,
                 "title": self.title if base else f"{self.title}, {size} px",
@@ -65,7 +68,7 @@ class MedMnistSource(NpzSource):
     def download(self) -> RemoteFile:
         """The archive at Zenodo."""
         channels = 1 if self.channels == "grey" else 3
-        raw = self.n_images * self._archive_size**2 * channels
+        raw = self.n_images * self._archive_size**self.dimensions * channels
         return RemoteFile(
             url=f"{RECORD}/{PurePosixPath(self.path).name}?download=1",
             md5=self.md5[self._archive_size],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ from medbench.datasets.sources.files import file_signature
 from medbench.datasets.sources.npz_arrays import (
     PartArrays,
     channels_first,
+    image_shape,
+    is_volumes,
     label_arrays,
     parts_of,
     told_names,
@@ -26,6 +28,7 @@ from medbench.datasets.sources.npz_arrays import (
 from medbench.datasets.sources.npz_labels import is_one_hot, read_labels
 from medbench.datasets.sources.words import Text
 from medbench.datasets.task import label_frame
+from medbench.datasets.volume_rule import SliceRule, VolumeRule
 from medbench.errors import DatasetError
 
 _WHITE = 255
@@ -34,9 +37,13 @@ _LISTED = 3
 
 
 class NpzSource(Source):
-    """uint8 images (n, h, w), (n, h, w, 1 or 3) or (n, 1 or 3, h, w), with labels.
+    """uint8 images (n, h, w), (n, h, w, 1 or 3) or (n, 1 or 3, h, w), with labels; or volumes.
 
-    These are whole numbers (n,) or (n, 1), names of classes likewise, or one-hot (n, classes);
+    Volumes are (n, d, h, w), (n, d, h, w, 1 or 3) or (n, 1 or 3, d, h, w): d slices each, of which
+    ``slices`` says what is taken. Where none of the axes behind the first has 4 values or fewer,
+    four axes are those of volumes, and it is said.
+
+    Labels are whole numbers (n,) or (n, 1), names of classes likewise, or one-hot (n, classes);
     with ``task: multi-label`` 0 or 1 for each class, (n, classes). The arrays may also be called
     x_train, y_train and so on, or images and labels alone, which is no official split.
     """
@@ -46,6 +53,8 @@ class NpzSource(Source):
     """The archive, below a data folder or absolute."""
     classes: tuple[Text, ...] | None = None
     """Class names in the order of the labels; default the numbers or names themselves."""
+    slices: SliceRule = 1
+    """What is taken of a volume; see ``FileSource``."""
     task: Literal["multi-class", "ordinal", "multi-label"] = "multi-class"  # type: ignore[assignment]
 
     def list_images(self, found: Mapping[str, Path]) -> Listing:
@@ -65,21 +74,38 @@ class NpzSource(Source):
             task=self.task,
             classes=self.classes,
         )
+        headers = [archive.headers[part.images] for part in parts]
         numbered = [(part, i) for part, n in zip(parts, sizes, strict=True) for i in range(n)]
-        names = pd.DataFrame({"origin": [f"{p.called}/{i}" for p, i in numbered], "slice": 1})
+        rule = VolumeRule(slices=self.slices)
+        taken = [
+            numbers
+            for header, n in zip(headers, sizes, strict=True)
+            for numbers in [rule.numbers(image_shape(header)[0])] * n
+        ]
+        image = np.repeat(np.arange(len(taken)), [len(numbers) for numbers in taken])
+        names = pd.DataFrame({"origin": [f"{p.called}/{i}" for p, i in numbered]})
         table = pd.concat([names, label_frame(labels)], axis=1)
-        first = [p.images for p in parts if channels_first(archive.headers[p.images])]
-        if first:
-            shape = archive.headers[first[0]].shape
-            notes += (f"images of shape {shape} are read as (n, channels, height, width)",)
+        table = table.assign(group="", split=[part.part for part, _ in numbered])
+        table = table.iloc[image].reset_index(drop=True)
+        table.insert(1, "slice", np.array([n for numbers in taken for n in numbers], np.int64))
+        by_name = {part.images: header for part, header in zip(parts, headers, strict=True)}
+        reader = ImageReader(
+            archive,
+            list(by_name),
+            channels_first=[name for name, header in by_name.items() if channels_first(header)],
+            volumes=[name for name, header in by_name.items() if is_volumes(header)],
+        )
+        _, height, width = image_shape(headers[0])
+        has_volumes = any(image_shape(header)[0] > 1 for header in headers)
         return Listing(
             classes=classes,
-            table=table.assign(group="", split=[part.part for part, _ in numbered]),
-            read=ImageReader(archive, [part.images for part in parts], channels_first=first),
+            table=table,
+            read=lambda row: reader(int(image[row])),
             signature=file_signature([path]),
             task_type=self.task,
-            image_size=side_of_archive(*_height_and_width(archive.headers[parts[0].images])),
-            notes=(*told_names(archive, parts), *notes),
+            image_size=side_of_archive(height * rule.rows, width * rule.rows),
+            volumes=rule if has_volumes else None,
+            notes=(*told_names(archive, parts), *notes, *_told_axes(headers, rule)),
         )
 
     def check_file(self, path: Path) -> None:
@@ -91,10 +117,21 @@ class NpzSource(Source):
         NpzArchive(path).check_content()
 
 
-def _height_and_width(pixels: Header) -> tuple[int, int]:
-    """Of each image of an array."""
-    height, width = pixels.shape[2:] if channels_first(pixels) else pixels.shape[1:3]
-    return height, width
+def _told_axes(headers: Sequence[Header], rule: VolumeRule) -> Iterator[str]:
+    """Notes on what the axes of images are taken for, where they are not MedMNIST's of pictures."""
+    for header in headers:
+        depth, height, width = image_shape(header)
+        shape = header.shape
+        if depth > 1:
+            yield (
+                f"images of shape {shape} are read as volumes of {depth} slices of {height} x "
+                f"{width} pixels, along the first axis of each: {rule.words} of each taken (field "
+                "slices)"
+            )
+            return
+        if channels_first(header):
+            yield f"images of shape {shape} are read as (n, channels, height, width)"
+            return
 
 
 def guess_task(path: Path) -> dict[str, str]:
@@ -139,7 +176,7 @@ def _check_part(archive: NpzArchive, part: PartArrays) -> None:
 
 
 def _check_shape(path: Path, name: str, pixels: Header) -> None:
-    """Refuse what are no images of one or three channels.
+    """Refuse what are no images and no volumes of one or three channels.
 
     Raises:
         DatasetError: They are none.
@@ -147,14 +184,13 @@ def _check_shape(path: Path, name: str, pixels: Header) -> None:
     shape = pixels.shape
     if 0 in shape[1:]:
         raise DatasetError(f"{path}: {name} is {pixels.dtype} {shape}, images without pixels.")
-    if len(shape) == 3 or (len(shape) == 4 and (shape[-1] in (1, 3) or channels_first(pixels))):
+    channels = len(shape) in (4, 5) and (shape[-1] in (1, 3) or channels_first(pixels))
+    if len(shape) == 3 or channels or is_volumes(pixels):
         return
     what = f"{path}: {name} is {pixels.dtype} {shape}; it must be uint8, (n, height, width) or (n, "
-    what += "height, width, 3)."
-    if len(shape) == 4 and min(shape[1:]) > 4:
-        what += f" It holds volumes: save a slice of each, as {name}[:, {shape[1] // 2}]."
-    elif len(shape) == 5:
-        what += " It holds volumes or films: save one slice or frame of each."
+    what += "height, width, 3), and of volumes (n, depth, height, width, 1)."
+    if len(shape) == 5:
+        what += " Save one channel of each volume."
     elif len(shape) == 4:
         what += " Save one channel of each, or three (red, green, blue)."
     elif len(shape) == 2:

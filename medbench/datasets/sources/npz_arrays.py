@@ -10,6 +10,8 @@ from medbench.datasets.sources.archive import Header, NpzArchive
 from medbench.errors import DatasetError
 
 _CHANNELS = (1, 3)
+_MOST_CHANNELS = 4
+"""Red, green, blue and an opacity."""
 PARTS = ("train", "val", "test")
 _PART_WORDS = SPLIT_WORDS | {"tr": "train", "dev": "val", "te": "test"}
 _IMAGE_WORDS = frozenset({"images", "image", "imgs", "img", "x", "data", "pixels"})
@@ -70,9 +72,29 @@ def label_arrays(archive: NpzArchive) -> list[str]:
 
 
 def channels_first(images: Header) -> bool:
-    """Whether images are (n, channels, height, width), of 1 or 3 channels."""
+    """Whether images are (n, channels, height, width), or so of volumes, of 1 or 3 channels."""
     shape = images.shape
-    return len(shape) == 4 and shape[1] in _CHANNELS and shape[-1] not in _CHANNELS
+    return len(shape) in (4, 5) and shape[1] in _CHANNELS and shape[-1] not in _CHANNELS
+
+
+def is_volumes(images: Header) -> bool:
+    """Whether images are volumes without an axis of channels, (n, depth, height, width).
+
+    Four axes are taken for that where none but the first can be one of channels: with up to four
+    values it could hold channels.
+    """
+    return len(images.shape) == 4 and min(images.shape[1:]) > _MOST_CHANNELS
+
+
+def image_shape(images: Header) -> tuple[int, int, int]:
+    """Slices, height and width of each image; a picture has one slice."""
+    shape = images.shape[1:]
+    if channels_first(images):
+        shape = shape[1:]
+    elif len(shape) > 2 and not is_volumes(images):
+        shape = shape[:-1]
+    depth, height, width = (1, *shape)[-3:]
+    return depth, height, width
 
 
 def told_names(archive: NpzArchive, parts: list[PartArrays]) -> tuple[str, ...]:

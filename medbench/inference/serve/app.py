@@ -108,6 +108,7 @@ def make_app(model: Model, *, limits: Limits | None = None) -> Starlette:
                     image = await readers.read(
                         content,
                         model.task.image_shape,
+                        volumes=model.info.volumes,
                         name=name,
                         slice_number=slice_number,
                         gone=lambda: _gone(request),

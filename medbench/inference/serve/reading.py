@@ -28,6 +28,7 @@ import numpy as np
 
 from medbench import registry
 from medbench.datasets.task import Task
+from medbench.datasets.volume_rule import VolumeRule, recorded
 from medbench.errors import DatasetError, SliceError
 from medbench.inference.images import NewImage, new_image
 from medbench.inference.serve.prediction_queue import Gone
@@ -61,6 +62,7 @@ class Readers:
         *,
         name: str,
         slice_number: int | None,
+        volumes: VolumeRule | None,
         gone: Callable[[], Awaitable[object]],
     ) -> NewImage:
         """An upload as a model sees it; arguments as of ``new_image``.
@@ -72,6 +74,7 @@ class Readers:
         asked = {
             "name": name,
             "slice": slice_number,
+            "volumes": volumes and volumes.model_dump(),
             "shape": list(image_shape),
             "bytes": len(content),
             "seconds": self._seconds,
@@ -139,6 +142,7 @@ class Readers:
             name=name,
             pixels=np.frombuffer(pixels, np.uint8).reshape(asked["shape"]),
             properties=(width, height, mode, n_bytes),
+            shown=said["shown"],
             warnings=tuple(said["warnings"]),
         )
 
@@ -215,12 +219,18 @@ def decoded(asked: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
     """What the child says of an upload, and its pixels.
 
     Args:
-        asked: ``name``, ``slice`` and ``shape``.
+        asked: ``name``, ``slice``, ``volumes`` and ``shape``.
         content: The file.
     """
     task = Task(classes=("", ""), image_shape=tuple(asked["shape"]))
     try:
-        image = new_image(content, task, name=asked["name"], slice_number=asked["slice"])
+        image = new_image(
+            content,
+            task,
+            name=asked["name"],
+            slice_number=asked["slice"],
+            volumes=recorded(asked["volumes"]),
+        )
     except SliceError as error:
         return {"error": error.what, "slices": error.n_slices}, b""
     except DatasetError as error:
@@ -228,7 +238,11 @@ def decoded(asked: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
     except MemoryError:
         why = f"{asked['name']}: there is not enough memory for it. Shrink or crop it."
         return {"error": why}, b""
-    about = {"properties": list(image.properties), "warnings": list(image.warnings)}
+    about = {
+        "properties": list(image.properties),
+        "shown": image.shown,
+        "warnings": list(image.warnings),
+    }
     return about, image.pixels.tobytes()
 
 

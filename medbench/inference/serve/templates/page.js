@@ -74,6 +74,7 @@ async function classify(upload) {
   show(upload, [make("p", "Classifying…", "faint")], "waiting");
   const answer = await ask("classify", upload);
   upload.slices = answer.slices ?? upload.slices;
+  upload.shown = answer.shown;
   if (answer.error) {
     const asks = answer.slices && !upload.slice; // no failure, but a question
     show(upload, [make("p", answer.error, asks ? "" : "error")], asks ? "" : "failed");
@@ -107,10 +108,11 @@ async function explain(upload) {
 }
 
 function show(upload, content, state = "") {
-  const slice = upload.slice ? `, slice ${upload.slice} of ${upload.slices}` : "";
+  const number = upload.slice ? `slice ${upload.slice} of ${upload.slices}` : "";
+  const shown = number && (upload.shown ?? "slice").startsWith("slice") ? number : upload.shown;
   const focused = upload.card.contains(document.activeElement);
   upload.card.className = `card result ${state}`;
-  upload.card.replaceChildren(make("h2", upload.file.name + slice), ...content);
+  upload.card.replaceChildren(make("h2", [upload.file.name, shown].filter(Boolean).join(", ")), ...content);
   if (state === "waiting" || !upload.slices) return;
   const form = slices(upload);
   upload.card.append(form);
@@ -170,6 +172,7 @@ function slices(upload) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     upload.slice = number.valueAsNumber;
+    delete upload.shown;
     enqueue(upload);
   });
   return form;
