@@ -40,18 +40,22 @@ _NO_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 """What systems say of names that no file can have there."""
 _LISTED, _LONGEST = 5, 100
 """Names in a message, and characters of one."""
-_in_use: dict[Path, tuple[Entry, Path]] = {}
-"""The folder of each archive that this process uses; nobody removes its entry meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unpacked:
     """An archive that was unpacked."""
 
+    entry: Entry
+    """Held, so that nobody removes it meanwhile."""
     folder: Path
     """What it holds; where all of it is in one folder, that folder."""
     notes: tuple[str, ...]
     """What a reader of results must know, a sentence each."""
+
+
+_in_use: dict[Path, Unpacked] = {}
+"""The archives that this process uses."""
 
 
 def archive_in(path: Path) -> Path | None:
@@ -92,6 +96,11 @@ def opened(path: Path) -> Path:
     return there
 
 
+def notes_of(archive: Path) -> tuple[str, ...]:
+    """The notes on an archive that this process has opened."""
+    return _in_use[archive].notes
+
+
 @contextmanager
 def named_by_archive() -> Iterator[None]:
     """Have errors name what was unpacked as a person may: by the path through its archive."""
@@ -105,8 +114,8 @@ def named_by_archive() -> Iterator[None]:
 
 
 def _by_archive(text: str) -> str:
-    for archive, (_, folder) in _in_use.items():
-        text = text.replace(str(folder), str(archive))
+    for archive, found in _in_use.items():
+        text = text.replace(str(found.folder), str(archive))
     return text
 
 
@@ -130,9 +139,10 @@ def unpacked(archive: Path) -> Unpacked:
     path = cache_folder() / "unpacked" / key
     entry = found_entry(path, contents_of=(_ABOUT,)) or _made(path, archive, state)
     about = json.loads((entry.path / _ABOUT).read_bytes())
-    found = Unpacked(folder=_top(entry.path / _FILES), notes=tuple(about["notes"]))
-    _in_use[archive] = (entry, found.folder)
-    return found
+    _in_use[archive] = Unpacked(
+        entry=entry, folder=_top(entry.path / _FILES), notes=tuple(about["notes"])
+    )
+    return _in_use[archive]
 
 
 def _made(path: Path, archive: Path, state: list[int]) -> Entry:

@@ -22,7 +22,7 @@ from medbench.datasets.image_size import SIDE_OF_UNKNOWN
 from medbench.datasets.listing import Listing
 from medbench.datasets.positive import with_positive
 from medbench.datasets.sources.words import Text
-from medbench.datasets.unpacked import archive_in, named_by_archive, opened, unpacked
+from medbench.datasets.unpacked import archive_in, named_by_archive, notes_of, opened
 from medbench.errors import DatasetError, UndecidedError
 
 
@@ -204,7 +204,7 @@ class Source(BaseModel, ABC):
                     written=self.orders_classes,
                     needed_for=positive_for,
                 )
-                of_archives = [note for one in self._archives() for note in unpacked(one).notes]
+                of_archives = [note for one in self._archives() for note in notes_of(one)]
             return replace(listing, notes=(*of_archives, *listing.notes))
         except UndecidedError as error:
             error.dataset = self._entry
