@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 80
 """Characters of a name from outside that are kept in a file's."""
+_MANY = 100
+"""Files of which the whole system's buffers are written at once."""
 _NPY_HEADER_BYTES = 128
 """Of nearly all arrays; what is not needed is given back."""
 
@@ -163,9 +165,12 @@ def _temporary(path: Path, through: Path | None) -> Path:
 
 
 def _sync_all(folder: Path) -> None:
-    for below in sorted(folder.rglob("*"), reverse=True):
-        _sync(below)
-    _sync(folder)
+    below = sorted(folder.rglob("*"), reverse=True)
+    if len(below) > _MANY and hasattr(os, "sync"):
+        os.sync()  # thousands of files one by one take minutes
+        return
+    for path in (*below, folder):
+        _sync(path)
 
 
 def _sync(path: Path) -> None:

@@ -6,6 +6,8 @@ from medbench.errors import DatasetError
 
 MOST_IMAGES = 10_000_000
 """Of a data set; the largest public sets of medical pictures have below a million."""
+MOST_FILES = 10_000_000
+"""Of an archive that is unpacked."""
 MOST_CLASSES = 1_000
 """Of a data set, or labels of a multi-label one; ImageNet has a thousand."""
 MOST_COLUMNS = 20_000
@@ -38,6 +40,12 @@ def check_images(n_images: int, named_in: str) -> None:
         DatasetError: They are above the limit.
     """
     _refuse_above(MOST_IMAGES, n_images, "images", named_in, "Divide the data set.")
+
+
+def check_files(n_files: int, named_in: str) -> None:
+    """Refuse an archive of too many files; errors as ``check_images``."""
+    remedy = "Divide it, or unpack it yourself and name the folder."
+    _refuse_above(MOST_FILES, n_files, "files", named_in, remedy)
 
 
 def check_n_classes(n_classes: int, named_in: str) -> None:

@@ -77,7 +77,10 @@ TABLE = FileLimit(name="a table", n_bytes=200 * _MB)
 SETTINGS = FileLimit(name="a YAML file", n_bytes=1 * _MB)
 """``datasets.yaml`` or a suite: the one that is shipped has 17 kB."""
 ARCHIVE = FileLimit(name="an archive of images", n_bytes=100 * _GB)
-"""An ``.npz`` of images, which are read one by one; the largest of MedMNIST has 13 GB."""
+"""An ``.npz`` of images, which are read one by one; the largest of MedMNIST has 13 GB. Or a zip or
+tar archive of files."""
+DENSE_ARCHIVE = FileLimit(name="an archive that is packed so densely", n_bytes=1 * _GB)
+"""What unpacks to hundreds of times its size, as nothing but masks and made-up images does."""
 ARRAY = FileLimit(name="an array", n_bytes=4 * _GB)
 """One that is read as a whole: the labels of an archive, or the predictions of a trial."""
 RECORD = FileLimit(name="a record in JSON", n_bytes=100 * _MB)

@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from medbench.atomic_files import place_folder, replacing_folder
@@ -22,7 +22,7 @@ from medbench.cache.folders import REMEDY, say_unwritable
 from medbench.cache.locks import CHECKSUMS, lock_of, locked
 from medbench.cache.working import working_folder_beside, working_folders
 from medbench.errors import MachineError
-from medbench.hashes import sha256_of_files
+from medbench.hashes import hash_of_file, sha256_of_files
 
 _ENTRY, _FILES = "entry", "files"
 _HEX_DIGITS = 64
@@ -37,19 +37,30 @@ _temporary: dict[Path, Path] = {}
 # --- reading ------------------------------------------------------------------------------
 
 
-def is_sound(path: Path, *, belongs: Path | None = None) -> bool:
+def is_sound(
+    path: Path, *, belongs: Path | None = None, contents_of: Collection[str] | None = None
+) -> bool:
     """Whether there is an entry whose files are as they were written; a damaged one is removed.
 
     Args:
         path: Where it lies.
         belongs: Where it belongs, if it is elsewhere.
+        contents_of: Names of the files that are read; of the others it is only looked whether they
+            are there, which is quick for many large ones. None for all.
     """
     try:
-        found = sha256_of_files(path)
+        if contents_of is None:
+            found = sha256_of_files(path)
+        else:
+            found = dict.fromkeys(_names_in(path), "")
+            found |= {name: hash_of_file(path / name) for name in contents_of}
         if not found and not os.path.lexists(path):
             return False
         found.pop(CHECKSUMS, None)
-        if found == _sums_of(path, entry_of(belongs or path)):
+        sums = _sums_of(path, entry_of(belongs or path))
+        if contents_of is not None:
+            sums = {name: said if name in contents_of else "" for name, said in sums.items()}
+        if found == sums:
             mark_used(path)
             return True
     except _DAMAGE:
@@ -89,10 +100,15 @@ class Entry:
         self._closed = weakref.finalize(self, os.close, lock)
 
 
-def found_entry(path: Path) -> Entry | None:
-    """A sound entry, from where it belongs or where ``made_entry`` left it; None if nowhere."""
+def found_entry(path: Path, *, contents_of: Collection[str] | None = None) -> Entry | None:
+    """A sound entry, from where it belongs or where ``made_entry`` left it; None if nowhere.
+
+    Args:
+        path: Where it belongs.
+        contents_of: As of ``is_sound``.
+    """
     for folder in (path, _temporary.get(path)):
-        if folder is not None and is_sound(folder, belongs=path):
+        if folder is not None and is_sound(folder, belongs=path, contents_of=contents_of):
             lock = lock_of(folder)
             if lock is not None:
                 return Entry(folder, lock)
@@ -120,6 +136,19 @@ def sums_of(path: Path) -> dict[str, str]:
 def entry_of(path: Path) -> str:
     """The name that an entry carries: that of its folder, and of the folder it lies in."""
     return f"{path.parent.name}/{path.name}"
+
+
+def _names_in(folder: Path) -> Iterator[str]:
+    """Names of the files below a folder, relative to it, with '/'."""
+    pending = [""]
+    while pending:
+        above = pending.pop()
+        with os.scandir(folder / above) as entries:
+            for one in entries:
+                if one.is_dir(follow_symlinks=False):
+                    pending.append(f"{above}{one.name}/")
+                else:
+                    yield above + one.name
 
 
 def _sums_of(path: Path, entry: str | None) -> dict[str, str]:

@@ -27,6 +27,7 @@ from medbench.errors import ConfigurationError, MachineError
 SIZE_VARIABLE = "MEDBENCH_CACHE_SIZE"
 KINDS: Mapping[str, str] = {
     "prepared": "decoded images of data sets",
+    "unpacked": "archives of images, unpacked",
     "features": "features and embeddings of images",
     "headers": "what files say of slices and patients",
     "networks": "models of runs as ONNX",
@@ -40,7 +41,7 @@ KINDS: Mapping[str, str] = {
 """Folders of the cache, and what is in them."""
 DOWNLOADED = ("weights", "data")
 """What is not computed again, so that it goes only if it is asked for by name."""
-ENTRIES = ("prepared", "features", "headers", "networks")
+ENTRIES = ("prepared", "unpacked", "features", "headers", "networks")
 """What consists of entries."""
 NOTES = ("checked", "costs")
 """What consists of notes."""
@@ -51,7 +52,7 @@ _AT = {**dict.fromkeys(KINDS, 1), "features": 2, "jax": 2}
 _HASH = r"[0-9a-f]{32}"
 _OURS: Mapping[str, Callable[[str], object]] = {
     "prepared": re.compile(r".+-[0-9a-f]{16}-[0-9a-f]{16}").fullmatch,
-    **dict.fromkeys(("features", "headers", "networks"), re.compile(_HASH).fullmatch),
+    **dict.fromkeys(("unpacked", "features", "headers", "networks"), re.compile(_HASH).fullmatch),
     **dict.fromkeys(NOTES, re.compile(rf"{_HASH}\.json").fullmatch),
     "jax": re.compile(r".+-(cache|atime)").fullmatch,
     "weights": frozenset(one.weights.file_name for one in BACKBONES.values()).__contains__,

@@ -57,9 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = verbs.add_parser(
         "add",
         allow_abbrev=False,
-        help="look at a folder, table or npz and register it",
+        help="look at a folder, table, npz or archive and register it",
         description="Look at a folder of class folders, a CSV table or an npz archive, show what "
-        "was understood, and write its entry to ./datasets.yaml (or --datasets-file).",
+        "was understood, and write its entry to ./datasets.yaml (or --datasets-file). A zip or tar "
+        "archive is used as the folder that it holds; a table in it is films.zip/labels.csv.",
     )
     add.add_argument("name", metavar="NAME")
     add.add_argument("path", type=Path, metavar="PATH")

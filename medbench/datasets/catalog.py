@@ -12,6 +12,7 @@ from medbench import registry
 from medbench.datasets.sources.base import Source
 from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.sources.table_reading import SUFFIXES
+from medbench.datasets.unpacked import archive_in, without_suffix
 from medbench.datasets.yaml_document import YamlDocument, quoted
 from medbench.errors import ConfigurationError, PluginError, UnknownNameError, unknown_name
 
@@ -86,7 +87,8 @@ def load_catalog(
     Args:
         data_dir: Where the images are; before ``MEDBENCH_DATA``.
         datasets_file: Another YAML file of data sets.
-        folder: A folder of class folders, which becomes a data set under its own name.
+        folder: A folder of class folders, or an archive of one, which becomes a data set under its
+            own name.
 
     Returns:
         All data sets that can be named; no image is looked for yet.
@@ -136,32 +138,47 @@ def _catalog_files(datasets_file: Path | None) -> list[Path]:
 
 
 def folder_data_set(folder: Path, name: str = "") -> tuple[str, Source]:
-    """A data set out of a folder of class folders: its name and source.
+    """A data set out of a folder of class folders, or an archive of one: its name and source.
 
     Args:
-        folder: The folder.
+        folder: The folder or archive.
         name: What the data set is called; as the folder where nothing is said.
 
     Raises:
         ConfigurationError: There is no such folder.
     """
-    if folder.is_file():
+    archive = archive_in(folder)
+    if archive != folder and (folder.is_file() or (archive is not None and _is_table(folder))):
         raise ConfigurationError(f"--data {folder}: is a file. {_instead_of_folder(folder)}")
-    if not folder.is_dir():
+    if archive is None and not folder.is_dir():
         raise ConfigurationError(
             f"--data {folder}: there is no such folder. Name a folder that has one sub-folder of "
             "images per class."
         )
-    name = name or safe_name(folder.resolve().name)
+    name = name or name_of_folder(folder)
     source = FolderSource(path=str(folder.resolve()), title=name)
     return next(iter(source.variants(name).items()))
 
 
 def _instead_of_folder(file: Path) -> str:
     """What to do with a file where a folder is wanted."""
-    if file.suffix.lower() in (*SUFFIXES, ".npz"):
+    if _is_table(file):
         return f"Register it first: python -m medbench datasets add NAME {file}"
-    return "Name a folder that has one sub-folder of images per class; unpack an archive first."
+    return (
+        "Name a folder that has one sub-folder of images per class, or a .zip or .tar archive of "
+        "one; unpack what is packed otherwise."
+    )
+
+
+def _is_table(file: Path) -> bool:
+    """Whether a file is called as those that ``datasets add`` describes."""
+    return file.suffix.lower() in (*SUFFIXES, ".npz")
+
+
+def name_of_folder(folder: Path) -> str:
+    """What a data set out of a folder or an archive is called where nothing is said."""
+    name = folder.resolve().name
+    return safe_name(without_suffix(name) if folder.is_file() else name)
 
 
 def safe_name(text: str) -> str:

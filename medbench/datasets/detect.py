@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ from medbench.datasets.detect_table import detect_table
 from medbench.datasets.sources.image_files import image_folder
 from medbench.datasets.sources.npz import guess_task
 from medbench.datasets.sources.table_reading import SUFFIXES, parquet_files
+from medbench.datasets.unpacked import archive_in, named_by_archive, opened
 from medbench.errors import DatasetError
 
-_PACKED = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar")
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+_PART = re.compile(r"\.(?:[zr]?\d{2,3}|part)")
+"""As in films.zip.001 and films.z01."""
 _SHEETS = (".xls", ".xlsb", ".ods")
 
 
@@ -19,7 +23,8 @@ def detect(path: Path, **given: Any) -> dict[str, Any]:
     """The entry of ``datasets.yaml`` that describes a path.
 
     Args:
-        path: A folder of class folders or of Parquet files, a table or an npz archive.
+        path: A folder of class folders or of Parquet files, a table or an npz archive; or an
+            archive that holds one, or a path through one, as ``films.zip/labels.csv``.
         given: Fields of the entry that a person names, as the table's columns ``file``, ``label``
             and ``group``; None where nothing is said.
 
@@ -27,10 +32,15 @@ def detect(path: Path, **given: Any) -> dict[str, Any]:
         UndecidedError: Several columns may be the label.
         DatasetError: It is none of the three, or a column cannot be guessed.
     """
-    if not path.exists():
+    if not path.exists() and archive_in(path) is None:
         raise DatasetError(f"{path}: there is no such file or folder.")
-    path = path.resolve()
     given = {field: value for field, value in given.items() if value is not None}
+    with named_by_archive():
+        return _entry(opened(path.resolve()), given) | {"path": str(path.resolve())}
+
+
+def _entry(path: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """See ``detect``."""
     suffix = path.suffix.lower()
     if path.is_dir() and parquet_files(path) and not image_folder(path).n_images:
         return detect_table(path, given)
@@ -50,11 +60,14 @@ def detect(path: Path, **given: Any) -> dict[str, Any]:
 
 def _what_else(suffix: str) -> str:
     """Why a file of another kind is not read, and what to do."""
-    if suffix in _PACKED:
-        return "is packed. Unpack it, and name the folder or the table in it."
+    if suffix in _PACKED or _PART.fullmatch(suffix):
+        return (
+            "is packed in a way that is not read (.zip, .tar, .tar.gz, .tar.bz2 and .tar.xz are). "
+            "Unpack it, and name the folder or the table in it."
+        )
     if suffix in _SHEETS:
         return "is a workbook of another kind. Save it as .xlsx or CSV, and name that."
     return (
-        "neither a folder of class folders, nor a table (.csv, .tsv, .parquet, .xlsx), nor an .npz "
-        "archive."
+        "neither a folder of class folders, nor a table (.csv, .tsv, .parquet, .xlsx), nor an "
+        "archive (.zip, .tar, .npz)."
     )

@@ -28,6 +28,7 @@ from medbench.datasets.sources.table_joined import joined_by, split_labels
 from medbench.datasets.sources.table_measured import is_measured, refuse_measured
 from medbench.datasets.sources.table_reading import Table, read_table
 from medbench.datasets.spellings import counted, is_missing
+from medbench.datasets.unpacked import opened
 from medbench.errors import DatasetError, UndecidedError
 
 _ROWS_LOOKED_AT = 20
@@ -51,10 +52,11 @@ def detect_table(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     rows, images = table.rows, table.folder
     entry: dict[str, Any] = {"source": "table", "path": str(path)}
     if "images" in given:
-        images = Path(given["images"]).resolve()
+        named = Path(given["images"]).resolve()
+        images = opened(named)
         if not images.is_dir():
             raise DatasetError(f"--images {given['images']}: there is no such folder.")
-        entry["images"] = str(images)
+        entry["images"] = str(named)
     real = {
         field: _given_column(rows, given[field], path, field)
         for field in ("file", "group", "split")

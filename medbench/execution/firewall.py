@@ -21,6 +21,8 @@ from medbench.store.layout import RunLayout
 
 _LOOKING = frozenset({"open", "os.listdir", "os.scandir"})
 """Events of Python's audit hooks by which files and folders are looked into."""
+_OF_IMAGES = ("prepared", "unpacked", "data")
+"""Folders of the cache with images or labels."""
 
 
 class Firewall:
@@ -78,7 +80,7 @@ def closed_paths(
     layout = RunLayout(run)
     paths = [layout.cells, layout.datasets]
     paths += [path for path in read_from if path.is_file()]
-    for folder in (run, cache / "prepared", cache / "data", *folders):
+    for folder in (run, *(cache / kind for kind in _OF_IMAGES), *folders):
         if folder.is_dir() and _needed(folder):
             names = {origin.replace("\\", "/").partition("/")[0] for origin in origins}
             named = [folder / name for name in sorted(names)]

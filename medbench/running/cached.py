@@ -10,7 +10,9 @@ from medbench.datasets.catalog import load_catalog
 from medbench.errors import MedBenchError, unknown_name
 from medbench.models.weights import is_whole
 
-_TOGETHER = ("headers", "networks", "checked", "costs", "jax", "work", "data", "weights")
+_TOGETHER = (
+    "unpacked", "headers", "networks", "checked", "costs", "jax", "work", "data", "weights",
+)  # fmt: skip
 """Kinds of which nothing has a name of its own."""
 
 

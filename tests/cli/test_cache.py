@@ -50,6 +50,7 @@ def filled():
     return {
         "prepared": put(f"prepared/{PREPARED}"),
         "features": put(f"features/hog/{HASH}"),
+        "unpacked": put(f"unpacked/{HASH}"),
         "headers": put(f"headers/{HASH}"),
         "networks": put(f"networks/{HASH}"),
         "checked": note,
@@ -71,7 +72,7 @@ def test_everything_is_listed_by_kind(filled, capsys):
     shown = capsys.readouterr().out
     for kind in KINDS:
         assert sum(line.split()[:1] == [kind] for line in shown.splitlines()) == 1, kind
-    assert f"{cache_folder()}: 4.0 MB" in shown and "films-" in shown and "hog" in shown
+    assert f"{cache_folder()}: 5.0 MB" in shown and "films-" in shown and "hog" in shown
     (line,) = [line for line in shown.splitlines() if "in use" in line]
     assert "prepared" in line and "1.0 MB" in line
     assert tree() == before and "left alone" not in shown
@@ -81,7 +82,7 @@ def test_everything_is_listed_by_kind(filled, capsys):
 def test_what_is_damaged_is_named_and_removed(filled, capsys):
     filled["weights"].unlink()
     assert main(["cache", "verify"]) == 0
-    assert "6 checked, 0 damaged." in capsys.readouterr().out.splitlines()
+    assert "7 checked, 0 damaged." in capsys.readouterr().out.splitlines()
     (filled["prepared"] / "a.npy").write_bytes(b"short")
     (filled["features"] / CHECKSUMS).write_bytes(bytes(100))
     (filled["networks"] / CHECKSUMS).unlink()
@@ -94,7 +95,7 @@ def test_what_is_damaged_is_named_and_removed(filled, capsys):
     for kind, path in filled.items():
         assert (f"{path}: damaged" in shown) == (kind in damaged), kind
         assert path.exists() == (kind not in damaged)
-    assert "7 checked, 6 damaged. What is removed is computed or fetched again" in shown
+    assert "8 checked, 6 damaged. What is removed is computed or fetched again" in shown
     assert main(["cache", "verify"]) == 0
 
 
@@ -111,7 +112,7 @@ def test_what_can_be_computed_again_is_cleared(filled, capsys):
     for kind, path in filled.items():
         assert path.exists() == (kind in ("weights", "data")), kind
     shown = capsys.readouterr().out
-    assert "4.0 MB freed." in shown and "1 removed" in shown
+    assert "5.0 MB freed." in shown and "1 removed" in shown
     assert main(["cache", "clear", "--kind", "weights", "data"]) == 0
     assert not filled["weights"].exists() and not filled["data"].exists()
 
@@ -188,7 +189,7 @@ def test_what_is_not_ours_is_left_and_no_link_is_followed(filled, tmp_path, caps
 def test_a_cache_that_is_a_link_itself_is_looked_at(filled, tmp_path, monkeypatch):
     (tmp_path / "link").symlink_to(cache_folder())
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "link"))
-    assert len(items(downloads=["medmnist/pneumoniamnist.npz"])) == 10
+    assert len(items(downloads=["medmnist/pneumoniamnist.npz"])) == 11
 
 
 @pytest.mark.parametrize("verb", ["list", "verify", "clear"])

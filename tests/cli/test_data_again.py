@@ -98,8 +98,8 @@ def test_evaluate_takes_the_folder_by_itself(films, capsys):
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("films.zip", "unpack an archive first"),
-        ("films.tar.gz", "unpack an archive first"),
+        ("films.zip", "is truncated"),
+        ("films.7z", "unpack what is packed otherwise"),
         ("films.csv", "python -m medbench datasets add NAME films.csv"),
         ("films.npz", "python -m medbench datasets add NAME films.npz"),
         ("film.png", "Name a folder"),

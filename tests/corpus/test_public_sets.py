@@ -115,7 +115,7 @@ def test_augmented_copies_of_images_are_said(draw):
 def test_a_folder_of_images_beside_their_table_names_the_table(draw, folders):
     root = draw(*(f"{folder}/{i}.png" for folder in folders for i in range(4)))
     written(root, "id,label", "0,a", "1,b")
-    with pytest.raises(DatasetError, match=r"If the labels are in t\.csv, name that table"):
+    with pytest.raises(DatasetError, match=r"If the labels are in t\.csv, name that file"):
         read(root)
 
 

@@ -112,7 +112,7 @@ def test_what_is_no_table_is_refused_in_words(tmp_path, content, message):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("t.zip", "Unpack it"), ("t.xls", "Save it as .xlsx or CSV")]
+    ("name", "message"), [("t.7z", "Unpack it"), ("t.xls", "Save it as .xlsx or CSV")]
 )
 def test_a_packed_table_or_a_workbook_says_what_to_do(tmp_path, name, message):
     (tmp_path / name).write_bytes(b"PK\x03\x04")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -21,6 +22,7 @@ from medbench.datasets.image_size import SIDE_OF_UNKNOWN
 from medbench.datasets.listing import Listing
 from medbench.datasets.positive import with_positive
 from medbench.datasets.sources.words import Text
+from medbench.datasets.unpacked import archive_in, named_by_archive, notes_of, opened
 from medbench.errors import DatasetError, UndecidedError
 
 
@@ -108,7 +110,8 @@ class Source(BaseModel, ABC):
     def paths(self) -> dict[str, str]:
         """The files and folders that its fields name, by field; empty where none is needed.
 
-        Below a data folder, or absolute. What is downloaded lies at the path of the download.
+        Below a data folder, or absolute. What is downloaded lies at the path of the download. A
+        path may lead through an archive, as ``films.zip/labels.csv``.
         """
         path = self.download.path if self.download is not None else getattr(self, "path", None)
         return {} if path is None else {"path": path}
@@ -119,13 +122,17 @@ class Source(BaseModel, ABC):
 
     def reads(self) -> list[Path]:
         """The files and folders that hold the images and labels, as far as they are here."""
-        return [found for path in self.paths().values() if (found := self._find(path)) is not None]
+        found = [here for path in self.paths().values() if (here := self._find(path)) is not None]
+        return [*self._archives(), *map(opened, found)]
 
     def locate(self) -> dict[str, Path]:
         """Where each of ``paths`` lies: in the first of the data folders that has it.
 
+        Of an archive, or of a path through one, that is where it was unpacked.
+
         Raises:
-            DatasetError: None has it; the message says where it was looked for and the remedy.
+            DatasetError: None has it, or an archive cannot be unpacked; the message says where it
+                was looked for and the remedy.
         """
         found: dict[str, Path] = {}
         for field, path in self.paths().items():
@@ -134,12 +141,18 @@ class Source(BaseModel, ABC):
                 looked = ", ".join(str(each) for each in self._candidates(path))
                 remedy = self._remedy(field, path)
                 raise DatasetError(f"{path}: not found (looked for {looked}). {remedy}")
-            found[field] = here
+            found[field] = opened(here)
         return found
 
     def _find(self, path: str) -> Path | None:
-        """The first of the data folders that has ``path``, or None."""
-        return next((each.resolve() for each in self._candidates(path) if each.exists()), None)
+        """``path`` in the first of the data folders that has it, or an archive in it, or None."""
+        found = (each for each in self._candidates(path) if each.exists() or archive_in(each))
+        return next((each.resolve() for each in found), None)
+
+    def _archives(self) -> set[Path]:
+        """The archives in which its files are."""
+        found = filter(None, map(self._find, self.paths().values()))
+        return set(filter(None, map(archive_in, found)))
 
     def _candidates(self, path: str) -> list[Path]:
         """Where ``path`` may be: in the data folders, and last where MedBench itself puts it."""
@@ -184,12 +197,15 @@ class Source(BaseModel, ABC):
             DatasetError: Something is missing or cannot be understood.
         """
         try:
-            return with_positive(
-                self.list_images(self.locate()),
-                self.positive,
-                written=self.orders_classes,
-                needed_for=positive_for,
-            )
+            with named_by_archive():
+                listing = with_positive(
+                    self.list_images(self.locate()),
+                    self.positive,
+                    written=self.orders_classes,
+                    needed_for=positive_for,
+                )
+                of_archives = [note for one in self._archives() for note in notes_of(one)]
+            return replace(listing, notes=(*of_archives, *listing.notes))
         except UndecidedError as error:
             error.dataset = self._entry
             raise

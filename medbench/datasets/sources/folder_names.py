@@ -15,6 +15,7 @@ from medbench.datasets.image_names import composed, words_in
 from medbench.datasets.parquet_files import PARQUET_SUFFIXES
 from medbench.datasets.sources.image_files import Folder
 from medbench.errors import DatasetError
+from medbench.names import as_text
 
 _FILLERS = frozenset({"set", "sets", "data", "dataset", "images", "image", "imgs", "img", "split",
                       "folder", "samples", "cases"})  # fmt: skip
@@ -179,10 +180,11 @@ def listed(names: Iterable[str]) -> str:
 
 def tables_in(root: Path) -> str:
     """A sentence on tables beside the images, which may have the labels; "" without any."""
-    names = sorted(one.name for one in root.iterdir() if one.suffix.lower() in _TABLES)
+    found = (one for one in root.iterdir() if one.suffix.lower() in _TABLES)
+    names = sorted(as_text(one.name) for one in found)
     if not names:
         return ""
     return (
-        f" If the labels are in {' or '.join(names[:_NAMED])}, name that table instead of the "
-        "folder: python -m medbench datasets add."
+        f" If the labels are in {' or '.join(names[:_NAMED])}, name that file instead of the "
+        f"folder: python -m medbench datasets add NAME {root / names[0]}"
     )
