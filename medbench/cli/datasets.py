@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MOST_CLASSES_SHOWN = 20
 _FIELDS = (
     "file", "label", "group", "split", "images", "task", "separator", "spelling", "unlabelled",
-    "positive", "folders", "exclude", "include",
+    "positive", "folders", "exclude", "include", "suffix",
 )  # fmt: skip
 """Options of ``datasets add`` that are fields of the entry as they are given."""
 
@@ -46,9 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = verbs.add_parser(
         "add",
         allow_abbrev=False,
-        help="look at a folder, table or npz and register it",
-        description="Look at a folder of class folders, a CSV table or an npz archive, show what "
-        "was understood, and write its entry to ./datasets.yaml (or --datasets-file).",
+        help="look at a folder, BIDS tree, table or npz and register it",
+        description="Look at a folder of class folders, a BIDS tree, a CSV table or an npz "
+        "archive, show what was understood, and write its entry to ./datasets.yaml (or "
+        "--datasets-file).",
     )
     add.add_argument("name", metavar="NAME")
     add.add_argument("path", type=Path, metavar="PATH")
@@ -65,7 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--where",
         action="append",
         metavar="COLUMN=VALUE",
-        help="keep only these rows of the table; several values of a column may be given",
+        help="keep only these rows of the table (of a BIDS tree, only files with these entities, "
+        "as session=01); several values of a column may be given",
     )
     add.add_argument("--task", choices=("multi-class", "multi-label"), help="what an image shows")
     add.add_argument("--separator", metavar="MARK", help="what joins several labels in a cell")
@@ -95,6 +97,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="PATTERN",
         help="names in a folder that are images whatever they are called, such as '*_mask.png'",
+    )
+    add.add_argument(
+        "--suffix", metavar="SUFFIX", help="which images of a BIDS tree are taken, such as T1w"
     )
     add.set_defaults(execute=add_dataset)
     for verb in (listing, info, get, add):

@@ -10,6 +10,8 @@ from pathlib import Path
 from medbench import registry
 from medbench.datasets.csv_files import TABLE_SUFFIXES
 from medbench.datasets.sources.base import Source
+from medbench.datasets.sources.bids import BidsSource
+from medbench.datasets.sources.bids_tree import is_bids
 from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.yaml_document import YamlDocument, quoted
 from medbench.errors import ConfigurationError, PluginError, UnknownNameError, unknown_name
@@ -84,7 +86,8 @@ def load_catalog(
     Args:
         data_dir: Where the images are; before ``MEDBENCH_DATA``.
         datasets_file: Another YAML file of data sets.
-        folder: A folder of class folders, which becomes a data set under its own name.
+        folder: A folder of class folders, or a BIDS tree, which becomes a data set under its own
+            name.
 
     Returns:
         All data sets that can be named; no image is looked for yet.
@@ -134,7 +137,7 @@ def _catalog_files(datasets_file: Path | None) -> list[Path]:
 
 
 def folder_data_set(folder: Path, name: str = "") -> tuple[str, Source]:
-    """A data set out of a folder of class folders: its name and source.
+    """A data set out of a folder of class folders or a BIDS tree: its name and source.
 
     Args:
         folder: The folder.
@@ -151,7 +154,8 @@ def folder_data_set(folder: Path, name: str = "") -> tuple[str, Source]:
             "images per class."
         )
     name = name or safe_name(folder.resolve().name)
-    source = FolderSource(path=str(folder.resolve()), title=name)
+    kind = BidsSource if is_bids(folder) else FolderSource
+    source = kind(path=str(folder.resolve()), title=name)
     return next(iter(source.variants(name).items()))
 
 
