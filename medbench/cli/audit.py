@@ -13,7 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``audit``."""
     parser.add_argument("datasets", nargs="*", metavar="DATASET", help="registered data sets")
     parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="a folder with one sub-folder per class"
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="a folder with one sub-folder per class, or a BIDS tree",
     )
     add_catalog(parser)
     add_plugin(parser)

@@ -40,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the models (default: best, by its inner scores)",
     )
     parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="a folder with one sub-folder per class"
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="a folder with one sub-folder per class, or a BIDS tree",
     )
     add_catalog(parser)
     add_plugin(parser)

@@ -27,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--suite", metavar="NAME", help="a suite by name or YAML file (default: demo)"
     )
     what.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="a folder with one sub-folder per class"
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="a folder with one sub-folder per class, or a BIDS tree",
     )
     what.add_argument("--datasets", nargs="+", metavar="NAME", help="registered data sets")
     what.add_argument(

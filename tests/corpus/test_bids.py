@@ -268,10 +268,16 @@ def test_words_stay_words_whatever_describes_them(tree):
 def test_a_regression_target_is_refused(tree):
     for n in range(20):
         volume(tree / f"sub-x{n}/anat/sub-x{n}_T1w.nii")
-    participants(tree, {f"x{n}": str(n % 3 / 2) for n in range(20)})
+    participants(tree, {f"x{n}": str(n % 3 / 2) for n in range(20)}, column="cdr")
     with pytest.raises(DatasetError, match=r"column 'age' holds 20 different numbers.*--label"):
         listing(tree, label="age")
-    assert listing(tree).classes == ("0.0", "0.5", "1.0")
+    assert listing(tree, label="cdr").classes == ("0.0", "0.5", "1.0")
+    for column, values in (("age_years", (7, 8)), ("handedness", (100, 80, 85, -90, 60))):
+        rows = {f"x{n}": str(values[n % len(values)]) for n in range(20)}
+        participants(tree, rows, column=column)
+        with pytest.raises(DatasetError, match=r"numbers that measure something"):
+            listing(tree, label=column)
+    assert listing(tree, label="handedness", classes={"right": "[1-9]*", "left": "-*"}).classes
 
 
 def test_the_label_is_asked_for_where_several_columns_may_be_it(tree):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from medbench.datasets.image_names import words_in
 from medbench.datasets.sources.bids_tables import (
     BidsTable,
     Key,
@@ -26,11 +27,10 @@ _USUAL = (
 """What a column of labels is called in a BIDS tree, as ``plain`` has it."""
 _NO_LABELS = ("acqtime", "hed")
 """Columns of the specification that are no classes."""
-_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:e[+-]?\d+)?\+?", re.IGNORECASE)
-"""A number; ages above 89 are written as 89+."""
-_MOST_CODES, _FEW_CODES = 10, 4
-"""So many different numbers may be codes of classes, where each is there twice on average; and so
-many where not."""
+_NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?(?:e[+-]?\d+)?)\+?", re.IGNORECASE)
+_MOST_CODES, _FEW_CODES, _HIGHEST = 10, 4, 20
+"""So many different numbers may be codes of classes, where each is there twice on average and none
+is above the last; and so many where not."""
 _MOST_CLASSES = 100
 _SAID_IN = "the field label (--label of datasets add)"
 
@@ -95,10 +95,10 @@ def refuse_measurement(found: LabelColumn) -> None:
     Raises:
         DatasetError: They do.
     """
-    if _measures(found.cells):
+    if _measures(found.column, found.cells):
         raise DatasetError(
             f"{found.table.name}: column {found.column!r} holds {len(set(found.cells))} different "
-            "numbers, which measure something; MedBench tells classes apart and does not predict "
+            "numbers that measure something; MedBench tells classes apart and does not predict "
             f"numbers. Name a column of classes in {_SAID_IN}, or put ranges of numbers into a "
             "column of their own and name that."
         )
@@ -142,7 +142,8 @@ def _candidates(table: BidsTable) -> dict[str, str]:
     return {
         column: counted(Counter(cells))
         for column in map(str, table.rows.columns)
-        if plain(column) not in _NO_LABELS and _may_be_classes(cells := table.rows[column].tolist())
+        if plain(column) not in _NO_LABELS
+        and _may_be_classes(column, cells := table.rows[column].tolist())
     }
 
 
@@ -154,17 +155,29 @@ def _columns(tables: Sequence[BidsTable]) -> str:
     return f"Columns: {'; '.join(each)}."
 
 
-def _may_be_classes(cells: Sequence[str]) -> bool:
+def _may_be_classes(column: str, cells: Sequence[str]) -> bool:
     """Whether a column has few enough different labels, and more than one."""
     said = [cell for cell in cells if not is_missing(cell)]
     different = len(set(said))
-    return 2 <= different <= min(_MOST_CLASSES, max(2, len(said) // 2)) and not _measures(said)
+    few = 2 <= different <= min(_MOST_CLASSES, max(2, len(said) // 2))
+    return few and not _measures(column, said)
 
 
-def _measures(said: Sequence[str]) -> bool:
-    """Whether what a column says is numbers, and too many different ones to be codes."""
-    different = set(said)
-    numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in different)
-    often = 2 * len(different) <= len(said)
-    codes = _MOST_CODES if often else _FEW_CODES
-    return 10 * numbers >= 9 * len(different) and len(different) > codes
+def _measures(column: str, said: Sequence[str]) -> bool:
+    """Whether what a column says is numbers that are no codes of classes.
+
+    Ages are none, however few; nor are more than ten numbers, or more than four that hardly repeat
+    or are large.
+    """
+    numbers = [_number(cell) for cell in set(said)]
+    known = [abs(number) for number in numbers if number is not None]
+    if 10 * len(known) < 9 * len(numbers) or not known:
+        return False
+    codes = _MOST_CODES if 2 * len(numbers) <= len(said) and max(known) <= _HIGHEST else _FEW_CODES
+    return len(numbers) > codes or "age" in words_in(column)
+
+
+def _number(cell: str) -> float | None:
+    """The number in a cell; that of 89+, as ages above 89 are written, too."""
+    match = _NUMBER.fullmatch(cell)
+    return None if match is None else float(match[1].replace(",", "."))
