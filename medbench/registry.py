@@ -306,6 +306,7 @@ sources = Registry(
     {
         "folder": "medbench.datasets.sources.folder:FolderSource",
         "table": "medbench.datasets.sources.table:TableSource",
+        "bids": "medbench.datasets.sources.bids:BidsSource",
         "npz": "medbench.datasets.sources.npz:NpzSource",
         "medmnist": "medbench.datasets.sources.medmnist:MedMnistSource",
         "phantoms": "medbench.datasets.sources.phantoms:PhantomSource",

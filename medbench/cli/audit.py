@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         metavar="FOLDER",
-        help="a folder with one sub-folder per class, or a zip or tar archive of one",
+        help="a folder with one sub-folder per class, a BIDS tree, or a zip or tar archive of one",
     )
     add_catalog(parser)
     add_plugin(parser)

@@ -22,7 +22,7 @@ _MOST_CLASSES_SHOWN = 20
 _ROWS_SHOWN = 5
 _FIELDS = (
     "file", "label", "group", "split", "images", "sheet", "task", "separator", "spelling",
-    "unlabelled", "keep", "positive", "repeats", "folders", "exclude", "include",
+    "unlabelled", "keep", "positive", "repeats", "folders", "exclude", "include", "suffix",
 )  # fmt: skip
 """Options of ``datasets add`` that are fields of the entry as they are given."""
 
@@ -57,10 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = verbs.add_parser(
         "add",
         allow_abbrev=False,
-        help="look at a folder, table, npz or archive and register it",
-        description="Look at a folder of class folders, a CSV table or an npz archive, show what "
-        "was understood, and write its entry to ./datasets.yaml (or --datasets-file). A zip or tar "
-        "archive is used as the folder that it holds; a table in it is films.zip/labels.csv.",
+        help="look at a folder, BIDS tree, table, npz or archive and register it",
+        description="Look at a folder of class folders, a BIDS tree, a table or an npz archive, "
+        "show what was understood, and write its entry to ./datasets.yaml (or --datasets-file). A "
+        "zip or tar archive is used as the folder that it holds; a table in it is "
+        "films.zip/labels.csv.",
     )
     add.add_argument("name", metavar="NAME")
     add.add_argument("path", type=Path, metavar="PATH")
@@ -78,7 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--where",
         action="append",
         metavar="COLUMN=VALUE",
-        help="keep only these rows of the table; several values of a column may be given",
+        help="keep only these rows of the table (of a BIDS tree, only files with these entities, "
+        "as session=01); several values of a column may be given",
     )
     add.add_argument(
         "--keep",
@@ -125,6 +127,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REGEX",
         help="where the names of files say the classes: '(?P<label>[a-z]+)_.*', perhaps with "
         "(?P<patient>...) and (?P<split>...)",
+    )
+    add.add_argument(
+        "--suffix", metavar="SUFFIX", help="which images of a BIDS tree are taken, such as T1w"
     )
     add.set_defaults(execute=add_dataset)
     validate = verbs.add_parser(

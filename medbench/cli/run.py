@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         metavar="FOLDER",
-        help="a folder with one sub-folder per class, or a zip or tar archive of one",
+        help="a folder with one sub-folder per class, a BIDS tree, or a zip or tar archive of one",
     )
     what.add_argument("--datasets", nargs="+", metavar="NAME", help="registered data sets")
     what.add_argument(

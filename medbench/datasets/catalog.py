@@ -10,9 +10,11 @@ from pathlib import Path
 
 from medbench import registry
 from medbench.datasets.sources.base import Source
+from medbench.datasets.sources.bids import BidsSource
+from medbench.datasets.sources.bids_tree import is_bids
 from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.sources.table_reading import SUFFIXES
-from medbench.datasets.unpacked import archive_in, without_suffix
+from medbench.datasets.unpacked import archive_in, opened, without_suffix
 from medbench.datasets.yaml_document import YamlDocument, quoted
 from medbench.errors import ConfigurationError, PluginError, UnknownNameError, unknown_name
 
@@ -87,8 +89,8 @@ def load_catalog(
     Args:
         data_dir: Where the images are; before ``MEDBENCH_DATA``.
         datasets_file: Another YAML file of data sets.
-        folder: A folder of class folders, or an archive of one, which becomes a data set under its
-            own name.
+        folder: A folder of class folders, a BIDS tree, or an archive of one, which becomes a data
+            set under its own name.
 
     Returns:
         All data sets that can be named; no image is looked for yet.
@@ -138,7 +140,7 @@ def _catalog_files(datasets_file: Path | None) -> list[Path]:
 
 
 def folder_data_set(folder: Path, name: str = "") -> tuple[str, Source]:
-    """A data set out of a folder of class folders, or an archive of one: its name and source.
+    """A data set out of a folder of class folders, a BIDS tree, or an archive of one.
 
     Args:
         folder: The folder or archive.
@@ -156,7 +158,8 @@ def folder_data_set(folder: Path, name: str = "") -> tuple[str, Source]:
             "images per class."
         )
     name = name or name_of_folder(folder)
-    source = FolderSource(path=str(folder.resolve()), title=name)
+    kind = BidsSource if is_bids(opened(folder.resolve())) else FolderSource
+    source = kind(path=str(folder.resolve()), title=name)
     return next(iter(source.variants(name).items()))
 
 

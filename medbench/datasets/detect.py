@@ -1,4 +1,4 @@
-"""Looks at a folder, table or archive and writes the entry that describes it."""
+"""Looks at a folder, tree, table or archive and writes the entry that describes it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from medbench.datasets.detect_bids import detect_bids
 from medbench.datasets.detect_table import detect_table
+from medbench.datasets.sources.bids_tree import is_bids
 from medbench.datasets.sources.image_files import image_folder
 from medbench.datasets.sources.npz import guess_task
 from medbench.datasets.sources.table_reading import SUFFIXES, parquet_files
@@ -23,14 +25,14 @@ def detect(path: Path, **given: Any) -> dict[str, Any]:
     """The entry of ``datasets.yaml`` that describes a path.
 
     Args:
-        path: A folder of class folders or of Parquet files, a table or an npz archive; or an
-            archive that holds one, or a path through one, as ``films.zip/labels.csv``.
+        path: A folder of class folders or of Parquet files, a BIDS tree, a table or an npz archive;
+            or an archive that holds one, or a path through one, as ``films.zip/labels.csv``.
         given: Fields of the entry that a person names, as the table's columns ``file``, ``label``
             and ``group``; None where nothing is said.
 
     Raises:
         UndecidedError: Several columns may be the label.
-        DatasetError: It is none of the three, or a column cannot be guessed.
+        DatasetError: It is none of these, or a column cannot be guessed.
     """
     if not path.exists() and archive_in(path) is None:
         raise DatasetError(f"{path}: there is no such file or folder.")
@@ -42,6 +44,10 @@ def detect(path: Path, **given: Any) -> dict[str, Any]:
 def _entry(path: Path, given: dict[str, Any]) -> dict[str, Any]:
     """See ``detect``."""
     suffix = path.suffix.lower()
+    if path.is_dir() and is_bids(path):
+        return detect_bids(path, given)
+    if "suffix" in given:
+        raise DatasetError(f"{path}: --suffix is for BIDS trees only.")
     if path.is_dir() and parquet_files(path) and not image_folder(path).n_images:
         return detect_table(path, given)
     if path.is_dir():
@@ -68,6 +74,6 @@ def _what_else(suffix: str) -> str:
     if suffix in _SHEETS:
         return "is a workbook of another kind. Save it as .xlsx or CSV, and name that."
     return (
-        "neither a folder of class folders, nor a table (.csv, .tsv, .parquet, .xlsx), nor an "
-        "archive (.zip, .tar, .npz)."
+        "neither a folder of class folders, nor a BIDS tree, nor a table (.csv, .tsv, .parquet, "
+        ".xlsx), nor an archive (.zip, .tar, .npz)."
     )

@@ -51,7 +51,7 @@ def audit(
 
     Args:
         datasets: Names of registered data sets; one or several.
-        data: A folder with one sub-folder of images per class.
+        data: A folder with one sub-folder of images per class, or a BIDS tree.
         data_dir: Folder with the images of registered data sets, in which they are looked for
             before that of the environment variable ``MEDBENCH_DATA``.
         datasets_file: A YAML file of more data sets.

@@ -20,7 +20,7 @@ def catalog_of_run(
 
     Args:
         names: Data sets of the run.
-        data: A folder of class folders, which stands for the data set of its name, or for the only
+        data: A folder of images, which stands for the data set of its name, or for the only
             one that is not registered.
         data_dir: As of ``load_catalog``.
         datasets_file: As of ``load_catalog``.

@@ -202,7 +202,7 @@ class Run:
 
         Args:
             datasets: Names of registered data sets; one or several.
-            data: A folder with one sub-folder of images per class.
+            data: A folder with one sub-folder of images per class, or a BIDS tree.
             class_map: Class of the other data set -> class of the model; what is not in it is left
                 out. Where None, the names say it, or a person at the terminal.
             models: Names of model families, ``"best"`` by inner scores; one or several.

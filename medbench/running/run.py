@@ -70,7 +70,7 @@ def run(
 
     Args:
         suite: A suite by name, or its YAML file; ``"demo"`` where no data set is named.
-        data: A folder with one sub-folder of images per class.
+        data: A folder with one sub-folder of images per class, or a BIDS tree.
         datasets: Names of registered data sets; one or several.
         models: Names of model families, one or several, or ``"all"``; ``"onnx:PATH"`` is a backbone
             in an ONNX file (``docs/backbones.md``). None stands for those of the suite (else the
