@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from medbench import registry
+from medbench.datasets.sources.bids import BidsSource
 from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.sources.npz import NpzSource
 from medbench.datasets.sources.phantoms import PhantomSource
@@ -563,6 +564,19 @@ def small_medmnist(root, class_folders, tiny):
     return tiny.source(root / "data")
 
 
+def small_bids(root, class_folders, tiny):
+    tree = root / "tree"
+    rows = ["participant_id\tgroup"]
+    for number in range(4):
+        folder = tree / f"sub-{number}" / "anat"
+        folder.mkdir(parents=True)
+        voxels = np.arange(16 * 16 * 3).reshape(16, 16, 3).astype(np.int16) + number
+        (folder / f"sub-{number}_T1w.nii").write_bytes(nifti_file(voxels))
+        rows.append(f"sub-{number}\t{'ab'[number % 2]}")
+    (tree / "participants.tsv").write_text("\n".join(rows) + "\n")
+    return BidsSource(path=str(tree))
+
+
 def small_phantoms(root, class_folders, tiny):
     return PhantomSource(patients=4, images_per_patient=2, image_size=32)
 
@@ -572,6 +586,7 @@ SMALL = {
     "table": small_table,
     "npz": small_npz,
     "medmnist": small_medmnist,
+    "bids": small_bids,
     "phantoms": small_phantoms,
 }
 """What makes a small data set of each source."""
