@@ -39,9 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         allow_abbrev=False,
         help="download data sets",
         description="Download data sets into the cache, or below --data-dir where it is given, "
-        "and check them against their official MD5 sums.",
+        "and check them against their official MD5 sums. What lies on Kaggle is "
+        "fetched by Kaggle's client, into its own cache.",
     )
-    get.add_argument("names", nargs="+", metavar="NAME")
+    get.add_argument(
+        "names", nargs="+", metavar="NAME", help="a data set, or a place (kaggle:OWNER/NAME)"
+    )
     get.set_defaults(execute=fetch_datasets)
     add = verbs.add_parser(
         "add",
@@ -51,7 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "was understood, and write its entry to ./datasets.yaml (or --datasets-file).",
     )
     add.add_argument("name", metavar="NAME")
-    add.add_argument("path", type=Path, metavar="PATH")
+    add.add_argument(
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="the folder, table or archive; also in a place (kaggle:OWNER/NAME/FOLDER)",
+    )
     add.add_argument("--file", metavar="COLUMN", help="the table's column of file names")
     add.add_argument(
         "--label",
@@ -116,7 +124,10 @@ def list_datasets(options: argparse.Namespace) -> int:
     for name, source in catalog.sources.items():
         here = source.is_here()
         if here or name not in other_sizes:  # forty rows of those would hide the rest
-            table.add_row(name, escape(source.title), "yes" if here else "no")
+            place = source.place_name()
+            table.add_row(
+                name, escape(source.title), ("yes" if here else "no") + f", {place}" * bool(place)
+            )
     console = make_console()
     console.print(table)
     console.print(
@@ -156,6 +167,8 @@ def show_dataset(options: argparse.Namespace) -> int:
     for field in ("title", "source", "licence", "citation", "homepage"):
         if value := getattr(source, field):
             console.print(f"{field}: {value}", markup=False, soft_wrap=True)
+    if place := source.place_name():
+        console.print(f"place: {place}", markup=False, soft_wrap=True)
     for note in source.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     listing = asking(catalog, lambda: catalog.get(options.name).listing())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medbench import registry
 from medbench.datasets.csv_files import TABLE_SUFFIXES
+from medbench.datasets.places import place_of
 from medbench.datasets.sources.base import Source
 from medbench.datasets.sources.folder import FolderSource
 from medbench.datasets.yaml_document import YamlDocument, quoted
@@ -60,8 +61,8 @@ class Catalog:
 
     def downloads(self) -> list[str]:
         """Files that can be fetched, relative to the folder of downloads."""
-        found = (source.download for source in self.sources.values())
-        return sorted({download.path for download in found if download is not None})
+        found = (source.to_fetch for source in self.sources.values())
+        return sorted({download.path for download in found if download is not None} - {""})
 
     def decide(self, name: str, **fields: str) -> None:
         """Give fields of a data set's entry a value, in this command and not in its file.
@@ -137,12 +138,16 @@ def folder_data_set(folder: Path, name: str = "") -> tuple[str, Source]:
     """A data set out of a folder of class folders: its name and source.
 
     Args:
-        folder: The folder.
+        folder: The folder, or a place that has it.
         name: What the data set is called; as the folder where nothing is said.
 
     Raises:
         ConfigurationError: There is no such folder.
     """
+    name = name or name_of_folder(folder)
+    if place_of(folder) is not None:
+        source = FolderSource(path=str(folder), title=name)
+        return next(iter(source.variants(name).items()))
     if folder.is_file():
         raise ConfigurationError(f"--data {folder}: is a file. {_instead_of_folder(folder)}")
     if not folder.is_dir():
@@ -150,9 +155,14 @@ def folder_data_set(folder: Path, name: str = "") -> tuple[str, Source]:
             f"--data {folder}: there is no such folder. Name a folder that has one sub-folder of "
             "images per class."
         )
-    name = name or safe_name(folder.resolve().name)
     source = FolderSource(path=str(folder.resolve()), title=name)
     return next(iter(source.variants(name).items()))
+
+
+def name_of_folder(folder: Path) -> str:
+    """How the data set of a folder, or of a place, is called where nobody says it."""
+    place = place_of(folder)
+    return safe_name(folder.resolve().name if place is None else place.title)
 
 
 def _instead_of_folder(file: Path) -> str:

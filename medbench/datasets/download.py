@@ -22,21 +22,45 @@ class Download(ABC):
     """
 
     path: str
-    """Where the file or folder belongs: a path with ``/``, relative to a data folder."""
-    megabytes: int
-    """Most that is downloaded, in units of 10**6 bytes; told before the download begins."""
+    """Where the file or folder belongs: a path with ``/``, relative to a data folder; empty where
+    it lies elsewhere (``target``)."""
+    megabytes: int | None
+    """Most that is downloaded, in units of 10**6 bytes; told before the download begins. None
+    where nobody says it beforehand."""
 
     @property
     @abstractmethod
     def address(self) -> str:
         """Where it is published, for people to read and to get it by hand."""
 
+    @property
+    def asks_again(self) -> bool:
+        """Whether what is published may have changed, so that ``datasets fetch`` asks again."""
+        return False
+
+    @property
+    def size(self) -> str:
+        """Most that is downloaded, in words."""
+        return (
+            "a size that is not told before"
+            if self.megabytes is None
+            else f"at most {self.megabytes:,} MB"
+        )
+
+    def target(self, folder: Path) -> Path:
+        """Where it goes.
+
+        Args:
+            folder: The data folder that was chosen.
+        """
+        return folder / self.path
+
     @abstractmethod
     def fetch(self, target: Path, progress: Any | None = None) -> str:
         """Get it, whole or not at all.
 
         Args:
-            target: Where it goes: ``path`` below the data folder that was chosen.
+            target: See ``target``.
             progress: Progress bar as pooch asks for it (``total``, ``update``, ``reset``,
                 ``close``); None for none.
 

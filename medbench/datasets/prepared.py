@@ -301,6 +301,7 @@ def describe(dataset: PreparedDataset) -> dict[str, object]:
         "caution_above": None if type(source).synthetic else source.caution_above,
         "prevalence": source.prevalence,
         "official_file": type(source).official_file,
+        "place": source.place_name() or None,
         "fingerprint": dataset.fingerprint,
         "notes": [
             *source.notes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from medbench.datasets.catalog import Catalog, folder_data_set, load_catalog, safe_name
+from medbench.datasets.catalog import Catalog, folder_data_set, load_catalog, name_of_folder
 from medbench.errors import ConfigurationError
 
 
@@ -31,7 +31,7 @@ def catalog_of_run(
     catalog = load_catalog(data_dir=data_dir, datasets_file=datasets_file)
     lacking = [name for name in names if name not in catalog.sources]
     if data is not None:
-        own = safe_name(data.resolve().name)
+        own = name_of_folder(data)
         meant = own if own in names else next(iter(lacking or names))
         if own not in names and len(lacking or names) > 1:
             raise ConfigurationError(

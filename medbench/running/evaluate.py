@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 from medbench import registry
-from medbench.datasets.catalog import load_catalog, safe_name
+from medbench.datasets.catalog import load_catalog, name_of_folder
 from medbench.datasets.prepared import PreparedDataset
 from medbench.errors import ConfigurationError
 from medbench.inference.class_map import ClassMap, read_map, same_names
@@ -51,7 +51,7 @@ def evaluate(run_folder: Path, options: EvaluateOptions) -> list[External]:
     )
     others = dict.fromkeys(options.datasets)
     if options.data is not None:
-        others[safe_name(options.data.resolve().name)] = None
+        others[name_of_folder(options.data)] = None
     if not others:
         raise ConfigurationError("no data set is named. Give --datasets NAME, or --data FOLDER.")
     for other in others:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from medbench import cores, registry
 from medbench.backbones import FILE_PREFIX
 from medbench.cache import cache_folder
-from medbench.datasets.catalog import Catalog, load_catalog, safe_name
+from medbench.datasets.catalog import Catalog, load_catalog, name_of_folder
 from medbench.errors import ConfigurationError
 from medbench.evaluation.operating_point import YOUDEN, OperatingPoint
 from medbench.execution import plan
@@ -166,7 +166,7 @@ def registered(options: AuditOptions) -> tuple[Catalog, list[str]]:
     )
     chosen = list(options.datasets)
     if options.data is not None:
-        name = safe_name(options.data.resolve().name)
+        name = name_of_folder(options.data)
         if name in chosen:
             raise ConfigurationError(
                 f"--data {options.data} and data set {name} would have the same name. "
