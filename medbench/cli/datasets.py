@@ -43,7 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "fetched by Kaggle's client, into its own cache.",
     )
     get.add_argument(
-        "names", nargs="+", metavar="NAME", help="a data set, or a place (kaggle:OWNER/NAME)"
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="a data set, or a place (kaggle:OWNER/NAME, https://, doi:)",
     )
     get.set_defaults(execute=fetch_datasets)
     add = verbs.add_parser(
@@ -124,7 +127,7 @@ def list_datasets(options: argparse.Namespace) -> int:
     for name, source in catalog.sources.items():
         here = source.is_here()
         if here or name not in other_sizes:  # forty rows of those would hide the rest
-            place = source.place_name()
+            place = source.place_name().partition("#")[0]
             table.add_row(
                 name, escape(source.title), ("yes" if here else "no") + f", {place}" * bool(place)
             )

@@ -45,7 +45,7 @@ def download_each(
         UnknownNameError: One is not registered; nothing is fetched.
         ConfigurationError: One begins like a place and cannot be one; nothing is fetched.
     """
-    wanted = {name: place_of(name) or catalog.get(name) for name in names}
+    wanted = {name: place_of(name, to_fetch=True) or catalog.get(name) for name in names}
     for name, source in wanted.items():
         try:
             fetch_shown(name, source, data_dir, console)

@@ -121,7 +121,7 @@ def web(monkeypatch):
 
     class Web:
         def __init__(self):
-            self.answers, self.asked = {}, []
+            self.answers, self.leads_to, self.asked = {}, {}, []
 
         def send(self, adapter, request, **kwargs):
             self.asked.append(request.url)
@@ -130,7 +130,8 @@ def web(monkeypatch):
                 raise requests.ConnectionError("nothing is there")
             status, kind, content = self.answers[max(ends, key=len)](request.body)
             answer = requests.Response()
-            answer.status_code, answer.url, answer.request = status, request.url, request
+            answer.status_code, answer.request = status, request
+            answer.url = self.leads_to.get(request.url, request.url)
             answer.headers["Content-Type"] = kind
             answer.headers["Content-Length"] = str(len(content))
             answer.raw = io.BytesIO(content)

@@ -46,8 +46,8 @@ def test_every_set_is_registered_in_four_sizes_with_its_official_sums(name):
             f"https://zenodo.org/records/10519652/files/{name}{end}.npz?download=1"
         )
         assert download.path == f"medmnist/{name}{end}.npz"
-        assert re.fullmatch("[0-9a-f]{32}", download.md5)
-        sums.add(download.md5)
+        assert re.fullmatch("[0-9a-f]{32}", download.checksum)
+        sums.add(download.checksum)
         assert source.published == (name if size == 28 else "")
         assert source.licence.startswith("CC BY")
     assert len(sums) == 4
@@ -60,7 +60,7 @@ def test_the_sums_are_those_of_the_package_medmnist():
         "organsmnist-64": "53a6d115339d874c25e309a994ff46d3",
         "retinamnist-128": "e48e916a24454daf90583d4e6efb1a18",
     }.items():
-        assert catalog().get(name).download.md5 == md5
+        assert catalog().get(name).download.checksum == md5
 
 
 def test_the_official_file_is_read_with_its_split_and_recorded_as_official(tiny, tmp_path):

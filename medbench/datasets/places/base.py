@@ -41,6 +41,11 @@ class Place(ABC):
             roots: The data folders, and last where MedBench itself puts what it fetches.
         """
 
+    @property
+    def lacks(self) -> str:
+        """What an entry must say beside it, as a message; empty where it says all."""
+        return ""
+
     def pinned(self, found: Path) -> str:
         """How a path names just what lies here, for the record; ``name`` where that says it.
 

@@ -207,7 +207,7 @@ class Source(BaseModel, ABC):
         """
         place = place_of(path)
         whole = None if place is None else self._whole(place)
-        if place is None or whole is None:
+        if place is None or whole is None or not whole.is_dir():
             return
         there = sorted(as_text(each.name) for each in whole.iterdir())[:_SHOWN]
         raise DatasetError(
