@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="+",
         metavar="NAME",
-        help="a data set, or a place (kaggle:OWNER/NAME, https://, doi:)",
+        help="a data set, or a place (kaggle:OWNER/NAME, openneuro:, doi:, https:)",
     )
     get.set_defaults(execute=fetch_datasets)
     add = verbs.add_parser(

@@ -38,6 +38,14 @@ class Download(ABC):
         """Whether what is published may have changed, so that ``datasets fetch`` asks again."""
         return False
 
+    def measured(self) -> Download:
+        """The same, with its size, where that has to be asked.
+
+        Raises:
+            DatasetError: It cannot be had; says what to do.
+        """
+        return self
+
     @property
     def size(self) -> str:
         """Most that is downloaded, in words."""

@@ -61,6 +61,7 @@ def _get(
     progress: Any | None,
     licence: str = "not stated",
 ) -> None:
+    download = download.measured()
     target = download.target(folder)
     say(f"{name}: fetching {download.address} ({download.size}, licence {licence}) into {target}")
     proof = download.fetch(target, progress)

@@ -8,14 +8,16 @@ from pathlib import Path
 from medbench.datasets.places.base import Place
 from medbench.datasets.places.doi import DoiPlace
 from medbench.datasets.places.kaggle import KagglePlace
+from medbench.datasets.places.openneuro import OpenNeuroPlace
 from medbench.datasets.places.web import WebPlace
 from medbench.errors import ConfigurationError
 
-__all__ = ["Place", "place_of"]
+__all__ = ["OpenNeuroPlace", "Place", "place_of"]
 
 _SCHEMES: Mapping[str, Callable[[str], Place]] = {
     "kaggle": lambda text: KagglePlace.parse(text.removeprefix("kaggle:")),
     "doi": lambda text: DoiPlace.parse(text.removeprefix("doi:")),
+    "openneuro": lambda text: OpenNeuroPlace.parse(text.removeprefix("openneuro:")),
     "https": WebPlace.parse,
     "http": WebPlace.parse,
 }

@@ -20,7 +20,7 @@ from medbench.cache import cache_folder
 from medbench.datasets.download import Download
 from medbench.datasets.image_size import SIDE_OF_UNKNOWN
 from medbench.datasets.listing import Listing
-from medbench.datasets.places import Place, place_of
+from medbench.datasets.places import OpenNeuroPlace, Place, place_of
 from medbench.datasets.positive import with_positive
 from medbench.datasets.sources.words import Text
 from medbench.errors import ConfigurationError, DatasetError, UndecidedError
@@ -77,6 +77,9 @@ class Source(BaseModel, ABC):
     prevalence: float | None = Field(default=None, gt=0, lt=1)
     """Share of positives (between 0 and 1) where a binary classifier would be used, for its
     predictive values; None stands for that of the held-out images."""
+    fetch_only: tuple[str, ...] = ()
+    """Patterns of the files that are fetched of a place that has them singly (``openneuro:``), as
+    ``sub-*/anat/*_T1w.nii.gz``; default all."""
     published: str = ""
     """The set of published results that stands beside ours where the official split is used."""
 
@@ -118,7 +121,13 @@ class Source(BaseModel, ABC):
     @property
     def place(self) -> Place | None:
         """Where it is published, as its paths name it; None where they are paths only."""
-        return next((p for path in self.paths().values() if (p := place_of(path))), None)
+        return next((p for path in self.paths().values() if (p := self._place(path))), None)
+
+    def _place(self, path: str) -> Place | None:
+        place = place_of(path)
+        if isinstance(place, OpenNeuroPlace):
+            return replace(place, only=self.fetch_only)
+        return place
 
     def place_name(self) -> str:
         """How a path names that place, with the version that is here; empty where there is none."""
@@ -137,6 +146,8 @@ class Source(BaseModel, ABC):
                 f"its paths name several places, {' and '.join(sorted(names))}: name files of one "
                 "data set, with the same version"
             )
+        if self.fetch_only and not any(isinstance(place, OpenNeuroPlace) for place in places):
+            raise ValueError("fetch_only is for paths that name a place with openneuro:")
         return self
 
     # --- locate: where its files are --------------------------------------------------------
@@ -181,7 +192,7 @@ class Source(BaseModel, ABC):
 
     def _candidates(self, path: str) -> list[Path]:
         """Where ``path`` may be: in the data folders, and last where MedBench itself puts it."""
-        if (place := place_of(path)) is not None:
+        if (place := self._place(path)) is not None:
             whole = self._whole(place)
             return [] if whole is None else [inside(whole, place.inside, named_in=path)]
         try:
@@ -205,7 +216,7 @@ class Source(BaseModel, ABC):
         Raises:
             DatasetError: It is so.
         """
-        place = place_of(path)
+        place = self._place(path)
         whole = None if place is None else self._whole(place)
         if place is None or whole is None or not whole.is_dir():
             return
@@ -219,7 +230,8 @@ class Source(BaseModel, ABC):
         """What a person does to have the files, as whole sentences."""
         place = place_of(path)
         download = self.to_fetch
-        if download is not None and (named := self._entry if place is None else place.name):
+        named = self._entry if place is None or self.fetch_only else place.name
+        if download is not None and named:
             by_hand = (
                 "get that file by hand and put it there"
                 if place is None
