@@ -154,7 +154,8 @@ def fetch_datasets(options: argparse.Namespace) -> int:
     failed = download_each(options.names, _catalog(options), options.data_dir, make_console())
     n_failed = 0
     for name, error in failed:
-        print(f"{name}: {error}", file=sys.stderr)
+        said = str(error)
+        print(said if said.startswith(f"{name}: ") else f"{name}: {said}", file=sys.stderr)
         n_failed += 1
     return int(n_failed > 0)
 

@@ -226,10 +226,12 @@ def test_a_refusal_says_what_to_do(kaggle, status, token, said, monkeypatch, tmp
         fetch("scans", FolderSource(path=f"{NAME}@4"), tmp_path, say=lambda text: None)
 
 
-def test_without_network_it_says_so(kaggle, tmp_path):
+def test_without_network_it_says_so(kaggle, capsys):
     kaggle.answers.clear()
-    with pytest.raises(DatasetError, match=r"Kaggle cannot be reached.*zip by hand"):
-        fetch("scans", FolderSource(path=NAME), tmp_path, say=lambda text: None)
+    assert main(["datasets", "fetch", NAME]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"{NAME}: cannot be fetched. Kaggle cannot be reached")
+    assert "zip by hand" in shown
 
 
 def test_a_full_disk_is_named(kaggle, tmp_path):
