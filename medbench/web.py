@@ -11,6 +11,8 @@ from typing import Any
 _TIMEOUT_SECONDS = (10.0, 60.0)
 """How long to wait for a connection, and for each piece of an answer."""
 _CHUNK_BYTES = 1 << 20
+_LISTED = 10
+"""Files of a record that an error names."""
 
 
 class DownloadError(Exception):
@@ -35,7 +37,6 @@ def download(url: str, path: Path, *, progress: Any | None = None) -> None:
         OSError: It cannot be written.
     """
     import pooch
-    import requests
 
     path.unlink(missing_ok=True)  # which pooch would keep
     fetcher = pooch.create(
@@ -47,18 +48,76 @@ def download(url: str, path: Path, *, progress: Any | None = None) -> None:
     transport = pooch.HTTPDownloader(
         progressbar=progress or False, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS
     )
+    _fetch(fetcher, path.name, transport)
+
+
+def download_of_doi(doi: str, name: str, path: Path, *, progress: Any | None = None) -> str:
+    """Fetch a file of a record of Zenodo, Figshare or a Dataverse, and compare its sum.
+
+    Args:
+        doi: The record's.
+        name: Name of the file there.
+        path: As of ``download``.
+        progress: As of ``download``.
+
+    Returns:
+        Its sum as the repository says it, as "md5:0123...", which is that of the file.
+
+    Raises:
+        DownloadError: As ``download``; or there is no such record or file, or its sum is another.
+        OSError: It cannot be written.
+    """
+    import pooch
+    import requests
+
+    path.unlink(missing_ok=True)
+    fetcher = pooch.create(path=path.parent, base_url=f"doi:{doi}/", registry=None)
+    transport = pooch.DOIDownloader(
+        progressbar=progress or False, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS
+    )
+    try:
+        fetcher.load_registry_from_doi()
+    except requests.JSONDecodeError as error:
+        raise DownloadError("the repository's answer is not understood") from error
+    except requests.RequestException as error:
+        raise DownloadError(_reason(error)) from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise DownloadError(
+            f"no record of Zenodo, Figshare or a Dataverse, or not an open one ({error})"
+        ) from error
+    if name not in fetcher.registry:
+        there = ", ".join(map(repr, sorted(fetcher.registry)[:_LISTED]))
+        raise DownloadError(f"the record has no file {name!r}, but {there}")
+    try:
+        _fetch(fetcher, name, transport)
+    except ValueError as error:  # of pooch, which has removed what came
+        raise DownloadError("what came has another sum than the repository says") from error
+    if (came := path.parent / name) != path:
+        came.replace(path)
+    return str(fetcher.registry[name])
+
+
+def _fetch(fetcher: Any, name: str, transport: Any) -> None:
+    """Have pooch fetch a file of its registry; see ``download``."""
+    import pooch
+    import requests
+
     broken = (requests.exceptions.ChunkedEncodingError, requests.ReadTimeout)
     for last in (False, True):
         try:
             with _quiet(pooch.get_logger()):
-                fetcher.fetch(path.name, downloader=transport)
+                fetcher.fetch(name, downloader=transport)
             return
         except requests.RequestException as error:
             if isinstance(error, broken) and not last:
                 continue
-            status = getattr(error.response, "status_code", None)
-            reason = f"the server answers {status}" if status else type(error).__name__
-            raise DownloadError(reason) from error
+            raise DownloadError(_reason(error)) from error
+
+
+def _reason(error: Any) -> str:
+    """Why a request failed, in a few words."""
+    status = getattr(error.response, "status_code", None)
+    return f"the server answers {status}" if status else type(error).__name__
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 PROJECT = Path(__file__).resolve().parents[1]
-TESTED_EXTRAS = ("cpu", "excel", "serve", "weights")
+TESTED_EXTRAS = ("cpu", "excel", "kaggle", "serve", "weights")
 ELSEWHERE = "sys_platform == 'darwin'"
 
 

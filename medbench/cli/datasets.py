@@ -50,9 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         allow_abbrev=False,
         help="download data sets",
         description="Download data sets into the cache, or below --data-dir where it is given, "
-        "and check them against their official MD5 sums.",
+        "and check them against their official MD5 sums. What lies on Kaggle is "
+        "fetched by Kaggle's client, into its own cache.",
     )
-    get.add_argument("names", nargs="+", metavar="NAME")
+    get.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="a data set, or a place (kaggle:OWNER/NAME, openneuro:, doi:, https:)",
+    )
     get.set_defaults(execute=fetch_datasets)
     add = verbs.add_parser(
         "add",
@@ -64,7 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "films.zip/labels.csv.",
     )
     add.add_argument("name", metavar="NAME")
-    add.add_argument("path", type=Path, metavar="PATH")
+    add.add_argument(
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="the folder, table or archive; also in a place (kaggle:OWNER/NAME/FOLDER)",
+    )
     add.add_argument("--file", metavar="COLUMN", help="the table's column of file names")
     add.add_argument(
         "--label",
@@ -166,7 +177,10 @@ def list_datasets(options: argparse.Namespace) -> int:
     for name, source in catalog.sources.items():
         here = source.is_here()
         if here or name not in other_sizes:  # forty rows of those would hide the rest
-            table.add_row(name, escape(source.title), "yes" if here else "no")
+            place = source.place_name().partition("#")[0]
+            table.add_row(
+                name, escape(source.title), ("yes" if here else "no") + f", {place}" * bool(place)
+            )
     console = make_console()
     console.print(table)
     console.print(
@@ -191,7 +205,8 @@ def fetch_datasets(options: argparse.Namespace) -> int:
     failed = download_each(options.names, _catalog(options), options.data_dir, make_console())
     n_failed = 0
     for name, error in failed:
-        print(f"{name}: {error}", file=sys.stderr)
+        said = str(error)
+        print(said if said.startswith(f"{name}: ") else f"{name}: {said}", file=sys.stderr)
         n_failed += 1
     return int(n_failed > 0)
 
@@ -208,6 +223,8 @@ def show_dataset(options: argparse.Namespace) -> int:
     for field in ("title", "source", "licence", "citation", "homepage"):
         if value := getattr(source, field):
             console.print(f"{field}: {value}", markup=False, soft_wrap=True)
+    if place := source.place_name():
+        console.print(f"place: {place}", markup=False, soft_wrap=True)
     for note in source.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     listing = asking(catalog, lambda: catalog.get(options.name).listing())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from medbench import registry
 from medbench.atomic_files import write_text
 from medbench.datasets.detect import detect
 from medbench.datasets.listing import Listing
+from medbench.datasets.places import place_of
+from medbench.datasets.sources.folder import FolderSource
 from medbench.errors import ConfigurationError, UndecidedError
 
 Answer = Callable[[UndecidedError], str]
@@ -30,17 +33,22 @@ def guessed_entry(path: Path, given: Mapping[str, Any], answer: Answer) -> dict[
     """The entry of ``datasets.yaml`` that describes a path; what cannot be guessed is asked.
 
     Args:
-        path: A folder, a table or an archive; see ``detect``.
+        path: A folder, a table or an archive (see ``detect``), also in a place that is here; the
+            entry then names just the version that is.
         given: Fields of the entry that a person names; None where nothing is said.
         answer: Asks a person.
 
     Raises:
         ConfigurationError: A field is for folders, and it is none.
         UndecidedError: A column cannot be guessed, and there is no answer.
-        DatasetError: As ``detect``.
+        DatasetError: As ``detect``, or the place is not here yet.
     """
+    place = Placed.of(path)
+    path = place.local(path)
     of_folders = {field: given[field] for field in _OF_FOLDERS if given.get(field)}
     others = {field: value for field, value in given.items() if field not in _OF_FOLDERS}
+    if others.get("images"):
+        others["images"] = place.local(others["images"])
     positive = others.pop("positive", None)
     while True:
         try:
@@ -53,7 +61,48 @@ def guessed_entry(path: Path, given: Mapping[str, Any], answer: Answer) -> dict[
         raise ConfigurationError(
             f"--{option}: is for folders, and {path} is a {entry['source']} data set."
         )
+    entry |= {field: place.named(entry[field]) for field in ("path", "images") if field in entry}
     return entry | of_folders | ({} if positive is None else {"positive": positive})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """The folder of a place on this machine, in which paths are looked at before they are named."""
+
+    whole: Path | None
+    """Where all of it lies; None where there is no place."""
+    name: str
+    """How a path names it, with the version that is here."""
+
+    @classmethod
+    def of(cls, path: Path) -> Placed:
+        """What a path names; a path of a file or folder is left as it is.
+
+        Raises:
+            ConfigurationError: It begins like a place and cannot be one.
+            DatasetError: The place is not here yet; says how it is fetched.
+        """
+        if (place := place_of(path)) is None:
+            return cls(whole=None, name="")
+        source = FolderSource(path=place.name)
+        return cls(whole=source.here()["path"], name=source.place_name())
+
+    def local(self, path: str | Path) -> Path:
+        """Where something lies that a path names, in this place or elsewhere.
+
+        Raises:
+            ConfigurationError: It begins like a place and cannot be one.
+            DatasetError: It is not here.
+        """
+        if place_of(path) is None:
+            return Path(path)
+        return FolderSource(path=str(path)).here()["path"]
+
+    def named(self, path: str) -> str:
+        """How an entry names what lies here."""
+        if self.whole is None or not Path(path).is_relative_to(self.whole):
+            return path
+        return f"{self.name}/{Path(path).relative_to(self.whole).as_posix()}".removesuffix("/.")
 
 
 def tried(entry: dict[str, Any], answer: Answer) -> Listing:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from medbench import registry
+from medbench.datasets.places import OpenNeuroPlace, place_of
 from medbench.datasets.sources.base import Source
 from medbench.datasets.sources.bids import BidsSource
 from medbench.datasets.sources.bids_tree import is_bids
@@ -65,8 +66,8 @@ class Catalog:
 
     def downloads(self) -> list[str]:
         """Files that can be fetched, relative to the folder of downloads."""
-        found = (source.download for source in self.sources.values())
-        return sorted({download.path for download in found if download is not None})
+        found = (source.to_fetch for source in self.sources.values())
+        return sorted({download.path for download in found if download is not None} - {""})
 
     def decide(self, name: str, **fields: str) -> None:
         """Give fields of a data set's entry a value, in this command and not in its file.
@@ -143,13 +144,17 @@ def folder_data_set(folder: Path, name: str = "") -> tuple[str, Source]:
     """A data set out of a folder of class folders, a BIDS tree, or an archive of one.
 
     Args:
-        folder: The folder or archive.
+        folder: The folder or archive, or a place that has it.
         name: What the data set is called; as the folder where nothing is said.
 
     Raises:
         ConfigurationError: There is no such folder.
     """
     archive = archive_in(folder)
+    name = name or name_of_folder(folder)
+    if (place := place_of(folder)) is not None:
+        of_place = BidsSource if isinstance(place, OpenNeuroPlace) else FolderSource
+        return next(iter(of_place(path=str(folder), title=name).variants(name).items()))
     if archive != folder and (folder.is_file() or (archive is not None and _is_table(folder))):
         raise ConfigurationError(f"--data {folder}: is a file. {_instead_of_folder(folder)}")
     if archive is None and not folder.is_dir():
@@ -157,7 +162,6 @@ def folder_data_set(folder: Path, name: str = "") -> tuple[str, Source]:
             f"--data {folder}: there is no such folder. Name a folder that has one sub-folder of "
             "images per class."
         )
-    name = name or name_of_folder(folder)
     kind = BidsSource if is_bids(opened(folder.resolve())) else FolderSource
     source = kind(path=str(folder.resolve()), title=name)
     return next(iter(source.variants(name).items()))
@@ -179,7 +183,9 @@ def _is_table(file: Path) -> bool:
 
 
 def name_of_folder(folder: Path) -> str:
-    """What a data set out of a folder or an archive is called where nothing is said."""
+    """What a data set out of a folder, an archive or a place is called where nothing is said."""
+    if (place := place_of(folder)) is not None:
+        return safe_name(place.title)
     name = folder.resolve().name
     return safe_name(without_suffix(name) if folder.is_file() else name)
 

@@ -22,21 +22,53 @@ class Download(ABC):
     """
 
     path: str
-    """Where the file or folder belongs: a path with ``/``, relative to a data folder."""
-    megabytes: int
-    """Most that is downloaded, in units of 10**6 bytes; told before the download begins."""
+    """Where the file or folder belongs: a path with ``/``, relative to a data folder; empty where
+    it lies elsewhere (``target``)."""
+    megabytes: int | None
+    """Most that is downloaded, in units of 10**6 bytes; told before the download begins. None
+    where nobody says it beforehand."""
 
     @property
     @abstractmethod
     def address(self) -> str:
         """Where it is published, for people to read and to get it by hand."""
 
+    @property
+    def asks_again(self) -> bool:
+        """Whether what is published may have changed, so that ``datasets fetch`` asks again."""
+        return False
+
+    def measured(self) -> Download:
+        """The same, with its size, where that has to be asked.
+
+        Raises:
+            DatasetError: It cannot be had; says what to do.
+        """
+        return self
+
+    @property
+    def size(self) -> str:
+        """Most that is downloaded, in words."""
+        return (
+            "a size that is not told before"
+            if self.megabytes is None
+            else f"at most {self.megabytes:,} MB"
+        )
+
+    def target(self, folder: Path) -> Path:
+        """Where it goes.
+
+        Args:
+            folder: The data folder that was chosen.
+        """
+        return folder / self.path
+
     @abstractmethod
     def fetch(self, target: Path, progress: Any | None = None) -> str:
         """Get it, whole or not at all.
 
         Args:
-            target: Where it goes: ``path`` below the data folder that was chosen.
+            target: See ``target``.
             progress: Progress bar as pooch asks for it (``total``, ``update``, ``reset``,
                 ``close``); None for none.
 
@@ -51,15 +83,17 @@ class Download(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile(Download):
-    """A file that is published on the web under an official sum."""
+    """A file that is published on the web under a known sum."""
 
     url: str
     """Where it is downloaded from."""
-    md5: str
-    """The official MD5 sum, 32 hexadecimal digits."""
+    checksum: str
+    """Its sum as it is published, in hexadecimal digits; empty where none is known."""
+    algorithm: str = "md5"
+    """What the sum is: md5 or sha256."""
     path: str
     """See ``Download.path``."""
-    megabytes: int
+    megabytes: int | None = None
     """See ``Download.megabytes``."""
 
     @property
@@ -87,12 +121,12 @@ class RemoteFile(Download):
                 try:
                     part = unfinished / target.name
                     unfinished.mkdir()
-                    download(self.url, part, progress=progress)
-                    found = hash_of_file(part, "md5")
-                    if found == self.md5:
+                    proof = self._get(part, progress)
+                    found = hash_of_file(part, self.algorithm)
+                    if found == self.checksum or not self.checksum:
                         place_file(part, target)
-                        return "its MD5 is the official one"
-                    aside = target.with_name(f"{target.name}.wrong-md5")
+                        return proof
+                    aside = target.with_name(f"{target.name}.wrong-{self.algorithm}")
                     part.replace(aside)
                 finally:
                     shutil.rmtree(unfinished, ignore_errors=True)
@@ -101,18 +135,29 @@ class RemoteFile(Download):
                 f"{target}: another process is fetching it. Wait for it and give the command again."
             ) from None
         except DownloadError as error:
+            known = f" ({self._sum} {self.checksum})" if self.checksum else ""
             raise DatasetError(
                 f"{self.url}: cannot be fetched ({error}). Try again, or get the file on "
-                f"any computer that reaches it and put it at {target} (MD5 {self.md5})."
+                f"any computer that reaches it and put it at {target}{known}."
             ) from error
         except OSError as error:
+            needed = "" if self.megabytes is None else f"; it may need {self.megabytes:,} MB"
             raise DatasetError(
-                f"{target}: cannot be written ({error.strerror or error}); it may need "
-                f"{self.megabytes:,} MB. Free space or "
+                f"{target}: cannot be written ({error.strerror or error}){needed}. Free space or "
                 "permissions there, or name another folder with --data-dir or MEDBENCH_CACHE."
             ) from error
         raise DatasetError(
-            f"{self.url}: what came has the MD5 sum {found}, but the official one is {self.md5}. "
-            f"It is kept as {aside} and not used. Try again; if that gives the same sum, something "
-            f"between here and there changes it: get it elsewhere and put it at {target}."
+            f"{self.url}: what came has the {self._sum} sum {found}, but the official one is "
+            f"{self.checksum}. It is kept as {aside} and not used. Try again; if that gives the "
+            "same sum, something between here and there changes it: get it elsewhere and put it "
+            f"at {target}."
         )
+
+    @property
+    def _sum(self) -> str:
+        return self.algorithm.upper()
+
+    def _get(self, part: Path, progress: Any | None) -> str:
+        """Download it to a path; how it is known to be what it should be, where its sum fits."""
+        download(self.url, part, progress=progress)
+        return f"its {self._sum} is the official one"

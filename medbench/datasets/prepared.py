@@ -320,6 +320,7 @@ def describe(dataset: PreparedDataset) -> dict[str, object]:
         "prevalence": source.prevalence,
         "volumes": dataset.volumes and dataset.volumes.model_dump(),
         "official_file": type(source).official_file,
+        "place": source.place_name() or None,
         "fingerprint": dataset.fingerprint,
         "notes": [
             *source.notes,

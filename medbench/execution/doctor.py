@@ -54,6 +54,8 @@ _GAINS = {
     "jax": "JAX instead of TensorFlow under the deep families",
     "torch": "PyTorch instead of TensorFlow under the deep families",
     "weights": "pretrained weights of efficientnet-lite0, where nothing but pip has a network",
+    "kaggle": "data sets of Kaggle are fetched",
+    "openneuro": "data sets of OpenNeuro are fetched; replaces urllib3 here",
 }
 
 

@@ -113,6 +113,7 @@ def _dataset_card(dataset: DatasetAssessment) -> Iterator[str]:
             "Licence": record["licence"] or "not stated",
             "Citation": record.get("citation") or "not stated",
             "Homepage": record.get("homepage"),
+            "Place": record.get("place"),
             "Prevalence for predictive values": record.get("prevalence"),
             "Fingerprint": record["fingerprint"],
         }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
 from medbench.datasets.fetch import download_folder, fetch
+from medbench.datasets.places import Place, place_of
 from medbench.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def download_missing(
     """
     for name in names:
         source = catalog.get(name)
-        if source.download is not None and not source.is_here():
+        if source.to_fetch is not None and not source.is_here():
             fetch_shown(name, source, data_dir, console)
 
 
@@ -38,17 +39,21 @@ def download_each(
 ) -> Iterator[tuple[str, DatasetError]]:
     """Fetch data sets, whatever is there of them; those that cannot be had, each with the reason.
 
+    A name may also be a place, ``kaggle:OWNER/NAME``, which need not be registered.
+
     Raises:
         UnknownNameError: One is not registered; nothing is fetched.
+        ConfigurationError: One begins like a place and cannot be one; nothing is fetched.
     """
-    for name, source in [(name, catalog.get(name)) for name in dict.fromkeys(names)]:
+    wanted = {name: place_of(name, to_fetch=True) or catalog.get(name) for name in names}
+    for name, source in wanted.items():
         try:
             fetch_shown(name, source, data_dir, console)
         except DatasetError as error:
             yield name, error
 
 
-def fetch_shown(name: str, source: Source, data_dir: Path | None, console: Console) -> None:
+def fetch_shown(name: str, source: Source | Place, data_dir: Path | None, console: Console) -> None:
     """Fetch a data set, whatever is there of it, and show how far that is.
 
     Raises:

@@ -98,6 +98,7 @@ class Dataset(Record):
     n_folds_by_image: Count | None = None
     volumes: VolumeRule | None = None
     official_file: bool | None = None
+    place: str | None = None
     redistributable: bool | None = None
     image_shape: Annotated[list[Pixels], Field(min_length=3, max_length=3)] | None = None
 

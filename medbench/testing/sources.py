@@ -155,7 +155,7 @@ class SourceContract(Contract):
             "in it.",
         )
         require(
-            bool(download.address) and download.megabytes > 0,
+            bool(download.address) and (download.megabytes is None or download.megabytes > 0),
             "its download must say its address and the most megabytes that come from there.",
         )
 

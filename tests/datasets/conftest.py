@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import math
 import threading
 from dataclasses import dataclass, field
@@ -111,3 +112,33 @@ class Tiny:
         path.parent.mkdir(parents=True)
         path.write_bytes(self.files[path.name] if content is None else content)
         return path
+
+
+@pytest.fixture
+def web(monkeypatch):
+    """The web as ``requests`` sees it: answers by the end of an address, and what was asked."""
+    import requests
+
+    class Web:
+        def __init__(self):
+            self.answers, self.leads_to, self.asked = {}, {}, []
+
+        def send(self, adapter, request, **kwargs):
+            self.asked.append(request.url)
+            ends = [end for end in self.answers if request.url.endswith(end)]
+            if not ends:
+                raise requests.ConnectionError("nothing is there")
+            status, kind, content = self.answers[max(ends, key=len)](request.body)
+            answer = requests.Response()
+            answer.status_code, answer.request = status, request
+            answer.url = self.leads_to.get(request.url, request.url)
+            answer.headers["Content-Type"] = kind
+            answer.headers["Content-Length"] = str(len(content))
+            answer.raw = io.BytesIO(content)
+            return answer
+
+    stand_in = Web()
+    monkeypatch.setattr(
+        "requests.adapters.HTTPAdapter.send", lambda *a, **k: stand_in.send(*a, **k)
+    )
+    return stand_in

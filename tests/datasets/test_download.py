@@ -127,7 +127,7 @@ def test_without_network_it_says_what_to_put_where(published, tiny, tmp_path, mo
     target = tmp_path / "medmnist/tinymnist.npz"
     with pytest.raises(DatasetError, match="ConnectionError") as error:
         source.download.fetch(target)
-    assert str(target) in str(error.value) and download.md5 in str(error.value)
+    assert str(target) in str(error.value) and download.checksum in str(error.value)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tiny, tmp_path):

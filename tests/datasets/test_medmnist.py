@@ -56,8 +56,8 @@ def test_every_set_is_registered_in_four_sizes_with_its_official_sums(name):
             f"https://zenodo.org/records/10519652/files/{name}{end}.npz?download=1"
         )
         assert download.path == f"medmnist/{name}{end}.npz"
-        assert re.fullmatch("[0-9a-f]{32}", download.md5)
-        sums.add(download.md5)
+        assert re.fullmatch("[0-9a-f]{32}", download.checksum)
+        sums.add(download.checksum)
         assert source.published == (name if size == 28 else "")
         assert source.licence.startswith("CC BY")
     assert len(sums) == 4
@@ -88,7 +88,7 @@ def test_the_sums_are_those_of_the_package_medmnist():
         "nodulemnist3d": "8755a7e9e05a4d9ce80a24c3e7a256f3",
         "synapsemnist3d-64": "43bd14ebf3af9d3dd072446fedc14d5e",
     }.items():
-        assert catalog().get(name).download.md5 == md5
+        assert catalog().get(name).download.checksum == md5
 
 
 def test_the_official_file_is_read_with_its_split_and_recorded_as_official(tiny, tmp_path):

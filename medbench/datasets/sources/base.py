@@ -12,18 +12,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from medbench.cache import cache_folder
 from medbench.datasets.download import Download
 from medbench.datasets.image_size import SIDE_OF_UNKNOWN
 from medbench.datasets.listing import Listing
+from medbench.datasets.places import OpenNeuroPlace, Place, place_of
 from medbench.datasets.positive import with_positive
 from medbench.datasets.sources.words import Text
 from medbench.datasets.unpacked import archive_in, named_by_archive, notes_of, opened
-from medbench.errors import DatasetError, UndecidedError
+from medbench.errors import ConfigurationError, DatasetError, UndecidedError
+from medbench.names import as_text
+
+_SHOWN = 10
+"""Names of a folder that an error shows."""
 
 
 class Source(BaseModel, ABC):
@@ -73,6 +78,9 @@ class Source(BaseModel, ABC):
     prevalence: float | None = Field(default=None, gt=0, lt=1)
     """Share of positives (between 0 and 1) where a binary classifier would be used, for its
     predictive values; None stands for that of the held-out images."""
+    fetch_only: tuple[str, ...] = ()
+    """Patterns of the files that are fetched of a place that has them singly (``openneuro:``), as
+    ``sub-*/anat/*_T1w.nii.gz``; default all."""
     published: str = ""
     """The set of published results that stands beside ours where the official split is used."""
 
@@ -102,8 +110,46 @@ class Source(BaseModel, ABC):
 
     @property
     def download(self) -> Download | None:
-        """What ``datasets fetch`` downloads; None where a person must get the files."""
+        """What is downloaded where its paths name no place; None where a person gets the files."""
         return None
+
+    @property
+    def to_fetch(self) -> Download | None:
+        """What ``datasets fetch`` downloads; None where a person must get the files."""
+        place = self.place
+        return self.download if place is None else place.download
+
+    @property
+    def place(self) -> Place | None:
+        """Where it is published, as its paths name it; None where they are paths only."""
+        return next((p for path in self.paths().values() if (p := self._place(path))), None)
+
+    def _place(self, path: str) -> Place | None:
+        place = place_of(path)
+        if isinstance(place, OpenNeuroPlace):
+            return replace(place, only=self.fetch_only)
+        return place
+
+    def place_name(self) -> str:
+        """How a path names that place, with the version that is here; empty where there is none."""
+        place = self.place
+        found = None if place is None else self._whole(place)
+        return "" if place is None else place.name if found is None else place.pinned(found)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        try:
+            places = [place_of(path) for path in self.paths().values()]
+        except ConfigurationError as error:
+            raise ValueError(str(error).removesuffix(".")) from None
+        if len(names := {place.name for place in places if place is not None}) > 1:
+            raise ValueError(
+                f"its paths name several places, {' and '.join(sorted(names))}: name files of one "
+                "data set, with the same version"
+            )
+        if self.fetch_only and not any(isinstance(place, OpenNeuroPlace) for place in places):
+            raise ValueError("fetch_only is for paths that name a place with openneuro:")
+        return self
 
     # --- locate: where its files are --------------------------------------------------------
 
@@ -126,22 +172,29 @@ class Source(BaseModel, ABC):
         return [*self._archives(), *map(opened, found)]
 
     def locate(self) -> dict[str, Path]:
-        """Where each of ``paths`` lies: in the first of the data folders that has it.
-
-        Of an archive, or of a path through one, that is where it was unpacked.
+        """Where each of ``paths`` is read: where it lies, or where an archive was unpacked.
 
         Raises:
-            DatasetError: None has it, or an archive cannot be unpacked; the message says where it
-                was looked for and the remedy.
+            DatasetError: As ``here``, or an archive cannot be unpacked.
+        """
+        return {field: opened(path) for field, path in self.here().items()}
+
+    def here(self) -> dict[str, Path]:
+        """Where each of ``paths`` lies, perhaps in an archive: in the first folder that has it.
+
+        Raises:
+            DatasetError: None has it; the message says where it was looked for and the remedy.
         """
         found: dict[str, Path] = {}
         for field, path in self.paths().items():
             here = self._find(path)
             if here is None:
+                self._check_inside(field, path)
                 looked = ", ".join(str(each) for each in self._candidates(path))
                 remedy = self._remedy(field, path)
-                raise DatasetError(f"{path}: not found (looked for {looked}). {remedy}")
-            found[field] = opened(here)
+                looked = f" (looked for {looked})" if looked else ""
+                raise DatasetError(f"{path}: not found{looked}. {remedy}")
+            found[field] = here
         return found
 
     def _find(self, path: str) -> Path | None:
@@ -156,21 +209,54 @@ class Source(BaseModel, ABC):
 
     def _candidates(self, path: str) -> list[Path]:
         """Where ``path`` may be: in the data folders, and last where MedBench itself puts it."""
+        if (place := self._place(path)) is not None:
+            whole = self._whole(place)
+            return [] if whole is None else [inside(whole, place.inside, named_in=path)]
         try:
             wanted = Path(path).expanduser()
         except RuntimeError:  # ~somebody who is not a user here
             wanted = Path(path)
         if wanted.is_absolute():
             return [wanted]
-        return [root / wanted for root in (*self._roots, cache_folder() / "data")]
+        return [root / wanted for root in self._folders()]
+
+    def _folders(self) -> list[Path]:
+        return [*self._roots, cache_folder() / "data"]
+
+    def _whole(self, place: Place) -> Path | None:
+        """Where all of a place lies here, or None."""
+        return next((each for each in place.candidates(self._folders()) if each.exists()), None)
+
+    def _check_inside(self, field: str, path: str) -> None:
+        """Say where a data set is here and lacks what a path names.
+
+        Raises:
+            DatasetError: It is so.
+        """
+        place = self._place(path)
+        whole = None if place is None else self._whole(place)
+        if place is None or whole is None or not whole.is_dir():
+            return
+        there = sorted(as_text(each.name) for each in whole.iterdir())[:_SHOWN]
+        raise DatasetError(
+            f"{path}: {place.name} is here ({whole}), but there is no {place.inside!r} in it. It "
+            f"holds {', '.join(there)}. Correct the field {field} of its entry."
+        )
 
     def _remedy(self, field: str, path: str) -> str:
         """What a person does to have the files, as whole sentences."""
-        if self.download is not None and self._entry:
+        place = place_of(path)
+        download = self.to_fetch
+        named = self._entry if place is None or self.fetch_only else place.name
+        if download is not None and named:
+            by_hand = (
+                "get that file by hand and put it there"
+                if place is None
+                else f"get it by hand and name where it lies in place of {place.name}"
+            )
             return (
-                f"Fetch it with python -m medbench datasets fetch {self._entry}, or run with "
-                f"--download (at most {self.download.megabytes:,} MB from "
-                f"{self.download.address}); or get that file by hand and put it there."
+                f"Fetch it with python -m medbench datasets fetch {named}, or run with "
+                f"--download ({download.size} from {download.address}); or {by_hand}."
             )
         if self._candidates(path) == [Path(path).expanduser()]:
             return f"Put it there, or correct the field {field} of its entry."
@@ -209,6 +295,11 @@ class Source(BaseModel, ABC):
         except UndecidedError as error:
             error.dataset = self._entry
             raise
+        place, pinned = self.place, self.place_name()
+        if place is None or pinned == place.name:
+            return listing
+        taken = f"its entry names no version of {place.name}: {pinned} is taken, the highest here"
+        return replace(listing, notes=(*listing.notes, taken))
 
     def side(self, listing: Listing) -> int:
         """Height and width in pixels to which the images of its listing are brought."""

@@ -71,7 +71,7 @@ class MedMnistSource(NpzSource):
         raw = self.n_images * self._archive_size**self.dimensions * channels
         return RemoteFile(
             url=f"{RECORD}/{PurePosixPath(self.path).name}?download=1",
-            md5=self.md5[self._archive_size],
+            checksum=self.md5[self._archive_size],
             path=self.path,
             megabytes=raw // 10**6 + 1,
         )
@@ -86,10 +86,11 @@ class MedMnistSource(NpzSource):
             found = md5_of(path)
         except OSError as error:
             raise DatasetError(f"{path}: cannot be read ({error.strerror or error}).") from error
-        if found != self.download.md5:
+        official = self.download.checksum
+        if found != official:
             raise DatasetError(
                 f"{path}: its MD5 sum is {found}, but that of the official file is "
-                f"{self.download.md5}, so it is not used. Take it away and get the official one "
+                f"{official}, so it is not used. Take it away and get the official one "
                 f"(python -m medbench datasets fetch {self._entry}), or give it another name and "
                 "register it as a set of your own (python -m medbench datasets add NAME FILE)."
             )
