@@ -23,6 +23,11 @@ SQUEEZENET, MOBILENET = BACKBONES["squeezenet"], BACKBONES["mobilenet"]
 LITE = BACKBONES["efficientnet-lite0"]
 SIZE = (64, 64)
 CLASSES = 7
+once = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="names of layers do not depend on the backend, and networks are built slowly on JAX",
+)
+"""Of what MobileNet, whose files are read on every backend, is not needed for."""
 
 
 @functools.cache
@@ -68,11 +73,9 @@ def mobilenet_arrays(random):
     return arrays
 
 
+@once
 @pytest.mark.parametrize("name", NAMES)
 def test_every_cut_has_its_channels_and_nothing_goes_around_the_layer_below_it(name):
-    quick = ("mobilenet", "squeezenet", "efficientnet-lite0")
-    if keras.backend.backend() != "tensorflow" and name not in quick:
-        pytest.skip("names of layers do not depend on the backend, and some build slowly on JAX")
     backbone = BACKBONES[name]
     enlarged = input_size(name, (*SIZE, 3)) != SIZE
     body = build_body(backbone, (75, 75), None) if enlarged else random_body(backbone)
@@ -154,6 +157,7 @@ def test_efficientnet_is_fed_as_keras_feeds_it_with_its_imagenet_file(tmp_path, 
     np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-4, atol=1e-5)
 
 
+@once
 @pytest.mark.parametrize("top", [False, True])
 def test_squeezenet_reads_its_file_by_name_and_turns_the_colours_around(tmp_path, top):
     layers = squeezenet_layers(np.random.default_rng(1), top)
@@ -171,6 +175,7 @@ def test_squeezenet_reads_its_file_by_name_and_turns_the_colours_around(tmp_path
     assert read == 25
 
 
+@once
 def test_squeezenet_refuses_a_file_that_lacks_a_layer(tmp_path):
     layers = squeezenet_layers(np.random.default_rng(1))
     del layers["fire9/expand3x3"]
@@ -231,12 +236,14 @@ def test_a_file_that_lacks_a_convolution_is_refused(tmp_path):
         build_body(MOBILENET, SIZE, path)
 
 
+@once
 def test_convolutions_that_keras_passed_over_in_silence_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.Model, "load_weights", lambda self, path: None)
     with pytest.raises(ModelError, match=r"some\.h5: holds nothing for 25 of the 25 convolutions"):
         build_body(MOBILENET, SIZE, tmp_path / "some.h5")
 
 
+@once
 def test_a_file_that_broke_off_is_refused_with_its_name(tmp_path):
     write_hdf5(tmp_path / "whole.h5", squeezenet_layers(np.random.default_rng(1)))
     path = tmp_path / "squeezenet.h5"
@@ -245,6 +252,7 @@ def test_a_file_that_broke_off_is_refused_with_its_name(tmp_path):
         build_body(SQUEEZENET, SIZE, path)
 
 
+@once
 def test_efficientnet_lite_takes_pytorch_kernels_with_their_axes_turned(tmp_path):
     random = np.random.default_rng(1)
     turns = {"kernel": "weight", "gamma": "weight", "beta": "bias"}
@@ -273,6 +281,7 @@ def test_efficientnet_lite_takes_pytorch_kernels_with_their_axes_turned(tmp_path
         build_body(LITE, SIZE, tmp_path / "efficientnet_lite0.npz")
 
 
+@once
 @pytest.mark.real
 def test_both_real_files_of_squeezenet_give_one_network(real_weights):
     name = "squeezenet_weights_tf_dim_ordering_tf_kernels"
