@@ -75,7 +75,7 @@ def test_every_set_of_volumes_is_registered_in_two_sizes(name, n_classes, n_imag
         download = source.download
         assert download.url.endswith(f"/10519652/files/{name}{end}.npz?download=1")
         assert download.megabytes == n_images * size**3 // 10**6 + 1
-        assert re.fullmatch("[0-9a-f]{32}", download.md5)
+        assert re.fullmatch("[0-9a-f]{32}", download.checksum)
     assert f"{name}-128" not in catalog().sources
 
 

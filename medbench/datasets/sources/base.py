@@ -291,15 +291,16 @@ class Source(BaseModel, ABC):
                     needed_for=positive_for,
                 )
                 of_archives = [note for one in self._archives() for note in notes_of(one)]
-            return replace(listing, notes=(*of_archives, *listing.notes))
         except UndecidedError as error:
             error.dataset = self._entry
             raise
+        notes = [*of_archives, *listing.notes]
         place, pinned = self.place, self.place_name()
-        if place is None or pinned == place.name:
-            return listing
-        taken = f"its entry names no version of {place.name}: {pinned} is taken, the highest here"
-        return replace(listing, notes=(*listing.notes, taken))
+        if place is not None and pinned != place.name:
+            notes.append(
+                f"its entry names no version of {place.name}: {pinned} is taken, the highest here"
+            )
+        return replace(listing, notes=tuple(notes))
 
     def side(self, listing: Listing) -> int:
         """Height and width in pixels to which the images of its listing are brought."""
