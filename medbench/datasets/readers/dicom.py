@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medbench.datasets.grey_levels import stretched
 from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size, hashed
 from medbench.datasets.readers.dicom_elements import BROKEN, number, one_line, said
-from medbench.datasets.readers.dicom_frames import CONVERT, DECODERS, stored_frame
+from medbench.datasets.readers.dicom_frames import more_decoders, stored_frame
 from medbench.datasets.readers.dicom_grey import grey
 from medbench.datasets.readers.dicom_tables import coloured
 from medbench.datasets.readers.quiet import Quiet
@@ -215,7 +215,7 @@ def _check_header(dataset: FileDataset, origin: str, pixel_limit: int) -> None:
     if not available:
         raise DatasetError(
             f"{origin}: the pixels are compressed as {syntax.name}, which nothing installed "
-            f"here reads. {DECODERS}, {CONVERT}."
+            f"here reads: {more_decoders()}."
         )
 
 
