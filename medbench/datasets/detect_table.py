@@ -24,6 +24,7 @@ from medbench.datasets.sources.table_columns import (
 )
 from medbench.datasets.sources.table_files import NamedFiles, missing_files
 from medbench.datasets.sources.table_flags import flag_columns, one_each
+from medbench.datasets.sources.table_ids import id_column
 from medbench.datasets.sources.table_joined import joined_by, split_labels
 from medbench.datasets.spellings import counted, is_missing
 from medbench.errors import DatasetError, UndecidedError
@@ -59,7 +60,13 @@ def detect_table(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         if field in given
     }
     labels = _given_labels(rows, given["label"], path) if "label" in given else ()
-    file = real.get("file") or _file_column(path, images, rows, {*labels, *real.values()})
+    try:
+        file = real.get("file") or _file_column(path, images, rows, {*labels, *real.values()})
+    except DatasetError:
+        others = [str(column) for column in rows.columns if column not in labels]
+        if (by_id := id_column(rows, images, others)) is None:
+            raise
+        file, entry["match"] = by_id
     labels = labels or _label_columns(path, rows, {file, *real.values()}, given.get("separator"))
     if len(labels) == 1:
         _refuse_too_many(path, rows, labels[0], given.get("separator"))

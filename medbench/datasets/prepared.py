@@ -66,6 +66,10 @@ class PreparedDataset:
     """Messages on the images that were left out on request."""
     notes: tuple[str, ...] = ()
     """See ``Listing``."""
+    header_fields: pd.DataFrame | None = None
+    """See ``Listing``; a row for each of ``table``."""
+    first_folders: frozenset[str] = frozenset()
+    """See ``Listing``."""
     positive_decided: str = ""
     """See ``Listing``."""
     entry: Entry | None = None
@@ -161,6 +165,7 @@ def prepare(
     if lost:
         raise DatasetError(f"data set {name!r}: no {lost} is there. Add some, or leave it out.")
     stored = StoredImages(folder / "images.npy")
+    fields = listing.header_fields
     table = pd.read_parquet(folder / "table.parquet")
     return PreparedDataset(
         name=name,
@@ -175,6 +180,8 @@ def prepare(
         pixels_sha256=sums_of(folder)["images.npy"],
         unreadable=tuple(unreadable.values()),
         notes=listing.notes,
+        header_fields=None if fields is None else fields.drop(index=[*unreadable]),
+        first_folders=listing.first_folders,
         positive_decided=listing.positive_decided,
         entry=entry,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
+from medbench.datasets.findings import how_many
 from medbench.datasets.headers import Headers, headers_of
 from medbench.datasets.image_size import side_of_files
 from medbench.datasets.listing import Listing
@@ -18,16 +21,33 @@ from medbench.datasets.readers import Content
 from medbench.datasets.remembered import state_of
 from medbench.datasets.slices import middle_slices
 from medbench.datasets.sources.base import Source
-from medbench.datasets.task import label_frame
+from medbench.datasets.sources.series import middle_of_series, told_series
+from medbench.datasets.task import label_frame, membership
+from medbench.errors import DatasetError
 from medbench.hashes import sha256_of_chunks
 from medbench.opening import IMAGE, read_regular
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookedAt:
+    """What the headers of files say, and the signature of all files that were looked at."""
+
+    headers: Headers
+    signature: str
+
+    @classmethod
+    def of(cls, names: Sequence[str], paths: Sequence[str | Path]) -> LookedAt:
+        """Look at files by their names relative to the data set, and their paths."""
+        signature = file_signature(paths)
+        return cls(headers=headers_of(paths, signature, names), signature=signature)
 
 
 class FileSource(Source):
     """Image files of any format, each with a label."""
 
     slices: int = Field(default=1, ge=1, le=10_000)
-    """How many slices are taken of a file that has several: so many in the middle."""
+    """How many slices are taken of a file that has several, and of a DICOM series of single files:
+    so many in the middle. Where nothing is said, one of each file, also of those of a series."""
 
     def list_files(
         self,
@@ -39,6 +59,7 @@ class FileSource(Source):
         groups: Sequence[str] | None = None,
         splits: Sequence[str] | str = "",
         notes: tuple[str, ...] = (),
+        looked_at: LookedAt | None = None,
     ) -> Listing:
         """The listing of files: a row for each slice that is taken.
 
@@ -52,34 +73,53 @@ class FileSource(Source):
                 nothing of them, so that the headers of the files do.
             splits: Its part of the official split; "" where there is none.
             notes: What is known already that a reader of results must know.
+            looked_at: What their headers say, where somebody looked at them already.
         """
-        signature = file_signature(paths)
-        headers = headers_of(paths, signature)
-        said: tuple[str, ...] = ()
-        if groups is None:
-            groups, said = groups_by_header(headers)
-        taken = [middle_slices(n, self.slices) for n in headers.n_slices.tolist()]
+        if looked_at is None:
+            looked_at = LookedAt.of(names, paths)
+        signature, headers = looked_at.signature, looked_at.headers
         if not isinstance(labels, np.ndarray):
             labels = np.array([classes.index(label) for label in labels], dtype=np.int64)
+        pictures, said = are_pictures(headers)
+        _refuse_lost(labels, pictures, classes, said)
+        if "slices" in self.model_fields_set:
+            middle, more = middle_of_series(headers.of(pictures), labels[pictures], self.slices)
+            pictures[np.flatnonzero(pictures)[~middle]] = False
+        else:
+            more = tuple(told_series(headers.of(pictures)))
+        said += more
+        told = [*without_patients(notes, names, headers.names), *said]
+        if groups is None:
+            groups, said = groups_by_header(headers.of(pictures))
+            told += said
+        else:
+            groups = [group for group, is_one in zip(groups, pictures, strict=True) if is_one]
+        if not isinstance(splits, str):
+            splits = [split for split, is_one in zip(splits, pictures, strict=True) if is_one]
+        files = [path for path, is_one in zip(paths, pictures, strict=True) if is_one]
+        labels, headers = labels[pictures], headers.of(pictures)
         of_files = pd.concat(
             [
-                pd.DataFrame({"origin": list(names)}),
+                pd.DataFrame({"origin": headers.names}),
                 label_frame(labels),
-                pd.DataFrame({"group": list(groups), "split": splits}),
+                pd.DataFrame({"group": groups, "split": splits}),
             ],
             axis=1,
         )
+        taken = [middle_slices(n, self.slices) for n in headers.n_slices.tolist()]
         file = np.repeat(np.arange(len(taken)), [len(numbers) for numbers in taken])
         table = of_files.iloc[file].reset_index(drop=True)
         table.insert(1, "slice", np.array([n for numbers in taken for n in numbers], np.int64))
         return Listing(
             classes=classes,
             table=table,
-            read=FileReader([paths[i] for i in file.tolist()]),
+            read=FileReader([files[i] for i in file.tolist()]),
             signature=signature,
             task_type=self.task,
-            image_size=side_of_files(paths) if self.image_size is None else None,
-            notes=(*notes, *said, *self._said_of_slices(headers)),
+            image_size=side_of_files(files) if self.image_size is None else None,
+            header_fields=headers.fields.iloc[file].reset_index(drop=True),
+            first_folders=_first_folders(names, looked_at.headers.names),
+            notes=(*told, *self._said_of_slices(headers)),
         )
 
     def _said_of_slices(self, headers: Headers) -> Iterable[str]:
@@ -93,6 +133,82 @@ class FileSource(Source):
                 f"{len(several)} file{'s' * (len(several) > 1)} with several slices ({found}): "
                 f"{which} of each taken (field slices)"
             )
+
+
+def are_pictures(headers: Headers) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Which files hold pictures, as their headers say; and a note on the others.
+
+    Where none does, all are taken for pictures, so that each is read or refused by what it is.
+    """
+    pictures = headers.kind == ""
+    counts = Counter(headers.kind[~pictures].tolist())
+    if not counts or not pictures.any():
+        return np.ones(len(pictures), np.bool_), ()
+    kinds = ", ".join(how_many(n, kind) for kind, n in counts.most_common())
+    return pictures, (f"left out by what their headers say that they are: {kinds}",)
+
+
+def are_patients(labels: Sequence[str], patients: Iterable[int]) -> bool:
+    """Whether each label is one patient, and each patient has one label.
+
+    Args:
+        labels: Of each file.
+        patients: Opaque number of its patient, -1 where unknown.
+    """
+    pairs = {(own, who) for own, who in zip(labels, patients, strict=True) if own and who >= 0}
+    n = len(pairs)
+    n_labels, n_patients = len({own for own, _ in pairs}), len({who for _, who in pairs})
+    return n > 1 and n == n_labels == n_patients == len({*labels} - {""})
+
+
+def _refuse_lost(
+    labels: NDArray[np.int64],
+    pictures: NDArray[np.bool_],
+    classes: Sequence[str],
+    notes: Iterable[str],
+) -> None:
+    """Refuse a class that has no file but those that are left out.
+
+    Raises:
+        DatasetError: There is one.
+    """
+    shown = membership(labels, len(classes))
+    lost = shown.any(axis=0) & ~shown[pictures].any(axis=0)
+    if lost.any():
+        names = ", ".join(repr(classes[k]) for k in np.flatnonzero(lost).tolist())
+        raise DatasetError(
+            f"no file of class {names} holds a picture ({'; '.join(notes)}). List the classes to "
+            "use in the field classes of the entry, or add pictures."
+        )
+
+
+def _first_folders(names: Iterable[str], shown: Iterable[str]) -> frozenset[str]:
+    """The first parts of the names of files, if patients are kept out of any."""
+    pairs = [(name, other) for name, other in zip(names, shown, strict=True) if name != other]
+    return frozenset(name.partition("/")[0] for name, _ in pairs)
+
+
+def without_patients(
+    notes: Iterable[str], names: Iterable[str], shown: Iterable[str]
+) -> Iterable[str]:
+    """Notes in which folders and files that are called as their patients are have their numbers.
+
+    Args:
+        notes: What is to be said.
+        names: Files by their real names.
+        shown: The same files without patients.
+    """
+    numbered = {
+        real: number
+        for name, other in zip(names, shown, strict=True)
+        if name != other
+        for real, number in zip(name.split("/"), other.split("/"), strict=True)
+        if real != number
+    }
+    for note in notes:
+        for real in sorted((real for real in numbered if real in note), key=len, reverse=True):
+            note = note.replace(real, numbered[real])
+        yield note
 
 
 def groups_by_header(headers: Headers) -> tuple[list[str], tuple[str, ...]]:

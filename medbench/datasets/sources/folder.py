@@ -20,12 +20,14 @@ from medbench.datasets.image_names import (
 )
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import check_classes, check_order, leads_to_folder
-from medbench.datasets.sources.files import FileSource
-from medbench.datasets.sources.folder_meaning import Meaning, meaning
+from medbench.datasets.sources.dicomdir import files_of_dicomdir, is_dicomdir
+from medbench.datasets.sources.files import FileSource, LookedAt, are_patients
+from medbench.datasets.sources.folder_meaning import MODES, Meaning, meaning
 from medbench.datasets.sources.folder_names import tables_in
 from medbench.datasets.sources.image_files import Folder, image_folder
 from medbench.datasets.sources.labelled_folders import Labelled
 from medbench.datasets.sources.table_columns import column_called
+from medbench.datasets.sources.tag_labels import TagLabel, labels_of_tag
 from medbench.datasets.sources.words import Text
 from medbench.errors import DatasetError, UndecidedError
 from medbench.names import as_text
@@ -44,12 +46,22 @@ class GroupTable(BaseModel):
 
 
 class FolderSource(FileSource):
-    """``path/CLASS/image`` or ``path/train/CLASS/image``, at any depth below the class folder."""
+    """``path/CLASS/image`` or ``path/train/CLASS/image``, at any depth below the class folder.
+
+    Of DICOM files also any other tree, whose labels are in their headers.
+    """
 
     source: str = "folder"
     path: str
-    classes: tuple[Text, ...] | None = None
-    """Class folders to use and their order (the last is the positive of two); default all."""
+    """The folder, or a DICOMDIR, which names the files that are used."""
+    label: TagLabel | None = None
+    """Where the labels are, if not in the names of folders: an element of DICOM headers, as
+    ``{tag: SeriesDescription}``."""
+    classes: tuple[Text, ...] | dict[Text, Text | tuple[Text, ...]] | None = None
+    """Class folders to use and their order (the last is the positive of two); default all. Of
+    ``label`` its values, or a mapping that gives each class the pattern (or patterns) of its
+    values, as ``T2*``: the longest that fits decides, and what none fits is left out and counted.
+    """
     groups: GroupTable | None = None
     exclude: tuple[str, ...] = ()
     """Patterns of relative file names to leave out, for example ``masks/*``."""
@@ -62,8 +74,12 @@ class FolderSource(FileSource):
     class of its own; or the one folder that is used, as ``original/``."""
 
     @model_validator(mode="after")
-    def _has_order(self) -> Self:
+    def _fits_together(self) -> Self:
         check_order(self.task, self.classes)
+        if self.label is None and isinstance(self.classes, dict):
+            raise ValueError("classes maps patterns to classes, which only labels of a tag have")
+        if self.label is not None and self.folders:
+            raise ValueError("folders says what folders are, and label takes no label from them")
         return self
 
     def paths(self) -> dict[str, str]:
@@ -79,9 +95,11 @@ class FolderSource(FileSource):
             DatasetError: There are no classes, or something cannot be read.
         """
         root = found["path"]
+        if self.label is not None or is_dicomdir(root):
+            return self._by_tag(root, found)
         if not root.is_dir():
             raise DatasetError(f"{root}: not a folder. Use source: table or npz for a file.")
-        wanted = None if self.classes is None else tuple(map(composed, self.classes))
+        wanted = None if self.classes is None else tuple(map(composed, tuple(self.classes)))
         whole = image_folder(
             root, only=self._only(root, wanted), include=self.include, exclude=self.exclude
         )
@@ -107,6 +125,16 @@ class FolderSource(FileSource):
             raise DatasetError(
                 f"{error} What was found there: {found_there or 'nothing'}.{tables_in(root)}"
             ) from error
+        looked_at = LookedAt.of(names, paths)
+        if not (self.folders or self.classes) and are_patients(labels, looked_at.headers.patient):
+            raise UndecidedError(
+                f"{root}: each of its {len(classes)} class folders has the images of one patient, "
+                "as the headers say, so these are patients and no classes. If an element of DICOM "
+                "headers has the label, name it in the field label (--label of datasets add), as "
+                "label: {tag: SeriesDescription}.",
+                field="folders",
+                choices={"classes": MODES["classes"]},
+            )
         return self.list_files(
             classes=classes,
             names=names,
@@ -115,6 +143,36 @@ class FolderSource(FileSource):
             groups=groups,
             splits=[part.split for part in of_part],
             notes=tuple(notes),
+            looked_at=looked_at,
+        )
+
+    def _by_tag(self, root: Path, found: Mapping[str, Path]) -> Listing:
+        """The DICOM files whose headers have a label, wherever they lie."""
+        if self.label is None:
+            raise DatasetError(
+                f"{root}: a DICOMDIR has no labels. Say in the field label which element of the "
+                "headers has them, as label: {tag: SeriesDescription}."
+            )
+        notes: list[str] = []
+        if is_dicomdir(root):
+            files, notes = files_of_dicomdir(root)
+        else:
+            whole = image_folder(root, include=self.include, exclude=self.exclude)
+            files = whole.files()
+            notes += self._said_of_names([name for name, _ in files], whole.left_out)
+        if not files:
+            raise DatasetError(f"{root}: no files that may be images ({'; '.join(notes)}).")
+        labelled = labels_of_tag(
+            files, self.label, task=self.task, classes=self.classes, named_in=str(root)
+        )
+        return self.list_files(
+            classes=labelled.classes,
+            names=labelled.names,
+            paths=labelled.paths,
+            labels=labelled.labels,
+            groups=_group_of(self.groups, found["groups"], labelled.names) if self.groups else None,
+            notes=(*notes, *labelled.notes),
+            looked_at=labelled.looked_at,
         )
 
     def _meaning(self, whole: Folder, root: Path, wanted: Sequence[str]) -> Meaning:
