@@ -77,6 +77,16 @@ def test_what_is_no_picture_is_left_out_with_a_count_at_any_depth(tmp_path):
         assert said in note
 
 
+def test_folders_that_are_called_by_numbers_do_not_part_a_patient(tmp_path):
+    for i in range(12):
+        uid = f"1.2.840.{i}"  # each patient has two studies, in folders of their own
+        put(tmp_path / "ab"[i % 2] / uid / "IM1", PIXELS[i], PatientID=f"Q{i // 4}{i % 2}")
+    listing = FolderSource(path=str(tmp_path)).listing()
+    assert listing.table["group"].nunique() == 6
+    again = listing.table.groupby("group")["label"].nunique()
+    assert (again == 1).all()
+
+
 def test_a_class_of_reports_alone_is_named_and_a_file_without_pixels_is_still_damage(tmp_path):
     put(tmp_path / "a" / "x", PatientID="P1")
     no_picture(tmp_path / "b" / "y", EnhancedSRStorage)
@@ -94,6 +104,7 @@ def test_labels_come_from_a_tag_and_groups_from_the_patient(tmp_path):
     listing = FolderSource.model_validate(entry).listing()
     assert set(listing.classes) == {"FLAIR", "T1 post"}
     assert listing.table["group"].nunique() == 6 and len(listing.table) == 24
+    assert listing.first_folders == {f"{patient}00" for patient in "ABCDEF"}
     assert any("1 files without a label are left out" in note for note in listing.notes)
     mapped = entry | {"classes": {"other": "FL*", "t1": ["T1*", "t1*"]}}
     assert FolderSource.model_validate(mapped).listing().classes == ("other", "t1")
@@ -208,12 +219,16 @@ def test_slices_takes_the_middle_of_each_series_by_position(tmp_path):
 
 def test_a_tree_of_patients_is_recognised_and_asks_for_the_label(tmp_path):
     root = export(tmp_path / "set")
+    (root / "F00" / "study").rename(root / "second visit of E")
+    (root / "F00").rmdir()
+    for path in (root / "second visit of E").rglob("IM*"):
+        path.write_bytes(path.read_bytes().replace(b"F00", b"E00"))
     no_picture(root / "A00" / "SR", EnhancedSRStorage)
     with pytest.raises(UndecidedError) as raised:
         detect(root)
     assert raised.value.field == "label"
     assert raised.value.choices == {"SeriesDescription": "'T1 post' 12, 'FLAIR' 12"}
-    for said in ("6 patients, 12 series, modality 'MR' 24", "1 structured report"):
+    for said in ("5 patients, 12 series, modality 'MR' 24", "1 structured report"):
         assert said in str(raised.value)
     assert "A00" not in str(raised.value)
     entry = detect(root, label="seriesdescription")
@@ -222,6 +237,11 @@ def test_a_tree_of_patients_is_recognised_and_asks_for_the_label(tmp_path):
         detect(root, label="PatientName")
     assert "label" not in detect(root, by_folders=True)
     with pytest.raises(UndecidedError, match="6 class folders has the images of one patient"):
+        FolderSource(path=str(root)).listing()
+    (root / "second visit of E").rename(root / "F00")
+    for folder in [*root.iterdir()]:
+        folder.rename(root / f"patient{folder.name[0]}")
+    with pytest.raises(UndecidedError, match=r"as patients are.*the field label"):
         FolderSource(path=str(root)).listing()
 
 

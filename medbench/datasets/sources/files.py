@@ -149,16 +149,15 @@ def are_pictures(headers: Headers) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
 
 
 def are_patients(labels: Sequence[str], patients: Iterable[int]) -> bool:
-    """Whether each label is one patient, and each patient has one label.
+    """Whether each label is one patient's, and not all of them are of the same.
 
     Args:
         labels: Of each file.
         patients: Opaque number of its patient, -1 where unknown.
     """
     pairs = {(own, who) for own, who in zip(labels, patients, strict=True) if own and who >= 0}
-    n = len(pairs)
-    n_labels, n_patients = len({own for own, _ in pairs}), len({who for _, who in pairs})
-    return n > 1 and n == n_labels == n_patients == len({*labels} - {""})
+    n_patients = len({who for _, who in pairs})
+    return n_patients > 1 and len(pairs) == len({own for own, _ in pairs}) == len({*labels} - {""})
 
 
 def _refuse_lost(
@@ -238,6 +237,27 @@ def groups_by_header(headers: Headers) -> tuple[list[str], tuple[str, ...]]:
                 f"({len(set(of_kind))} groups)"
             )
     return groups, tuple(notes)
+
+
+def joined(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """Groups that keep together what either of two groupings does.
+
+    Args:
+        first: The group of each file, "" where unknown.
+        second: Likewise.
+    """
+    above: dict[tuple[int, str], tuple[int, str]] = {}
+
+    def top(of: tuple[int, str]) -> tuple[int, str]:
+        while (up := above.setdefault(of, of)) != of:
+            above[of], of = above[up], up
+        return of
+
+    for one, other in zip(first, second, strict=True):
+        if one and other:
+            above[top((1, other))] = top((0, one))
+    tops = [top((0, one) if one else (1, other)) for one, other in zip(first, second, strict=True)]
+    return [f"{which} {group}" if group else "" for which, group in tops]
 
 
 def _without_placeholder(numbers: NDArray[np.int64], what: str, notes: list[str]) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from medbench.datasets.csv_files import group_name, read_csv
+from medbench.datasets.headers import tag_of
 from medbench.datasets.image_names import (
     EXCLUDED,
     LeftOut,
@@ -21,7 +22,13 @@ from medbench.datasets.image_names import (
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import check_classes, check_order, leads_to_folder
 from medbench.datasets.sources.dicomdir import files_of_dicomdir, is_dicomdir
-from medbench.datasets.sources.files import FileSource, LookedAt, are_patients
+from medbench.datasets.sources.files import (
+    FileSource,
+    LookedAt,
+    are_patients,
+    groups_by_header,
+    joined,
+)
 from medbench.datasets.sources.folder_meaning import MODES, Meaning, meaning
 from medbench.datasets.sources.folder_names import tables_in
 from medbench.datasets.sources.image_files import Folder, image_folder
@@ -31,6 +38,9 @@ from medbench.datasets.sources.tag_labels import TagLabel, labels_of_tag
 from medbench.datasets.sources.words import Text
 from medbench.errors import DatasetError, UndecidedError
 from medbench.names import as_text
+
+_FIRST = 10
+"""Files that are looked into to see whether an error is about DICOM files."""
 
 
 class GroupTable(BaseModel):
@@ -116,22 +126,27 @@ class FolderSource(FileSource):
         labels = [part.label for part in of_part]
         notes = [*meant.notes, *self._said_of_names(names, whole.left_out)]
         groups = [part.group for part in of_part] if any(p.group for p in of_part) else None
-        if self.groups is not None:
-            groups = _group_of(self.groups, found["groups"], names)
         try:
             classes = check_classes(labels, wanted, named_in=str(root))
         except DatasetError as error:
             found_there = "; ".join(notes)
             raise DatasetError(
                 f"{error} What was found there: {found_there or 'nothing'}.{tables_in(root)}"
+                f"{_labels_in_headers(whole)}"
             ) from error
         looked_at = LookedAt.of(names, paths)
+        if self.groups is not None:
+            groups = _group_of(self.groups, found["groups"], names)
+        elif groups is not None and any(of_headers := groups_by_header(looked_at.headers)[0]):
+            groups = joined(groups, of_headers)
+            notes.append(
+                "images of one patient, as headers say, are one group, whatever folders they lie in"
+            )
         if not (self.folders or self.classes) and are_patients(labels, looked_at.headers.patient):
             raise UndecidedError(
                 f"{root}: each of its {len(classes)} class folders has the images of one patient, "
-                "as the headers say, so these are patients and no classes. If an element of DICOM "
-                "headers has the label, name it in the field label (--label of datasets add), as "
-                "label: {tag: SeriesDescription}.",
+                "as the headers say, so these are patients and no classes."
+                f"{_labels_in_headers(whole)}",
                 field="folders",
                 choices={"classes": MODES["classes"]},
             )
@@ -178,10 +193,14 @@ class FolderSource(FileSource):
     def _meaning(self, whole: Folder, root: Path, wanted: Sequence[str]) -> Meaning:
         try:
             return meaning(whole, decided=self.folders, classes=wanted)
-        except UndecidedError:
-            raise
+        except UndecidedError as error:
+            raise UndecidedError(
+                f"{error.question}{_labels_in_headers(whole)}",
+                field="folders",
+                choices=error.choices,
+            ) from error
         except DatasetError as error:
-            raise DatasetError(f"{error}{tables_in(root)}") from error
+            raise DatasetError(f"{error}{tables_in(root)}{_labels_in_headers(whole)}") from error
 
     def _said_of_names(self, names: Sequence[str], left_out: LeftOut) -> list[str]:
         """Notes on what is left out, and on images that may have been made of others."""
@@ -214,6 +233,16 @@ class FolderSource(FileSource):
         folders = filter(leads_to_folder, os.scandir(root))
         here = {composed(as_text(entry.name)) for entry in folders}
         return wanted if set(wanted) <= here else None
+
+
+def _labels_in_headers(whole: Folder) -> str:
+    """A sentence on labels in DICOM headers, if one of the first files has one; else nothing."""
+    if not any(tag_of(path, "Modality") for _, path in whole.files()[:_FIRST]):
+        return ""
+    return (
+        " If an element of the DICOM headers has the label, name it in the field label (--label of "
+        "datasets add), as label: {tag: SeriesDescription}."
+    )
 
 
 def _group_of(groups: GroupTable, path: Path, names: Sequence[str]) -> list[str]:
