@@ -80,7 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--label",
         metavar="COLUMN",
-        help="the table's column of labels; or A,B,C: columns that are 1 for images of a class",
+        help="the table's column of labels; or A,B,C: columns that are 1 for images of a class; of "
+        "a folder of DICOM files the element of their headers, as SeriesDescription",
     )
     add.add_argument("--group", metavar="COLUMN", help="the table's column of patients")
     add.add_argument("--split", metavar="COLUMN", help="the table's column of train, val and test")

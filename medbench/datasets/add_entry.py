@@ -52,7 +52,7 @@ def guessed_entry(path: Path, given: Mapping[str, Any], answer: Answer) -> dict[
     positive = others.pop("positive", None)
     while True:
         try:
-            entry = detect(path, **others)
+            entry = detect(path, by_folders=bool({"folders", "labels"} & set(of_folders)), **others)
             break
         except UndecidedError as error:
             others[error.field] = answer(error)

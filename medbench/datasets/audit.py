@@ -17,6 +17,7 @@ from medbench.datasets.doubtful_reading import doubtful_reading
 from medbench.datasets.duplicates import LARGEST_SHARE, LARGEST_SMALL
 from medbench.datasets.file_properties import file_properties
 from medbench.datasets.findings import SEVERITIES, Finding, Severity, enumerated, how_many, quoted
+from medbench.datasets.header_findings import header_findings
 from medbench.datasets.mask_findings import mask_findings
 from medbench.datasets.prepared import PreparedDataset
 from medbench.datasets.small_parts import small_parts
@@ -112,6 +113,7 @@ def audit(dataset: PreparedDataset) -> AuditReport:
         _balance(dataset),
         small_parts(dataset),
         file_properties(dataset),
+        header_findings(dataset),
         _constant(dataset),
         mask_findings(dataset),
     )

@@ -24,6 +24,7 @@ from medbench.datasets.sources.table_columns import (
 )
 from medbench.datasets.sources.table_files import NamedFiles, missing_files
 from medbench.datasets.sources.table_flags import flag_columns, one_each
+from medbench.datasets.sources.table_ids import id_column
 from medbench.datasets.sources.table_joined import joined_by, split_labels
 from medbench.datasets.sources.table_measured import is_measured, refuse_measured
 from medbench.datasets.sources.table_reading import Table, read_table
@@ -65,7 +66,13 @@ def detect_table(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     labels = _given_labels(rows, given["label"], path) if "label" in given else ()
     taken = {*labels, *real.values()}
     file = real.get("file") or _column_of_files(path, table, taken)
-    file = file or _file_column(path, images, rows, taken)
+    try:
+        file = file or _file_column(path, images, rows, taken)
+    except DatasetError:
+        others = [str(column) for column in rows.columns if column not in labels]
+        if (by_id := id_column(rows, images, others)) is None:
+            raise
+        file, entry["match"] = by_id
     taken |= {file, *table.images}
     labels = labels or _label_columns(path, rows, taken, given.get("separator"))
     if len(labels) == 1:

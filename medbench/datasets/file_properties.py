@@ -57,7 +57,7 @@ def file_properties(dataset: PreparedDataset) -> Iterator[Finding]:
     first, others = telling[0], [f"{_PROPERTIES[name]} ({score(name)})" for name in telling[1:]]
     text = (
         f"Labels follow the file, not only the picture: {_PROPERTIES[first]} alone tells "
-        f"{_from_the_rest(dataset, best[first])} with {score(first)}"
+        f"{from_the_rest(dataset, best[first])} with {score(first)}"
     )
     strongest = strengths[first][best[first]]
     yield Finding(
@@ -129,7 +129,7 @@ def cramers_v_of_each(codes: NDArray[np.int64], shown: NDArray[np.bool_]) -> NDA
     return v
 
 
-def _from_the_rest(dataset: PreparedDataset, k: int) -> str:
+def from_the_rest(dataset: PreparedDataset, k: int) -> str:
     """Words for a class and what it is told from."""
     names = [quoted(name) for name in dataset.task.classes]
     if dataset.labels.ndim == 2:

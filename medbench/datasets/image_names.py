@@ -41,7 +41,7 @@ _OTHER_WORDS = """
     pt pth ckpt onnx keras tflite pb skops ubj safetensors tfrecord tfrecords
     py pyc ipynb r rmd m c cpp h java js ts sh bat ps1 exe dll so
     zip tar tgz rar 7z bz2 xz iso db sqlite sqlite3 sql lnk url torrent lock
-    md5 sha1 sha256 sig part crdownload tmp bak swp roi imglab names mp3 wav
+    inf jar cab xsl md5 sha1 sha256 sig part crdownload tmp bak swp roi imglab names mp3 wav
 """
 _OTHER_SUFFIXES = frozenset(f".{word}" for word in _OTHER_WORDS.split())
 """Of what is no image; files of any other suffix, and without one, are opened to see."""

@@ -56,6 +56,13 @@ class Listing:
     """What an entry keeps of each image beside its label, such as age, sex or site: a row an image
     in the order of ``table``, all text, "" where nothing is said; no columns where it keeps
     nothing. Models never see it. It says nothing by which a patient could be found."""
+    header_fields: pd.DataFrame | None = None
+    """What headers say of how images were made: a row for each of ``table``, a column for each
+    field, int64, equal where two say the same, -1 where one says nothing. For the audit alone: no
+    model sees it. None where nothing has headers."""
+    first_folders: frozenset[str] = frozenset()
+    """What lies right in the data set's folder and holds images, by its real name, where
+    ``origin`` has numbers in the place of patients; empty where it has none."""
     positive_decided: str = ""
     """How it was decided which of two classes is the positive one, which is the last; filled in by
     ``Source.listing`` (see ``medbench.datasets.positive``)."""

@@ -73,6 +73,10 @@ class PreparedDataset:
     kept: pd.DataFrame = field(default_factory=pd.DataFrame)
     """What the entry keeps of each image, a row an image; see ``Listing``. No part of what is
     prepared, nor of the fingerprint."""
+    header_fields: pd.DataFrame | None = None
+    """See ``Listing``; a row for each of ``table``."""
+    first_folders: frozenset[str] = frozenset()
+    """See ``Listing``."""
     positive_decided: str = ""
     """See ``Listing``."""
     entry: Entry | None = None
@@ -169,6 +173,7 @@ def prepare(
     if lost:
         raise DatasetError(f"data set {name!r}: no {lost} is there. Add some, or leave it out.")
     stored = StoredImages(folder / "images.npy")
+    fields = listing.header_fields
     table = pd.read_parquet(folder / "table.parquet")
     return PreparedDataset(
         name=name,
@@ -185,6 +190,8 @@ def prepare(
         volumes=listing.volumes,
         notes=listing.notes,
         kept=_without(listing.kept, list(unreadable)),
+        header_fields=None if fields is None else fields.drop(index=[*unreadable]),
+        first_folders=listing.first_folders,
         positive_decided=listing.positive_decided,
         entry=entry,
     )

@@ -196,7 +196,7 @@ class _Handed:
                     self._store.folder,
                     self._setup.cache,
                     [*data.source.reads(), *([data.entry.path] if data.entry else [])],
-                    data.table["origin"],
+                    [*data.table["origin"], *data.first_folders],
                 )
             )
         return self._closed[data.name]

@@ -123,6 +123,11 @@ class ReaderContract(Contract):
                 f"{name} of the header is no hash; use medbench.datasets.readers.hashed.",
             )
         looked = self.reader().look(io.BytesIO(self.content), origin=_ORIGIN)
+        stack = looked.details.stack if looked.details else ""
+        require(
+            not stack or bool(_HASH.fullmatch(stack)),
+            "stack of the header's details is no hash; use medbench.datasets.readers.hashed.",
+        )
         require(looked == header, f"look says {looked}, and open {header}; they must agree.")
 
     def test_shorter_side(self) -> None:

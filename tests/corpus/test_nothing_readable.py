@@ -19,9 +19,10 @@ from pydicom.uid import JPEGLosslessSV1, generate_uid
 
 from medbench.cli import main
 from medbench.errors import UnreadableError, grouped
+from medbench.versions import install_command
 
 CLASSES = ("normal", "opacity")
-INSTALL = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+INSTALL = install_command("dicom")
 PAGE = b"<!DOCTYPE html><html>404 not found</html>"
 
 

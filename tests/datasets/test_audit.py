@@ -1,5 +1,6 @@
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -362,3 +363,49 @@ def test_a_hundred_thousand_images_take_seconds():
     began = time.process_time()
     assert found(data)["constant-images"].numbers["images"] == n
     assert time.process_time() - began < 5
+
+
+def with_fields(labels, patients, **fields):
+    """A data set whose headers say so, by numbers of what they say."""
+    data = dataset(labels, group=patients, patient=patients)
+    return replace(data, header_fields=pd.DataFrame(fields))
+
+
+def test_a_header_that_gives_the_class_away_is_named_without_what_it_says():
+    patients = np.repeat(np.arange(30), 2)
+    labels = patients % 2
+    rng = np.random.default_rng(0)
+    telling = np.where(patients == 7, 0, labels) + 3
+    fields = {
+        "Manufacturer": telling,
+        "StationName": rng.integers(0, 2, 30)[patients],
+        "SeriesDescription": patients,  # of each patient another one: tells the others nothing
+        "Modality": np.zeros(60, np.int64),
+        "KVP": np.where(labels == 1, 5, -1),
+    }
+    finding = found(with_fields(labels, patients, **fields))["header-fields"]
+    assert finding.severity == "warning" and [*finding.numbers["fields"]] == ["KVP", "Manufacturer"]
+    assert finding.numbers["fields"]["KVP"] == [1, 1]
+    assert 0.93 < finding.numbers["fields"]["Manufacturer"][0] < 0.97
+    assert "KVP alone tells 'a' from 'b' with balanced accuracy 1.00" in finding.text
+    del fields["KVP"], fields["Manufacturer"]
+    assert "header-fields" not in found(with_fields(labels, patients, **fields))
+
+
+def test_labels_within_patients_are_told_by_headers_even_of_three_patients():
+    patients = np.repeat(np.arange(3), 12)
+    labels = np.tile(np.repeat(np.arange(3), 4), 3)
+    data = dataset(labels, classes=("t1", "t2", "flair"), group=patients, patient=patients)
+    told = replace(data, header_fields=pd.DataFrame({"EchoTime": labels + 1, "Rows": patients}))
+    assert [*found(told)["header-fields"].numbers["fields"]] == ["EchoTime"]
+    two = labels[:24]
+    few = with_fields(two % 2, patients[:24], EchoTime=two % 2)
+    assert "header-fields" not in found(few)
+
+
+def test_text_that_headers_say_is_burnt_in_is_counted_by_class():
+    said = np.where(np.arange(80) % 4 == 1, 0, -1)
+    finding = found(with_fields(np.arange(80) % 2, np.arange(80), BurnedInAnnotation=said))
+    burnt = finding["burnt-in-text"]
+    assert "20 images of 80 have text burnt" in burnt.text and len(burnt.images) == 20
+    assert "0 of 40 of 'a', 20 of 40 of 'b'" in burnt.text

@@ -25,7 +25,7 @@ def test_damaged_headers_are_read_again(tmp_path, looks):
     assert len(looks) == 2 and first.patient[0] != first.patient[1]
     headers_of(files, "signature of these")
     assert len(looks) == 2
-    (kept,) = headers_module.cache_folder().rglob("headers.npy")
+    (kept,) = headers_module.cache_folder().rglob("headers.parquet")
     kept.write_bytes(bytes(byte ^ 255 for byte in kept.read_bytes()))
     again = headers_of(files, "signature of these")
     assert len(looks) == 4

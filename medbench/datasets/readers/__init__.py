@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from medbench import registry
 from medbench.datasets.readers.array import OpenedArray
 from medbench.datasets.readers.base import (
+    BURNT_IN,
     HEAD_BYTES,
     PIXEL_LIMIT,
+    Details,
     Header,
     OpenedImage,
     Reader,
@@ -20,10 +22,12 @@ from medbench.datasets.readers.base import (
 )
 
 __all__ = [
+    "BURNT_IN",
     "HEAD_BYTES",
     "PICTURE",
     "PIXEL_LIMIT",
     "Content",
+    "Details",
     "Header",
     "OpenedImage",
     "Reader",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import IO, ClassVar
 
 import numpy as np
@@ -20,6 +21,33 @@ HEAD_BYTES = 1 << 16
 _HASH_DIGITS = 32
 
 
+BURNT_IN = "BurnedInAnnotation"
+"""A field of headers, which ``Details`` has only where it says that text is burnt in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """What ``Reader.look`` may say beside: it is compared among files, and never written."""
+
+    kind: str = ""
+    """What the file holds instead of a picture, as ``"structured report"``; "" of a picture."""
+    person: tuple[str, ...] = ()
+    """Id and name of the patient as they stand in the file, by which they are found in the names of
+    files and kept out of all that is written."""
+    stack: str = ""
+    """Opaque hash of the volume of which the file is one slice: of one series, orientation, echo
+    and size. "" where it is of none that is known."""
+    position: float | None = None
+    """Where the slice lies along the normal of its volume, in mm; None where that is not said."""
+    number: float | None = None
+    """The slice's number in its series; None where it has none."""
+    localizer: bool = False
+    """Whether it is an overview on which others were planned."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """What says how the image was made, by the name of the field: the audit compares it with the
+    labels. No model sees it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Header:
     """What a file says of its images before any pixel is read."""
@@ -32,6 +60,8 @@ class Header:
     """Opaque hash of the patient, see ``hashed``; "" where the file names none."""
     series: str = ""
     """Opaque hash of the series, whose images are all of one patient; "" where it names none."""
+    details: Details | None = field(default=None, compare=False, repr=False)
+    """What ``Reader.look`` says beside; None where there is nothing, or nobody looked."""
 
 
 class OpenedImage(ABC):
@@ -155,6 +185,22 @@ class Reader(ABC):
             DatasetError: As ``open``.
         """
         return self.open(file.read(), origin=origin, pixel_limit=PIXEL_LIMIT).header
+
+    def tag(self, file: IO[bytes], keyword: str, *, origin: str) -> str:
+        """What one element of the header says, as text; "" where the format has none.
+
+        Args:
+            file: The file, at its beginning.
+            keyword: The element, as DICOM calls it: ``"SeriesDescription"``.
+            origin: Name of the file in messages.
+
+        Returns:
+            Its text without blanks around it; several values are joined by back slashes.
+
+        Raises:
+            DatasetError: As ``open``.
+        """
+        return ""
 
     def shorter_side(self, file: IO[bytes], *, origin: str) -> int:
         """Pixels along the shorter side of a slice, with as little reading as the format allows.

@@ -7,22 +7,30 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medbench.datasets.grey_levels import stretched
-from medbench.datasets.readers.base import Header, OpenedImage, Reader, check_size, hashed
-from medbench.datasets.readers.dicom_elements import BROKEN, number, one_line, said
-from medbench.datasets.readers.dicom_frames import CONVERT, DECODERS, stored_frame
+from medbench.datasets.readers.base import (
+    PIXEL_LIMIT,
+    Header,
+    OpenedImage,
+    Reader,
+    check_size,
+)
+from medbench.datasets.readers.dicom_elements import BROKEN, number, one_line
+from medbench.datasets.readers.dicom_frames import more_decoders, stored_frame
 from medbench.datasets.readers.dicom_grey import grey
+from medbench.datasets.readers.dicom_header import details_of, header_of, start_of, text_of
 from medbench.datasets.readers.dicom_tables import coloured
 from medbench.datasets.readers.quiet import Quiet
 from medbench.errors import DatasetError
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset, FileDataset
+    from pydicom.dataset import FileDataset
 
 _QUIET = Quiet("pydicom")
 _MAGIC, _MAGIC_AT = b"DICM", 128
@@ -37,11 +45,6 @@ _COMMON_MODES = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 _COLOUR_MODES = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 _DEFLATED, _PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 """Transfer syntaxes that differ only in deflation, padded to one length."""
-_LOOKED_AT = (
-    "NumberOfFrames", "PatientID", "IssuerOfPatientID", "SeriesInstanceUID",
-    "SpecificCharacterSet",
-)  # fmt: skip
-"""Elements that tell slices, patient and series."""
 _BYTES_A_PIXEL = 16
 """Bytes a pixel, of all frames and the header together, that a deflated file may inflate to."""
 _TILE = "a tile of a larger picture"
@@ -83,16 +86,19 @@ class DicomReader(Reader):
 
     def look(self, file: IO[bytes], *, origin: str) -> Header:
         """See ``Reader.look``; the pixels are not read."""
-        from pydicom import dcmread
-
         with _reading(origin):
-            if _DEFLATED in _file_meta(file):
-                file.seek(0)
-                return super().look(file, origin=origin)  # which inflates it up to a limit
+            deflated = _DEFLATED in _file_meta(file)
             file.seek(0)
-            return _header(
-                dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(_LOOKED_AT))
-            )
+            dataset = _read(file.read(), origin, PIXEL_LIMIT) if deflated else start_of(file)
+            return replace(header_of(dataset), details=details_of(dataset))
+
+    def tag(self, file: IO[bytes], keyword: str, *, origin: str) -> str:
+        """See ``Reader.tag``; what lies behind the element is not read."""
+        with _reading(origin):
+            deflated = _DEFLATED in _file_meta(file)
+            file.seek(0)
+            dataset = _read(file.read(), origin, PIXEL_LIMIT) if deflated else None
+            return text_of(start_of(file, keyword) if dataset is None else dataset, keyword)
 
     def shorter_side(self, file: IO[bytes], *, origin: str) -> int:
         """See ``Reader.shorter_side``; the pixels are not read."""
@@ -110,7 +116,7 @@ class DicomReader(Reader):
 
 class _OpenedDicom(OpenedImage):
     def __init__(self, dataset: FileDataset, n_bytes: int, origin: str) -> None:
-        header, mode = _header(dataset), str(dataset.PhotometricInterpretation)
+        header, mode = header_of(dataset), str(dataset.PhotometricInterpretation)
         frames = f"{header.n_slices} frame{'s' * (header.n_slices > 1)}"
         what = f"a DICOM file of {frames}"
         super().__init__(origin=origin, header=header, mode=mode, n_bytes=n_bytes, what=what)
@@ -139,17 +145,6 @@ def _reading(origin: str) -> Iterator[None]:
                 f"{origin}: the DICOM file is damaged or truncated ({one_line(error)}). "
                 "Copy it again from its source or remove it."
             ) from error
-
-
-def _header(dataset: Dataset) -> Header:
-    """What a header says of frames, patient and series."""
-    patient = said(dataset, "PatientID")
-    series = said(dataset, "SeriesInstanceUID")
-    return Header(
-        n_slices=max(int(dataset.get("NumberOfFrames") or 1), 1),
-        patient=hashed("patient", patient, said(dataset, "IssuerOfPatientID")) if patient else "",
-        series=hashed("series", series) if series else "",
-    )
 
 
 def _file_meta(file: IO[bytes]) -> bytes:
@@ -215,7 +210,7 @@ def _check_header(dataset: FileDataset, origin: str, pixel_limit: int) -> None:
     if not available:
         raise DatasetError(
             f"{origin}: the pixels are compressed as {syntax.name}, which nothing installed "
-            f"here reads. {DECODERS}, {CONVERT}."
+            f"here reads: {more_decoders()}."
         )
 
 

@@ -10,16 +10,21 @@ from numpy.typing import NDArray
 from medbench.datasets.readers.dicom_coded import coded_size
 from medbench.datasets.readers.dicom_elements import number, one_line
 from medbench.errors import DatasetError
+from medbench.versions import install_command
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
-DECODERS = "`pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg`"
-CONVERT = "or convert it, for example with `dcmdjpeg` or `gdcmconv --raw`"
+_CONVERT = "or convert the file, for example with `dcmdjpeg` or `gdcmconv --raw`"
 _LARGER, _BLOCK = 2, 1 << 16
 """How many times as large, and how many pixels more, a compressed frame may be than it should."""
 _YBR = ("YBR_FULL", "YBR_FULL_422")
 _FLOATS = {"float32": "Float", "float64": "DoubleFloat"}
+
+
+def more_decoders() -> str:
+    """What to do with pixels that nothing installed can decompress: a clause for a message."""
+    return f"install more decoders with {install_command('dicom')}, {_CONVERT}"
 
 
 def stored_frame(file: FileDataset, frame: int, origin: str) -> NDArray[Any]:
@@ -52,8 +57,7 @@ def stored_frame(file: FileDataset, frame: int, origin: str) -> NDArray[Any]:
             raise
         raise DatasetError(  # damaged, or of a kind that only another decoder knows
             f"{origin}: the pixels, compressed as {syntax.name}, cannot be read "
-            f"({one_line(error)}). Copy the file again; if that does not help, {DECODERS} "
-            f"for more kinds of compression, {CONVERT}."
+            f"({one_line(error)}). Copy the file again. If that does not help, {more_decoders()}."
         ) from error
     if shift is not None:
         stored = np.right_shift(np.left_shift(stored, shift[0]), shift[1])

@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medbench.datasets.findings import how_many
 from medbench.datasets.headers import Headers, headers_of
 from medbench.datasets.image_size import side_of_files
 from medbench.datasets.inside import AnyFile, read_file, state_of_file
 from medbench.datasets.listing import Listing
 from medbench.datasets.readers import Content
 from medbench.datasets.sources.base import Source
-from medbench.datasets.task import label_frame
+from medbench.datasets.sources.series import middle_of_series, told_series
+from medbench.datasets.task import label_frame, membership
 from medbench.datasets.volume_rule import SliceRule, VolumeNumber, VolumeRule
+from medbench.errors import DatasetError
 from medbench.hashes import sha256_of_chunks
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookedAt:
+    """What the headers of files say, and the signature of all files that were looked at."""
+
+    headers: Headers
+    signature: str
+
+    @classmethod
+    def of(cls, names: Sequence[str], paths: Sequence[AnyFile]) -> LookedAt:
+        """Look at files by their names relative to the data set, and their paths."""
+        signature = file_signature(paths)
+        return cls(headers=headers_of(paths, signature, names), signature=signature)
 
 
 class FileSource(Source):
     """Image files of any format, each with a label."""
 
     slices: SliceRule = 1
-    """What is taken of a file with several slices: so many in the middle, each by itself;
-    ``largest``, the slice with the largest foreground; ``planes``, the axial, coronal and sagittal
-    one through the middle of a volume, each by itself; or ``montage 9``, so many at even distances
-    in one picture."""
+    """What is taken of a file with several slices: so many in the middle, each by itself (also of a
+    DICOM series of single files, of which all are taken where nothing is said); ``largest``, the
+    slice with the largest foreground; ``planes``, the axial, coronal and sagittal one through the
+    middle of a volume, each by itself; or ``montage 9``, so many at even distances in one
+    picture."""
     volume: VolumeNumber = None
     """Of files that hold several volumes (times, directions or contrasts) the one that is taken,
     counted from 1."""
@@ -43,6 +63,7 @@ class FileSource(Source):
         splits: Sequence[str] | str = "",
         notes: tuple[str, ...] = (),
         kept: pd.DataFrame | None = None,
+        looked_at: LookedAt | None = None,
     ) -> Listing:
         """The listing of files: a row for each slice that is taken.
 
@@ -57,38 +78,58 @@ class FileSource(Source):
             splits: Its part of the official split; "" where there is none.
             notes: What is known already that a reader of results must know.
             kept: What is kept of each file beside its label; see ``Listing``.
+            looked_at: What their headers say, where somebody looked at them already.
         """
-        signature = file_signature(paths)
-        headers = headers_of(paths, signature)
-        said: tuple[str, ...] = ()
-        if groups is None:
-            groups, said = groups_by_header(headers)
-        rule = VolumeRule(slices=self.slices, volume=self.volume)
-        taken = [rule.numbers(n) for n in headers.n_slices.tolist()]
-        made = (headers.n_slices > 1) | (headers.n_volumes > 1)
+        if looked_at is None:
+            looked_at = LookedAt.of(names, paths)
+        signature, headers = looked_at.signature, looked_at.headers
         if not isinstance(labels, np.ndarray):
             labels = np.array([classes.index(label) for label in labels], dtype=np.int64)
+        pictures, said = are_pictures(headers)
+        _refuse_lost(labels, pictures, classes, said)
+        if "slices" in self.model_fields_set and isinstance(self.slices, int):
+            middle, more = middle_of_series(headers.of(pictures), labels[pictures], self.slices)
+            pictures[np.flatnonzero(pictures)[~middle]] = False
+        else:
+            more = tuple(told_series(headers.of(pictures)))
+        said += more
+        told = [*without_patients(notes, names, headers.names), *said]
+        if groups is None:
+            groups, said = groups_by_header(headers.of(pictures))
+            told += said
+        else:
+            groups = [group for group, is_one in zip(groups, pictures, strict=True) if is_one]
+        if not isinstance(splits, str):
+            splits = [split for split, is_one in zip(splits, pictures, strict=True) if is_one]
+        files = [path for path, is_one in zip(paths, pictures, strict=True) if is_one]
+        labels, headers = labels[pictures], headers.of(pictures)
         of_files = pd.concat(
             [
-                pd.DataFrame({"origin": list(names)}),
+                pd.DataFrame({"origin": headers.names}),
                 label_frame(labels),
-                pd.DataFrame({"group": list(groups), "split": splits}),
+                pd.DataFrame({"group": groups, "split": splits}),
             ],
             axis=1,
         )
+        rule = VolumeRule(slices=self.slices, volume=self.volume)
+        taken = [rule.numbers(n) for n in headers.n_slices.tolist()]
+        made = (headers.n_slices > 1) | (headers.n_volumes > 1)
         file = np.repeat(np.arange(len(taken)), [len(numbers) for numbers in taken])
+        shown = np.flatnonzero(pictures)[file]
         table = of_files.iloc[file].reset_index(drop=True)
         table.insert(1, "slice", np.array([n for numbers in taken for n in numbers], np.int64))
         return Listing(
             classes=classes,
             table=table,
-            read=FileReader([paths[i] for i in file.tolist()]),
+            read=FileReader([files[i] for i in file.tolist()]),
             signature=signature,
             task_type=self.task,
-            kept=pd.DataFrame() if kept is None else kept.iloc[file].reset_index(drop=True),
-            image_size=side_of_files(paths, rows=rule.rows) if self.image_size is None else None,
+            kept=pd.DataFrame() if kept is None else kept.iloc[shown].reset_index(drop=True),
+            image_size=side_of_files(files, rows=rule.rows) if self.image_size is None else None,
             volumes=rule if made.any() else None,
-            notes=(*notes, *said, *_said_of_volumes(headers, rule)),
+            header_fields=headers.fields.iloc[file].reset_index(drop=True),
+            first_folders=_first_folders(names, looked_at.headers.names),
+            notes=(*told, *_said_of_volumes(headers, rule)),
         )
 
 
@@ -108,6 +149,81 @@ def _several(numbers: NDArray[np.int64], what: str) -> str:
     low, high = several.min(), several.max()
     found = f"{low}" if low == high else f"{low} to {high}"
     return f"{len(several)} file{'s' * (len(several) > 1)} with several {what} ({found})"
+
+
+def are_pictures(headers: Headers) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Which files hold pictures, as their headers say; and a note on the others.
+
+    Where none does, all are taken for pictures, so that each is read or refused by what it is.
+    """
+    pictures = headers.kind == ""
+    counts = Counter(headers.kind[~pictures].tolist())
+    if not counts or not pictures.any():
+        return np.ones(len(pictures), np.bool_), ()
+    kinds = ", ".join(how_many(n, kind) for kind, n in counts.most_common())
+    return pictures, (f"left out by what their headers say that they are: {kinds}",)
+
+
+def are_patients(labels: Sequence[str], patients: Iterable[int]) -> bool:
+    """Whether each label is one patient's, and not all of them are of the same.
+
+    Args:
+        labels: Of each file.
+        patients: Opaque number of its patient, -1 where unknown.
+    """
+    pairs = {(own, who) for own, who in zip(labels, patients, strict=True) if own and who >= 0}
+    n_patients = len({who for _, who in pairs})
+    return n_patients > 1 and len(pairs) == len({own for own, _ in pairs}) == len({*labels} - {""})
+
+
+def _refuse_lost(
+    labels: NDArray[np.int64],
+    pictures: NDArray[np.bool_],
+    classes: Sequence[str],
+    notes: Iterable[str],
+) -> None:
+    """Refuse a class that has no file but those that are left out.
+
+    Raises:
+        DatasetError: There is one.
+    """
+    shown = membership(labels, len(classes))
+    lost = shown.any(axis=0) & ~shown[pictures].any(axis=0)
+    if lost.any():
+        names = ", ".join(repr(classes[k]) for k in np.flatnonzero(lost).tolist())
+        raise DatasetError(
+            f"no file of class {names} holds a picture ({'; '.join(notes)}). List the classes to "
+            "use in the field classes of the entry, or add pictures."
+        )
+
+
+def _first_folders(names: Iterable[str], shown: Iterable[str]) -> frozenset[str]:
+    """The first parts of the names of files, if patients are kept out of any."""
+    pairs = [(name, other) for name, other in zip(names, shown, strict=True) if name != other]
+    return frozenset(name.partition("/")[0] for name, _ in pairs)
+
+
+def without_patients(
+    notes: Iterable[str], names: Iterable[str], shown: Iterable[str]
+) -> Iterable[str]:
+    """Notes in which folders and files that are called as their patients are have their numbers.
+
+    Args:
+        notes: What is to be said.
+        names: Files by their real names.
+        shown: The same files without patients.
+    """
+    numbered = {
+        real: number
+        for name, other in zip(names, shown, strict=True)
+        if name != other
+        for real, number in zip(name.split("/"), other.split("/"), strict=True)
+        if real != number
+    }
+    for note in notes:
+        for real in sorted((real for real in numbered if real in note), key=len, reverse=True):
+            note = note.replace(real, numbered[real])
+        yield note
 
 
 def groups_by_header(headers: Headers) -> tuple[list[str], tuple[str, ...]]:
@@ -137,6 +253,27 @@ def groups_by_header(headers: Headers) -> tuple[list[str], tuple[str, ...]]:
                 f"({len(set(of_kind))} groups)"
             )
     return groups, tuple(notes)
+
+
+def joined(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """Groups that keep together what either of two groupings does.
+
+    Args:
+        first: The group of each file, "" where unknown.
+        second: Likewise.
+    """
+    above: dict[tuple[int, str], tuple[int, str]] = {}
+
+    def top(of: tuple[int, str]) -> tuple[int, str]:
+        while (up := above.setdefault(of, of)) != of:
+            above[of], of = above[up], up
+        return of
+
+    for one, other in zip(first, second, strict=True):
+        if one and other:
+            above[top((1, other))] = top((0, one))
+    tops = [top((0, one) if one else (1, other)) for one, other in zip(first, second, strict=True)]
+    return [f"{which} {group}" if group else "" for which, group in tops]
 
 
 def _without_placeholder(numbers: NDArray[np.int64], what: str, notes: list[str]) -> list[int]:

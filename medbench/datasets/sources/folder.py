@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from medbench.datasets.csv_files import group_name
 from medbench.datasets.findings import how_many
+from medbench.datasets.headers import tag_of
 from medbench.datasets.image_names import (
     EXCLUDED,
     LeftOut,
@@ -22,8 +23,15 @@ from medbench.datasets.image_names import (
 )
 from medbench.datasets.listing import Listing
 from medbench.datasets.sources.base import check_classes, check_order, leads_to_folder
-from medbench.datasets.sources.files import FileSource
-from medbench.datasets.sources.folder_meaning import Meaning, meaning
+from medbench.datasets.sources.dicomdir import files_of_dicomdir, is_dicomdir
+from medbench.datasets.sources.files import (
+    FileSource,
+    LookedAt,
+    are_patients,
+    groups_by_header,
+    joined,
+)
+from medbench.datasets.sources.folder_meaning import MODES, Meaning, meaning
 from medbench.datasets.sources.folder_names import tables_in
 from medbench.datasets.sources.image_files import Folder, image_folder
 from medbench.datasets.sources.labelled_folders import Labelled
@@ -35,10 +43,14 @@ from medbench.datasets.sources.name_labels import (
 )
 from medbench.datasets.sources.table_columns import column_called
 from medbench.datasets.sources.table_reading import read_table
+from medbench.datasets.sources.tag_labels import TagLabel, labels_of_tag
 from medbench.datasets.sources.words import Text
 from medbench.datasets.spellings import counted, refuse_spellings
 from medbench.errors import DatasetError, UndecidedError
 from medbench.names import as_text
+
+_FIRST = 10
+"""Files that are looked into to see whether an error is about DICOM files."""
 
 
 class GroupTable(BaseModel):
@@ -56,14 +68,22 @@ class GroupTable(BaseModel):
 class FolderSource(FileSource):
     """``path/CLASS/image`` or ``path/train/CLASS/image``, at any depth below the class folder.
 
-    With ``labels`` the names of the files say the class instead, and folders mean nothing.
+    With ``labels`` the names of the files say the class instead, and folders mean nothing; with
+    ``label`` the headers of DICOM files do, in any tree.
     """
 
     source: str = "folder"
     path: str
-    """The folder, below a data folder or absolute."""
-    classes: tuple[Text, ...] | None = None
-    """Class folders to use and their order (the last is the positive of two); default all."""
+    """The folder, below a data folder or absolute; or a DICOMDIR, which names the files that are
+    used."""
+    label: TagLabel | None = None
+    """Where the labels are, if not in the names of folders: an element of DICOM headers, as
+    ``{tag: SeriesDescription}``."""
+    classes: tuple[Text, ...] | dict[Text, Text | tuple[Text, ...]] | None = None
+    """Class folders to use and their order (the last is the positive of two); default all. Of
+    ``label`` its values, or a mapping that gives each class the pattern (or patterns) of its
+    values, as ``T2*``: the longest that fits decides, and what none fits is left out and counted.
+    """
     labels: NameLabels | None = None
     """Where the names of the files say the classes: a pattern that fits each of them, as in
     ``labels: {pattern: "(?P<label>[a-z]+)_.*"}``."""
@@ -86,6 +106,12 @@ class FolderSource(FileSource):
             raise ValueError("folders says what folders are, and with labels they mean nothing")
         if self.labels is not None and self.groups is not None and self.labels.says_group:
             raise ValueError("groups and the pattern of labels both say the patients; keep one")
+        if self.labels is not None and self.label is not None:
+            raise ValueError("label and labels both say where the labels are; keep one")
+        if self.label is None and isinstance(self.classes, dict):
+            raise ValueError("classes maps patterns to classes, which only labels of a tag have")
+        if self.label is not None and self.folders:
+            raise ValueError("folders says what folders are, and label takes no label from them")
         return self
 
     def paths(self) -> dict[str, str]:
@@ -102,9 +128,11 @@ class FolderSource(FileSource):
                 something cannot be read.
         """
         root = found["path"]
+        if self.label is not None or is_dicomdir(root):
+            return self._by_tag(root, found)
         if not root.is_dir():
             raise DatasetError(f"{root}: not a folder. Use source: table or npz for a file.")
-        wanted = None if self.classes is None else tuple(map(composed, self.classes))
+        wanted = None if self.classes is None else tuple(map(composed, tuple(self.classes)))
         whole = image_folder(
             root, only=self._only(root, wanted), include=self.include, exclude=self.exclude
         )
@@ -117,8 +145,6 @@ class FolderSource(FileSource):
         labels = [one.label for one in said]
         notes += self._said_of_names(names, whole.left_out)
         groups = [one.group for one in said] if any(one.group for one in said) else None
-        if self.groups is not None:
-            groups = _group_of(self.groups, found["groups"], names)
         try:
             classes = check_classes(labels, wanted, named_in=str(root))
         except DatasetError as error:
@@ -127,14 +153,62 @@ class FolderSource(FileSource):
                 f"{error} What was found there: {found_there or 'nothing'}.{tables_in(root)}"
                 f"{self._instead_of_folders(whole)}"
             ) from error
+        paths = [path for _, path in files]
+        looked_at = LookedAt.of(names, paths)
+        if self.groups is not None:
+            groups = _group_of(self.groups, found["groups"], names)
+        elif groups is not None and any(of_headers := groups_by_header(looked_at.headers)[0]):
+            groups = joined(groups, of_headers)
+            notes.append(
+                "images of one patient, as headers say, are one group, whatever folders they lie in"
+            )
+        decided = self.folders or self.classes or self.labels is not None
+        if not decided and are_patients(labels, looked_at.headers.patient):
+            raise UndecidedError(
+                f"{root}: each of its {len(classes)} class folders has the images of one patient, "
+                "as the headers say, so these are patients and no classes."
+                f"{_labels_in_headers(whole)}",
+                field="folders",
+                choices={"classes": MODES["classes"]},
+            )
         return self.list_files(
             classes=classes,
             names=names,
-            paths=[path for _, path in files],
+            paths=paths,
             labels=labels,
             groups=groups,
             splits=[one.split for one in said],
             notes=tuple(notes),
+            looked_at=looked_at,
+        )
+
+    def _by_tag(self, root: Path, found: Mapping[str, Path]) -> Listing:
+        """The DICOM files whose headers have a label, wherever they lie."""
+        if self.label is None:
+            raise DatasetError(
+                f"{root}: a DICOMDIR has no labels. Say in the field label which element of the "
+                "headers has them, as label: {tag: SeriesDescription}."
+            )
+        notes: list[str] = []
+        if is_dicomdir(root):
+            files, notes = files_of_dicomdir(root)
+        else:
+            whole = image_folder(root, include=self.include, exclude=self.exclude)
+            files = whole.files()
+            notes += self._said_of_names([name for name, _ in files], whole.left_out)
+        if not files:
+            raise DatasetError(f"{root}: no files that may be images ({'; '.join(notes)}).")
+        labelled = labels_of_tag(
+            files, self.label, task=self.task, classes=self.classes, named_in=str(root)
+        )
+        return self.list_files(
+            classes=labelled.classes,
+            names=labelled.names,
+            paths=labelled.paths,
+            labels=labelled.labels,
+            groups=_group_of(self.groups, found["groups"], labelled.names) if self.groups else None,
+            notes=(*notes, *labelled.notes),
+            looked_at=labelled.looked_at,
         )
 
     def _by_folders(
@@ -154,17 +228,22 @@ class FolderSource(FileSource):
     def _meaning(self, whole: Folder, root: Path, wanted: Sequence[str]) -> Meaning:
         try:
             return meaning(whole, decided=self.folders, classes=wanted)
-        except UndecidedError:
-            raise
+        except UndecidedError as error:
+            raise UndecidedError(
+                f"{error.question}{_labels_in_headers(whole)}",
+                field="folders",
+                choices=error.choices,
+            ) from error
         except DatasetError as error:
             hints = f"{tables_in(root)}{self._instead_of_folders(whole)}"
             raise DatasetError(f"{error}{hints}") from error
 
     def _instead_of_folders(self, whole: Folder) -> str:
-        """A sentence on names of files that say the classes, where folders do not; else ""."""
+        """A sentence on headers or names of files that may say the classes, if any do; else ""."""
+        in_headers = _labels_in_headers(whole)
         if self.labels is not None or self.folders or self.classes is not None:
-            return ""
-        return proposed_pattern([name for name, _ in whole.files()])
+            return in_headers
+        return in_headers + proposed_pattern([name for name, _ in whole.files()])
 
     def _said_of_names(self, names: Sequence[str], left_out: LeftOut) -> list[str]:
         """Notes on what is left out, and on images that may have been made of others."""
@@ -220,6 +299,16 @@ def _by_names(
         f"list left out: {counted(left)}"
     ]
     return [files[k] for k in kept], [said[k] for k in kept], notes * bool(left)
+
+
+def _labels_in_headers(whole: Folder) -> str:
+    """A sentence on labels in DICOM headers, if one of the first files has one; else nothing."""
+    if not any(tag_of(path, "Modality") for _, path in whole.files()[:_FIRST]):
+        return ""
+    return (
+        " If an element of the DICOM headers has the label, name it in the field label (--label of "
+        "datasets add), as label: {tag: SeriesDescription}."
+    )
 
 
 def _group_of(groups: GroupTable, path: Path, names: Sequence[str]) -> list[str]:

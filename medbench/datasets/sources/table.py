@@ -18,6 +18,7 @@ from medbench.datasets.sources.files import FileSource
 from medbench.datasets.sources.table_columns import check_roles, column_called, told_unused
 from medbench.datasets.sources.table_files import NamedFiles, missing_files, told_otherwise
 from medbench.datasets.sources.table_flags import told_flags
+from medbench.datasets.sources.table_ids import HeaderId, files_by_id
 from medbench.datasets.sources.table_kept import kept_columns
 from medbench.datasets.sources.table_labels import (
     LabelRules,
@@ -48,6 +49,8 @@ class TableSource(FileSource):
     """Folder that the file column is relative to; default the table's own."""
     file: Text = "file"
     """The column of the names of the files, or (in Parquet) of the files themselves."""
+    match: HeaderId | None = None
+    """Which id of DICOM headers the column of files holds in place of the names of files."""
     label: Text | tuple[Text, ...] = "label"
     """The column of labels; or a column for each class, which is 1 where an image shows it."""
     group: Text | None = None
@@ -102,21 +105,29 @@ class TableSource(FileSource):
         rows = table.rows
         source = self._with_real_columns(rows, path)
         rows = source._filtered(rows, path)
-        labels = read_labels(rows, source._rules(path), rows[source.file].tolist())
+        named = rows[source.file].tolist() if self.match is None else [""] * len(rows)
+        labels = read_labels(rows, source._rules(path), named)
         rows = rows[[own is not None for own in labels.shown]]
+        shown = [own for own in labels.shown if own is not None]
         names = rows[source.file].tolist()
         files = table.images.get(source.file) or NamedFiles(
             found.get("images", table.folder), named_in=str(path)
         )
-        found_files = files.find(names)
-        if isinstance(files, NamedFiles) and "" in found_files.paths:
-            raise DatasetError(f"{path}: {missing_files(files, names, found_files)}")
+        if self.match is not None and isinstance(files, NamedFiles):
+            matched = files_by_id(names, self.match, files.root, table=str(path))
+            found_files, of_files = matched.files, matched.notes
+            rows, shown = rows.take(matched.rows), [shown[row] for row in matched.rows]
+        else:
+            found_files = files.find(names)
+            if isinstance(files, NamedFiles) and "" in found_files.paths:
+                raise DatasetError(f"{path}: {missing_files(files, names, found_files)}")
+            of_files = told_otherwise(found_files)
         groups, of_groups = _groups(rows, source.group)
         of_rows = pd.DataFrame(
             {
                 "name": found_files.names,
                 "path": [as_text(path) for path in found_files.paths],
-                "shown": [own for own in labels.shown if own is not None],
+                "shown": shown,
                 "group": groups,
                 "split": source._splits(rows, path),
             }
@@ -145,7 +156,7 @@ class TableSource(FileSource):
                 *labels.notes,
                 *of_repeats,
                 *of_groups,
-                *told_otherwise(found_files),
+                *of_files,
                 *unused,
                 *told_flags(rows, source._labels()),
             ),

@@ -155,6 +155,8 @@ class NamedFiles:
         candidates = self._by_name.get(base, [])
         if not candidates and not base.endswith(self._suffixes):
             candidates = self._by_stem.get(base, [])
+        if not candidates and base.endswith(self._suffixes):
+            candidates = self._by_name.get(self._stem(base), [])  # as DICOM files are exported
         folders = [_key(part) for part in parts[:-1]]
         common = {file: _common_end(folders, _folders(file)) for file in candidates}
         best = [file for file in candidates if common[file] == max(common.values())]
@@ -270,7 +272,8 @@ def _ways(name: str, file: str) -> Iterable[str]:
     if len(there) > len(parts):
         yield "in a folder below"
     if _key(there[-1]) != _key(parts[-1]):
-        yield f"extension {there[-1][len(parts[-1]) :]} added"
+        longer = len(there[-1]) > len(parts[-1])
+        yield f"extension {there[-1][len(parts[-1]) :]} added" if longer else "without extension"
     elif there[-len(parts) :] != parts:
         yield "in another case"
 
