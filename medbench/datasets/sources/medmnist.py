@@ -56,7 +56,8 @@ class MedMnistSource(NpzSource):
                 "path": self.path if base else self.path.replace(stem, f"{stem}_{size}"),
                 "collection": self.collection or name,
                 "title": self.title if base else f"{self.title}, {size} px",
-                "published": (self.published or stem) if base else "",
+                # what is published of volumes judges them whole, and not a picture made of them
+                "published": (self.published or stem) if base and self.dimensions == 2 else "",
             }
             copy = self.model_copy(update=change)
             copy._archive_size = size
