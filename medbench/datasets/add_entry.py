@@ -20,6 +20,8 @@ from medbench.errors import ConfigurationError, UndecidedError
 
 Answer = Callable[[UndecidedError], str]
 """Gives the choice that a person takes, or raises the error again."""
+_PATHS = ("path", "images")
+"""Fields that name files and folders."""
 _OF_FOLDERS = {
     "folders": "folders",
     "exclude": "exclude",
@@ -137,6 +139,8 @@ def tried(entry: dict[str, Any], answer: Answer) -> Listing:
 def append_entry(file: Path, name: str, entry: dict[str, Any]) -> str:
     """Add an entry to a YAML file of data sets, below what stands there.
 
+    Paths below the folder of the file are written relative to it, so that both can be moved.
+
     Args:
         file: The file; it need not be there.
         name: Of the data set.
@@ -148,6 +152,9 @@ def append_entry(file: Path, name: str, entry: dict[str, Any]) -> str:
     Raises:
         ConfigurationError: It cannot be added there; the message has what to paste.
     """
+    entry = entry | {
+        field: _from(file.resolve().parent, entry[field]) for field in _PATHS if field in entry
+    }
     text: str = yaml.safe_dump({name: entry}, sort_keys=False, allow_unicode=True)
     before = file.read_text(encoding="utf-8") if file.exists() else ""
     whole = f"{before.rstrip()}\n\n{text}" if before.strip() else text
@@ -162,3 +169,10 @@ def append_entry(file: Path, name: str, entry: dict[str, Any]) -> str:
         )
     write_text(file, whole)
     return text
+
+
+def _from(folder: Path, path: str) -> str:
+    """A path as a file in a folder names it: relative where it lies below, else as it is."""
+    if place_of(path) is not None or folder not in Path(path).parents:
+        return path
+    return Path(path).relative_to(folder).as_posix()

@@ -65,6 +65,22 @@ def test_an_entry_is_appended_and_what_was_there_stays(class_folders, capsys, tm
     assert "second:" in text
 
 
+def test_what_lies_below_the_file_is_named_relative_to_it_and_found_after_a_move(
+    class_folders, tmp_path, monkeypatch, capsys
+):
+    here, elsewhere = tmp_path / "study", tmp_path / "moved"
+    here.mkdir()
+    class_folders(per_class=3).rename(here / "films")
+    monkeypatch.chdir(here)
+    assert main(["datasets", "add", "mine", "films"]) == 0
+    assert yaml.safe_load((here / "datasets.yaml").read_text())["mine"]["path"] == "films"
+    monkeypatch.chdir(tmp_path)
+    here.rename(elsewhere)
+    file = ["--datasets-file", str(elsewhere / "datasets.yaml")]
+    assert main(["datasets", "show", "mine", *file]) == 0
+    assert "images: 6" in capsys.readouterr().out
+
+
 def test_a_name_cannot_be_added_twice(class_folders, capsys):
     root = str(class_folders())
     main(["datasets", "add", "mine", root])

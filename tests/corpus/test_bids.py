@@ -78,7 +78,8 @@ def test_a_tree_is_recognised_added_and_audited(tree, tmp_path, monkeypatch, cap
     assert detect(tree) == entry
     monkeypatch.chdir(tmp_path)
     assert main(["datasets", "add", "made", str(tree)]) == 0
-    assert yaml.safe_load(Path("datasets.yaml").read_text())["made"] == entry | {"image_size": 16}
+    added = yaml.safe_load(Path("datasets.yaml").read_text())["made"]
+    assert added == entry | {"path": tree.name, "image_size": 16}
     shown = " ".join(capsys.readouterr().out.split())
     assert "is a bids data set" in shown and "groups (patients): 4" in shown
     assert "control: 2" in shown and "patient: 2" in shown

@@ -100,9 +100,8 @@ def test_a_set_in_tables_is_added_and_prepared_like_one_of_files(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     assert main(["datasets", "add", "hub", "data"]) == 0
     assert "official split by the names of the files" in capsys.readouterr().out
-    source = TableSource.model_validate(
-        yaml.safe_load((tmp_path / "datasets.yaml").read_text())["hub"]
-    )
+    entry = yaml.safe_load((tmp_path / "datasets.yaml").read_text())["hub"]
+    source = TableSource.model_validate(entry).within(tmp_path)
     prepared = prepare("hub", source, cache=tmp_path / "cache", threads=2)
     assert prepared.images.shape == (16, 20, 20, 1)
     assert np.array_equal(prepared.images[4][..., 0], pixels(0))

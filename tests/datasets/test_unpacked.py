@@ -455,6 +455,6 @@ def test_an_archive_with_an_official_split_is_added_and_audited(tmp_path, monkey
     })  # fmt: skip
     assert main(["datasets", "add", "films", "archive.zip"]) == 0
     shown = capsys.readouterr().out
-    assert "train 8, val 0, test 8" in shown and f"path: {tmp_path}/archive.zip" in shown
+    assert "train 8, val 0, test 8" in shown and "path: archive.zip" in shown
     assert main(["audit", "--data", "archive.zip"]) == 0
     assert (tmp_path / "results" / "audit" / "archive" / "audit.md").exists()
