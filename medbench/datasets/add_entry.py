@@ -63,7 +63,7 @@ def guessed_entry(path: Path, given: Mapping[str, Any], answer: Answer) -> dict[
         raise ConfigurationError(
             f"--{option}: is for folders, and {path} is a {entry['source']} data set."
         )
-    entry |= {field: place.named(entry[field]) for field in ("path", "images") if field in entry}
+    entry |= {field: place.named(entry[field]) for field in _PATHS if field in entry}
     return entry | of_folders | ({} if positive is None else {"positive": positive})
 
 

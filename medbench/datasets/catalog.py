@@ -112,7 +112,7 @@ def load_catalog(
                 raise ConfigurationError(
                     f"{file}: data set {name!r} is registered already. Give it another name."
                 )
-            sources[name] = source.within(*given, file.resolve().parent)
+            sources[name] = source.within(file.resolve().parent, *given)
     if folder is not None:
         name, source = folder_data_set(folder)
         sources[name] = source

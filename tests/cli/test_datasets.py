@@ -77,7 +77,8 @@ def test_what_lies_below_the_file_is_named_relative_to_it_and_found_after_a_move
     monkeypatch.chdir(tmp_path)
     here.rename(elsewhere)
     file = ["--datasets-file", str(elsewhere / "datasets.yaml")]
-    assert main(["datasets", "show", "mine", *file]) == 0
+    class_folders(per_class=4).rename(tmp_path / "films")  # of the same name in a data folder
+    assert main(["datasets", "show", "mine", *file, "--data-dir", str(tmp_path)]) == 0
     assert "images: 6" in capsys.readouterr().out
 
 
